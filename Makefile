@@ -1,0 +1,37 @@
+# Nightjar's commands; `make help` lists them.
+.DEFAULT_GOAL := help
+.PHONY: help demo test lint format up down lock
+BIN := .venv/bin
+
+help: ## List the commands.
+	@awk -F':.*## ' '/^[a-z]+:.*## /{printf "  make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+.venv/.ready: requirements.txt pyproject.toml scripts/setup.sh
+	@PYTHON="$(PYTHON)" sh scripts/setup.sh
+
+demo: .venv/.ready ## Land the demo data, load its history, run one night through Airflow, show the release.
+	@$(BIN)/nightjar demo
+
+test: .venv/.ready ## Run all tests, real nights through Airflow among them.
+	@$(BIN)/pytest
+
+lint: .venv/.ready ## Check style, types, imports and spelling.
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+	$(BIN)/codespell
+
+format: .venv/.ready ## Format the code and mend what ruff can mend.
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+up: .venv/.ready ## Start Airflow with its UI on 127.0.0.1; prints the address and the password.
+	@$(BIN)/nightjar up
+
+down: .venv/.ready ## Stop Airflow.
+	@$(BIN)/nightjar down
+
+lock: .venv/.ready ## Resolve requirements.in into requirements.txt for Python 3.11 to 3.13.
+	$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --no-annotate \
+		--custom-compile-command "make lock" requirements.in -o requirements.txt

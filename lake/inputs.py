@@ -1,0 +1,112 @@
+"""What each stage reads, found from records; and whether a record is fresh.
+
+Features read the current ingest records of the days up to D. Train and precompute read features,
+and interactions and catalogue *through the pins* of D's feature record, so that no stage mixes
+two states of a day.
+"""
+
+import datetime as dt
+from collections.abc import Iterable
+
+from lake.records import STAGES, Input, Record, Records, config_digest, fingerprint
+from lake.schemas import FEATURES
+from lake.settings import Dataset
+
+WEEK = dt.timedelta(days=7)
+
+
+def table_input(record: Record, table: str) -> Input:
+    """A table of a record, as an input of what reads it."""
+    return Input(table, record.tables[table].digest, record.partition, record.sequence)
+
+
+def feature_inputs(ingested: Iterable[Record], day: dt.date) -> tuple[Input, ...]:
+    """Interactions of the days up to `day`, and the newest catalogue delivered by then.
+
+    Parameters
+    ----------
+    ingested
+        Current ingest records in order of days.
+    """
+    seen = [record for record in ingested if record.day <= day]
+    catalogues = [record for record in seen if "catalogue" in record.tables]
+    newest = [table_input(record, "catalogue") for record in catalogues[-1:]]
+    return (*(table_input(record, "interactions") for record in seen), *newest)
+
+
+def snapshot_days(day: dt.date, data: Dataset) -> list[dt.date]:
+    """The as-of days before D that training needs, oldest first: D-7 (k+1), ..., D-14, D-7."""
+    asked = (day - (back + 1) * WEEK for back in range(data.training.snapshots, -1, -1))
+    return [snapshot for snapshot in asked if snapshot >= data.first_day]
+
+
+def train_inputs(records: Records, features: Record, data: Dataset) -> tuple[Input, ...]:
+    """Features of D and of its snapshots, and the pinned interactions (labels) and catalogue."""
+    snapshots = [records.current("features", day) for day in snapshot_days(features.day, data)]
+    read = [record for record in snapshots if record] + [features]
+    tables = tuple(table_input(record, table) for record in read for table in FEATURES)
+    first_label = min(record.day for record in read)
+    labels = (
+        i for i in features.inputs_of("interactions") if dt.date.fromisoformat(i.partition) > first_label
+    )
+    return (*tables, *labels, *features.inputs_of("catalogue"))
+
+
+def precompute_inputs(features: Record, decision: Record | None) -> tuple[Input, ...]:
+    """Features and pinned catalogue of D, and the decision's bundle."""
+    tables = tuple(table_input(features, table) for table in FEATURES)
+    bundle = (
+        ()
+        if decision is None
+        else (Input("bundle", bundle_digest(decision), decision.partition, decision.sequence),)
+    )
+    return (*tables, *features.inputs_of("catalogue"), *bundle)
+
+
+def bundle_digest(decision: Record) -> str:
+    """What a decision means for lists: its outcome, baseline and bundle, as one text."""
+    details = decision.details
+    return "/".join(
+        str(part) for part in (decision.outcome, details.get("baseline"), details.get("bundle_id"))
+    )
+
+
+def decisions(records: Records, last: dt.date) -> list[Record]:
+    """Of each as-of up to `last` its newest decision that did not fail, oldest first."""
+    days = [day for day in records.partitions("train") if day <= last]
+    sound = ([r for r in records.history("train", day) if r.outcome != "failed"][:1] for day in days)
+    return [record for found in sound for record in found]
+
+
+def champion(records: Records, day: dt.date) -> Record | None:
+    """The newest promoted or kept decision before `day`."""
+    before = decisions(records, day - dt.timedelta(days=1))
+    return next((r for r in reversed(before) if r.outcome in ("promoted", "kept")), None)
+
+
+def serving(records: Records, day: dt.date) -> Record | None:
+    """The decision that the lists of `day` follow: the newest up to it that did not fail."""
+    return next(reversed(decisions(records, day)), None)
+
+
+def current_inputs(stage: str, records: Records, day: dt.date, data: Dataset) -> tuple[Input, ...] | None:
+    """What the stage would read if it ran now; None where its own inputs are missing."""
+    if stage == "features":
+        return feature_inputs(records.all_current("ingest", day), day)
+    features = records.current("features", day)
+    if features is None:
+        return None
+    return (
+        train_inputs(records, features, data)
+        if stage == "train"
+        else precompute_inputs(features, serving(records, day))
+    )
+
+
+def is_fresh(stage: str, records: Records, day: dt.date, data: Dataset) -> bool:
+    """Whether the current record is what running the stage now would give."""
+    record = records.current(stage, day)
+    inputs = current_inputs(stage, records, day, data)
+    if record is None or inputs is None:
+        return False
+    return record.fingerprint == fingerprint(STAGES[stage].version, config_digest(stage, data), inputs)

@@ -1,0 +1,75 @@
+"""Every path below the lake's root is spelled here (releases: `nightjar_reader.format`)."""
+
+import datetime as dt
+import secrets
+
+RECORDS = "records"
+NIGHTS = "nights"
+ATTEMPTS = "attempts"
+BUNDLES = "bundles"
+REPORTS = "reports"
+
+KEYS = {
+    "interactions": "landed",
+    "quarantine": "landed",
+    "catalogue": "landed",
+    "user_features": "as_of",
+    "item_features": "as_of",
+    "user_item_features": "as_of",
+    "user_category_features": "as_of",
+}
+
+
+def new_attempt() -> str:
+    """16 random hex digits that name one try of a stage."""
+    return secrets.token_hex(8)
+
+
+def attempt(name: str, file: str = "") -> str:
+    """A file of an attempt, or its folder."""
+    return f"{ATTEMPTS}/{name}/{file}".rstrip("/")
+
+
+def request(name: str) -> str:
+    """What an attempt was asked to do."""
+    return attempt(name, "request.json")
+
+
+def result(name: str) -> str:
+    """What an attempt's job made."""
+    return attempt(name, "result.json")
+
+
+def error(name: str) -> str:
+    """Why an attempt's job ended without a result."""
+    return attempt(name, "error.json")
+
+
+def staged(table: str, attempt_name: str) -> str:
+    """The folder into which an attempt writes a table."""
+    return f"{table}/{attempt_name}"
+
+
+def partition(table: str, attempt_name: str, day: dt.date) -> str:
+    """The folder of one partition that an attempt wrote."""
+    return f"{staged(table, attempt_name)}/{KEYS[table]}={day.isoformat()}"
+
+
+def records(stage: str, day: dt.date) -> str:
+    """The folder of a stage's records of one partition."""
+    return f"{RECORDS}/{stage}/{day.isoformat()}"
+
+
+def night(day: dt.date) -> str:
+    """The folder of the marks that a night of this partition has begun and was decided."""
+    return f"{NIGHTS}/{day.isoformat()}"
+
+
+def bundle(bundle_id: str) -> str:
+    """A bundle's folder."""
+    return f"{BUNDLES}/{bundle_id}"
+
+
+def report(stage: str, day: str, attempt_name: str, suffix: str) -> str:
+    """A validation's result (``json``) or its readable report (``html``)."""
+    return f"{REPORTS}/{stage}/{day}/{attempt_name}.{suffix}"

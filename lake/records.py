@@ -1,0 +1,303 @@
+"""Records: a stage is finished for a partition when, and only when, its record exists.
+
+A record names the files that a stage made, their content digests, and the digests of what it
+read. Each is one create-only file, ``records/<stage>/<partition>/<sequence>.json``; the highest
+sequence is current. Every read takes exactly the files that records name.
+"""
+
+import datetime as dt
+import hashlib
+import json
+import logging
+from collections import defaultdict
+from collections.abc import Iterable, Mapping
+from dataclasses import asdict, dataclass, field, replace
+from pathlib import PurePosixPath
+from typing import Any
+
+from lake import layout
+from lake.errors import Conflict, PermanentError
+from lake.ledger import Entry, Ledger, sequences
+from lake.partitions import stamp
+from lake.schemas import FEATURES
+from lake.settings import Dataset
+from lake.storage import Storage
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Stage:
+    """What a stage's fingerprint covers.
+
+    Attributes
+    ----------
+    version
+        Raised when the stage's code changes what comes out.
+    sections
+        The sections of the data set's TOML that the stage reads.
+    inputs
+        The tables that it reads; ``raw`` stands for raw files, ``bundle`` for a decision's bundle.
+    """
+
+    version: int
+    sections: tuple[str, ...]
+    inputs: tuple[str, ...]
+
+
+STAGES: dict[str, Stage] = {
+    "ingest": Stage(1, ("id_type", "raw", "events", "catalogue", "rules"), ("raw",)),
+    "features": Stage(1, ("id_type", "events"), ("interactions", "catalogue")),
+    "train": Stage(
+        1,
+        ("id_type", "repeats", "events", "retrieval", "candidates", "training", "ranker", "evaluation"),
+        (*FEATURES, "interactions", "catalogue"),
+    ),
+    "precompute": Stage(
+        1, ("id_type", "repeats", "candidates", "lists", "index"), (*FEATURES, "catalogue", "bundle")
+    ),
+}
+
+
+@dataclass(frozen=True)
+class TableFile:
+    """A data file: its path in the lake, bytes and rows."""
+
+    path: str
+    bytes: int
+    rows: int
+
+
+@dataclass(frozen=True)
+class TableContent:
+    """A partition of a table: its files, and a digest that no order of rows or cut of files changes."""
+
+    files: tuple[TableFile, ...]
+    rows: int
+    digest: str
+
+
+@dataclass(frozen=True)
+class Input:
+    """Something that a stage read.
+
+    Attributes
+    ----------
+    name
+        The table; for raw files the path relative to `NIGHTJAR_RAW`.
+    digest
+        The content digest; for raw files the sha256 of their bytes.
+    partition, sequence
+        The record that named it; empty and 0 for raw files.
+    bytes
+        Length of a raw file, else 0.
+    """
+
+    name: str
+    digest: str
+    partition: str = ""
+    sequence: int = 0
+    bytes: int = 0
+
+
+@dataclass(frozen=True)
+class Draft:
+    """A record before it has a sequence and a stamp.
+
+    Attributes
+    ----------
+    details
+        What else the stage has to say, as JSON values; part of the content.
+    """
+
+    stage: str
+    partition: str
+    attempt: str
+    outcome: str
+    version: int
+    config_digest: str
+    inputs: tuple[Input, ...] = ()
+    tables: Mapping[str, TableContent] = field(default_factory=dict)
+    counts: Mapping[str, int] = field(default_factory=dict)
+    details: Mapping[str, Any] = field(default_factory=dict)
+
+    @property
+    def fingerprint(self) -> str:
+        """SHA-256 of version, configuration digest and the inputs' digests."""
+        return fingerprint(self.version, self.config_digest, self.inputs)
+
+    @property
+    def content(self) -> str:
+        """SHA-256 of what came out: outcome, digests of the tables, counts and details."""
+        digests = {name: table.digest for name, table in self.tables.items()}
+        return _digest([self.outcome, digests, dict(self.counts), dict(self.details)])
+
+
+@dataclass(frozen=True)
+class Record(Draft):
+    """A committed `Draft`."""
+
+    sequence: int = 0
+    written_at: str = ""
+
+    @property
+    def day(self) -> dt.date:
+        """The partition as a date."""
+        return dt.date.fromisoformat(self.partition)
+
+    def inputs_of(self, table: str) -> list[Input]:
+        """The inputs that are partitions of one table, oldest first."""
+        return sorted((i for i in self.inputs if i.name == table), key=lambda i: i.partition)
+
+
+def _digest(value: Any) -> str:
+    return hashlib.sha256(json.dumps(value, sort_keys=True, allow_nan=False).encode()).hexdigest()
+
+
+def fingerprint(version: int, config_digest: str, inputs: Iterable[Input]) -> str:
+    """SHA-256 (hex) of a stage's version, configuration digest and inputs, in no order, without sequences."""
+    return _digest([version, config_digest, sorted([i.name, i.partition, i.digest] for i in inputs)])
+
+
+class Records:
+    """The records and night marks of one lake."""
+
+    def __init__(self, storage: Storage) -> None:
+        self._storage = storage
+        self._opened: dict[tuple[str, str, int], Record] = {}
+
+    def _ledger(self, stage: str, partition: str) -> Ledger:
+        return Ledger(self._storage, layout.records(stage, dt.date.fromisoformat(partition)))
+
+    def at(self, stage: str, partition: str, sequence: int) -> Record:
+        """One record, read once; `FileNotFoundError` where there is none."""
+        key = stage, partition, sequence
+        if key not in self._opened:
+            self._opened[key] = _decode(self._ledger(stage, partition).read(sequence))
+        return self._opened[key]
+
+    def latest(self, stage: str, day: dt.date) -> int:
+        """The current sequence of a partition, 0 where it has no record."""
+        return self._ledger(stage, day.isoformat()).latest()
+
+    def current(self, stage: str, day: dt.date) -> Record | None:
+        """The current record of a partition."""
+        sequence = self.latest(stage, day)
+        return self.at(stage, day.isoformat(), sequence) if sequence else None
+
+    def history(self, stage: str, day: dt.date) -> list[Record]:
+        """All records of a partition, newest first."""
+        numbers = self._ledger(stage, day.isoformat()).sequences()
+        return [self.at(stage, day.isoformat(), number) for number in reversed(numbers)]
+
+    def partitions(self, stage: str) -> dict[dt.date, int]:
+        """Every partition that has a record, with its current sequence, in order of days: one listing."""
+        found: dict[str, list[str]] = defaultdict(list)
+        for path in self._storage.list(f"{layout.RECORDS}/{stage}"):
+            found[PurePosixPath(path).parent.name].append(path)
+        return {dt.date.fromisoformat(day): max(sequences(paths)) for day, paths in sorted(found.items())}
+
+    def all_current(self, stage: str, last: dt.date) -> list[Record]:
+        """The current records of all partitions up to `last`, in order of days."""
+        return [
+            self.at(stage, day.isoformat(), n) for day, n in self.partitions(stage).items() if day <= last
+        ]
+
+    def commit(self, draft: Draft, based_on: int) -> Record:
+        """Make an attempt's work the current one of its partition.
+
+        Parameters
+        ----------
+        draft
+            What the attempt made.
+        based_on
+            The sequence that was current when the work began.
+
+        Returns
+        -------
+        Record
+            The record that now says so: a new one, or, where the same work is already
+            committed, the one that is there.
+
+        Raises
+        ------
+        Conflict
+            When another run committed something else meanwhile.
+        """
+        before = self.at(draft.stage, draft.partition, based_on) if based_on else None
+        if before and _same(before, draft) and self.latest(draft.stage, before.day) == based_on:
+            return before
+        if before and before.content == draft.content:
+            draft = replace(draft, tables=before.tables, attempt=before.attempt)
+        record = Record(**_fields(draft), sequence=based_on + 1, written_at=stamp())
+        if self._ledger(draft.stage, draft.partition).append(record.sequence, _encode(record)):
+            log.info("committed %s of %s as record %d", record.stage, record.partition, record.sequence)
+            return record
+        return self._accept_taken(record)
+
+    def _accept_taken(self, record: Record) -> Record:
+        taken = self.at(record.stage, record.partition, record.sequence)
+        if _same(taken, record):
+            return taken
+        raise Conflict(
+            f"{record.stage} of {record.partition}: another run committed record {record.sequence} "
+            "with other content while this one worked; clear from the first task to run again"
+        )
+
+    def open_night(self, day: dt.date) -> int:
+        """Mark that a night of `day` has begun; returns the mark's number."""
+        number = self.newest_night(day) + 1
+        while not self._storage.put_new(f"{layout.night(day)}/{number:012d}", stamp().encode()):
+            number += 1
+        return number
+
+    def newest_night(self, day: dt.date) -> int:
+        """The number of the newest night of `day`, 0 where none has begun."""
+        names = (PurePosixPath(path).name for path in self._storage.list(layout.night(day)))
+        return max((int(name) for name in names if name.isdigit()), default=0)
+
+    def mark_decided(self, day: dt.date, number: int) -> None:
+        """Mark that the decision of that night is made, or will not be."""
+        self._storage.put_new(f"{layout.night(day)}/{number:012d}.decided", stamp().encode())
+
+    def is_decided(self, day: dt.date, number: int) -> bool:
+        """Whether `mark_decided` was called for that night."""
+        return self._storage.exists(f"{layout.night(day)}/{number:012d}.decided")
+
+
+def _same(one: Draft, other: Draft) -> bool:
+    return one.fingerprint == other.fingerprint and one.content == other.content
+
+
+def _fields(draft: Draft) -> dict[str, Any]:
+    return {name: getattr(draft, name) for name in Draft.__dataclass_fields__}
+
+
+def _encode(record: Record) -> Entry:
+    return asdict(record) | {"fingerprint": record.fingerprint}
+
+
+def _decode(entry: Entry) -> Record:
+    stated = entry.pop("fingerprint")
+    record = Record(
+        **entry
+        | {
+            "inputs": tuple(Input(**item) for item in entry["inputs"]),
+            "tables": {name: _decode_table(table) for name, table in entry["tables"].items()},
+        }
+    )
+    if record.fingerprint != stated:
+        raise PermanentError(
+            f"record {record.sequence} of {record.stage} {record.partition} says fingerprint {stated}, "
+            f"its content gives {record.fingerprint}: the file was changed or is damaged"
+        )
+    return record
+
+
+def _decode_table(entry: Entry) -> TableContent:
+    return TableContent(tuple(TableFile(**file) for file in entry["files"]), entry["rows"], entry["digest"])
+
+
+def config_digest(stage: str, data: Dataset) -> str:
+    """The digest of just those configuration sections that the stage reads."""
+    return data.digest(STAGES[stage].sections)

@@ -1,0 +1,209 @@
+"""Every column of the lake's tables is spelled here, with its type and what a missing row means.
+
+Types are names of our own; `spark_ddl` and `arrow_schema` turn them into what each engine calls them.
+"""
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Final
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+USER: Final = "user_id"
+ITEM: Final = "item_id"
+EVENT_TS: Final = "event_ts"
+EVENT_TYPE: Final = "event_type"
+QUANTITY: Final = "quantity"
+AMOUNT: Final = "amount"
+CONTEXT: Final = "context_id"
+SEGMENT: Final = "segment"
+SOURCE_FILE: Final = "source_file"
+
+NAME: Final = "name"
+CATEGORY: Final = "category"
+SUBCATEGORY: Final = "subcategory"
+BRAND: Final = "brand"
+ATTRIBUTES: Final = "attributes"
+
+KIND: Final = "kind"
+REASONS: Final = "reasons"
+ROW_NUMBER: Final = "row_number"
+RAW_ROW: Final = "raw_row"
+
+LANDED: Final = "landed"
+AS_OF: Final = "as_of"
+
+ID: Final = "id"
+
+Columns = dict[str, str]
+
+INTERACTIONS: Final[Columns] = {
+    USER: ID,
+    ITEM: ID,
+    EVENT_TS: "timestamp",
+    EVENT_TYPE: "string",
+    QUANTITY: "decimal(18,3)",
+    AMOUNT: "decimal(18,2)",
+    CONTEXT: "string",
+    SEGMENT: "string",
+    SOURCE_FILE: "string",
+}
+QUARANTINE: Final[Columns] = {
+    KIND: "string",
+    REASONS: "list<string>",
+    SOURCE_FILE: "string",
+    ROW_NUMBER: "int64",
+    RAW_ROW: "string",
+}
+CATALOGUE: Final[Columns] = {
+    ITEM: ID,
+    NAME: "string",
+    CATEGORY: "string",
+    SUBCATEGORY: "string",
+    BRAND: "string",
+    ATTRIBUTES: "map<string,string>",
+}
+
+
+@dataclass(frozen=True)
+class Feature:
+    """One float32 column of a feature table.
+
+    Attributes
+    ----------
+    name
+        The column.
+    absent
+        What a key without a row has: 0 for counts and sums, NaN for times and ratios.
+    meaning
+        The formula in words; D is the as-of day, "days" are distinct days with a purchase.
+    """
+
+    name: str
+    absent: float
+    meaning: str
+
+
+NAN: Final = float("nan")
+
+USER_FEATURES: Final = (
+    Feature("trips", 0, "trip days ever"),
+    Feature("trips_7", 0, "trip days in the last 7"),
+    Feature("trips_28", 0, "trip days in the last 28"),
+    Feature("trips_91", 0, "trip days in the last 91"),
+    Feature("trip_rate", 0, "sum over trip days of .5^((D+1-day)/30)"),
+    Feature("days_since_last", NAN, "D - last trip day"),
+    Feature("days_since_first", NAN, "D - first trip day"),
+    Feature("items", 0, "distinct items ever"),
+    Feature("items_per_trip", NAN, "pair-days / trips"),
+    Feature("amount_per_trip", NAN, "amount / trips"),
+    Feature("quantity_per_trip", NAN, "quantity / trips, each row counting at least 1"),
+)
+ITEM_FEATURES: Final = (
+    Feature("users", 0, "users who ever bought it"),
+    Feature("users_7", 0, "users who bought it in the last 7 days"),
+    Feature("users_28", 0, "users who bought it in the last 28 days"),
+    Feature("users_91", 0, "users who bought it in the last 91 days"),
+    Feature("m60", 0, "sum over users and days of .5^((D+1-day)/60)"),
+    Feature("days_since_last", NAN, "D - last day"),
+    Feature("trend", 0, "4 * users_7 / (users_28 + 2)"),
+    Feature("price", NAN, "amount / sum of max(quantity, 1)"),
+    Feature(
+        "rebuy_28",
+        NAN,
+        "(E + 20 q) / (R + 20): of R pair-days at least 28 days old, E rebought within 28; "
+        "q the same of the subcategory, shrunk by 20 to the global ratio",
+    ),
+    Feature("brand_code", NAN, "xxhash64(brand) modulo 65,536"),
+    Feature("category_code", NAN, "xxhash64(category) modulo 65,536"),
+)
+USER_ITEM_FEATURES: Final = (
+    Feature("m60", 0, "sum over days of weight * .5^((D+1-day)/60)"),
+    Feature("m15", 0, "sum over days of weight * .5^((D+1-day)/15)"),
+    Feature("days", 0, "days bought ever"),
+    Feature("days_7", 0, "days bought in the last 7"),
+    Feature("days_28", 0, "days bought in the last 28"),
+    Feature("days_91", 0, "days bought in the last 91"),
+    Feature("days_since_last", NAN, "D - last day"),
+    Feature("days_since_first", NAN, "D - first day"),
+    Feature("gap_mean", NAN, "mean gap between days; null with fewer than 2"),
+    Feature("gap_last", NAN, "gap between the last two days; null with fewer than 2"),
+    Feature("due", NAN, "days_since_last / gap_mean"),
+    Feature("quantity_mean", NAN, "quantity / days, each row counting at least 1"),
+)
+USER_CATEGORY_FEATURES: Final = (
+    Feature("m60", 0, "sum over (item, day) of the subcategory of weight * .5^((D+1-day)/60)"),
+    Feature("pair_days", 0, "(item, day) pairs of the subcategory ever"),
+    Feature("pair_days_28", 0, "(item, day) pairs of the subcategory in the last 28 days"),
+    Feature("days_since_last", NAN, "D - last day with the subcategory"),
+    Feature("share", 0, "m60 / the user's total m60"),
+)
+
+FEATURES: Final[dict[str, tuple[Feature, ...]]] = {
+    "user_features": USER_FEATURES,
+    "item_features": ITEM_FEATURES,
+    "user_item_features": USER_ITEM_FEATURES,
+    "user_category_features": USER_CATEGORY_FEATURES,
+}
+FEATURE_KEYS: Final[dict[str, Columns]] = {
+    "user_features": {USER: ID},
+    "item_features": {ITEM: ID},
+    "user_item_features": {USER: ID, ITEM: ID},
+    "user_category_features": {USER: ID, SUBCATEGORY: "string"},
+}
+
+
+def feature_columns(table: str) -> Columns:
+    """Keys, then features, of a feature table."""
+    return FEATURE_KEYS[table] | {feature.name: "float32" for feature in FEATURES[table]}
+
+
+TABLES: Final[dict[str, Columns]] = {
+    "interactions": INTERACTIONS,
+    "quarantine": QUARANTINE,
+    "catalogue": CATALOGUE,
+    **{table: feature_columns(table) for table in FEATURES},
+}
+INGEST_TABLES: Final = ("interactions", "quarantine", "catalogue")
+
+_SPARK: Final = {
+    "int64": "BIGINT",
+    "string": "STRING",
+    "timestamp": "TIMESTAMP",
+    "float32": "FLOAT",
+    "list<string>": "ARRAY<STRING>",
+    "map<string,string>": "MAP<STRING,STRING>",
+}
+
+
+def spark_type(kind: str, id_type: str) -> str:
+    """Spark's name of one of our types."""
+    kind = id_type if kind == ID else kind
+    return _SPARK.get(kind, kind.upper())
+
+
+def spark_ddl(table: str, id_type: str) -> str:
+    """A table's columns as a Spark schema, without the partition column."""
+    return ", ".join(f"{name} {spark_type(kind, id_type)}" for name, kind in TABLES[table].items())
+
+
+def arrow_schema(table: str, id_type: str) -> "pa.Schema":
+    """A table's columns as an Arrow schema, without the partition column."""
+    return _arrow(TABLES[table], id_type)
+
+
+def _arrow(columns: Columns, id_type: str) -> "pa.Schema":
+    import pyarrow as pa
+
+    kinds = {
+        ID: pa.int64() if id_type == "int64" else pa.string(),
+        "int64": pa.int64(),
+        "string": pa.string(),
+        "timestamp": pa.timestamp("us", tz="UTC"),
+        "float32": pa.float32(),
+        "decimal(18,3)": pa.decimal128(18, 3),
+        "decimal(18,2)": pa.decimal128(18, 2),
+        "list<string>": pa.list_(pa.string()),
+        "map<string,string>": pa.map_(pa.string(), pa.string()),
+    }
+    return pa.schema([(name, kinds[kind]) for name, kind in columns.items()])

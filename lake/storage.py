@@ -1,0 +1,164 @@
+"""Files below one root, behind one interface whose only write is create-only.
+
+A file that exists is never changed. So a reader sees a whole file or none, and of two writers
+of one path exactly one wins and the other is told.
+"""
+
+import hashlib
+import os
+import shutil
+import tempfile
+from collections.abc import Callable, Iterator
+from functools import cache
+from pathlib import Path
+from typing import TYPE_CHECKING, BinaryIO, Protocol
+from urllib.parse import unquote, urlsplit
+
+from lake.errors import ConfigError
+
+if TYPE_CHECKING:
+    import pyarrow.fs as pafs
+
+_CHUNK = 1 << 20
+
+
+class Storage(Protocol):
+    """Where files lie; every path is relative to `root` and uses forward slashes."""
+
+    @property
+    def root(self) -> str:
+        """The root as a URI, without a slash at its end."""
+
+    def uri(self, path: str) -> str:
+        """The whole address of a path."""
+
+    def exists(self, path: str) -> bool:
+        """Whether there is such a file."""
+
+    def size(self, path: str) -> int:
+        """The file's length in bytes."""
+
+    def sha256(self, path: str) -> str:
+        """The digest of the file's bytes, in hex."""
+
+    def read(self, path: str) -> bytes:
+        """The whole file; `FileNotFoundError` where there is none."""
+
+    def list(self, prefix: str) -> list[str]:
+        """All files below a folder, sorted; empty where there is no such folder."""
+
+    def put_new(self, path: str, data: bytes) -> bool:
+        """Create the file durably; False, changing nothing, where it exists."""
+
+    def put_file(self, path: str, source: Path) -> bool:
+        """`put_new` with the content of a local file."""
+
+    def arrow(self) -> "tuple[pafs.FileSystem, str]":
+        """An Arrow file system and the root within it."""
+
+
+class LocalStorage:
+    """`Storage` in a local folder."""
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder.absolute()
+
+    @property
+    def root(self) -> str:
+        """The folder as a URI."""
+        return self._folder.as_uri()
+
+    def local(self, path: str) -> Path:
+        """Where a path lies on this machine."""
+        return self._folder / path
+
+    def uri(self, path: str) -> str:
+        """See `Storage.uri`."""
+        return self.local(path).as_uri()
+
+    def exists(self, path: str) -> bool:
+        """See `Storage.exists`."""
+        return self.local(path).is_file()
+
+    def size(self, path: str) -> int:
+        """See `Storage.size`."""
+        return self.local(path).stat().st_size
+
+    def sha256(self, path: str) -> str:
+        """See `Storage.sha256`."""
+        with self.local(path).open("rb") as file:
+            return hashlib.file_digest(file, "sha256").hexdigest()
+
+    def read(self, path: str) -> bytes:
+        """See `Storage.read`."""
+        return self.local(path).read_bytes()
+
+    def list(self, prefix: str) -> list[str]:
+        """See `Storage.list`; files whose name starts with a dot are half-written and left out."""
+        return sorted(self._walk(self.local(prefix)))
+
+    def _walk(self, folder: Path) -> Iterator[str]:
+        for parent, _, names in os.walk(folder):
+            for name in names:
+                if not name.startswith("."):
+                    yield (Path(parent) / name).relative_to(self._folder).as_posix()
+
+    def put_new(self, path: str, data: bytes) -> bool:
+        """See `Storage.put_new`: an fsynced temporary file, linked to its name."""
+        return self._create(path, lambda file: file.write(data))
+
+    def put_file(self, path: str, source: Path) -> bool:
+        """See `Storage.put_file`."""
+        with source.open("rb") as content:
+            return self._create(path, lambda file: shutil.copyfileobj(content, file, _CHUNK))
+
+    def _create(self, path: str, fill: Callable[[BinaryIO], object]) -> bool:
+        target = self.local(path)
+        if target.exists():
+            return False
+        target.parent.mkdir(parents=True, exist_ok=True)
+        with tempfile.NamedTemporaryFile(dir=target.parent, prefix=".") as file:
+            fill(file)  # type: ignore[arg-type]
+            file.flush()
+            os.fsync(file.fileno())
+            os.chmod(file.name, 0o644)
+            return _link_new(Path(file.name), target)
+
+    def arrow(self) -> "tuple[pafs.FileSystem, str]":
+        """See `Storage.arrow`."""
+        import pyarrow.fs as pafs
+
+        return pafs.LocalFileSystem(), str(self._folder)
+
+
+def _link_new(source: Path, target: Path) -> bool:
+    try:
+        os.link(source, target)
+    except FileExistsError:
+        return False
+    folder = os.open(target.parent, os.O_RDONLY)
+    try:
+        os.fsync(folder)
+    finally:
+        os.close(folder)
+    return True
+
+
+@cache
+def open_storage(uri: str) -> Storage:
+    """Open the storage at an address.
+
+    Parameters
+    ----------
+    uri
+        ``file:///folder``, or the path of a folder.
+
+    Raises
+    ------
+    ConfigError
+        When the address has another scheme.
+    """
+    parts = urlsplit(uri)
+    if parts.scheme not in ("", "file"):
+        raise ConfigError(f"{uri}: no storage for {parts.scheme}://; expected file:///folder")
+    return LocalStorage(Path(unquote(parts.path) if parts.scheme else uri))

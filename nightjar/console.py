@@ -1,0 +1,50 @@
+"""What a person sees in the terminal: steps with elapsed time, and the log lines of our own code."""
+
+import logging
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from rich.console import Console
+from rich.logging import RichHandler
+
+HEARTBEAT_SECONDS = 20
+PACKAGES = ("lake", "nightjar", "precompute", "recommender", "spark_jobs", "training", "validation")
+
+console = Console(highlight=False, soft_wrap=True)
+
+
+def show_progress_log() -> None:
+    """Show the INFO lines of our packages, and only warnings of others, between the steps."""
+    handler = RichHandler(console=console, show_level=False, show_path=False, show_time=False)
+    handler.setFormatter(logging.Formatter("    %(message)s"))
+    for name in PACKAGES:
+        logger = logging.getLogger(name)
+        logger.addHandler(handler)
+        logger.setLevel(logging.INFO)
+        logger.propagate = False
+
+
+@contextmanager
+def step(title: str) -> Iterator[None]:
+    """Say that a step begins, that it is still going on, and how long it took or that it failed."""
+    began = time.monotonic()
+    console.print(f"[bold]>[/bold] {title}")
+    done = threading.Event()
+    heartbeat = threading.Thread(target=_beat, args=(title, began, done), daemon=True)
+    heartbeat.start()
+    try:
+        yield
+    except BaseException:
+        console.print(f"[red]x[/red] {title} failed after {time.monotonic() - began:.1f} s")
+        raise
+    finally:
+        done.set()
+        heartbeat.join()
+    console.print(f"[green]+[/green] {title}: {time.monotonic() - began:.1f} s")
+
+
+def _beat(title: str, began: float, done: threading.Event) -> None:
+    while not done.wait(HEARTBEAT_SECONDS):
+        console.print(f"  ... {title}: {time.monotonic() - began:.0f} s so far", style="dim")

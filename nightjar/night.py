@@ -1,0 +1,113 @@
+"""The night of one partition: its stages in order, as the DAG `nightly` runs them.
+
+A failed training does not stop the lists: they follow the newest earlier decision, and the night
+ends with the error.
+"""
+
+import datetime as dt
+import logging
+from collections.abc import Callable
+
+from spark_jobs.submit import submit
+
+from lake.errors import PermanentError
+from lake.records import Records
+from lake.settings import Dataset, Settings
+from lake.storage import open_storage
+from nightjar import features, ingest, precompute, train
+from nightjar.console import step
+
+log = logging.getLogger(__name__)
+
+
+def check_day(day: dt.date, data: Dataset, today: dt.date) -> None:
+    """Refuse a partition that the data set does not have.
+
+    Raises
+    ------
+    PermanentError
+        When `day` is before the data set's first day, after its last, or not over yet.
+    """
+    last = min(data.last_day or dt.date.max, today - dt.timedelta(days=1))
+    if not data.first_day <= day <= last:
+        raise PermanentError(f"partition {day} is outside {data.name}: expected {data.first_day} to {last}")
+
+
+def run_ingest(day: dt.date, settings: Settings) -> None:
+    """Take in the raw day: check its files, split its rows, validate, commit."""
+    with step(f"ingest {day}: check the raw files"):
+        attempt = ingest.prepare(day, settings)
+    with step(f"ingest {day}: extract (Spark)"):
+        submit("extract", attempt, settings)
+    with step(f"ingest {day}: validate and commit"):
+        ingest.commit(attempt, settings)
+
+
+def run_features(day: dt.date, settings: Settings) -> None:
+    """Build the feature tables as of the day, and those of earlier days that training lacks."""
+    attempt = features.prepare(day, settings)
+    with step(f"features {day}: build (Spark)"):
+        submit("features", attempt, settings)
+    with step(f"features {day}: validate and commit"):
+        features.commit(attempt, settings)
+
+
+def run_train(day: dt.date, settings: Settings, night: int = 0) -> None:
+    """Train, evaluate and decide; the decision is appended also when training fails."""
+    attempt: str | None = None
+    try:
+        with step(f"train {day}: retrieval, ranker, evaluation"):
+            attempt = train.prepare(day, settings)
+            train.train(attempt, settings)
+    except Exception as error:
+        train.decide(day, attempt, settings, failure=type(error).__name__, night=night)
+        raise
+    with step(f"train {day}: decide"):
+        train.decide(day, attempt, settings, night=night)
+
+
+def run_precompute(day: dt.date, settings: Settings) -> None:
+    """Make the lists and the index by the newest decision, check and publish them."""
+    with step(f"precompute {day}: lists and index"):
+        attempt = precompute.prepare(day, settings)
+        precompute.build(attempt, settings)
+    with step(f"precompute {day}: validate and publish"):
+        precompute.publish(attempt, settings)
+
+
+STAGES: dict[str, Callable[[dt.date, Settings], None]] = {
+    "ingest": run_ingest,
+    "features": run_features,
+    "train": run_train,
+    "precompute": run_precompute,
+}
+
+
+def run(day: dt.date, settings: Settings) -> None:
+    """Run the whole night of one partition.
+
+    Raises
+    ------
+    NightjarError
+        When a stage failed. Lists are made all the same when it was training.
+    """
+    records = Records(open_storage(settings.lake))
+    night = records.open_night(day)
+    try:
+        run_ingest(day, settings)
+        run_features(day, settings)
+        failure = _train_or_failure(day, settings, night)
+    finally:
+        records.mark_decided(day, night)
+    run_precompute(day, settings)
+    if failure:
+        raise failure
+
+
+def _train_or_failure(day: dt.date, settings: Settings, night: int) -> Exception | None:
+    try:
+        run_train(day, settings, night)
+    except Exception as error:
+        log.exception("training of %s failed; the lists follow the newest earlier decision", day)
+        return error
+    return None

@@ -1,0 +1,88 @@
+import datetime as dt
+
+import pytest
+from pydantic import ValidationError
+
+from lake import settings as module
+from lake.errors import ConfigError
+from lake.settings import Settings, dataset, load
+
+
+def test_everything_lies_in_the_home_unless_told_otherwise(tmp_path, monkeypatch):
+    for name in ("LAKE", "RAW", "RELEASES", "MLFLOW_URI"):
+        monkeypatch.delenv(f"NIGHTJAR_{name}", raising=False)
+    monkeypatch.setenv("NIGHTJAR_HOME", str(tmp_path))
+    found = load()
+    assert found.lake == f"file://{tmp_path}/lake"
+    assert found.raw == f"file://{tmp_path}/lake/raw"
+    assert found.releases == f"file://{tmp_path}/lake/published"
+    assert found.mlflow_uri == f"sqlite:///{tmp_path}/mlflow.db"
+
+
+def test_raw_and_releases_follow_the_lake(monkeypatch):
+    for name in ("RAW", "RELEASES"):
+        monkeypatch.delenv(f"NIGHTJAR_{name}", raising=False)
+    monkeypatch.setenv("NIGHTJAR_LAKE", "file:///elsewhere")
+    assert (load().raw, load().releases) == ("file:///elsewhere/raw", "file:///elsewhere/published")
+
+
+def test_settings_do_not_change():
+    with pytest.raises(ValidationError, match="frozen"):
+        Settings().lake = "file:///other"
+
+
+def test_a_wrong_value_is_named(monkeypatch):
+    monkeypatch.setenv("NIGHTJAR_RAW_WAIT", "soon")
+    with pytest.raises(ConfigError, match=r"NIGHTJAR_\*: raw_wait: .*integer"):
+        load()
+
+
+def test_secrets_in_addresses_are_not_shown(monkeypatch):
+    monkeypatch.setenv("NIGHTJAR_MLFLOW_URI", "postgresql://me:secret@db/mlflow")
+    assert load().redacted()["mlflow_uri"] == "postgresql://***@db/mlflow"
+
+
+def test_the_default_data_set():
+    data = dataset("complete_journey")
+    assert (data.first_day, data.last_day) == (dt.date(2017, 1, 1), dt.date(2018, 1, 1))
+    assert data.raw.closed_days == (dt.date(2017, 12, 25),)
+
+
+def test_an_unknown_data_set_names_the_file_it_looked_for():
+    with pytest.raises(ConfigError, match=r"'nothing'.*config/nothing\.toml"):
+        dataset("nothing")
+
+
+@pytest.fixture
+def toml(tmp_path):
+    def write(change):
+        text = change((module.CONFIG_DIR / "complete_journey.toml").read_text())
+        path = tmp_path / f"{len(list(tmp_path.iterdir()))}.toml"
+        path.write_text(text)
+        return str(path)
+
+    return write
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "message"),
+    [
+        ("{partition}.parquet", "all.parquet", r"raw: .*files must contain \{partition\}"),
+        ("limit = 200", "limit = 201", r"candidates\.limit: .*less than or equal to 200"),
+        ("[rules]", "[rules]\nmin_row = 1", r"rules\.min_row: Extra inputs"),
+        ('labels = ["purchase"]', 'labels = ["click"]', r"events\.weights lacks \['click'\]"),
+        ("[raw]", "[raw", "Expected"),
+    ],
+)
+def test_a_mistake_in_the_toml_names_file_and_field(toml, old, new, message):
+    path = toml(lambda text: text.replace(old, new, 1))
+    with pytest.raises(ConfigError, match=message) as error:
+        dataset(path)
+    assert path in str(error.value)
+
+
+def test_a_digest_covers_its_sections_alone(toml):
+    path = toml(lambda text: text.replace("rounds = 120", "rounds = 121"))
+    one, other = dataset("complete_journey"), dataset(path)
+    assert one.digest(["raw", "rules"]) == other.digest(["rules", "raw"])
+    assert one.digest(["ranker"]) != other.digest(["ranker"])

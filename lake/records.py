@@ -231,7 +231,7 @@ class Records:
             draft = replace(draft, tables=before.tables, attempt=before.attempt)
         record = Record(**_fields(draft), sequence=based_on + 1, written_at=stamp())
         if self._ledger(draft.stage, draft.partition).append(record.sequence, _encode(record)):
-            log.info("committed %s of %s as record %d", record.stage, record.partition, record.sequence)
+            log.debug("committed %s of %s as record %d", record.stage, record.partition, record.sequence)
             return record
         return self._accept_taken(record)
 

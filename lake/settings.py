@@ -223,6 +223,7 @@ class Settings(BaseSettings):
     threads: int = 0
     topn_memory_mib: int = 64
     gx_row_limit: int = 5_000_000
+    port: int = 8080
 
     @model_validator(mode="before")
     @classmethod

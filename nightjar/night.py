@@ -8,14 +8,13 @@ import datetime as dt
 import logging
 from collections.abc import Callable
 
-from spark_jobs.submit import submit
-
 from lake.errors import PermanentError
 from lake.records import Records
 from lake.settings import Dataset, Settings
 from lake.storage import open_storage
-from nightjar import features, ingest, precompute, train
+from nightjar import bootstrap, features, ingest, precompute, train
 from nightjar.console import step
+from spark_jobs.submit import submit
 
 log = logging.getLogger(__name__)
 
@@ -111,3 +110,13 @@ def _train_or_failure(day: dt.date, settings: Settings, night: int) -> Exception
         log.exception("training of %s failed; the lists follow the newest earlier decision", day)
         return error
     return None
+
+
+def run_bootstrap(first: dt.date, last: dt.date, settings: Settings) -> None:
+    """Load a range of raw days in one Spark pass, with the records that their nights would have made."""
+    with step(f"bootstrap {first} to {last}: check the raw files"):
+        attempt = bootstrap.prepare(first, last, settings)
+    with step("bootstrap: extract (Spark)"):
+        submit("extract", attempt, settings)
+    with step("bootstrap: validate and commit"):
+        bootstrap.commit(attempt, settings)

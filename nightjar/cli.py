@@ -1,0 +1,163 @@
+"""The command `nightjar`: the night and its parts without Airflow, and what readers see of releases."""
+
+import os
+import sys
+from collections.abc import Callable
+from enum import StrEnum
+from functools import wraps
+from typing import Annotated, Any
+
+import typer
+
+from lake import partitions, settings
+from lake.errors import NightjarError
+from nightjar.console import console, show_progress_log, step
+from nightjar_reader.errors import ReaderError
+
+app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False, help=__doc__)
+
+Partition = Annotated[str, typer.Option("--partition", help="The day, as YYYY-MM-DD.")]
+
+
+class What(StrEnum):
+    """What `nightjar run` can run."""
+
+    night = "night"
+    ingest = "ingest"
+    features = "features"
+    train = "train"
+    precompute = "precompute"
+
+
+def _command(function: Callable[..., None]) -> Callable[..., None]:
+    """Register a command whose expected errors are shown as one message, with exit code 1."""
+
+    @wraps(function)
+    def guarded(*args: Any, **kwargs: Any) -> None:
+        try:
+            function(*args, **kwargs)
+        except (NightjarError, ReaderError) as error:
+            console.print(f"[red]error:[/red] {error}", markup=True)
+            raise typer.Exit(1) from error
+
+    return app.command()(guarded)
+
+
+@_command
+def run(what: What, partition: Partition) -> None:
+    """Run a night, or one stage of it, without Airflow."""
+    from nightjar import night
+
+    show_progress_log()
+    found = settings.load()
+    day = partitions.parse(partition)
+    night.check_day(day, found.data, partitions.utc_now().date())
+    with step(f"{what.value} {day}"):
+        night.run(day, found) if what is What.night else night.STAGES[what.value](day, found)
+
+
+@_command
+def bootstrap(
+    first: Annotated[str, typer.Option("--from", help="The first day, as YYYY-MM-DD.")],
+    last: Annotated[str, typer.Option("--to", help="The last day, as YYYY-MM-DD.")],
+) -> None:
+    """Load a range of raw days in one Spark pass, with the records that their nights would have made."""
+    from nightjar import night
+
+    show_progress_log()
+    night.run_bootstrap(partitions.parse(first), partitions.parse(last), settings.load())
+
+
+@_command
+def land(
+    first: Annotated[str, typer.Option("--from", help="The first day; by default the data set's.")] = "",
+    last: Annotated[str, typer.Option("--to", help="The last day; by default the data set's.")] = "",
+    households: Annotated[int, typer.Option(help="Land a sample of so many households; 0 for all.")] = 0,
+) -> None:
+    """Write the demo data (Complete Journey) as raw day files, and its catalogue on the first day."""
+    from nightjar.land import land as land_days
+
+    show_progress_log()
+    with step("land the raw days"):
+        land_days(
+            settings.load(),
+            first=partitions.parse(first) if first else None,
+            last=partitions.parse(last) if last else None,
+            households=households or None,
+        )
+
+
+@_command
+def show(
+    user: Annotated[str, typer.Argument(help="A user's id.")],
+    length: Annotated[int, typer.Option("--length", "-n", help="How many items to show.", min=1)] = 10,
+) -> None:
+    """Show a user's list as readers see it, with what the products are."""
+    from nightjar import show as page
+
+    page.print_list(settings.load(), user, length)
+
+
+@_command
+def releases() -> None:
+    """Show the release ledger, and the gate results and metrics of the current release."""
+    from nightjar import show as page
+
+    page.print_releases(settings.load())
+
+
+@_command
+def rollback(
+    release: Annotated[str, typer.Argument(help="The release that readers shall follow.")],
+    reason: Annotated[str, typer.Option("--reason", help="Why; kept in the ledger.")],
+) -> None:
+    """Make readers follow an earlier release; the one left is not published again by itself."""
+    from nightjar import precompute
+
+    done = precompute.rollback(settings.load(), release, reason, actor=os.environ.get("USER") or "nightjar")
+    console.print(f"readers now follow {release} (ledger entry {done.sequence})")
+
+
+@_command
+def demo(
+    partition: Annotated[str, typer.Option("--partition", help="The night to run.")] = "2017-09-30",
+) -> None:
+    """Land the demo data, load its history, run one night through a real Airflow, and show the release."""
+    from nightjar.demo import run as run_demo
+
+    os.environ.setdefault("NIGHTJAR_POKE_INTERVAL", "5")
+    show_progress_log()
+    run_demo(partitions.parse(partition), settings.load())
+
+
+@_command
+def up() -> None:
+    """Start Airflow, with its UI on 127.0.0.1 behind a generated password."""
+    from nightjar import services
+
+    show_progress_log()
+    found = settings.load()
+    started = services.start(found, found.port)
+    console.print(f"Airflow is at {started.url}: user {started.user}, password {started.password}")
+    console.print("`make down` stops it.")
+
+
+@_command
+def down() -> None:
+    """Stop the Airflow that `nightjar up` started."""
+    from nightjar import services
+
+    show_progress_log()
+    services.stop(settings.load())
+    console.print("Airflow is stopped")
+
+
+def main() -> None:
+    """Run the command line."""
+    os.environ.setdefault("GX_ANALYTICS_ENABLED", "false")
+    os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
+    try:
+        app()
+    except KeyboardInterrupt:
+        console.print("[red]stopped[/red]")
+        sys.exit(130)

@@ -1,0 +1,110 @@
+"""Pages for people: a user's list, and the releases with their gates and metrics."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from rich.table import Table
+
+from lake.settings import Settings
+from nightjar.console import console
+from nightjar_reader import Reader
+from nightjar_reader.answers import Recommendations
+from nightjar_reader.format import Check, LedgerEntry, Manifest
+
+FALLBACKS = ("personal", "popular in the segment", "popular")
+METRICS = ("ndcg", "recall", "hit_rate", "map", "coverage", "novelty")
+ENTRIES = 20
+
+
+def print_list(settings: Settings, user: str, length: int) -> None:
+    """Print the first items of a user's list, with what they are."""
+    reader = Reader(settings.releases)
+    console.print(_list(reader, reader.for_user(user), length))
+
+
+def _list(reader: Reader, found: Recommendations, length: int) -> Table:
+    kind = FALLBACKS[found.fallback]
+    table = Table(title=f"user {found.user_id}: {kind} list of {found.release_id}", title_justify="left")
+    for name in ("", "item", "what it is", "category", "score"):
+        table.add_column(name, justify="right" if name in ("", "score") else "left")
+    items = reader.catalogue(found.items[:length])
+    for rank, (item, score) in enumerate(zip(found.items[:length], found.scores, strict=False), 1):
+        known = items.get(item)
+        what, category = (known.name, known.category) if known else (None, None)
+        table.add_row(str(rank), str(item), what or "", category or "", f"{score:.4f}")
+    return table
+
+
+def print_releases(settings: Settings) -> None:
+    """Print the newest ledger entries, and the current release."""
+    reader = Reader(settings.releases)
+    console.print(_ledger(reader.releases()[:ENTRIES]))
+    print_release(reader)
+
+
+def _ledger(entries: Sequence[LedgerEntry]) -> Table:
+    table = Table(title="ledger, newest first", title_justify="left")
+    for name in ("entry", "kind", "release", "as of", "written at", "by", "reason"):
+        table.add_column(name)
+    for entry in entries:
+        releases = ", ".join(release.release_id for release in entry.releases)
+        row = (entry.kind, releases, entry.as_of, entry.written_at[:19], entry.actor, entry.reason)
+        table.add_row(str(entry.sequence), *row)
+    return table
+
+
+def print_release(reader: Reader) -> None:
+    """Print the current release: what it is, its checks, and the metrics behind its decision."""
+    manifest = reader.manifest
+    console.print(f"\n[bold]release {reader.release_id}[/bold]")
+    for line in _facts(manifest):
+        console.print(f"  {line}")
+    console.print(_checks(manifest.checks))
+    console.print(_metrics(manifest.metrics))
+
+
+def _facts(manifest: Manifest) -> list[str]:
+    bundle = manifest.bundle
+    model = f"{bundle.outcome}, bundle {bundle.id[:12]} as of {bundle.as_of}" if bundle else "no bundle"
+    index = manifest.index
+    search = f"{index.trees} trees, recall {index.recall:.3f}" if index else "left out"
+    counts = ", ".join(f"{count:,} {name}" for name, count in sorted(manifest.counts.items()))
+    lines = [
+        f"decision: {model}",
+        f"lists by: {manifest.baseline or 'the ranker'}" if bundle else "lists by: baseline",
+    ]
+    return [
+        *lines,
+        f"holds: {counts}",
+        f"index: {search}",
+        *(f"warning: {text}" for text in manifest.warnings),
+    ]
+
+
+def _checks(checks: Sequence[Check]) -> Table:
+    table = Table(title="gate", title_justify="left")
+    for name in ("check", "severity", "result"):
+        table.add_column(name)
+    for check in checks:
+        table.add_row(
+            check.name, check.severity, "[green]passed[/green]" if check.passed else "[red]failed[/red]"
+        )
+    return table
+
+
+def _metrics(metrics: Mapping[str, Any]) -> Table:
+    """The contestants beside each other, with the 95% interval of the NDCG."""
+    scores: Mapping[str, Any] = metrics.get("scores", {})
+    title = f"as of {metrics.get('as_of')}, {metrics.get('users')} users" if scores else "not evaluated"
+    table = Table(title=f"offline metrics {title}", title_justify="left")
+    table.add_column("model")
+    for name in METRICS:
+        table.add_column(name, justify="right")
+    for model, score in sorted(scores.items(), key=lambda pair: -pair[1]["metrics"]["ndcg"]["value"]):
+        table.add_row(model, *(_number(name, score["metrics"][name]) for name in METRICS))
+    return table
+
+
+def _number(name: str, estimate: Mapping[str, float]) -> str:
+    text = f"{estimate['value']:.4f}"
+    return f"{text} [{estimate['low']:.4f}, {estimate['high']:.4f}]" if name == "ndcg" else text

@@ -1,0 +1,46 @@
+"""Read published recommendations: ``Reader(releases_uri).for_user(user_id)``.
+
+Needs numpy and pyarrow; Annoy is used where it is installed. None of them is loaded before a name
+below is first asked for, so that `nightjar_reader.format` stays cheap to import.
+"""
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from nightjar_reader.answers import CatalogueItem, Neighbours, Popular, Recommendations, SimilarItems
+    from nightjar_reader.errors import (
+        BadId,
+        FormatError,
+        NoRelease,
+        NotInThisRelease,
+        ReaderError,
+        ReleaseCorrupt,
+    )
+    from nightjar_reader.reader import Reader
+
+__all__ = [
+    "BadId",
+    "CatalogueItem",
+    "FormatError",
+    "Neighbours",
+    "NoRelease",
+    "NotInThisRelease",
+    "Popular",
+    "Reader",
+    "ReaderError",
+    "Recommendations",
+    "ReleaseCorrupt",
+    "SimilarItems",
+]
+
+_MODULES = ("errors", "answers", "reader")
+
+
+def __getattr__(name: str) -> Any:
+    if name in __all__:
+        for module in _MODULES:
+            found = getattr(import_module(f"{__name__}.{module}"), name, None)
+            if found is not None:
+                return found
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

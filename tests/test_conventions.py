@@ -1,0 +1,55 @@
+"""Rules of the code base that no linter knows."""
+
+import ast
+import re
+from pathlib import Path
+
+import pytest
+
+CHECKOUT = Path(__file__).resolve().parents[1]
+PACKAGES = (
+    "lake",
+    "nightjar",
+    "nightjar_reader",
+    "precompute",
+    "recommender",
+    "spark_jobs",
+    "training",
+    "validation",
+)
+SOURCES = sorted(path for name in (*PACKAGES, "dags", "plugins") for path in (CHECKOUT / name).rglob("*.py"))
+CLOCK = re.compile(
+    r"datetime\.(now|utcnow|today)\(|date\.today\(|\btime\.time\(|logical_date|execution_date|\bds\b"
+)
+
+
+def test_the_sources_are_found():
+    assert len(SOURCES) > 40
+    assert {path.relative_to(CHECKOUT).parts[0] for path in SOURCES} == {*PACKAGES, "dags", "plugins"}
+
+
+@pytest.mark.parametrize("path", SOURCES, ids=lambda path: str(path.relative_to(CHECKOUT)))
+def test_only_partitions_asks_for_the_time_or_a_run_s_date(path):
+    if path.name == "partitions.py":
+        assert CLOCK.search(path.read_text())
+    else:
+        assert not CLOCK.search(path.read_text())
+
+
+@pytest.mark.parametrize("path", SOURCES, ids=lambda path: str(path.relative_to(CHECKOUT)))
+def test_functions_and_files_are_short(path):
+    tree = ast.parse(path.read_text())
+    long = [
+        node.name
+        for node in ast.walk(tree)
+        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef) and node.end_lineno - node.lineno >= 60
+    ]
+    assert long == []
+    assert len(path.read_text().splitlines()) <= 400
+
+
+def test_pyproject_names_the_packages_and_nothing_that_is_not_one():
+    text = (CHECKOUT / "pyproject.toml").read_text()
+    listed = re.search(r"\[tool\.setuptools\]\npackages = \[(.*)\]", text)
+    assert listed
+    assert sorted(re.findall(r'"(\w+)"', listed[1])) == sorted(PACKAGES)

@@ -1,0 +1,220 @@
+"""Ingest: a raw day becomes interactions, quarantine and, where one came, a catalogue snapshot.
+
+`prepare` checks the files and writes the request, the job `extract` stages the tables, `commit`
+validates them and makes them current. A bootstrap does the same for many days at once.
+"""
+
+import datetime as dt
+import logging
+from collections.abc import Iterable, Mapping, Sequence
+from typing import TYPE_CHECKING
+
+from lake import layout, messages, tables
+from lake.errors import FileFault, PermanentError
+from lake.records import STAGES, Draft, Input, Record, Records, config_digest
+from lake.schemas import LANDED
+from lake.settings import Dataset, Rules, Settings
+from lake.storage import Storage, open_storage
+from nightjar.rawfiles import Wanted, check
+from spark_jobs.casts import catalogue_targets, raw_targets
+from spark_jobs.requests import ExtractRequest, ExtractResult, RawFile
+from validation.gate import CRITICAL, WARNING, Check, require
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+log = logging.getLogger(__name__)
+
+STAGE = "ingest"
+_SHOWN_FAULTS = 10
+
+
+def prepare(day: dt.date, settings: Settings) -> str:
+    """Check a day's raw files and write what `extract` has to do.
+
+    Returns
+    -------
+    str
+        The attempt.
+
+    Raises
+    ------
+    FileFault
+        When a raw file is missing, empty, unreadable, or lacks a column.
+    """
+    return prepare_days([day], settings)
+
+
+def commit(attempt: str, settings: Settings) -> Record:
+    """Validate what `extract` staged for a day, and commit it.
+
+    Raises
+    ------
+    GateFailed
+        When a critical check failed; nothing is committed.
+    Conflict
+        When another run committed other content of that day meanwhile.
+    """
+    request, result = read_attempt(attempt, settings)
+    (day,) = request.based_on
+    checks = [*check_staged(request, result, settings), *check_day(day, result, settings.data)]
+    page = write_report(day.isoformat(), request, result, checks, settings)
+    require(checks, f"{STAGE} of {day}", page)
+    return commit_day(day, request, result, settings)
+
+
+def prepare_days(days: Iterable[dt.date], settings: Settings) -> str:
+    """`prepare` for any number of days; every fault of their files is told at once."""
+    data, records = settings.data, Records(open_storage(settings.lake))
+    days = [_within(day, data) for day in days]
+    files, catalogues = _checked(days, settings)
+    request = ExtractRequest(
+        lake=settings.lake,
+        raw_root=settings.raw,
+        attempt=layout.new_attempt(),
+        based_on={day: records.latest(STAGE, day) for day in days},
+        version=STAGES[STAGE].version,
+        config_digest=config_digest(STAGE, data),
+        id_type=data.id_type,
+        raw=data.raw,
+        events=data.events,
+        catalogue=data.catalogue,
+        files=files,
+        catalogues=catalogues,
+    )
+    messages.write(open_storage(settings.lake), layout.request(request.attempt), request)
+    return request.attempt
+
+
+def _within(day: dt.date, data: Dataset) -> dt.date:
+    if not data.first_day <= day <= (data.last_day or dt.date.max):
+        end = data.last_day or "now on"
+        raise PermanentError(f"partition {day} is outside {data.name}: expected {data.first_day} to {end}")
+    return day
+
+
+def _checked(days: Sequence[dt.date], settings: Settings) -> tuple[tuple[RawFile, ...], tuple[RawFile, ...]]:
+    storage, data = open_storage(settings.raw), settings.data
+    events = [wanted for day in days for wanted in _events(storage, day, data)]
+    catalogues = [wanted for day in days for wanted in _catalogues(storage, day, data)]
+    faults: list[FileFault] = []
+    found = [_check(storage, wanted, faults) for wanted in [*events, *catalogues]]
+    if faults:
+        shown = [str(fault) for fault in faults[:_SHOWN_FAULTS]]
+        rest = [f"... and {len(faults) - len(shown)} more"] if len(faults) > len(shown) else []
+        raise FileFault("\n".join(shown + rest))
+    files = [file for file in found if file]
+    return tuple(files[: len(events)]), tuple(files[len(events) :])
+
+
+def _check(storage: Storage, wanted: Wanted, faults: list[FileFault]) -> RawFile | None:
+    try:
+        return check(storage, wanted)
+    except FileFault as fault:
+        faults.append(fault)
+        return None
+
+
+def _events(storage: Storage, day: dt.date, data: Dataset) -> list[Wanted]:
+    """The day's events file; none of a closed day that has none."""
+    name, closed = data.raw.files.format(partition=day), day in data.raw.closed_days
+    if closed and not storage.exists(name):
+        return []
+    return [Wanted(name, day, data.raw.format, raw_targets(data.raw), data.id_type, closed)]
+
+
+def _catalogues(storage: Storage, day: dt.date, data: Dataset) -> list[Wanted]:
+    """The catalogue that came on that day, if one did."""
+    if data.catalogue is None:
+        return []
+    name = data.catalogue.files.format(partition=day)
+    targets = catalogue_targets(data.catalogue)
+    return [Wanted(name, day, data.catalogue.format, targets, data.id_type)] if storage.exists(name) else []
+
+
+def read_attempt(attempt: str, settings: Settings) -> tuple[ExtractRequest, ExtractResult]:
+    """What an attempt was asked and what it staged; `FileNotFoundError` where it has no result."""
+    storage = open_storage(settings.lake)
+    request = messages.read(storage, layout.request(attempt), ExtractRequest)
+    return request, messages.read(storage, layout.result(attempt), ExtractResult)
+
+
+def check_staged(request: ExtractRequest, result: ExtractResult, settings: Settings) -> list[Check]:
+    """The Great Expectations suites on all that an attempt staged."""
+    from validation import expectations
+
+    storage, id_type = open_storage(settings.lake), request.id_type
+    rows, whole = _staged(storage, result, id_type, settings.gx_row_limit)
+    checks = expectations.named(
+        "interactions", expectations.check_interactions(rows, request.raw, request.events)
+    )
+    for day, content in result.tables["catalogue"].items():
+        items = tables.read(storage, "catalogue", id_type, content.files)
+        checks += expectations.named(f"catalogue.{day}", expectations.check_catalogue(items))
+    return [*checks, whole]
+
+
+def _staged(storage: Storage, result: ExtractResult, id_type: str, limit: int) -> tuple["pa.Table", Check]:
+    """Staged interactions with their day, oldest first, up to so many rows; whether those are all."""
+    import pyarrow as pa
+
+    parts, total = [], sum(content.rows for content in result.tables["interactions"].values())
+    for day, content in result.tables["interactions"].items():
+        rows = tables.read(storage, "interactions", id_type, content.files)
+        parts.append(rows.append_column(LANDED, pa.repeat(pa.scalar(day, pa.date32()), len(rows))))
+        if sum(map(len, parts)) >= limit:
+            break
+    frame = pa.concat_tables(parts).slice(0, limit)
+    told = f"{len(frame)} of {total} rows"
+    return frame, Check("interactions.rows_examined", WARNING, len(frame) == total, told, "all rows")
+
+
+def check_day(day: dt.date, result: ExtractResult, data: Dataset) -> list[Check]:
+    """A day's row count and its share of bad rows against the data set's bounds."""
+    counts = result.counts[day]
+    if not counts["read"] and day in data.raw.closed_days:
+        return []
+    return [_check_rows(day, counts, data.rules), _check_bad(day, counts, data.rules)]
+
+
+def _check_rows(day: dt.date, counts: Mapping[str, int], rules: Rules) -> Check:
+    passed = rules.min_rows <= counts["clean"] <= rules.max_rows
+    expected = f"{rules.min_rows} to {rules.max_rows} clean rows"
+    return Check(f"{day}.row_count", CRITICAL, passed, f"{counts['clean']}", expected)
+
+
+def _check_bad(day: dt.date, counts: Mapping[str, int], rules: Rules) -> Check:
+    share = counts["bad"] / max(counts["read"], 1)
+    why = ", ".join(
+        f"{n} {name.removeprefix('bad_')}" for name, n in counts.items() if name[:4] == "bad_" and n
+    )
+    found = f"{share:.2%} ({counts['bad']} of {counts['read']})" + (f": {why}" if why else "")
+    expected = f"at most {rules.max_bad_share:.2%} bad rows"
+    return Check(f"{day}.bad_share", CRITICAL, share <= rules.max_bad_share, found, expected)
+
+
+def write_report(
+    name: str, request: ExtractRequest, result: ExtractResult, checks: Sequence[Check], settings: Settings
+) -> str:
+    """Put the report of an attempt and return its address."""
+    from validation import report
+
+    counts = {day.isoformat(): found for day, found in result.counts.items()}
+    return report.write(open_storage(settings.lake), STAGE, name, request.attempt, checks, counts)
+
+
+def commit_day(day: dt.date, request: ExtractRequest, result: ExtractResult, settings: Settings) -> Record:
+    """Append the record of one validated day."""
+    files = [file for file in (*request.files, *request.catalogues) if file.day == day]
+    draft = Draft(
+        stage=STAGE,
+        partition=day.isoformat(),
+        attempt=request.attempt,
+        outcome="committed" if files else "closed",
+        version=request.version,
+        config_digest=request.config_digest,
+        inputs=tuple(Input(file.name, file.sha256, bytes=file.bytes) for file in files),
+        tables={name: found[day] for name, found in result.tables.items() if day in found},
+        counts=result.counts[day],
+    )
+    return Records(open_storage(settings.lake)).commit(draft, request.based_on[day])

@@ -1,0 +1,1 @@
+"""What turns a night's features and a bundle into lists; shared by training and precompute."""

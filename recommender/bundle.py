@@ -1,0 +1,293 @@
+"""Bundles: what a night's training leaves for its lists, as a folder whose id is the digest of its files.
+
+MLflow opens a bundle as a model (`mlflow.pyfunc.load_model`): its `MLmodel` names this module.
+"""
+
+import datetime as dt
+import hashlib
+import io
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path, PurePosixPath
+from typing import TYPE_CHECKING, Any, Final
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+from numpy.typing import NDArray
+from scipy.sparse import csr_matrix
+
+from lake import layout
+from lake.errors import PermanentError
+from lake.records import STAGES, config_digest
+from lake.settings import Dataset
+from lake.storage import Storage
+from recommender.candidates import most_popular
+from recommender.ids import Ids
+from recommender.matrix import FEATURES
+from recommender.retrieval import Retrieval
+from recommender.topn import top_n
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+FORMAT: Final = 1
+DESCRIPTION: Final = "bundle.json"
+BOOSTER: Final = "ranker.ubj"
+MLMODEL: Final = "MLmodel"
+MLMODEL_TEXT: Final = """\
+flavors:
+  python_function:
+    data: .
+    loader_module: recommender.bundle
+"""
+CONFIG: Final = ("repeats", "retrieval", "candidates", "training", "ranker", "lists")
+
+
+@dataclass(frozen=True)
+class Bundle:
+    """A night's retrieval, and the booster that its decision names.
+
+    Attributes
+    ----------
+    bundle_id
+        SHA-256 (hex) over names and digests of its files.
+    as_of
+        The day of the retrieval.
+    outcome, baseline
+        What was decided; `baseline` names the one to use where that is the outcome.
+    booster
+        XGBoost's model in UBJSON, or None.
+    features
+        The columns that the booster wants, in order.
+    features_version, features_digest
+        Version of the features stage and digest of its configuration, for which it was trained.
+    config
+        The data set's sections that shaped it.
+    """
+
+    bundle_id: str
+    as_of: dt.date
+    outcome: str
+    baseline: str | None
+    retrieval: Retrieval
+    booster: bytes | None
+    features: tuple[str, ...]
+    features_version: int
+    features_digest: str
+    config: Mapping[str, Any]
+
+
+def write(
+    folder: Path,
+    *,
+    as_of: dt.date,
+    outcome: str,
+    retrieval: Retrieval,
+    data: Dataset,
+    baseline: str | None = None,
+    booster: bytes | None = None,
+) -> str:
+    """Write a bundle into an empty local folder; same content, same bytes.
+
+    Returns
+    -------
+    str
+        The bundle's id.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    description = {
+        "format": FORMAT,
+        "as_of": as_of.isoformat(),
+        "outcome": outcome,
+        "baseline": baseline,
+        "features": FEATURES,
+        "features_version": STAGES["features"].version,
+        "features_digest": config_digest("features", data),
+        "config": {name: data.model_dump(mode="json")[name] for name in CONFIG},
+    }
+    files = _encode_retrieval(retrieval) | {
+        DESCRIPTION: json.dumps(description, sort_keys=True, indent=1).encode(),
+        MLMODEL: MLMODEL_TEXT.encode(),
+    }
+    if booster is not None:
+        files[BOOSTER] = booster
+    for name, content in files.items():
+        (folder / name).write_bytes(content)
+    return digest(files)
+
+
+def digest(files: Mapping[str, bytes]) -> str:
+    """SHA-256 (hex) of the JSON list of (name, sha256) of files, sorted by name."""
+    named = sorted([name, hashlib.sha256(content).hexdigest()] for name, content in files.items())
+    return hashlib.sha256(json.dumps(named).encode()).hexdigest()
+
+
+def publish(storage: Storage, folder: Path, bundle_id: str) -> None:
+    """Put a bundle's files, create-only, `MLmodel` last; a file that is there with equal bytes is fine.
+
+    Raises
+    ------
+    PermanentError
+        When a file is there with other bytes.
+    """
+    names = sorted((path.name for path in folder.iterdir()), key=lambda name: (name == MLMODEL, name))
+    for name in names:
+        path = f"{layout.bundle(bundle_id)}/{name}"
+        if not storage.put_file(path, folder / name) and storage.sha256(path) != _sha256(folder / name):
+            raise PermanentError(
+                f"{storage.uri(path)} is there with other bytes than this bundle's: "
+                "it is damaged; remove the bundle's folder and train again"
+            )
+
+
+def _sha256(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def load(storage: Storage, bundle_id: str) -> Bundle:
+    """Read a bundle and verify it against its id.
+
+    Raises
+    ------
+    PermanentError
+        When a file is missing, changed or added.
+    """
+    folder = layout.bundle(bundle_id)
+    files = {PurePosixPath(path).name: storage.read(path) for path in storage.list(folder)}
+    found = digest(files)
+    if found != bundle_id:
+        raise PermanentError(
+            f"bundle {storage.uri(folder)}: its {len(files)} files have the digest {found}, "
+            f"expected {bundle_id}: one is missing, changed or added; train that night again"
+        )
+    return _decode(bundle_id, files)
+
+
+def _decode(bundle_id: str, files: Mapping[str, bytes]) -> Bundle:
+    said = json.loads(files[DESCRIPTION])
+    return Bundle(
+        bundle_id=bundle_id,
+        as_of=dt.date.fromisoformat(said["as_of"]),
+        outcome=said["outcome"],
+        baseline=said["baseline"],
+        retrieval=_decode_retrieval(files),
+        booster=files.get(BOOSTER),
+        features=tuple(said["features"]),
+        features_version=said["features_version"],
+        features_digest=said["features_digest"],
+        config=said["config"],
+    )
+
+
+def mismatch(bundle: Bundle, data: Dataset) -> str | None:
+    """Why a bundle's booster does not fit today's features; None where it does."""
+    expected = {
+        "feature list": (bundle.features, FEATURES),
+        "features version": (bundle.features_version, STAGES["features"].version),
+        "features configuration": (bundle.features_digest, config_digest("features", data)),
+    }
+    differing = [name for name, (had, wanted) in expected.items() if had != wanted]
+    if not differing:
+        return None
+    return f"the booster of bundle {bundle.bundle_id[:12]} was trained for another {', '.join(differing)}"
+
+
+def _encode_retrieval(retrieval: Retrieval) -> dict[str, bytes]:
+    near = retrieval.similarity
+    arrays = {
+        "user_factors": retrieval.user_factors,
+        "item_factors": retrieval.item_factors,
+        "popularity": retrieval.popularity,
+        "similarity_indptr": near.indptr.astype(np.int64),
+        "similarity_indices": near.indices.astype(np.int32),
+        "similarity_data": near.data.astype(np.float32),
+    }
+    ids = {"users.parquet": _parquet(retrieval.users), "items.parquet": _parquet(retrieval.items)}
+    return {f"{name}.npy": _npy(array) for name, array in arrays.items()} | ids
+
+
+def _decode_retrieval(files: Mapping[str, bytes]) -> Retrieval:
+    def array(name: str) -> NDArray[Any]:
+        values: NDArray[Any] = np.load(io.BytesIO(files[f"{name}.npy"]), allow_pickle=False)
+        return values
+
+    users, items = (Ids(_column(files[f"{name}.parquet"])) for name in ("users", "items"))
+    near = [array(f"similarity_{part}") for part in ("data", "indices", "indptr")]
+    return Retrieval(
+        users=users,
+        items=items,
+        user_factors=array("user_factors"),
+        item_factors=array("item_factors"),
+        similarity=csr_matrix(tuple(near), shape=(len(items), len(items))),
+        popularity=array("popularity"),
+    )
+
+
+def _npy(array: NDArray[Any]) -> bytes:
+    out = io.BytesIO()
+    np.save(out, np.ascontiguousarray(array), allow_pickle=False)
+    return out.getvalue()
+
+
+def _parquet(ids: Ids) -> bytes:
+    out = io.BytesIO()
+    pq.write_table(pa.table({"id": ids.values}), out, compression="zstd")
+    return out.getvalue()
+
+
+def _column(content: bytes) -> pa.Array:
+    return pq.read_table(io.BytesIO(content))["id"].combine_chunks()
+
+
+class Model:
+    """A bundle as MLflow's python_function: the best items of users by its retrieval alone."""
+
+    def __init__(self, bundle: Bundle) -> None:
+        self._retrieval = bundle.retrieval
+        self._length: int = bundle.config["lists"]["length"]
+
+    def predict(self, model_input: "pd.DataFrame", params: Mapping[str, Any] | None = None) -> "pd.DataFrame":
+        """Items for users: by factors, or the popular ones for a user whom the bundle does not know.
+
+        Parameters
+        ----------
+        model_input
+            User ids in the first column.
+
+        Returns
+        -------
+        pandas.DataFrame
+            `user_id`, `item_ids`, `scores`, a row for each row of the input.
+        """
+        import pandas as pd
+
+        ids = model_input.iloc[:, 0]
+        codes = self._retrieval.users.codes(pa.array(ids, self._retrieval.users.values.type))
+        lists = self._lists(codes)
+        return pd.DataFrame(
+            {
+                "user_id": ids.to_numpy(),
+                "item_ids": [self._retrieval.items.take(items).to_pylist() for items, _ in lists],
+                "scores": [scores.tolist() for _, scores in lists],
+            }
+        )
+
+    def _lists(self, codes: NDArray[np.int32]) -> list[tuple[NDArray[np.int32], NDArray[np.float32]]]:
+        found = self._retrieval
+        everything = np.ones(len(found.items), bool)
+        common = most_popular(found.popularity, everything, self._length)
+        best = top_n(found.user_factors[np.maximum(codes, 0)], found.item_factors, self._length, threads=1)
+        parts = [slice(best.indptr[row], best.indptr[row + 1]) for row in range(len(codes))]
+        return [
+            (best.items[part], best.scores[part]) if code >= 0 else common
+            for code, part in zip(codes, parts, strict=True)
+        ]
+
+
+def _load_pyfunc(path: str) -> Model:
+    """What `mlflow.pyfunc.load_model` calls with the bundle's folder."""
+    files = {file.name: file.read_bytes() for file in Path(path).iterdir() if file.is_file()}
+    return Model(_decode(digest(files), files))

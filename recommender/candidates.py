@@ -1,0 +1,255 @@
+"""Candidates: which items of a user are worth scoring.
+
+Each source ranks items for users with its one verb, `rank`; `candidates` mixes them: the user's
+own history first, then one of each other source in turn.
+"""
+
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.sparse import csr_matrix
+
+from lake.settings import Dataset
+from recommender import kernels
+from recommender.ids import Int32
+from recommender.night import Float32, Int64, Night
+from recommender.retrieval import Retrieval, known
+from recommender.topn import top_n
+
+Mask = NDArray[np.bool_]
+
+
+@dataclass(frozen=True)
+class Ranked:
+    """Items of users, best first; the ranges of two users may overlap.
+
+    Attributes
+    ----------
+    start, stop
+        int64 ``[users]``: where a user's items lie.
+    items
+        int32 codes.
+    scores
+        float32, one an item.
+    """
+
+    start: Int64
+    stop: Int64
+    items: Int32
+    scores: Float32
+
+
+class Source(Protocol):
+    """Something that ranks items for users."""
+
+    def rank(self, users: Int32, n: int) -> Ranked:
+        """The best `n` items of each user, score descending, then code ascending."""
+
+
+@dataclass(frozen=True)
+class Own:
+    """What the user bought before, by decayed purchases."""
+
+    night: Night
+    allowed: Mask
+
+    def rank(self, users: Int32, n: int) -> Ranked:
+        """The best `n` of the user's own items."""
+        rows = self.night.m60[users]
+        return best(rows.indptr, rows.indices, rows.data, self.allowed, n)
+
+
+@dataclass(frozen=True)
+class Als:
+    """Largest dot products of factors; nothing for a user without factors."""
+
+    night: Night
+    retrieval: Retrieval
+    allowed: Mask
+    repeats: bool
+    threads: int
+
+    def rank(self, users: Int32, n: int) -> Ranked:
+        """The best `n` items by factors, exactly."""
+        factors = self.retrieval.user_factors[users]
+        items = self.retrieval.item_factors
+        seen = None if self.repeats else self.night.m60[users]
+        found = top_n(
+            factors, items, n, exclude=seen, allowed=self.allowed & known(items), threads=self.threads
+        )
+        start = found.indptr[:-1].astype(np.int64)
+        stop = np.where(known(factors), found.indptr[1:], start).astype(np.int64)
+        return Ranked(start, stop, found.items, found.scores)
+
+
+@dataclass(frozen=True)
+class ItemItem:
+    """Neighbours of what the user bought, weighted by decayed purchases."""
+
+    night: Night
+    retrieval: Retrieval
+    allowed: Mask
+    repeats: bool
+
+    def rank(self, users: Int32, n: int) -> Ranked:
+        """The best `n` items with a positive score."""
+        bought, near = csr_parts(self.night.m60), csr_parts(self.retrieval.similarity)
+        sizes, items, scores = kernels.nearest(
+            *bought, *near, users.astype(np.int32), self.allowed, self.repeats, n
+        )
+        start = np.arange(len(users), dtype=np.int64) * n
+        return Ranked(start, start + sizes, items, scores)
+
+
+@dataclass(frozen=True)
+class Popular:
+    """What most users bought lately, the same for everybody."""
+
+    popularity: Float32
+    allowed: Mask
+
+    def rank(self, users: Int32, n: int) -> Ranked:
+        """The `n` most popular items."""
+        items, scores = most_popular(self.popularity, self.allowed, n)
+        start = np.zeros(len(users), np.int64)
+        return Ranked(start, start + len(items), items, scores)
+
+
+def most_popular(popularity: Float32, allowed: Mask, n: int) -> tuple[Int32, Float32]:
+    """The `n` largest of what is allowed, with their scores; ties by code."""
+    codes = np.flatnonzero(allowed)
+    order = codes[np.argsort(-popularity[codes], kind="stable")][:n].astype(np.int32)
+    return order, popularity[order]
+
+
+def item_item_scores(night: Night, retrieval: Retrieval, users: Int32) -> Float32:
+    """(m60 row x similarity) of users, dense float32 ``[len(users), items]``."""
+    bought, near = night.m60, retrieval.similarity
+    scores: Float32 = kernels.spread(*csr_parts(bought), *csr_parts(near), users.astype(np.int32))
+    return scores
+
+
+def csr_parts(matrix: Any) -> tuple[Int64, Int32, Float32]:
+    """A CSR matrix as arrays of the types that the kernels are compiled for."""
+    typed = ((matrix.indptr, np.int64), (matrix.indices, np.int32), (matrix.data, np.float32))
+    indptr, indices, values = (part.astype(kind, copy=False) for part, kind in typed)
+    return indptr, indices, values
+
+
+def best(indptr: Int64, items: Int32, scores: Float32, allowed: Mask, n: int) -> Ranked:
+    """The best `n` allowed of each row of a CSR matrix, score descending, then code ascending."""
+    row = np.repeat(np.arange(len(indptr) - 1), np.diff(indptr))
+    keep = allowed[items]
+    row, items, scores = row[keep], items[keep], scores[keep]
+    order = np.lexsort((items, -scores, row))
+    ends = np.cumsum(np.bincount(row, minlength=len(indptr) - 1))
+    start = np.concatenate([[0], ends[:-1]]).astype(np.int64)[: len(indptr) - 1]
+    return Ranked(start, np.minimum(start + n, ends), items[order], scores[order])
+
+
+@dataclass(frozen=True)
+class Mixed:
+    """Unique items of users, in the order in which they were drawn.
+
+    Attributes
+    ----------
+    indptr
+        int64 ``[users + 1]``.
+    items
+        int32 codes.
+    sources
+        int8: which source gave the item; 0 is the one that came first.
+    """
+
+    indptr: Int64
+    items: Int32
+    sources: NDArray[np.int8]
+
+
+def mix(ranked: list[Ranked], limit: int, n_items: int, banned: Any = None) -> Mixed:
+    """Draw up to `limit` unique items a user: all of the first source, then of the others in turn.
+
+    Parameters
+    ----------
+    banned
+        CSR, users x items: what is stored is not drawn.
+    """
+    users = len(ranked[0].start)
+    shift = np.cumsum([0, *(len(source.items) for source in ranked)])
+    start = np.stack([source.start + by for source, by in zip(ranked, shift, strict=False)])
+    stop = np.stack([source.stop + by for source, by in zip(ranked, shift, strict=False)])
+    pool = np.concatenate([source.items for source in ranked]).astype(np.int32)
+    gone = csr_matrix((users, n_items), dtype=np.float32) if banned is None else banned
+    indptr, indices = gone.indptr.astype(np.int64), gone.indices.astype(np.int32)
+    return Mixed(*kernels.mix(start, stop, pool, indptr, indices, limit, n_items))
+
+
+def nothing(users: int) -> Ranked:
+    """A ranking without items."""
+    start = np.zeros(users, np.int64)
+    return Ranked(start, start, np.zeros(0, np.int32), np.zeros(0, np.float32))
+
+
+@dataclass(frozen=True)
+class Candidates:
+    """Unique items of users, in the order of their sources.
+
+    Attributes
+    ----------
+    indptr
+        int64 ``[users + 1]``.
+    items
+        int32 codes.
+    personal
+        bool ``[users]``: something other than popularity gave a candidate.
+    """
+
+    indptr: Int64
+    items: Int32
+    personal: Mask
+
+    @property
+    def rows(self) -> Int64:
+        """The position of the user of each candidate, int64 ``[len(items)]``."""
+        return np.repeat(np.arange(len(self.indptr) - 1), np.diff(self.indptr))
+
+
+def candidates(
+    night: Night,
+    retrieval: Retrieval,
+    data: Dataset,
+    users: Int32 | None,
+    threads: int,
+    allowed: Mask | None = None,
+) -> Candidates:
+    """Find at most `data.candidates.limit` items for each user.
+
+    Parameters
+    ----------
+    retrieval
+        By the night's codes (`recommender.retrieval.align`).
+    users
+        int32 codes; None for all.
+    allowed
+        bool ``[items]``; None for what the catalogue lists.
+    """
+    users = np.arange(len(night.users), dtype=np.int32) if users is None else users
+    allowed = night.listed if allowed is None else allowed
+    config, width = data.candidates, len(night.items)
+    seen = None if data.repeats else night.m60[users]
+    wide = config.limit + (0 if seen is None else int(np.diff(seen.indptr).max(initial=0)))
+    own = Own(night, allowed).rank(users, config.own) if data.repeats else nothing(len(users))
+    ranked = [
+        own,
+        Als(night, retrieval, allowed, data.repeats, threads).rank(users, config.limit),
+        ItemItem(night, retrieval, allowed, data.repeats).rank(users, config.item_item)
+        if config.item_item
+        else nothing(len(users)),
+        Popular(retrieval.popularity, allowed).rank(users, wide),
+    ]
+    mixed = mix(ranked, config.limit, width, seen)
+    found = Candidates(mixed.indptr, mixed.items, np.zeros(len(users), bool))
+    found.personal[found.rows[mixed.sources < len(ranked) - 1]] = True
+    return found

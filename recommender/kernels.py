@@ -1,0 +1,187 @@
+"""The loops over users and candidates that numpy cannot express, compiled by numba.
+
+Each gives the same bytes on every run: a result depends on one user's rows alone, and sums run
+in index order.
+"""
+
+import numpy as np
+from numpy.typing import NDArray
+
+from recommender.jit import jit
+
+Float32 = NDArray[np.float32]
+Int32 = NDArray[np.int32]
+Int64 = NDArray[np.int64]
+
+
+@jit
+def mix(
+    start: Int64, stop: Int64, pool: Int32, banned: Int64, banned_items: Int32, limit: int, n_items: int
+) -> tuple[Int64, Int32, NDArray[np.int8]]:
+    """Draw unique items from ranked sources: all of the first one, then one of each other in turn.
+
+    Parameters
+    ----------
+    start, stop
+        ``[sources, users]``: where in `pool` a source's items of a user lie, best first.
+    banned
+        ``[users + 1]``: where in `banned_items` the items lie that a user must not get.
+    limit
+        The most items a user gets.
+
+    Returns
+    -------
+    tuple
+        ``indptr`` int64 ``[users + 1]``, ``items`` int32, and ``sources`` int8, the source that
+        gave each item.
+    """
+    n_sources, n_users = start.shape
+    seen = np.full(n_items, -1, np.int64)
+    indptr = np.zeros(n_users + 1, np.int64)
+    items = np.empty(n_users * limit, np.int32)
+    sources = np.empty(n_users * limit, np.int8)
+    at = start.copy()
+    size = 0
+    for user in range(n_users):
+        for k in range(banned[user], banned[user + 1]):
+            seen[banned_items[k]] = user
+        end = size + limit
+        source = 0
+        idle = 0
+        while size < end and idle < n_sources:
+            while at[source, user] < stop[source, user] and seen[pool[at[source, user]]] == user:
+                at[source, user] += 1
+            if at[source, user] < stop[source, user]:
+                item = pool[at[source, user]]
+                seen[item] = user
+                items[size] = item
+                sources[size] = source
+                size += 1
+                idle = 0
+                if source == 0:
+                    continue
+            else:
+                idle += 1
+            source = source + 1 if source + 1 < n_sources else min(1, n_sources - 1)
+        indptr[user + 1] = size
+    return indptr, items[:size].copy(), sources[:size].copy()
+
+
+@jit
+def dots(left: Float32, right: Float32, rows: Int32, columns: Int32) -> Float32:
+    """``left[rows] . right[columns]`` pair by pair: float64 sums in index order, rounded to float32."""
+    out = np.empty(len(rows), np.float32)
+    for k in range(len(rows)):
+        total = 0.0
+        for f in range(left.shape[1]):
+            total += np.float64(left[rows[k], f]) * np.float64(right[columns[k], f])
+        out[k] = total
+    return out
+
+
+@jit
+def spread(
+    indptr: Int64,
+    items: Int32,
+    weights: Float32,
+    links: Int64,
+    linked: Int32,
+    strength: Float32,
+    users: Int32,
+) -> Float32:
+    """Rows of (weights x similarity) as a dense float32 ``[len(users), n_items]``.
+
+    Parameters
+    ----------
+    indptr, items, weights
+        The users' rows, as a CSR matrix.
+    links, linked, strength
+        Each item's neighbours and their similarity, as a CSR matrix.
+    """
+    n_items = len(links) - 1
+    out = np.empty((len(users), n_items), np.float32)
+    total = np.empty(n_items, np.float64)
+    for row in range(len(users)):
+        _add_up(indptr, items, weights, links, linked, strength, users[row], total)
+        for item in range(n_items):
+            out[row, item] = total[item]
+    return out
+
+
+@jit
+def nearest(
+    indptr: Int64,
+    items: Int32,
+    weights: Float32,
+    links: Int64,
+    linked: Int32,
+    strength: Float32,
+    users: Int32,
+    allowed: NDArray[np.bool_],
+    repeats: bool,
+    n: int,
+) -> tuple[Int64, Int32, Float32]:
+    """The `n` largest positive scores of each row of `spread`, ties by code.
+
+    Parameters
+    ----------
+    allowed
+        bool ``[items]``; the others are left out.
+    repeats
+        Whether the user's own items may be among them.
+
+    Returns
+    -------
+    tuple
+        How many each user has, int64 ``[users]``; items int32 and scores float32, from
+        ``n * user`` on, best first.
+    """
+    sizes = np.zeros(len(users), np.int64)
+    best = np.zeros(len(users) * n, np.int32)
+    scores = np.zeros(len(users) * n, np.float32)
+    total = np.empty(len(links) - 1, np.float64)
+    for row in range(len(users)):
+        user = users[row]
+        _add_up(indptr, items, weights, links, linked, strength, user, total)
+        if not repeats:
+            for k in range(indptr[user], indptr[user + 1]):
+                total[items[k]] = 0
+        sizes[row] = _keep_largest(total, allowed, row * n, n, best, scores)
+    return sizes, best, scores
+
+
+@jit
+def _add_up(
+    indptr: Int64,
+    items: Int32,
+    weights: Float32,
+    links: Int64,
+    linked: Int32,
+    strength: Float32,
+    user: int,
+    total: NDArray[np.float64],
+) -> None:
+    for item in range(len(total)):
+        total[item] = 0
+    for k in range(indptr[user], indptr[user + 1]):
+        for j in range(links[items[k]], links[items[k] + 1]):
+            total[linked[j]] += np.float64(weights[k]) * np.float64(strength[j])
+
+
+@jit
+def _keep_largest(
+    total: NDArray[np.float64], allowed: NDArray[np.bool_], first: int, n: int, best: Int32, scores: Float32
+) -> int:
+    """Insert into ``best[first : first + n]`` in order; codes ascend, so that an equal one stays behind."""
+    size = 0
+    for item in range(len(total)):
+        value = np.float32(total[item])
+        if not allowed[item] or value <= 0 or (size == n and value <= scores[first + n - 1]):
+            continue
+        size = min(size + 1, n)
+        at = first + size - 1
+        while at > first and scores[at - 1] < value:
+            best[at], scores[at] = best[at - 1], scores[at - 1]
+            at -= 1
+        best[at], scores[at] = item, value
+    return size

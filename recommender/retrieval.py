@@ -1,0 +1,131 @@
+"""Retrieval as of a day: ALS factors, item-item neighbours and popularity."""
+
+import logging
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.sparse import csr_matrix
+from threadpoolctl import threadpool_limits
+
+from lake import settings
+from recommender.ids import Ids, Int32
+from recommender.night import Float32, Night
+
+log = logging.getLogger(__name__)
+
+DAMPING = 4.0
+"""ALS sees log(1 + DAMPING * m60): the tenth purchase says less than the first."""
+
+BM25_K1, BM25_B = 1.2, 0.75
+
+
+@dataclass(frozen=True)
+class Retrieval:
+    """What finds candidates, by the codes of its own ids.
+
+    Attributes
+    ----------
+    users, items
+        The ids that it knows.
+    user_factors, item_factors
+        float32 ``[users, f]`` and ``[items, f]``; a row of zeros stands for "not known".
+    similarity
+        CSR float32, items x items: each item's nearest neighbours.
+    popularity
+        float32 ``[items]``, larger is more popular.
+    """
+
+    users: Ids
+    items: Ids
+    user_factors: Float32
+    item_factors: Float32
+    similarity: Any
+    popularity: Float32
+
+
+def fit(night: Night, config: settings.Retrieval, threads: int) -> Retrieval:
+    """Fit retrieval on what was bought as of a day; the bytes do not depend on `threads`."""
+    user_factors, item_factors = _als(night, config, threads)
+    similarity = _neighbours(night, config, threads)
+    return Retrieval(night.users, night.items, user_factors, item_factors, similarity, popularity(night))
+
+
+def popularity(night: Night) -> Float32:
+    """Users in the last 28 days, plus less than one by decayed purchases, float32 ``[items]``."""
+    m60 = night.column("item_features", "m60").astype(np.float64)
+    share = m60 / (1 + m60.max(initial=0))
+    score: Float32 = (night.column("item_features", "users_28") + share).astype(np.float32)
+    return score
+
+
+def _als(night: Night, config: settings.Retrieval, threads: int) -> tuple[Float32, Float32]:
+    from implicit.cpu.als import AlternatingLeastSquares
+
+    confidence = night.m60.copy()
+    confidence.data = np.log1p(np.float32(DAMPING) * confidence.data)
+    with threadpool_limits(1, "blas"):
+        model = AlternatingLeastSquares(
+            factors=config.factors,
+            regularization=config.regularization,
+            alpha=config.alpha,
+            iterations=config.iterations,
+            num_threads=threads,
+            random_state=config.seed,
+        )
+        model.fit(confidence, show_progress=False)
+    return model.user_factors, model.item_factors
+
+
+def _neighbours(night: Night, config: settings.Retrieval, threads: int) -> Any:
+    from implicit.nearest_neighbours import ItemItemRecommender, bm25_weight
+
+    weighted = bm25_weight(night.m60.T, K1=BM25_K1, B=BM25_B).T.tocsr()
+    model = ItemItemRecommender(K=config.neighbours, num_threads=threads)
+    model.fit(weighted, show_progress=False)
+    similarity = csr_matrix(model.similarity, dtype=np.float32)
+    similarity.eliminate_zeros()
+    similarity.sort_indices()
+    return similarity
+
+
+def align(retrieval: Retrieval, night: Night) -> Retrieval:
+    """A retrieval of an earlier day, by the codes of this one.
+
+    Users and items that it does not know get rows of zeros; popularity is this day's.
+    """
+    if retrieval.users == night.users and retrieval.items == night.items:
+        return retrieval
+    users = retrieval.users.codes(night.users.values)
+    items = retrieval.items.codes(night.items.values)
+    return replace(
+        retrieval,
+        users=night.users,
+        items=night.items,
+        user_factors=_rows(retrieval.user_factors, users),
+        item_factors=_rows(retrieval.item_factors, items),
+        similarity=_renumber(retrieval.similarity, items),
+        popularity=popularity(night),
+    )
+
+
+def known(factors: Float32) -> NDArray[np.bool_]:
+    """Which rows of factors are of something known, bool ``[rows]``."""
+    return np.asarray(factors.any(axis=1))
+
+
+def _rows(factors: Float32, codes: Int32) -> Float32:
+    padded = np.concatenate([factors, np.zeros((1, factors.shape[1]), np.float32)])
+    return np.ascontiguousarray(padded[codes])
+
+
+def _renumber(similarity: Any, old: Int32) -> Any:
+    """Rows and columns in a new order; `old` is the old code of each new one, -1 for none."""
+    new = np.flatnonzero(old >= 0)
+    place = csr_matrix(
+        (np.ones(len(new), np.float32), (new, old[new])), shape=(len(old), similarity.shape[0])
+    )
+    moved = (place @ similarity @ place.T).tocsr()
+    moved.sort_indices()
+    return moved

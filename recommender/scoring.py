@@ -1,0 +1,277 @@
+"""Lists from candidates: scored, ordered, filled up.
+
+Every list is ordered by score descending, then item code (so item id) ascending, and filled up
+with popular items below what was scored.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from typing import Any, Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from lake.settings import Dataset
+from recommender.bundle import Bundle, mismatch
+from recommender.candidates import (
+    Als,
+    Candidates,
+    ItemItem,
+    Mask,
+    Own,
+    Popular,
+    Ranked,
+    Source,
+    best,
+    candidates,
+    mix,
+    most_popular,
+)
+from recommender.ids import Int32
+from recommender.matrix import FEATURES, matrix
+from recommender.night import Float32, Int64, Night
+from recommender.retrieval import Retrieval, align, popularity
+
+__all__ = [
+    "BASELINES",
+    "FEATURES",
+    "Lists",
+    "baseline_lists",
+    "matrix",
+    "order",
+    "personal_lists",
+    "popular",
+    "predict",
+    "ranked_lists",
+]
+
+PERSONAL, SEGMENT, GLOBAL = 0, 1, 2
+"""What `Lists.fallback` says: made for the user, of the user's segment, the same for all."""
+
+BASELINES: Final = ("popularity", "personal_frequency", "als", "item_item")
+
+BLOCK_USERS: Final = 8192
+"""Users whose candidates and features are held at a time."""
+
+
+@dataclass(frozen=True)
+class Lists:
+    """The items of every user; those of user ``u`` lie at ``indptr[u]:indptr[u + 1]``.
+
+    Attributes
+    ----------
+    indptr
+        int64 ``[users + 1]``.
+    items
+        int32 codes, score descending, then code ascending.
+    scores
+        float32, beside `items`.
+    fallback
+        int8 ``[users]``: 0 personal, 2 global.
+    warnings
+        Why the lists are not what the decision asked for.
+    """
+
+    indptr: Int64
+    items: Int32
+    scores: Float32
+    fallback: NDArray[np.int8]
+    warnings: tuple[str, ...] = ()
+
+
+def popular(night: Night, allowed: Mask, n: int) -> tuple[Int32, Float32]:
+    """The `n` most popular allowed items of a day, with their scores, ties by code."""
+    return most_popular(popularity(night), allowed, n)
+
+
+def order(scores: Float32, found: Candidates, n: int) -> Lists:
+    """The best `n` candidates of each user, score descending, then code ascending.
+
+    Parameters
+    ----------
+    scores
+        float32, one a candidate.
+    """
+    everything = np.ones(int(found.items.max(initial=-1)) + 1, bool)
+    ranked = best(found.indptr, found.items, scores.astype(np.float32), everything, n)
+    size = ranked.stop - ranked.start
+    indptr = _ends(size)
+    rows = np.arange(indptr[-1]) + np.repeat(ranked.start - indptr[:-1], size)
+    fallback = np.where(found.personal, PERSONAL, GLOBAL).astype(np.int8)
+    return Lists(indptr, ranked.items[rows], ranked.scores[rows], fallback)
+
+
+def _ends(sizes: Int64) -> Int64:
+    return np.concatenate([[0], np.cumsum(sizes)]).astype(np.int64)
+
+
+def predict(booster: bytes, features: Float32, threads: int) -> Float32:
+    """The booster's scores, float32 ``[rows]``."""
+    import xgboost
+
+    model = xgboost.Booster({"nthread": threads}, model_file=bytearray(booster))
+    scores: Float32 = model.inplace_predict(features)
+    return scores
+
+
+def personal_lists(
+    night: Night, bundle: Bundle | None, data: Dataset, n: int, allowed: Mask, threads: int
+) -> Lists:
+    """Make the lists of a night for every user, as the decision behind its bundle says.
+
+    A booster scores candidates; a baseline is the named one; without either, and where the
+    booster does not fit tonight's features, lists are by personal frequency where repeats are
+    recommended, else by popularity.
+
+    Parameters
+    ----------
+    bundle
+        May be older than the night: users and items that it lacks get the other sources.
+    n
+        How many items a user gets at most.
+    allowed
+        bool ``[items]``: what may be in a list, decided before candidates are cut.
+    """
+    making = _Making(night, data, n, allowed, threads)
+    reason = mismatch(bundle, data) if bundle is not None and bundle.booster is not None else None
+    if bundle is None or reason is not None or not (bundle.booster or bundle.baseline):
+        return replace(making.untested(), warnings=(reason,) if reason else ())
+    retrieval = align(bundle.retrieval, night)
+    if bundle.booster is None:
+        return making.baseline(str(bundle.baseline), retrieval)
+    return making.ranked(retrieval, bundle.booster)
+
+
+def baseline_lists(
+    name: str,
+    night: Night,
+    retrieval: Retrieval | None,
+    data: Dataset,
+    n: int,
+    allowed: Mask,
+    threads: int,
+) -> Lists:
+    """Lists of one source alone for every user, filled up by popularity.
+
+    Parameters
+    ----------
+    name
+        One of `BASELINES`.
+    retrieval
+        By the night's codes; popularity and personal frequency do without.
+    """
+    return _Making(night, data, n, allowed, threads).baseline(name, retrieval)
+
+
+def ranked_lists(
+    night: Night, retrieval: Retrieval, booster: bytes, data: Dataset, n: int, allowed: Mask, threads: int
+) -> Lists:
+    """Lists of a booster over the candidates of every user.
+
+    Parameters
+    ----------
+    retrieval
+        By the night's codes.
+    booster
+        XGBoost's model in UBJSON, trained on `FEATURES`.
+    """
+    return _Making(night, data, n, allowed, threads).ranked(retrieval, booster)
+
+
+@dataclass(frozen=True)
+class _Making:
+    """Lists of one night under one set of rules."""
+
+    night: Night
+    data: Dataset
+    n: int
+    allowed: Mask
+    threads: int
+
+    def untested(self) -> Lists:
+        return self.baseline("personal_frequency" if self.data.repeats else "popularity", None)
+
+    def baseline(self, name: str, retrieval: Retrieval | None) -> Lists:
+        if name == "popularity":
+            return _stack([self._only_popular(users) for users in self._blocks()])
+        source = self._source(name, retrieval)
+        return _stack([self._filled(source.rank(users, self.n), users) for users in self._blocks()])
+
+    def ranked(self, retrieval: Retrieval, booster: bytes) -> Lists:
+        return _stack([self._scored(retrieval, booster, users) for users in self._blocks()])
+
+    def _blocks(self) -> Iterator[Int32]:
+        users = np.arange(len(self.night.users), dtype=np.int32)
+        for first in range(0, max(len(users), 1), BLOCK_USERS):
+            yield users[first : first + BLOCK_USERS]
+
+    def _source(self, name: str, retrieval: Retrieval | None) -> Source:
+        if name == "personal_frequency" and self.data.repeats:
+            return Own(self.night, self.allowed)
+        if name not in ("als", "item_item") or retrieval is None:
+            raise ValueError(
+                f"no baseline {name!r}: one of {', '.join(BASELINES)}, personal frequency only "
+                "where repeats are recommended, als and item_item only with a retrieval"
+            )
+        if name == "als":
+            return Als(self.night, retrieval, self.allowed, self.data.repeats, self.threads)
+        return ItemItem(self.night, retrieval, self.allowed, self.data.repeats)
+
+    def _scored(self, retrieval: Retrieval, booster: bytes, users: Int32) -> Lists:
+        found = candidates(self.night, retrieval, self.data, users, self.threads, self.allowed)
+        scores = predict(booster, matrix(self.night, retrieval, users, found), self.threads)
+        ordered = order(scores, found, self.n)
+        start, stop = ordered.indptr[:-1], ordered.indptr[1:]
+        only_personal = np.where(found.personal, stop, start)
+        return self._filled(Ranked(start, only_personal, ordered.items, ordered.scores), users)
+
+    def _seen(self, users: Int32) -> Any:
+        return None if self.data.repeats else self.night.m60[users]
+
+    def _popular(self, users: Int32) -> Ranked:
+        """Enough popular items that `n` are left whatever a user has seen, or has in the list above."""
+        seen = self._seen(users)
+        wide = self.n if seen is None else self.n + int(np.diff(seen.indptr).max(initial=0))
+        return Popular(popularity(self.night), self.allowed).rank(users, wide)
+
+    def _only_popular(self, users: Int32) -> Lists:
+        mixed = mix([self._popular(users)], self.n, len(self.night.items), self._seen(users))
+        scores = popularity(self.night)[mixed.items]
+        return Lists(mixed.indptr, mixed.items, scores, np.full(len(users), GLOBAL, np.int8))
+
+    def _filled(self, ranked: Ranked, users: Int32) -> Lists:
+        """A ranking with popular items below it: the k-th of them scores k less than min(0, lowest)."""
+        mixed = mix([ranked, self._popular(users)], self.n, len(self.night.items), self._seen(users))
+        owner = np.repeat(np.arange(len(users)), np.diff(mixed.indptr))
+        place = np.arange(len(mixed.items)) - mixed.indptr[owner]
+        size = ranked.stop - ranked.start
+        beyond = place - size[owner] + 1
+        scores = (_floor(ranked)[owner] - beyond).astype(np.float32)
+        scored = beyond <= 0
+        scores[scored] = ranked.scores[(ranked.start[owner] + place)[scored]]
+        fallback = np.where(size > 0, PERSONAL, GLOBAL).astype(np.int8)
+        items, scores = _in_order(owner, mixed.items, scores)
+        return Lists(mixed.indptr, items, scores, fallback)
+
+
+def _floor(ranked: Ranked) -> NDArray[np.float64]:
+    lowest = np.zeros(len(ranked.start))
+    some = ranked.stop > ranked.start
+    lowest[some] = np.minimum(ranked.scores[ranked.stop[some] - 1], 0)
+    return lowest
+
+
+def _in_order(owner: Int64, items: Int32, scores: Float32) -> tuple[Int32, Float32]:
+    """Score descending, then code ascending: also where rounding made two filled scores equal."""
+    rows = np.lexsort((items, -scores, owner))
+    return items[rows], scores[rows]
+
+
+def _stack(parts: list[Lists]) -> Lists:
+    sizes = np.concatenate([np.diff(part.indptr) for part in parts])
+    return Lists(
+        _ends(sizes),
+        np.concatenate([part.items for part in parts]),
+        np.concatenate([part.scores for part in parts]),
+        np.concatenate([part.fallback for part in parts]),
+    )

@@ -1,0 +1,45 @@
+"""Content digests: what a partition holds, whatever the order of its rows or the cut of its files."""
+
+import datetime as dt
+from collections.abc import Iterable
+
+from pyspark.sql import Column, DataFrame
+from pyspark.sql import functions as fn
+from pyspark.sql.types import MapType
+
+from lake.schemas import SOURCE_FILE
+
+
+def digests(frame: DataFrame, key: str, columns: Iterable[str]) -> dict[dt.date, str]:
+    """The content digest of every partition that has rows.
+
+    Parameters
+    ----------
+    frame
+        Rows of one table with the partition column `key`, a date.
+    columns
+        The columns that count; ``source_file`` never does.
+
+    Returns
+    -------
+    dict
+        For each day ``rows:sum:xor``: the number of rows, the sum and the exclusive or of two
+        different 64-bit hashes of each row, null flags included.
+    """
+    names = [name for name in columns if name != SOURCE_FILE]
+    values = [_hashable(frame, name) for name in names]
+    flags = [fn.col(name).isNull() for name in names]
+    first = fn.xxhash64(*values, *flags).cast("decimal(20,0)")
+    second = fn.xxhash64(fn.lit(1), *values, *flags)
+    found = frame.groupBy(key).agg(
+        fn.count(fn.lit(1)).alias("rows"),
+        fn.sum(first).cast("decimal(38,0)").alias("total"),
+        fn.bit_xor(second).alias("parity"),
+    )
+    return {row[key]: f"{row['rows']}:{row['total']}:{row['parity']}" for row in found.collect()}
+
+
+def _hashable(frame: DataFrame, name: str) -> Column:
+    if isinstance(frame.schema[name].dataType, MapType):
+        return fn.array_sort(fn.map_entries(fn.col(name)))
+    return fn.col(name)

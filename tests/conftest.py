@@ -1,0 +1,174 @@
+"""A Spark session for the whole run, and a data set of five days that any test can fill."""
+
+import datetime as dt
+import os
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+from lake import layout, messages
+from lake.records import Record
+from lake.settings import Settings
+from lake.storage import open_storage
+
+TINY = """
+name = "tiny"
+first_day = 2024-01-01
+last_day = 2024-01-05
+id_type = "{id_type}"
+
+[raw]
+files = "events/{{partition}}.{format}"
+format = "{format}"
+closed_days = [2024-01-03]
+timezone = "{timezone}"
+late_days = {late_days}
+
+[raw.columns]
+user_id = "user"
+item_id = "item"
+event_ts = "at"
+event_type = "type"
+quantity = "pieces"
+amount = "paid"
+context_id = "basket"
+segment = "store"
+
+[events]
+default = "purchase"
+weights = {{ purchase = 1.0, view = 0.1 }}
+labels = ["purchase"]
+
+[catalogue]
+files = "items/{{partition}}.parquet"
+format = "parquet"
+
+[catalogue.columns]
+item_id = "item"
+name = "title"
+category = "department"
+subcategory = "kind"
+brand = "brand"
+
+[rules]
+min_rows = 1
+max_rows = 100
+max_bad_share = 0.5
+"""
+
+SCHEMA = pa.schema(
+    [
+        ("user", pa.int64()),
+        ("item", pa.int64()),
+        ("at", pa.timestamp("us")),
+        ("type", pa.string()),
+        ("pieces", pa.int64()),
+        ("paid", pa.float64()),
+        ("basket", pa.int64()),
+        ("store", pa.string()),
+    ]
+)
+
+
+@dataclass(frozen=True)
+class Tiny:
+    """A data set in a temporary folder: its settings, and ways to put raw files."""
+
+    settings: Settings
+
+    def raw(self, name: str) -> Path:
+        """Where a raw file lies."""
+        path: Path = open_storage(self.settings.raw).local(name)  # type: ignore[attr-defined]
+        path.parent.mkdir(parents=True, exist_ok=True)
+        return path
+
+    def put(self, day: dt.date, rows: Sequence[Mapping[str, Any]], schema: pa.Schema = SCHEMA) -> Path:
+        """Write a day's rows as Parquet, over what was there."""
+        path = self.raw(f"events/{day}.parquet")
+        pq.write_table(pa.Table.from_pylist(list(rows), schema=schema), path)
+        return path
+
+    def put_items(self, day: dt.date, items: Sequence[Mapping[str, Any]]) -> Path:
+        """Write the catalogue that came on a day."""
+        path = self.raw(f"items/{day}.parquet")
+        pq.write_table(pa.Table.from_pylist(list(items)), path)
+        return path
+
+    def extract(self, attempt: str) -> None:
+        """Run the job `extract` in this process (needs the fixture `spark`)."""
+        from spark_jobs import extract, requests
+
+        storage = open_storage(self.settings.lake)
+        request = messages.read(storage, layout.request(attempt), requests.ExtractRequest)
+        messages.write(storage, layout.result(attempt), extract.run(request))
+
+    def ingest_unjudged(self, day: dt.date) -> Record:
+        """`ingest` without the gate: the record as it would be, also of a day that is refused."""
+        from nightjar import ingest
+
+        attempt = ingest.prepare(day, self.settings)
+        self.extract(attempt)
+        return ingest.commit_day(day, *ingest.read_attempt(attempt, self.settings), self.settings)
+
+    def ingest(self, day: dt.date) -> Record:
+        """Take in a raw day as a night does."""
+        from nightjar import ingest
+
+        attempt = ingest.prepare(day, self.settings)
+        self.extract(attempt)
+        return ingest.commit(attempt, self.settings)
+
+
+def row(
+    day: dt.date, user: int | None = 1, item: int | None = 10, hour: int = 12, **other: Any
+) -> dict[str, Any]:
+    """A raw row of the tiny data set: one piece at 2.50 at noon, unless told otherwise."""
+    at = dt.datetime.combine(day, dt.time(hour))
+    plain = {"type": "purchase", "pieces": 1, "paid": 2.5, "basket": 7, "store": "A"}
+    return {"user": user, "item": item, "at": at} | plain | other
+
+
+def make_tiny(folder: Path, **changes: Any) -> Tiny:
+    """A tiny data set in a folder; `changes` are those of the TOML (id_type, format, ...)."""
+    told = {"id_type": "int64", "format": "parquet", "timezone": "UTC", "late_days": 0} | changes
+    toml = folder / "tiny.toml"
+    toml.write_text(TINY.format(**told), encoding="utf-8")
+    return Tiny(Settings(home=folder / "home", dataset=str(toml), spark_master="local[2]", threads=2))
+
+
+@pytest.fixture
+def tiny(tmp_path: Path) -> Tiny:
+    """The tiny data set, without any raw file."""
+    return make_tiny(tmp_path)
+
+
+@pytest.fixture(scope="session")
+def tiny_row():
+    """`row`, for tests that cannot import this file."""
+    return row
+
+
+@pytest.fixture(scope="session")
+def tiny_with():
+    """`make_tiny`, for tests that cannot import this file."""
+    return make_tiny
+
+
+@pytest.fixture(scope="session")
+def spark(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
+    """One local Spark session for the whole run."""
+    from spark_jobs.java import environment
+    from spark_jobs.session import session
+
+    home = tmp_path_factory.mktemp("spark")
+    os.environ.update(environment(Settings(home=home, spark_master="local[2]")))
+    options = f"--master local[2] --driver-memory 1g --conf spark.local.dir={home}"
+    os.environ["PYSPARK_SUBMIT_ARGS"] = f"{options} pyspark-shell"
+    made = session("tests")
+    yield made
+    made.stop()

@@ -1,0 +1,91 @@
+import datetime as dt
+
+import pytest
+
+from lake.errors import Conflict, FileFault, GateFailed, PermanentError
+from lake.partitions import days
+from lake.records import Records
+from lake.storage import open_storage
+from nightjar import bootstrap, ingest
+
+FIRST, LAST = dt.date(2024, 1, 1), dt.date(2024, 1, 4)
+CLOSED = dt.date(2024, 1, 3)
+
+
+def _fill(tiny, row):
+    for day in days(FIRST, LAST):
+        if day != CLOSED:
+            tiny.put(
+                day,
+                [row(day, user=user, paid=user / 3) for user in range(1, 4 + day.day)]
+                + [row(day, item=None)],
+            )
+    item = {"item": 10, "title": "tea", "department": "drinks", "kind": "green", "brand": "b", "grams": 5}
+    tiny.put_items(FIRST, [item, item | {"item": 11}])
+    return tiny
+
+
+def _bootstrap(tiny, first, last):
+    attempt = bootstrap.prepare(first, last, tiny.settings)
+    tiny.extract(attempt)
+    return bootstrap.commit(attempt, tiny.settings)
+
+
+def _meaning(records):
+    return {record.partition: (record.fingerprint, record.content) for record in records}
+
+
+@pytest.mark.spark
+def test_one_pass_two_passes_and_single_nights_give_the_same_records(spark, tiny_with, tiny_row, tmp_path):
+    lakes = []
+    for name in ("once", "twice", "nightly"):
+        (tmp_path / name).mkdir()
+        lakes.append(_fill(tiny_with(tmp_path / name), tiny_row))
+    once = _bootstrap(lakes[0], FIRST, LAST)
+    twice = _bootstrap(lakes[1], CLOSED, LAST) + _bootstrap(lakes[1], FIRST, dt.date(2024, 1, 2))
+    nightly = [lakes[2].ingest(day) for day in days(FIRST, LAST)]
+    assert len(once) == 4
+    assert _meaning(once) == _meaning(twice) == _meaning(nightly)
+    assert [dict(record.counts) for record in once] == [dict(record.counts) for record in nightly]
+    assert _bootstrap(lakes[2], FIRST, LAST) == nightly
+
+
+@pytest.mark.spark
+def test_days_that_their_night_would_refuse_are_named_and_the_others_committed(spark, tiny, tiny_row):
+    _fill(tiny, tiny_row)
+    worse = dt.date(2024, 1, 2)
+    tiny.put(worse, [tiny_row(worse, item=None)])
+    with pytest.raises(GateFailed, match=r"ingest of 2024-01-02 was refused: .*row_count.*bad_share"):
+        _bootstrap(tiny, FIRST, LAST)
+    committed = Records(open_storage(tiny.settings.lake)).partitions("ingest")
+    assert list(committed) == [FIRST, CLOSED, LAST]
+
+
+@pytest.mark.spark
+def test_a_day_committed_meanwhile_is_a_conflict_of_that_day_alone(spark, tiny, tiny_row):
+    _fill(tiny, tiny_row)
+    attempt = bootstrap.prepare(FIRST, LAST, tiny.settings)
+    tiny.extract(attempt)
+    tiny.put(LAST, [tiny_row(LAST, user=99)])
+    tiny.ingest(LAST)
+    with pytest.raises(Conflict, match="ingest of 2024-01-04"):
+        bootstrap.commit(attempt, tiny.settings)
+    committed = Records(open_storage(tiny.settings.lake)).partitions("ingest")
+    assert list(committed) == list(days(FIRST, LAST))
+
+
+def test_every_missing_file_is_named_at_once(tiny, tiny_row):
+    tiny.put(FIRST, [tiny_row(FIRST)])
+    with pytest.raises(FileFault) as fault:
+        bootstrap.prepare(FIRST, LAST, tiny.settings)
+    lines = str(fault.value).splitlines()
+    assert ["2024-01-02.parquet" in lines[0], "2024-01-04.parquet" in lines[1]] == [True, True]
+    assert len(lines) == 2
+    with pytest.raises(FileFault) as night:
+        ingest.prepare(LAST, tiny.settings)
+    assert str(night.value) == lines[1]
+
+
+def test_a_range_that_ends_before_it_begins_is_refused(tiny):
+    with pytest.raises(PermanentError, match="give the earlier day first"):
+        bootstrap.prepare(LAST, FIRST, tiny.settings)

@@ -1,0 +1,164 @@
+import datetime as dt
+import json
+
+import pyarrow as pa
+import pytest
+
+from lake import layout
+from lake.errors import FileFault, GateFailed, PermanentError
+from lake.records import Records
+from lake.storage import open_storage
+from nightjar import ingest
+
+DAY, NEXT, CLOSED = dt.date(2024, 1, 1), dt.date(2024, 1, 2), dt.date(2024, 1, 3)
+
+
+def _empty(tiny, row):
+    tiny.raw(f"events/{DAY}.parquet").write_bytes(b"")
+
+
+def _cut(tiny, row):
+    path = tiny.put(DAY, [row(DAY)])
+    path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
+
+
+def _without_column(tiny, row):
+    tiny.put(DAY, [row(DAY)], pa.schema([("user", pa.int64()), ("item", pa.int64()), ("paid", pa.float64())]))
+
+
+def _uncastable(tiny, row):
+    fields = [pa.field("user", pa.string()), *list(pa.Table.from_pylist([row(DAY)]).schema)[1:]]
+    tiny.put(DAY, [row(DAY) | {"user": "one"}], pa.schema(fields))
+
+
+def _without_rows(tiny, row):
+    tiny.put(DAY, [])
+
+
+@pytest.mark.parametrize(
+    ("spoil", "expected", "found"),
+    [
+        (lambda tiny, row: None, "a parquet file", "no file"),
+        (_empty, "a parquet file", "0 bytes"),
+        (_cut, "a whole parquet file", r"\d+ bytes that cannot be read"),
+        (_without_column, "the columns at, .*user", r"user, item, paid \(without at, type, .*store\)"),
+        (_uncastable, "column user castable to int64 without loss", "string values"),
+        (_without_rows, "rows", "none"),
+    ],
+    ids=["missing", "empty", "cut", "column", "type", "rows"],
+)
+def test_a_faulty_file_stops_the_day_before_spark(tiny, tiny_row, spoil, expected, found):
+    spoil(tiny, tiny_row)
+    uri = open_storage(tiny.settings.raw).uri("events/2024-01-01.parquet")
+    with pytest.raises(
+        FileFault, match=rf"^{uri}: expected {expected}, found {found}.*; .*2024-01-01 again$"
+    ):
+        ingest.prepare(DAY, tiny.settings)
+    assert open_storage(tiny.settings.lake).list(layout.ATTEMPTS) == []
+
+
+def test_a_catalogue_that_came_is_checked_too(tiny, tiny_row):
+    tiny.put(DAY, [tiny_row(DAY)])
+    tiny.put_items(DAY, [{"item": 10, "title": "tea"}])
+    with pytest.raises(FileFault, match=r"items/2024-01-01.parquet: .*without department, kind, brand"):
+        ingest.prepare(DAY, tiny.settings)
+
+
+@pytest.mark.parametrize("kind", ["csv", "jsonl"])
+def test_text_files_are_checked_for_their_columns(tiny_with, tmp_path, kind):
+    tiny = tiny_with(tmp_path, format=kind)
+    text = "user,item\n1,2\n" if kind == "csv" else '{"user": 1, "item": 2}\n'
+    tiny.raw(f"events/{DAY}.{kind}").write_text(text, encoding="utf-8")
+    with pytest.raises(FileFault, match=r"found .*without at, type, pieces, paid, basket, store"):
+        ingest.prepare(DAY, tiny.settings)
+
+
+def test_a_name_that_spark_skips_is_refused(tiny, tiny_row, monkeypatch):
+    raw = tiny.settings.data.raw.model_copy(update={"files": "events/_{partition}.parquet"})
+    data = tiny.settings.data.model_copy(update={"raw": raw})
+    monkeypatch.setattr(type(tiny.settings), "data", property(lambda _: data))
+    with pytest.raises(FileFault, match="leading _"):
+        ingest.prepare(DAY, tiny.settings)
+
+
+def test_a_day_outside_the_data_set_is_refused(tiny):
+    with pytest.raises(
+        PermanentError, match="partition 2024-01-06 is outside tiny: expected 2024-01-01 to 2024-01-05"
+    ):
+        ingest.prepare(dt.date(2024, 1, 6), tiny.settings)
+
+
+@pytest.mark.spark
+@pytest.mark.usefixtures("spark")
+class TestCommitted:
+    def test_a_record_names_inputs_tables_and_counts(self, tiny, tiny_row):
+        path = tiny.put(DAY, [tiny_row(DAY), tiny_row(DAY, user=2)])
+        record = tiny.ingest(DAY)
+        (raw,) = record.inputs
+        assert (raw.name, raw.bytes) == ("events/2024-01-01.parquet", path.stat().st_size)
+        assert raw.digest == open_storage(tiny.settings.raw).sha256(raw.name)
+        assert record.tables.keys() == {"interactions", "quarantine"}
+        assert record.tables["interactions"].rows == record.counts["clean"] == 2
+        assert Records(open_storage(tiny.settings.lake)).current("ingest", DAY) == record
+
+    def test_a_closed_day_without_a_file_has_an_empty_record(self, tiny):
+        record = tiny.ingest(CLOSED)
+        assert record.outcome == "closed"
+        assert record.inputs == ()
+        assert {name: table.rows for name, table in record.tables.items()} == {
+            "interactions": 0,
+            "quarantine": 0,
+        }
+
+    def test_the_same_day_again_makes_no_record_and_a_changed_one_does(self, tiny, tiny_row):
+        tiny.put(DAY, [tiny_row(DAY)])
+        first = tiny.ingest(DAY)
+        assert tiny.ingest(DAY) == first
+        tiny.put(DAY, [tiny_row(DAY, user=2)])
+        changed = tiny.ingest(DAY)
+        assert changed.sequence == 2
+        assert changed.fingerprint != first.fingerprint
+
+    def test_rows_set_aside_leave_the_interactions_as_they_were(self, tiny, tiny_row):
+        rows = [tiny_row(DAY, user=user) for user in range(1, 8)]
+        tiny.put(DAY, rows)
+        clean = tiny.ingest(DAY)
+        injected = [tiny_row(DAY, user=None), tiny_row(DAY, paid=float("nan")), tiny_row(NEXT), rows[0]]
+        tiny.put(DAY, [*injected, *rows])
+        record = tiny.ingest(DAY)
+        assert record.tables["interactions"].digest == clean.tables["interactions"].digest
+        counts = record.counts
+        assert counts["read"] == 11 == counts["clean"] + counts["bad"] + counts["duplicate"]
+        assert (counts["bad"], counts["duplicate"]) == (3, 1)
+
+    def test_too_many_bad_rows_are_refused_and_reported(self, tiny, tiny_row):
+        tiny.put(DAY, [tiny_row(DAY), tiny_row(DAY, user=None), tiny_row(DAY, item=None)])
+        told = r"66.67% \(2 of 3\): 1 user_id_missing, 1 item_id_missing"
+        with pytest.raises(
+            GateFailed, match=rf"2024-01-01.bad_share: expected at most 50.00% bad rows, found {told}"
+        ):
+            tiny.ingest(DAY)
+        storage = open_storage(tiny.settings.lake)
+        assert Records(storage).current("ingest", DAY) is None
+        (result,) = [
+            path for path in storage.list(f"{layout.REPORTS}/ingest/2024-01-01") if path.endswith("json")
+        ]
+        assert json.loads(storage.read(result))["verdict"] == "refused"
+
+    def test_a_catalogue_with_an_item_twice_is_refused(self, tiny, tiny_row):
+        tiny.put(DAY, [tiny_row(DAY)])
+        item = {"item": 10, "title": "tea", "department": "drinks", "kind": "green", "brand": "b"}
+        tiny.put_items(DAY, [item, item])
+        with pytest.raises(GateFailed, match=r"catalogue.2024-01-01.item_id_unique: .*2 of 2 rows"):
+            tiny.ingest(DAY)
+
+    def test_rows_above_the_limit_are_not_examined_in_silence(self, tiny, tiny_row):
+        tiny.put(DAY, [tiny_row(DAY, user=user) for user in range(1, 5)])
+        attempt = ingest.prepare(DAY, tiny.settings)
+        tiny.extract(attempt)
+        request, result = ingest.read_attempt(attempt, tiny.settings)
+        limited = tiny.settings.model_copy(update={"gx_row_limit": 3})
+        (told,) = [
+            c for c in ingest.check_staged(request, result, limited) if c.name == "interactions.rows_examined"
+        ]
+        assert (told.passed, told.severity, told.found) == (False, "warning", "3 of 4 rows")

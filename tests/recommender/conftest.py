@@ -1,0 +1,127 @@
+import datetime as dt
+
+import hypothesis
+import pyarrow as pa
+import pytest
+
+from lake.schemas import FEATURE_KEYS, FEATURES, arrow_schema
+from lake.settings import dataset
+from recommender import night as nights
+from recommender import retrieval
+
+hypothesis.settings.register_profile("first call compiles", deadline=None)
+hypothesis.settings.load_profile("first call compiles")
+
+DAY = dt.date(2017, 9, 30)
+
+
+def table(name, rows, id_type="int64"):
+    """A feature table of rows of (key columns, features by name); the rest is 1."""
+    schema = arrow_schema(name, id_type)
+    keys = list(FEATURE_KEYS[name])
+    columns = {key: [row[0][at] for row in rows] for at, key in enumerate(keys)}
+    columns |= {f.name: [row[1].get(f.name, 1.0) for row in rows] for f in FEATURES[name]}
+    return pa.table(columns, schema=schema)
+
+
+def kind_of(item):
+    return f"kind {str(item)[-1]}"
+
+
+def tables_of(bought, id_type="int64"):
+    """Feature tables of {(user, item): m60}; each item is of the subcategory of its last character."""
+    users = sorted({user for user, _ in bought})
+    items = sorted({item for _, item in bought})
+    buyers = {item: [u for u, i in bought if i == item] for item in items}
+    kinds = {}
+    for (user, item), m60 in bought.items():
+        key = user, kind_of(item)
+        kinds[key] = kinds.get(key, 0) + m60
+    by_user = [((user,), {"trips": 2, "trips_28": 1}) for user in users]
+    return {
+        "user_features": table("user_features", by_user, id_type),
+        "item_features": table(
+            "item_features",
+            [
+                ((i,), {"users_28": len(buyers[i]), "m60": sum(bought[u, i] for u in buyers[i])})
+                for i in items
+            ],
+            id_type,
+        ),
+        "user_item_features": table(
+            "user_item_features", [(pair, {"m60": m60, "due": None}) for pair, m60 in bought.items()], id_type
+        ),
+        "user_category_features": table(
+            "user_category_features", [(pair, {"m60": m60}) for pair, m60 in kinds.items()], id_type
+        ),
+    }
+
+
+def catalogue_of(items, id_type="int64"):
+    kind = pa.int64() if id_type == "int64" else pa.string()
+    return pa.table(
+        {
+            "item_id": pa.array(items, kind),
+            "subcategory": pa.array([kind_of(item) for item in items], pa.string()),
+        }
+    )
+
+
+@pytest.fixture(scope="session")
+def make_tables():
+    """A function: the feature tables of {(user, item): m60}."""
+    return tables_of
+
+
+@pytest.fixture(scope="session")
+def make_catalogue():
+    """A function: a catalogue of items, by their last character's subcategory, with more columns."""
+
+    def make(items):
+        empty = arrow_schema("catalogue", "int64").empty_table()
+        return pa.concat_tables([empty, catalogue_of(items)], promote_options="default")
+
+    return make
+
+
+@pytest.fixture(scope="session")
+def make_night():
+    """A function: the night of {(user, item): m60}, with a catalogue of the items `listed`, if any."""
+
+    def make(bought, listed=None, id_type="int64"):
+        catalogue = None if listed is None else catalogue_of(listed, id_type)
+        return nights.build(DAY, tables_of(bought, id_type), catalogue)
+
+    return make
+
+
+@pytest.fixture(scope="session")
+def data():
+    shipped = dataset("complete_journey")
+    small = {"retrieval": shipped.retrieval.model_copy(update={"factors": 4, "neighbours": 5})}
+    return shipped.model_copy(update=small)
+
+
+@pytest.fixture(scope="session")
+def no_repeats(data):
+    return data.model_copy(update={"repeats": False})
+
+
+@pytest.fixture(scope="session")
+def bought():
+    """Purchases with a pattern: each of 12 users buys a run of 5 of 15 items, the first of them most."""
+    return {
+        (100 + user, 1000 + (user * 3 + step) % 15): 3.0 - step * 0.5
+        for user in range(12)
+        for step in range(5)
+    }
+
+
+@pytest.fixture(scope="session")
+def night(bought, make_night):
+    return make_night(bought, listed=sorted({item for _, item in bought}))
+
+
+@pytest.fixture(scope="session")
+def fitted(night, data):
+    return retrieval.fit(night, data.retrieval, 1)

@@ -1,0 +1,64 @@
+import numpy as np
+from hypothesis import given
+from hypothesis import strategies as st
+from hypothesis.extra import numpy as arrays
+from scipy.sparse import csr_matrix
+
+from recommender import kernels
+
+SMALL = st.floats(-10, 10, width=32)
+
+
+@given(arrays.arrays(np.float32, (4, 3), elements=SMALL), arrays.arrays(np.float32, (5, 3), elements=SMALL))
+def test_dots_are_float64_sums_rounded_once(left, right):
+    rows, columns = np.array([0, 3, 3], np.int32), np.array([4, 0, 2], np.int32)
+    expected = []
+    for row, column in zip(rows, columns, strict=True):
+        total = 0.0
+        for one, other in zip(left[row].tolist(), right[column].tolist(), strict=True):
+            total += one * other
+        expected.append(np.float32(total))
+    assert np.allclose(kernels.dots(left, right, rows, columns), expected, rtol=1e-6, atol=1e-12)
+
+
+def parts_of(*matrices):
+    kinds = (("indptr", np.int64), ("indices", np.int32), ("data", np.float32))
+    return [
+        getattr(matrix, name).astype(kind) for matrix in map(csr_matrix, matrices) for name, kind in kinds
+    ]
+
+
+WEIGHTS = arrays.arrays(np.float32, (3, 4), elements=SMALL)
+STRENGTH = arrays.arrays(np.float32, (4, 4), elements=SMALL)
+
+
+@given(WEIGHTS, STRENGTH)
+def test_spread_is_a_matrix_product(weights, strength):
+    users = np.array([2, 0], np.int32)
+    found = kernels.spread(*parts_of(weights, strength), users)
+    assert found.dtype == np.float32
+    assert np.allclose(found, (weights.astype(np.float64) @ strength)[users], rtol=1e-5, atol=1e-4)
+
+
+WHOLE = st.sampled_from([0.0, 1.0, 2.0])
+
+
+@given(
+    arrays.arrays(np.float32, (3, 4), elements=WHOLE),
+    arrays.arrays(np.float32, (4, 4), elements=WHOLE),
+    arrays.arrays(np.bool_, 4),
+    st.booleans(),
+    st.integers(1, 5),
+)
+def test_nearest_are_the_largest_allowed_of_spread_ties_by_code(weights, strength, allowed, repeats, n):
+    users = np.arange(3, dtype=np.int32)
+    parts = parts_of(weights, strength)
+    sizes, items, scores = kernels.nearest(*parts, users, allowed, repeats, n)
+    dense = kernels.spread(*parts, users)
+    for user in users:
+        own = set(np.flatnonzero(weights[user])) if not repeats else set()
+        may = [i for i in range(4) if allowed[i] and i not in own and dense[user, i] > 0]
+        wanted = sorted(may, key=lambda item: (-dense[user, item], item))[:n]
+        part = slice(user * n, user * n + sizes[user])
+        assert items[part].tolist() == wanted
+        assert scores[part].tolist() == dense[user, wanted].tolist()

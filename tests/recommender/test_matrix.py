@@ -1,0 +1,102 @@
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from recommender.candidates import Candidates, candidates
+from recommender.matrix import FEATURES, ITEM_ITEM_USERS, matrix
+from recommender.retrieval import fit
+
+
+def everything(night):
+    """Every user with every item."""
+    users, items = len(night.users), len(night.items)
+    return Candidates(
+        np.arange(users + 1, dtype=np.int64) * items,
+        np.tile(np.arange(items, dtype=np.int32), users),
+        np.ones(users, bool),
+    )
+
+
+def column(found, night, name):
+    return found[:, FEATURES.index(name)].reshape(len(night.users), len(night.items))
+
+
+@pytest.fixture
+def shop(make_night):
+    return make_night({(1, 10): 3.0, (1, 20): 1.0, (1, 11): 2.0, (2, 11): 4.0}, listed=[10, 11])
+
+
+@pytest.fixture
+def features(shop, data):
+    found = fit(shop, data.retrieval, 1)
+    return matrix(shop, found, np.array([0, 1], np.int32), everything(shop))
+
+
+def test_there_is_a_column_for_each_feature_and_none_twice(features):
+    assert features.shape == (6, len(FEATURES))
+    assert features.dtype == np.float32
+    assert len(set(FEATURES)) == len(FEATURES)
+
+
+def test_pairs_are_gathered_and_missing_ones_absent(features, shop):
+    assert column(features, shop, "pair.m60").tolist() == [[3, 2, 1], [0, 4, 0]]
+    assert np.isnan(column(features, shop, "pair.days_since_last")).tolist() == [
+        [False] * 3,
+        [True, False, True],
+    ]
+
+
+def test_categories_reach_items_that_the_user_never_bought(make_night, data):
+    night = make_night({(1, 10): 3.0, (2, 20): 1.0, (2, 11): 1.0}, listed=[10, 20, 11])
+    found = matrix(night, fit(night, data.retrieval, 1), np.array([0], np.int32), one_user(night))
+    assert column_of(found, "category.m60") == [3, 0, 3]
+    assert column_of(found, "category_share") == [1, 0, 0]
+
+
+def one_user(night):
+    whole = everything(night)
+    return Candidates(whole.indptr[:2], whole.items[: len(night.items)], whole.personal[:1])
+
+
+def column_of(found, name):
+    return found[:, FEATURES.index(name)].tolist()
+
+
+def test_an_item_without_a_subcategory_has_no_category(features, shop):
+    assert column(features, shop, "category.m60")[:, 2].tolist() == [0, 0]
+
+
+def test_users_and_items_are_gathered(features, shop):
+    assert (column(features, shop, "user.trips") == 2).all()
+    assert column(features, shop, "item.users_28").tolist() == [[1, 2, 1]] * 2
+
+
+def test_rates_are_per_trip(features, shop):
+    assert column(features, shop, "rate").tolist() == [[0.5, 0.5, 0.5], [0, 0.5, 0]]
+    assert column(features, shop, "rate_28").tolist() == [[0.5, 0.5, 0.5], [0, 0.5, 0]]
+
+
+def test_als_is_the_dot_product_and_unknown_is_nan(night, fitted):
+    holed = replace(fitted, user_factors=fitted.user_factors.copy())
+    holed.user_factors[1] = 0
+    found = matrix(night, holed, np.arange(len(night.users), dtype=np.int32), everything(night))
+    expected = holed.user_factors @ holed.item_factors.T
+    expected[1] = np.nan
+    assert np.allclose(column(found, night, "als"), expected, rtol=1e-4, atol=1e-6, equal_nan=True)
+
+
+def test_item_item_is_the_product_with_the_similarity(night, fitted, monkeypatch):
+    assert ITEM_ITEM_USERS > 5
+    monkeypatch.setattr("recommender.matrix.ITEM_ITEM_USERS", 5)
+    found = matrix(night, fitted, np.arange(len(night.users), dtype=np.int32), everything(night))
+    product = (night.m60 @ fitted.similarity).toarray()
+    assert np.allclose(column(found, night, "item_item"), product, rtol=1e-5)
+
+
+def test_rows_of_some_users_are_those_rows(night, fitted, data):
+    users = np.array([7, 2], np.int32)
+    found = candidates(night, fitted, data, users, 1)
+    all_rows = matrix(night, fitted, np.arange(len(night.users), dtype=np.int32), everything(night))
+    expected = all_rows[users[found.rows] * len(night.items) + found.items]
+    assert np.array_equal(matrix(night, fitted, users, found), expected, equal_nan=True)

@@ -1,0 +1,83 @@
+import numpy as np
+import pytest
+
+from recommender import retrieval
+from recommender.retrieval import align, known
+
+
+def arrays(found):
+    near = found.similarity
+    return [found.user_factors, found.item_factors, found.popularity, near.indptr, near.indices, near.data]
+
+
+def test_the_bytes_do_not_depend_on_threads(night, fitted, data):
+    again = retrieval.fit(night, data.retrieval, 2)
+    assert [a.tobytes() for a in arrays(again)] == [a.tobytes() for a in arrays(fitted)]
+
+
+def test_everybody_and_everything_has_factors(night, fitted):
+    assert fitted.user_factors.shape == (len(night.users), 4)
+    assert fitted.user_factors.dtype == fitted.item_factors.dtype == np.float32
+    assert known(fitted.user_factors).all()
+    assert known(fitted.item_factors).all()
+
+
+def test_neighbours_are_at_most_as_many_as_asked_and_never_nobody(fitted):
+    near = fitted.similarity
+    assert np.diff(near.indptr).max() <= 5
+    assert near.nnz > 0
+    assert near.indices.min() >= 0
+    assert (near.data != 0).all()
+
+
+def test_neighbours_are_bought_by_the_same_users(fitted, night):
+    bought = night.m60.toarray() > 0
+    for item in range(len(night.items)):
+        for other in fitted.similarity[item].indices:
+            assert (bought[:, item] & bought[:, other]).any()
+
+
+def test_popularity_is_users_then_purchases(make_night):
+    night = make_night({(1, 10): 1.0, (1, 11): 3.0, (2, 12): 9.0, (3, 13): 0.1, (4, 13): 0.1})
+    assert np.argsort(-retrieval.popularity(night), kind="stable").tolist() == [3, 2, 1, 0]
+
+
+def test_a_retrieval_of_the_same_ids_stays_as_it_is(fitted, night):
+    assert align(fitted, night) is fitted
+
+
+@pytest.fixture
+def later(bought, make_night):
+    """The next night: user 103 and item 1004 are gone, user 99 and item 900 are new."""
+    left = {pair: m60 for pair, m60 in bought.items() if pair[0] != 103 and pair[1] != 1004}
+    return make_night(left | {(99, 900): 1.0})
+
+
+def test_an_older_retrieval_follows_the_ids(fitted, night, later):
+    moved = align(fitted, later)
+    old = night.users.codes(later.users.values)
+    assert later.users.values.to_pylist()[0] == 99
+    assert not moved.user_factors[0].any()
+    assert np.array_equal(moved.user_factors[1:], fitted.user_factors[old[1:]])
+    assert known(moved.item_factors).tolist() == [False] + [True] * (len(later.items) - 1)
+    assert len(moved.popularity) == len(later.items)
+
+
+def test_older_neighbours_follow_the_ids(fitted, night, later):
+    moved = align(fitted, later)
+    ids, old_ids = later.items.values.to_pylist(), night.items.values.to_pylist()
+    before = {
+        (old_ids[row], old_ids[column]): fitted.similarity[row, column]
+        for row, column in zip(*fitted.similarity.nonzero(), strict=True)
+    }
+    after = {
+        (ids[row], ids[column]): moved.similarity[row, column]
+        for row, column in zip(*moved.similarity.nonzero(), strict=True)
+    }
+    assert after == {pair: value for pair, value in before.items() if 1004 not in pair}
+
+
+def test_one_user_with_one_item_can_be_fitted(make_night, data):
+    found = retrieval.fit(make_night({(1, 10): 1.0}), data.retrieval, 1)
+    assert np.isfinite(found.user_factors).all()
+    assert np.isfinite(found.similarity.data).all()

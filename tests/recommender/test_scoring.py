@@ -1,0 +1,195 @@
+import datetime as dt
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from lake.storage import LocalStorage
+from recommender import bundle as bundles
+from recommender import scoring
+from recommender.candidates import Candidates, candidates
+from recommender.matrix import FEATURES, matrix
+
+DAY = dt.date(2017, 9, 30)
+ROW = st.lists(
+    st.tuples(st.integers(0, 9), st.sampled_from([-1.0, 0.0, 0.5, 2.0])), unique_by=lambda pair: pair[0]
+)
+
+
+def lists_of(lists):
+    return [lists.items[a:b].tolist() for a, b in zip(lists.indptr, lists.indptr[1:], strict=False)]
+
+
+def scores_of(lists):
+    return [lists.scores[a:b].tolist() for a, b in zip(lists.indptr, lists.indptr[1:], strict=False)]
+
+
+def check(lists, n):
+    """What holds of all lists: unique items, score descending, ties by code, at most n."""
+    for items, scores in zip(lists_of(lists), scores_of(lists), strict=True):
+        assert len(set(items)) == len(items) <= n
+        assert list(zip(scores, items, strict=True)) == sorted(
+            zip(scores, items, strict=True), key=lambda pair: (-pair[0], pair[1])
+        )
+
+
+@given(st.lists(ROW, min_size=1), st.integers(1, 5))
+def test_order_is_score_descending_then_code_also_at_the_cut(rows, n):
+    items = np.array([item for row in rows for item, _ in row], np.int32)
+    scores = np.array([score for row in rows for _, score in row], np.float32)
+    indptr = np.cumsum([0, *map(len, rows)]).astype(np.int64)
+    lists = scoring.order(scores, Candidates(indptr, items, np.ones(len(rows), bool)), n)
+    expected = [sorted(row, key=lambda pair: (-pair[1], pair[0]))[:n] for row in rows]
+    assert lists_of(lists) == [[item for item, _ in row] for row in expected]
+    assert scores_of(lists) == [[score for _, score in row] for row in expected]
+
+
+@pytest.fixture(scope="module")
+def booster(night, fitted, data):
+    """Trees that like items of an even code."""
+    import xgboost
+
+    users = np.arange(len(night.users), dtype=np.int32)
+    found = candidates(night, fitted, data, users, 1)
+    labels = (found.items % 2 == 0).astype(np.float32)
+    train = xgboost.QuantileDMatrix(matrix(night, fitted, users, found), labels)
+    trees = xgboost.train({"objective": "binary:logistic", "nthread": 1}, train, 30)
+    return bytes(trees.save_raw("ubj"))
+
+
+@pytest.fixture
+def make_bundle(tmp_path, fitted, data):
+    def make(**fields):
+        bundle_id = bundles.write(tmp_path / "new", as_of=DAY, retrieval=fitted, data=data, **fields)
+        storage = LocalStorage(tmp_path / "lake")
+        bundles.publish(storage, tmp_path / "new", bundle_id)
+        return bundles.load(storage, bundle_id)
+
+    return make
+
+
+def personal(night, bundle, data, n=15, allowed=None):
+    lists = scoring.personal_lists(night, bundle, data, n, night.listed if allowed is None else allowed, 1)
+    check(lists, n)
+    return lists
+
+
+def test_a_booster_orders_its_candidates(night, make_bundle, data, booster):
+    lists = personal(night, make_bundle(outcome="promoted", booster=booster), data, 15)
+    assert all(all(item % 2 == 0 for item in items[:8]) for items in lists_of(lists))
+    assert lists.scores.dtype == np.float32
+    assert lists.fallback.tolist() == [0] * 12
+    assert lists.warnings == ()
+
+
+def test_blocks_of_users_change_nothing(night, fitted, data, booster, monkeypatch):
+    whole = scoring.ranked_lists(night, fitted, booster, data, 7, night.listed, 2)
+    monkeypatch.setattr(scoring, "BLOCK_USERS", 5)
+    parts = scoring.ranked_lists(night, fitted, booster, data, 7, night.listed, 1)
+    assert whole.items.tobytes() == parts.items.tobytes()
+    assert whole.scores.tobytes() == parts.scores.tobytes()
+    assert np.array_equal(whole.indptr, parts.indptr)
+
+
+def test_a_list_is_filled_with_popular_items_below_the_candidates(night, fitted, data, booster):
+    few = data.model_copy(update={"candidates": data.candidates.model_copy(update={"limit": 4, "own": 4})})
+    lists = scoring.ranked_lists(night, fitted, booster, few, 10, night.listed, 1)
+    check(lists, 10)
+    popular, _ = scoring.popular(night, night.listed, 15)
+    for items, scores in zip(lists_of(lists), scores_of(lists), strict=True):
+        assert items[4:] == [item for item in popular if item not in items[:4]][:6]
+        assert min(scores[:4]) > 0
+        assert scores[4:] == [-1, -2, -3, -4, -5, -6]
+
+
+def test_filled_items_stay_below_negative_scores(night, fitted, data):
+    items = abs(fitted.item_factors)
+    items[5:] = 0
+    negative = replace(fitted, user_factors=-abs(fitted.user_factors), item_factors=items)
+    lists = scoring.baseline_lists("als", night, negative, data, 15, night.listed, 1)
+    check(lists, 15)
+    for items, scores in zip(lists_of(lists), scores_of(lists), strict=True):
+        assert sorted(items[:5]) == [0, 1, 2, 3, 4]
+        assert np.allclose(scores[5:], scores[4] - np.arange(1, 11), rtol=1e-6)
+
+
+def test_untested_is_personal_frequency_filled_by_popularity(make_night, data):
+    night = make_night({(1, 10): 1.0, (1, 11): 5.0, (2, 12): 1.0, (3, 12): 1.0, (2, 13): 7.0})
+    lists = personal(night, None, data, 3)
+    assert lists_of(lists)[0] == [1, 0, 2]
+    assert scores_of(lists)[0] == [5, 1, -1]
+    assert lists.fallback.tolist() == [0, 0, 0]
+
+
+def test_without_repeats_untested_is_popularity_of_what_is_new(night, no_repeats):
+    lists = personal(night, None, no_repeats, 15)
+    bought = night.m60.toarray() > 0
+    popular, scores = scoring.popular(night, night.listed, 15)
+    for user, items in enumerate(lists_of(lists)):
+        assert items == [item for item in popular if not bought[user, item]]
+    assert (lists.fallback == 2).all()
+    assert set(lists.scores.tolist()) <= set(scores.tolist())
+
+
+def test_a_user_whose_own_items_are_all_blocked_gets_the_popular_ones(make_night, data):
+    night = make_night({(1, 10): 1.0, (2, 11): 1.0, (3, 11): 1.0, (3, 12): 1.0})
+    lists = personal(night, None, data, 3, np.array([False, True, True]))
+    assert lists_of(lists)[0] == [1, 2]
+    assert lists.fallback.tolist() == [2, 0, 0]
+
+
+@pytest.mark.parametrize("name", scoring.BASELINES)
+@pytest.mark.parametrize("n", [4, 15])
+def test_baselines_are_full_and_in_order(night, fitted, data, name, n):
+    lists = scoring.baseline_lists(name, night, fitted, data, n, night.listed, 1)
+    check(lists, n)
+    assert np.diff(lists.indptr).tolist() == [n] * 12
+
+
+@pytest.mark.parametrize("name", ["popularity", "als", "item_item"])
+def test_without_repeats_no_baseline_brings_back_what_was_bought(night, fitted, no_repeats, name):
+    lists = scoring.baseline_lists(name, night, fitted, no_repeats, 15, night.listed, 1)
+    bought = night.m60.toarray() > 0
+    for user, items in enumerate(lists_of(lists)):
+        assert sorted(items) == np.flatnonzero(~bought[user]).tolist()
+
+
+def test_there_is_no_such_baseline(night, fitted, data, no_repeats):
+    with pytest.raises(ValueError, match="no baseline 'magic'"):
+        scoring.baseline_lists("magic", night, fitted, data, 3, night.listed, 1)
+    with pytest.raises(ValueError, match="personal frequency only"):
+        scoring.baseline_lists("personal_frequency", night, fitted, no_repeats, 3, night.listed, 1)
+
+
+def test_a_baseline_decision_is_followed(night, make_bundle, fitted, data):
+    lists = personal(night, make_bundle(outcome="baseline", baseline="als"), data, 5)
+    expected = scoring.baseline_lists("als", night, fitted, data, 5, night.listed, 1)
+    assert np.array_equal(lists.items, expected.items)
+
+
+def test_a_booster_of_other_features_is_not_used_and_the_lists_say_why(night, make_bundle, data, booster):
+    bundle = replace(make_bundle(outcome="promoted", booster=booster), features=FEATURES[1:])
+    lists = personal(night, bundle, data, 5)
+    untested = personal(night, None, data, 5)
+    assert np.array_equal(lists.items, untested.items)
+    assert "another feature list" in lists.warnings[0]
+
+
+def test_a_bundle_older_than_the_night_serves_whom_it_does_not_know(
+    make_night, bought, make_bundle, data, booster
+):
+    later = make_night(bought | {(99, 900): 1.0, (99, 1001): 2.0})
+    lists = personal(later, make_bundle(outcome="promoted", booster=booster), data, 10)
+    assert np.diff(lists.indptr).tolist() == [10] * 13
+    assert later.users.values.to_pylist()[0] == 99
+    assert lists.fallback[0] == 0
+    assert 0 in personal(later, None, data, 2).items[:2]
+
+
+def test_only_allowed_items_are_in_lists_and_lists_stay_full(night, make_bundle, data, booster):
+    allowed = np.arange(15) >= 3
+    lists = personal(night, make_bundle(outcome="promoted", booster=booster), data, 12, allowed)
+    assert np.diff(lists.indptr).tolist() == [12] * 12
+    assert lists.items.min() == 3

@@ -1,0 +1,183 @@
+"""`top_n` against a full sort of the scores as they are defined."""
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from scipy.sparse import csr_matrix
+
+from recommender import topn
+from recommender.topn import top_n
+
+
+def scores_of(user, items):
+    """The float64 dot product in index order, rounded to float32."""
+    products = user.astype(np.float64) * items.astype(np.float64)
+    return np.cumsum(products, axis=1)[:, -1].astype(np.float32) + np.float32(0)
+
+
+def sorted_list(user, items, n, hidden, allowed):
+    codes = np.setdiff1d(np.flatnonzero(allowed), hidden)
+    scores = scores_of(user, items[codes])
+    best = np.lexsort((codes, -scores))[:n]
+    return codes[best].tolist(), scores[best].tolist()
+
+
+def assert_exact(users, items, n, exclude=None, allowed=None, **options):
+    found = top_n(users, items, n, exclude=exclude, allowed=allowed, **options)
+    mask = np.ones(len(items), bool) if allowed is None else allowed
+    for user, (start, stop) in enumerate(zip(found.indptr[:-1], found.indptr[1:], strict=True)):
+        hidden = [] if exclude is None else exclude[user].indices
+        expected = sorted_list(users[user], items, n, hidden, mask)
+        assert (found.items[start:stop].tolist(), found.scores[start:stop].tolist()) == expected
+    return found
+
+
+def normal(rows, factors, seed=0):
+    return np.random.default_rng(seed).standard_normal((rows, factors)).astype(np.float32)
+
+
+def some_exclusions(users, items, share, seed=0):
+    return csr_matrix(np.random.default_rng(seed).random((users, items)) < share)
+
+
+VALUES = st.sampled_from([-2.0, -1.0, -0.1, 0.0, 1e-30, 0.1, 0.3, 1.0, 1e10])
+
+
+@st.composite
+def problems(draw):
+    users, items, factors = draw(st.integers(1, 6)), draw(st.integers(1, 40)), draw(st.integers(1, 5))
+
+    def rows(count):
+        values = draw(st.lists(VALUES, min_size=count * factors, max_size=count * factors))
+        return np.array(values, np.float32).reshape(count, factors)
+
+    hidden = draw(st.lists(st.booleans(), min_size=users * items, max_size=users * items))
+    allowed = draw(st.lists(st.booleans(), min_size=items, max_size=items))
+    n = draw(st.integers(1, 50))
+    return rows(users), rows(items), n, csr_matrix(np.reshape(hidden, (users, items))), np.array(allowed)
+
+
+@given(problems())
+@settings(max_examples=200, deadline=None)
+def test_equals_a_full_sort(problem):
+    assert_exact(*problem, threads=1)
+
+
+@pytest.mark.parametrize("n", [1, 7, 700, 3000])
+def test_random_factors_with_exclusions_and_a_mask(n):
+    users, items = (
+        normal(40, 16),
+        normal(2000, 16, seed=1) * np.linspace(0.1, 3, 2000, dtype=np.float32)[:, None],
+    )
+    allowed = np.random.default_rng(2).random(2000) < 0.7
+    assert_exact(users, items, n, some_exclusions(40, 2000, 0.3), allowed)
+
+
+@pytest.mark.parametrize(
+    "items",
+    [
+        pytest.param(np.repeat(normal(2, 8), 2000, axis=0), id="thousands of equal items"),
+        pytest.param(np.zeros((1500, 8), np.float32), id="zero vectors"),
+        pytest.param(normal(1, 8), id="one item"),
+        pytest.param(
+            normal(1500, 8) / np.linalg.norm(normal(1500, 8), axis=1, keepdims=True), id="equal norms"
+        ),
+        pytest.param(
+            normal(1500, 8) * np.where(np.arange(1500) == 9, 1e6, 1).astype(np.float32)[:, None], id="a giant"
+        ),
+        pytest.param(-np.abs(normal(1500, 8)), id="negative scores only"),
+        pytest.param(np.round(normal(1500, 8)), id="many ties"),
+        pytest.param(normal(1500, 8) * np.float32(1e-40), id="below the smallest normal number"),
+    ],
+)
+def test_hard_items(items):
+    users = np.concatenate([np.abs(normal(5, 8)), np.zeros((1, 8), np.float32)])
+    assert_exact(users, items, 20)
+    assert_exact(users, items, 20, some_exclusions(6, len(items), 0.9))
+
+
+def test_nearly_equal_scores_are_told_apart():
+    items = np.ones((3000, 64), np.float32)
+    items[:, 63] += np.random.default_rng(0).integers(0, 5, 3000).astype(np.float32) * np.float32(2**-23)
+    assert_exact(normal(3, 64), items, 10)
+
+
+@pytest.mark.parametrize(
+    "options", [{"threads": 1}, {"threads": 2}, {"memory_mib": 1}, {"tile": 48}, {"tile": 1000}]
+)
+def test_threads_memory_and_tiles_change_nothing(options, monkeypatch):
+    users, items = normal(300, 32), normal(3000, 32, seed=1)
+    expected = top_n(users, items, 50)
+    monkeypatch.setattr(topn, "TILE_ITEMS", options.pop("tile", topn.TILE_ITEMS))
+    found = top_n(users, items, 50, **options)
+    assert found.items.tobytes() == expected.items.tobytes()
+    assert found.scores.tobytes() == expected.scores.tobytes()
+
+
+def test_a_user_gets_the_same_list_alone():
+    users, items = normal(100, 32), normal(3000, 32, seed=1)
+    together, alone = top_n(users, items, 10), top_n(users[42:43], items, 10)
+    assert together.items[420:430].tolist() == alone.items.tolist()
+
+
+def test_who_has_seen_everything_gets_an_empty_list():
+    found = top_n(normal(2, 4), normal(3, 4), 2, exclude=csr_matrix([[1, 1, 1], [0, 1, 0]]))
+    assert found.indptr.tolist() == [0, 0, 2]
+
+
+def test_a_stored_zero_excludes_and_a_repeated_one_counts_once():
+    exclude = csr_matrix((np.zeros(3), np.array([1, 1, 0]), np.array([0, 3])), shape=(1, 4))
+    assert sorted(top_n(normal(1, 4), normal(4, 4), 4, exclude=exclude).items.tolist()) == [2, 3]
+
+
+def test_no_users_and_no_items_give_nothing():
+    assert top_n(np.empty((0, 4), np.float32), normal(3, 4), 2).indptr.tolist() == [0]
+    assert top_n(normal(2, 4), np.empty((0, 4), np.float32), 2).indptr.tolist() == [0, 0, 0]
+
+
+def test_stops_early_where_norms_differ():
+    items = normal(20_000, 16) * np.geomspace(1, 1e-3, 20_000, dtype=np.float32)[:, None]
+    assert assert_exact(normal(4, 16), items, 10).computed < 0.5
+
+
+def test_progress_ends_with_all_users():
+    seen = []
+    top_n(normal(600, 4), normal(10, 4), 2, on_progress=lambda done, total: seen.append((done, total)))
+    assert seen[-1] == (600, 600)
+    assert seen == sorted(seen)
+
+
+NAN = np.full((2, 4), np.nan, np.float32)
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"n": 0}, "n is 0: expected at least 1"),
+        ({"user_factors": NAN}, "user_factors: row 0"),
+        ({"item_factors": np.full((3, 4), np.inf, np.float32)}, "item_factors: row 0"),
+        ({"user_factors": normal(2, 5)}, "factors do not fit"),
+        ({"user_factors": normal(2, 4).astype(float)}, "expected a float32 array"),
+        ({"item_factors": normal(3, 4)[0]}, "expected a float32 array"),
+        ({"user_factors": normal(2, 4) * 1e30, "item_factors": normal(3, 4) * 1e30}, "overflow"),
+        ({"allowed": np.ones(4, bool)}, r"allowed: expected bool \[3\]"),
+        ({"exclude": csr_matrix((2, 4))}, r"exclude: expected CSR \(2, 3\)"),
+    ],
+)
+def test_refuses(change, message):
+    arguments = {"user_factors": normal(2, 4), "item_factors": normal(3, 4), "n": 2} | change
+    with pytest.raises(ValueError, match=message):
+        top_n(
+            **{
+                k: v.astype(np.float32) if "factors" in k and "float32" not in message else v
+                for k, v in arguments.items()
+            }
+        )
+
+
+def test_refuses_codes_out_of_range():
+    exclude = csr_matrix((2, 3))
+    exclude.indices, exclude.indptr, exclude.data = np.array([3]), np.array([0, 1, 1]), np.array([1.0])
+    with pytest.raises(ValueError, match=r"expected item codes 0\.\.2, found 3\.\.3"):
+        top_n(normal(2, 4), normal(3, 4), 2, exclude=exclude)

@@ -1,0 +1,59 @@
+import datetime as dt
+
+import pytest
+
+from lake import layout, messages
+from lake.errors import GateFailed, JobFailed
+from lake.settings import Settings
+from lake.storage import open_storage
+from nightjar import ingest
+from spark_jobs import java
+from spark_jobs.job import JobError
+from spark_jobs.submit import command, raise_job_error, submit
+
+DAY = dt.date(2024, 1, 1)
+
+
+def test_the_command_names_master_memory_program_and_request(tmp_path):
+    settings = Settings(home=tmp_path, spark_master="local[2]", spark_memory="3g")
+    line = command("extract", "file:///a/request.json", settings)
+    assert line[0].endswith("pyspark/bin/spark-submit")
+    assert line[1:5] == ["--master", "local[2]", "--conf", "spark.driver.memory=3g"]
+    assert line[-2].endswith("spark_jobs/extract.py")
+    assert line[-1] == "file:///a/request.json"
+
+
+def test_a_job_with_a_result_raises_nothing(tmp_path):
+    storage = open_storage(tmp_path.as_uri())
+    storage.put_new(layout.result("a"), b"{}")
+    raise_job_error(storage, "a")
+
+
+@pytest.mark.parametrize(
+    ("error", "kind", "message"),
+    [
+        (JobError("GateFailed", "too bad", True), GateFailed, "^too bad$"),
+        (JobError("AnalysisException", "no column", False), JobFailed, "^AnalysisException: no column$"),
+        (JobError("log", "a name of the module that is no error", False), JobFailed, "^log: a name"),
+    ],
+)
+def test_the_jobs_own_error_is_raised(tmp_path, error, kind, message):
+    storage = open_storage(tmp_path.as_uri())
+    messages.write(storage, layout.error("a"), error)
+    with pytest.raises(kind, match=message):
+        raise_job_error(storage, "a")
+
+
+def test_a_job_that_left_nothing_is_a_failure(tmp_path):
+    with pytest.raises(JobFailed, match=r"attempt a has no result: spark-submit ended with 137"):
+        raise_job_error(open_storage(tmp_path.as_uri()), "a", "spark-submit ended with 137")
+
+
+@pytest.mark.spark
+def test_spark_submit_runs_a_job_with_the_embedded_java(tiny, tiny_row, monkeypatch):
+    monkeypatch.setattr(java, "_system_homes", list)
+    monkeypatch.delenv("PYSPARK_SUBMIT_ARGS", raising=False)
+    tiny.put(DAY, [tiny_row(DAY), tiny_row(DAY, user=2)])
+    attempt = ingest.prepare(DAY, tiny.settings)
+    submit("extract", attempt, tiny.settings)
+    assert ingest.commit(attempt, tiny.settings).counts["clean"] == 2

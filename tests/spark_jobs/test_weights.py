@@ -1,0 +1,45 @@
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from lake.errors import ConfigError
+from spark_jobs.weights import LARGEST_WEIGHT, SCALE, decay_table, decay_tables
+
+
+def test_a_weight_halves_with_each_half_life():
+    table = decay_table(1.0, 1)
+    assert table[:3] == [SCALE // 2, SCALE // 4, SCALE // 8]
+    assert table[-1] == 1
+
+
+def test_the_event_weight_scales_the_table():
+    assert decay_table(2.0, 1)[1:] == decay_table(1.0, 1)
+
+
+def test_an_event_without_weight_has_an_empty_table():
+    assert decay_table(0.0, 60) == []
+
+
+@given(st.floats(0.001, LARGEST_WEIGHT), st.integers(1, 90))
+def test_weights_are_close_to_the_formula_and_fall_with_age(weight, half_life):
+    table = decay_table(weight, half_life)
+    assert table == sorted(table, reverse=True)
+    assert all(
+        abs(w / SCALE - weight * 0.5 ** ((age + 1) / half_life)) <= 0.5 / SCALE + 1e-9
+        for age, w in enumerate(table)
+    )
+
+
+def test_a_year_of_the_shortest_half_life_is_still_precise():
+    found = decay_table(1.0, 15)[364] / SCALE
+    assert found == pytest.approx(0.5 ** (365 / 15), rel=1e-3)
+
+
+def test_many_of_the_largest_weights_fit_a_long():
+    assert decay_table(LARGEST_WEIGHT, 60)[0] * 2_000 < 2**63
+
+
+@pytest.mark.parametrize("weight", [-1.0, float("nan"), float("inf"), 2 * LARGEST_WEIGHT])
+def test_an_impossible_weight_is_refused(weight):
+    with pytest.raises(ConfigError, match=r"events\.weights.*between 0 and"):
+        decay_tables([1.0, weight], 60)

@@ -1,0 +1,182 @@
+import datetime as dt
+from decimal import Decimal
+
+import pandas as pd
+import pyarrow as pa
+import pytest
+
+from lake.schemas import FEATURES, arrow_schema
+from lake.settings import Events, Raw
+from validation import expectations
+from validation.expectations import (
+    check_catalogue,
+    check_features,
+    check_interactions,
+    check_lists,
+    run_suite,
+)
+from validation.rules import Expectation, between, not_null, unique
+
+DAY = dt.date(2024, 1, 1)
+INT64 = pa.int64()
+EVENTS = Events(default="buy", weights={"buy": 1.0}, labels=("buy",))
+RAW = Raw(
+    files="{partition}",
+    format="csv",
+    columns={"user_id": "u", "item_id": "i", "event_ts": "t", "quantity": "q", "amount": "a"},
+)
+
+
+def _failed(checks):
+    return {check.name for check in checks if not check.passed}
+
+
+def test_results_come_in_the_order_asked_and_say_what_was_found():
+    frame = pd.DataFrame({"a": [1, 2, -3], "b": ["x", None, "x"]})
+    checks = run_suite(frame, [unique("b"), between("a", 0), not_null("b", "warning"), unique("a", "b")])
+    assert [(check.name, check.passed) for check in checks] == [
+        ("b_unique", False),
+        ("a_in_bounds", False),
+        ("b_present", False),
+        ("a_b_unique", True),
+    ]
+    assert checks[1].found == "1 of 3 rows against it (-3)"
+    assert (checks[2].severity, checks[2].found) == ("warning", "1 of 3 rows against it (None)")
+
+
+def test_an_expectation_that_raises_has_failed():
+    (check,) = run_suite(pd.DataFrame({"a": [1]}), [not_null("b")])
+    assert not check.passed
+
+
+def test_a_rule_without_a_result_has_failed():
+    check = expectations._check(between("a", 0), None)
+    assert (check.passed, check.found) == (False, "no result")
+
+
+def _interactions(**changes):
+    noon = dt.datetime(2024, 1, 1, 12, tzinfo=dt.UTC)
+    good = {"user_id": 1, "item_id": 2, "event_ts": noon, "event_type": "buy"}
+    good |= {"quantity": Decimal("0.000"), "amount": Decimal("1.00")}
+    frame = pa.Table.from_pylist([good, good | changes], schema=arrow_schema("interactions", "int64"))
+    return frame.append_column("landed", pa.array([DAY, DAY], pa.date32()))
+
+
+@pytest.mark.parametrize(
+    ("changes", "failed"),
+    [
+        ({}, set()),
+        ({"user_id": None}, {"user_id_present"}),
+        ({"item_id": None}, {"item_id_present"}),
+        ({"event_ts": dt.datetime(2024, 1, 2, tzinfo=dt.UTC)}, {"days_late_in_bounds"}),
+        ({"event_ts": dt.datetime(2023, 12, 31, 23, tzinfo=dt.UTC)}, {"days_late_in_bounds"}),
+        ({"event_ts": None}, {"event_ts_present"}),
+        ({"event_type": "gift"}, {"event_type_known"}),
+        ({"quantity": Decimal("-0.001")}, {"quantity_in_bounds"}),
+        ({"amount": None}, {"amount_present"}),
+    ],
+)
+def test_interactions(changes, failed):
+    assert _failed(check_interactions(_interactions(**changes), RAW, EVENTS)) == failed
+
+
+def test_no_interactions_at_all_break_no_row_rule():
+    assert _failed(check_interactions(_interactions().slice(0, 0), RAW, EVENTS)) == set()
+
+
+def test_catalogue():
+    frame = pa.table({"item_id": ["a", "a"], "name": ["x", None], "category": ["c", "d"]})
+    checks = check_catalogue(frame)
+    assert _failed(checks) == {"item_id_unique", "name_present"}
+    assert {check.name: check.severity for check in checks}["name_present"] == "warning"
+
+
+def _features(table, **changes):
+    keys = {"user_id": 1, "item_id": 2, "subcategory": "s"}
+    row = keys | {feature.name: 0.5 for feature in FEATURES[table]}
+    rows = [row, row | {"user_id": 2, "item_id": 3} | changes]
+    return pa.Table.from_pylist(rows, schema=arrow_schema(table, "int64"))
+
+
+@pytest.mark.parametrize("table", FEATURES)
+def test_features_that_are_fine(table):
+    assert _failed(check_features(table, _features(table))) == set()
+
+
+@pytest.mark.parametrize(
+    ("changes", "failed"),
+    [
+        ({"gap_mean": None}, set()),
+        ({"gap_mean": float("nan")}, set()),
+        ({"days": None}, {"days_present"}),
+        ({"m60": float("inf")}, {"m60_in_bounds"}),
+        ({"m60": -1.0}, {"m60_in_bounds"}),
+        ({"user_id": 1, "item_id": 2}, {"user_id_item_id_unique"}),
+        ({"user_id": None}, {"user_id_present"}),
+    ],
+)
+def test_features(changes, failed):
+    assert _failed(check_features("user_item_features", _features("user_item_features", **changes))) == failed
+
+
+def test_an_empty_feature_table_is_refused():
+    checks = check_features("user_features", _features("user_features").slice(0, 0))
+    assert "user_features_rows" in _failed(checks)
+
+
+def _lists(ids=INT64, **changes):
+    good = {"user_id": 1, "item_ids": [5, 3, 4], "scores": [2.0, 1.0, 1.0], "fallback": 0, "code": 0}
+    fallback = {
+        "user_id": 2,
+        "item_ids": [9 if ids == INT64 else "9"],
+        "scores": [-1.0],
+        "fallback": 2,
+        "code": None,
+    }
+    schema = pa.schema(
+        [
+            ("user_id", pa.int64()),
+            ("item_ids", pa.list_(ids)),
+            ("scores", pa.list_(pa.float32())),
+            ("fallback", pa.int8()),
+            ("code", pa.int32()),
+        ]
+    )
+    return pa.Table.from_pylist([good | changes, fallback], schema=schema)
+
+
+@pytest.mark.parametrize(
+    ("changes", "failed"),
+    [
+        ({}, set()),
+        ({"item_ids": [5, 4, 3]}, {"out_of_order_in_bounds"}),
+        ({"scores": [1.0, 2.0, 0.0]}, {"out_of_order_in_bounds"}),
+        ({"item_ids": [5, 3, 5]}, {"repeated_items_in_bounds"}),
+        ({"item_ids": []}, {"items_in_bounds", "unequal_lengths_in_bounds"}),
+        ({"item_ids": [], "scores": []}, {"items_in_bounds"}),
+        ({"item_ids": [5, 3, 4, 6], "scores": [4.0, 3.0, 2.0, 1.0]}, {"items_in_bounds"}),
+        ({"scores": [2.0, 1.0]}, {"unequal_lengths_in_bounds"}),
+        ({"scores": [float("inf"), 1.0, 0.0]}, {"not_finite_in_bounds"}),
+        ({"scores": [2.0, 1.0, float("nan")]}, {"not_finite_in_bounds", "out_of_order_in_bounds"}),
+        ({"item_ids": [5, None, 4], "scores": [3.0, 2.0, 1.0]}, {"missing_items_in_bounds"}),
+        ({"fallback": 3}, {"fallback_in_bounds"}),
+        ({"user_id": 2}, {"user_id_unique"}),
+        ({"user_id": None}, {"user_id_present"}),
+        ({"code": -1}, {"code_in_bounds"}),
+    ],
+)
+def test_lists(changes, failed):
+    assert _failed(check_lists(_lists(**changes), "int64", 3)) == failed
+
+
+def test_ties_of_string_ids_go_by_their_bytes():
+    ties = {"scores": [1.0, 1.0, 1.0]}
+    bytewise = _lists(pa.string(), item_ids=["Z", "a", "é"], **ties)
+    assert _failed(check_lists(bytewise, "string", 3)) == set()
+    other = _lists(pa.string(), item_ids=["a", "Z", "é"], **ties)
+    assert _failed(check_lists(other, "string", 3)) == {"out_of_order_in_bounds"}
+
+
+def test_an_unknown_expectation_is_an_error():
+    with pytest.raises(AttributeError):
+        run_suite(pd.DataFrame({"a": [1]}), [Expectation("x", "NothingOfTheKind")])

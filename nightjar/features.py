@@ -1,0 +1,228 @@
+"""Features: the four tables as of a day, and as of the earlier days that training compares it with.
+
+`prepare` finds what has to be built and pins what it is built from, the job `features` stages the
+tables, `commit` validates them and makes them current, the day itself last.
+"""
+
+import datetime as dt
+import logging
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+from lake import layout, messages, tables
+from lake.errors import Conflict, PermanentError
+from lake.inputs import feature_inputs, is_fresh, snapshot_days
+from lake.partitions import days
+from lake.records import STAGES, Draft, Record, Records, TableContent, config_digest
+from lake.schemas import FEATURES, ITEM, USER
+from lake.settings import Dataset, Settings
+from lake.storage import Storage, open_storage
+from spark_jobs.requests import FeaturesRequest, FeaturesResult
+from validation.gate import CRITICAL, Check, require
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+log = logging.getLogger(__name__)
+
+STAGE = "features"
+_CATEGORIES = "user_category_features"
+
+
+def prepare(day: dt.date, settings: Settings) -> str:
+    """Write what the job `features` has to build: `day`, and snapshots that are missing or stale.
+
+    Returns
+    -------
+    str
+        The attempt.
+
+    Raises
+    ------
+    PermanentError
+        When the day has no ingest record, or no row has been seen by then.
+    """
+    storage, data = open_storage(settings.lake), settings.data
+    records = Records(storage)
+    ingested = records.all_current("ingest", day)
+    _require_history(day, ingested)
+    as_ofs = [*_outdated(records, ingested, day, data), day]
+    request = FeaturesRequest(
+        lake=settings.lake,
+        attempt=layout.new_attempt(),
+        based_on={as_of: records.latest(STAGE, as_of) for as_of in as_ofs},
+        version=STAGES[STAGE].version,
+        config_digest=config_digest(STAGE, data),
+        id_type=data.id_type,
+        weights=data.events.weights,
+        ingested={record.day: record.sequence for record in ingested},
+        interactions=tuple(file.path for record in ingested for file in record.tables["interactions"].files),
+        rows=_rows(ingested),
+        catalogues=_catalogues(ingested, as_ofs),
+    )
+    messages.write(storage, layout.request(request.attempt), request)
+    log.info("features as of %s", ", ".join(map(str, as_ofs)))
+    return request.attempt
+
+
+def _require_history(day: dt.date, ingested: Sequence[Record]) -> None:
+    if not any(record.day == day for record in ingested):
+        raise PermanentError(
+            f"features of {day}: expected an ingest record of {day}, found none; "
+            f"run `nightjar run ingest --partition {day}` first"
+        )
+    if not _rows(ingested):
+        raise PermanentError(
+            f"features of {day}: expected interactions up to that day, found no row in {len(ingested)} days; "
+            "load earlier days with `nightjar bootstrap`"
+        )
+
+
+def _rows(ingested: Sequence[Record]) -> int:
+    return sum(record.tables["interactions"].rows for record in ingested)
+
+
+def _outdated(records: Records, ingested: Sequence[Record], day: dt.date, data: Dataset) -> list[dt.date]:
+    """The snapshots of `day` whose record is missing or stale, of those that have a row to build from."""
+    first = next(record.day for record in ingested if _rows([record]))
+    asked = (snapshot for snapshot in snapshot_days(day, data) if snapshot >= first)
+    return [snapshot for snapshot in asked if not is_fresh(STAGE, records, snapshot, data)]
+
+
+def _catalogues(ingested: Sequence[Record], as_ofs: Sequence[dt.date]) -> dict[dt.date, tuple[str, ...]]:
+    """The files of the newest catalogue delivered by each day, for days that have one."""
+    delivered = [record for record in ingested if "catalogue" in record.tables]
+    newest = {as_of: [r for r in delivered if r.day <= as_of][-1:] for as_of in as_ofs}
+    return {
+        as_of: tuple(file.path for file in record.tables["catalogue"].files)
+        for as_of, found in newest.items()
+        for record in found
+    }
+
+
+def commit(attempt: str, settings: Settings) -> Record:
+    """Validate what the job staged, then commit each as-of day, the newest last.
+
+    Returns
+    -------
+    Record
+        That of the newest as-of day.
+
+    Raises
+    ------
+    GateFailed
+        When a critical check of any as-of day failed; nothing is committed.
+    Conflict
+        When another run committed other content of the newest as-of day meanwhile. One of an
+        earlier day is accepted: that day's record is the other run's.
+    """
+    storage = open_storage(settings.lake)
+    request = messages.read(storage, layout.request(attempt), FeaturesRequest)
+    result = messages.read(storage, layout.result(attempt), FeaturesResult)
+    as_ofs = sorted(request.based_on)
+    found = {as_of: _checks(storage, as_of, request, result) for as_of in as_ofs}
+    pages = {as_of: _report(storage, as_of, found[as_of], request, result) for as_of in as_ofs}
+    for as_of in as_ofs:
+        require(found[as_of], f"{STAGE} of {as_of}", pages[as_of])
+    records = Records(storage)
+    for as_of in as_ofs[:-1]:
+        _commit_snapshot(records, as_of, request, result, settings.data)
+    return _commit(records, as_ofs[-1], request, result, settings.data)
+
+
+def _tables(as_of: dt.date, result: FeaturesResult) -> dict[str, TableContent]:
+    return {table: contents[as_of] for table, contents in result.tables.items()}
+
+
+def _checks(
+    storage: Storage, as_of: dt.date, request: FeaturesRequest, result: FeaturesResult
+) -> list[Check]:
+    from validation import expectations
+
+    frames = {
+        table: tables.read(storage, table, request.id_type, content.files)
+        for table, content in _tables(as_of, result).items()
+    }
+    asked = [table for table in FEATURES if table != _CATEGORIES or as_of in request.catalogues]
+    each = [
+        check
+        for table in asked
+        for check in expectations.named(table, expectations.check_features(table, frames[table]))
+    ]
+    return [*each, *consistency(frames)]
+
+
+def consistency(frames: "Mapping[str, pa.Table]") -> list[Check]:
+    """Whether the four tables of one as-of day speak of the same users and items.
+
+    Parameters
+    ----------
+    frames
+        The four feature tables by name.
+    """
+    pairs = frames["user_item_features"]
+    users, items = frames["user_features"], frames["item_features"]
+    return [
+        _equal("users_agree", len(pairs[USER].unique()), len(users)),
+        _equal("items_agree", len(pairs[ITEM].unique()), len(items)),
+        _equal("pairs_of_users_agree", _total(users, "items"), len(pairs)),
+        _equal("pairs_of_items_agree", _total(items, "users"), len(pairs)),
+    ]
+
+
+def _equal(name: str, found: int, expected: int) -> Check:
+    return Check(name, CRITICAL, found == expected, f"{found}", f"{expected}")
+
+
+def _total(frame: "pa.Table", column: str) -> int:
+    import pyarrow.compute as pc
+
+    return int(pc.sum(pc.cast(frame[column], "float64")).as_py() or 0)
+
+
+def _report(
+    storage: Storage,
+    as_of: dt.date,
+    checks: Sequence[Check],
+    request: FeaturesRequest,
+    result: FeaturesResult,
+) -> str:
+    from validation import report
+
+    counts = {table: {"rows": content.rows} for table, content in _tables(as_of, result).items()}
+    return report.write(storage, STAGE, as_of.isoformat(), request.attempt, checks, counts)
+
+
+def _commit_snapshot(
+    records: Records, as_of: dt.date, request: FeaturesRequest, result: FeaturesResult, data: Dataset
+) -> None:
+    try:
+        _commit(records, as_of, request, result, data)
+    except Conflict as conflict:
+        log.warning("%s; the record that is there stays", conflict)
+
+
+def _commit(
+    records: Records, as_of: dt.date, request: FeaturesRequest, result: FeaturesResult, data: Dataset
+) -> Record:
+    ingested = [
+        records.at("ingest", day.isoformat(), sequence) for day, sequence in sorted(request.ingested.items())
+    ]
+    draft = Draft(
+        stage=STAGE,
+        partition=as_of.isoformat(),
+        attempt=request.attempt,
+        outcome="committed",
+        version=request.version,
+        config_digest=request.config_digest,
+        inputs=feature_inputs(ingested, as_of),
+        tables=_tables(as_of, result),
+        counts={table: content.rows for table, content in _tables(as_of, result).items()},
+        details=_details(as_of, request, data),
+    )
+    return records.commit(draft, request.based_on[as_of])
+
+
+def _details(as_of: dt.date, request: FeaturesRequest, data: Dataset) -> dict[str, Any]:
+    missing = [day.isoformat() for day in days(data.first_day, as_of) if day not in request.ingested]
+    return {"missing_days": missing}

@@ -1,0 +1,51 @@
+"""Decayed weights as scaled integers, so that their sums depend on no order of rows.
+
+The weight of an event in a day's features is ``event weight * .5 ** ((age + 1) / half life)``, age
+being whole days. It is looked up as a long, ``round(2**SCALE_BITS * weight)``; sums of longs are
+exact, and Spark's ANSI mode raises when one would overflow.
+"""
+
+from collections.abc import Sequence
+from typing import Final
+
+from lake.errors import ConfigError
+
+SCALE_BITS: Final = 36
+SCALE: Final = 2**SCALE_BITS
+LARGEST_WEIGHT: Final = 2.0**16
+
+
+def decay_table(event_weight: float, half_life: int) -> list[int]:
+    """Scaled weights of one event by its age in whole days.
+
+    Parameters
+    ----------
+    event_weight
+        The weight of the event type, at least 0 and at most `LARGEST_WEIGHT`.
+    half_life
+        Days after which a weight has halved, at least 1.
+
+    Returns
+    -------
+    list of int
+        The weight at age 0, 1, ...; every age beyond the end weighs 0.
+
+    Raises
+    ------
+    ConfigError
+        When the weight is negative, not finite, or so large that sums could overflow.
+    """
+    if not 0 <= event_weight <= LARGEST_WEIGHT:
+        raise ConfigError(
+            f"events.weights: expected weights between 0 and {LARGEST_WEIGHT:,.0f}, found {event_weight}; "
+            "divide all weights by one number"
+        )
+    table: list[int] = []
+    while weight := round(SCALE * event_weight * 0.5 ** ((len(table) + 1) / half_life)):
+        table.append(weight)
+    return table
+
+
+def decay_tables(event_weights: Sequence[float], half_life: int) -> list[list[int]]:
+    """One `decay_table` for each event weight, in the order given."""
+    return [decay_table(weight, half_life) for weight in event_weights]

@@ -1,0 +1,176 @@
+import dataclasses
+import datetime as dt
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+from lake import inputs, layout, messages
+from lake.errors import Conflict, GateFailed, PermanentError
+from lake.records import STAGES, Draft, Records, TableContent, TableFile, config_digest
+from lake.schemas import FEATURE_KEYS, FEATURES, SUBCATEGORY, arrow_schema
+from lake.storage import open_storage
+from nightjar import features
+from spark_jobs.requests import FeaturesRequest, FeaturesResult
+
+FIRST, D = dt.date(2024, 1, 1), dt.date(2024, 1, 31)
+
+
+def back(weeks):
+    return D - dt.timedelta(days=7 * weeks)
+
+
+@pytest.fixture
+def settings(tiny):
+    """The tiny data set over a month, with two training snapshots."""
+    toml = Path(tiny.settings.dataset)
+    text = toml.read_text().replace("last_day = 2024-01-05", "last_day = 2024-01-31")
+    toml.write_text(text + "\n[training]\nsnapshots = 2\n")
+    return tiny.settings
+
+
+@pytest.fixture
+def records(settings):
+    return Records(open_storage(settings.lake))
+
+
+def ingest(records, settings, day, digest="x", rows=1, catalogue=False):
+    named = {"interactions": TableContent((TableFile(f"i/{day}/{digest}", 1, rows),), rows, digest)}
+    named |= {"catalogue": TableContent((TableFile(f"c/{day}", 1, 1),), 1, digest)} if catalogue else {}
+    stage = STAGES["ingest"]
+    draft = Draft("ingest", str(day), "a", "committed", stage.version, config_digest("ingest", settings.data))
+    return records.commit(dataclasses.replace(draft, tables=named), records.latest("ingest", day))
+
+
+def asked(attempt, settings):
+    return messages.read(open_storage(settings.lake), layout.request(attempt), FeaturesRequest)
+
+
+def stage(attempt, settings, **changed):
+    """What the job would leave: user 1 bought item 10, of the subcategory milk."""
+    storage, request = open_storage(settings.lake), asked(attempt, settings)
+    made = {
+        table: {day: _write(storage, table, attempt, day, changed.get(table, {})) for day in request.based_on}
+        for table in FEATURES
+    }
+    messages.write(storage, layout.result(attempt), FeaturesResult(made))
+
+
+def _write(storage, table, attempt, day, changed):
+    keys = {"user_id": 1, "item_id": 10, SUBCATEGORY: "milk"}
+    row = {key: keys[key] for key in FEATURE_KEYS[table]} | {f.name: 1.0 for f in FEATURES[table]} | changed
+    path = f"{layout.partition(table, attempt, day)}/part.parquet"
+    target = Path(storage.local(path))
+    target.parent.mkdir(parents=True)
+    pq.write_table(pa.Table.from_pylist([row], schema=arrow_schema(table, "int64")), target)
+    return TableContent((TableFile(path, target.stat().st_size, 1),), 1, f"{table} {sorted(changed)}")
+
+
+def run(settings, day=D, **changed):
+    attempt = features.prepare(day, settings)
+    stage(attempt, settings, **changed)
+    return features.commit(attempt, settings)
+
+
+def test_a_day_without_an_ingest_record_is_refused(settings, records):
+    ingest(records, settings, FIRST)
+    with pytest.raises(
+        PermanentError, match=r"features of 2024-01-31.*`nightjar run ingest --partition 2024"
+    ):
+        features.prepare(D, settings)
+
+
+def test_a_history_without_a_row_is_refused(settings, records):
+    ingest(records, settings, D, rows=0)
+    with pytest.raises(PermanentError, match=r"found no row in 1 days; .*bootstrap"):
+        features.prepare(D, settings)
+
+
+def test_a_first_night_builds_all_snapshots_and_the_day_from_what_each_may_see(settings, records):
+    for day, catalogue in ((FIRST, True), (back(1), False), (D, True)):
+        ingest(records, settings, day, catalogue=catalogue)
+    request = asked(features.prepare(D, settings), settings)
+    assert request.based_on == {back(3): 0, back(2): 0, back(1): 0, D: 0}
+    assert request.ingested == {FIRST: 1, back(1): 1, D: 1}
+    assert request.interactions == tuple(f"i/{day}/x" for day in (FIRST, back(1), D))
+    assert request.catalogues == dict.fromkeys(list(request.based_on)[:3], (f"c/{FIRST}",)) | {D: (f"c/{D}",)}
+
+
+def test_a_snapshot_before_the_first_row_is_not_built(settings, records):
+    ingest(records, settings, FIRST, rows=0)
+    ingest(records, settings, back(2))
+    ingest(records, settings, D)
+    assert list(asked(features.prepare(D, settings), settings).based_on) == [back(2), back(1), D]
+
+
+def test_a_night_commits_every_as_of_day_from_its_own_inputs(settings, records):
+    for day in (FIRST, back(1), D):
+        ingest(records, settings, day, catalogue=day == FIRST)
+    record = run(settings)
+    assert record.partition == str(D)
+    assert record.tables.keys() == FEATURES.keys()
+    assert record.counts == dict.fromkeys(FEATURES, 1)
+    missing = record.details["missing_days"]
+    assert len(missing) == 28
+    assert str(FIRST) not in missing
+    assert {str(FIRST + dt.timedelta(days=1)), str(back(2))} <= set(missing)
+    for day, seen in ((back(2), 1), (back(1), 2), (D, 3)):
+        assert len(records.current("features", day).inputs_of("interactions")) == seen
+        assert inputs.is_fresh("features", records, day, settings.data)
+    again = asked(features.prepare(D, settings), settings)
+    assert again.based_on == {D: 1}
+
+
+def test_the_same_again_makes_no_record_and_a_changed_day_makes_later_ones_stale(settings, records):
+    for day in (FIRST, back(1), D):
+        ingest(records, settings, day, catalogue=day == FIRST)
+    first = run(settings)
+    assert run(settings).sequence == first.sequence
+    ingest(records, settings, back(1), digest="mended")
+    assert asked(features.prepare(D, settings), settings).based_on == {back(1): 1, D: 1}
+
+
+@pytest.mark.parametrize(
+    ("table", "changed", "told"),
+    [
+        ("user_features", {"user_id": None}, "user_features.user_id_present"),
+        ("user_item_features", {"days": -1.0}, "user_item_features.days_in_bounds"),
+        ("item_features", {"price": float("inf")}, "item_features.price_in_bounds"),
+        ("user_features", {"items": 2.0}, "pairs_of_users_agree: expected 1, found 2"),
+        ("item_features", {"users": 3.0}, "pairs_of_items_agree: expected 1, found 3"),
+    ],
+)
+def test_a_failed_check_commits_nothing(settings, records, table, changed, told):
+    ingest(records, settings, D, catalogue=True)
+    with pytest.raises(GateFailed, match=told):
+        run(settings, **{table: changed})
+    assert records.partitions("features") == {}
+    assert len([p for p in open_storage(settings.lake).list("reports/features") if p.endswith("html")]) == 1
+
+
+def test_a_conflict_is_accepted_before_the_day_and_raised_for_it(settings, records):
+    for day in (FIRST, D):
+        ingest(records, settings, day, catalogue=day == FIRST)
+    slow = features.prepare(D, settings)
+    run(settings)
+    stage(slow, settings, item_features={"price": 2.0})
+    with pytest.raises(Conflict, match=f"features of {D}"):
+        features.commit(slow, settings)
+    assert [records.latest("features", back(n)) for n in (3, 2, 1, 0)] == [1, 1, 1, 1]
+
+
+@pytest.mark.spark
+def test_a_real_build_passes_the_gate_and_is_sorted(spark, tiny, tiny_row):
+    from spark_jobs.features import run as build
+
+    day, settings = dt.date(2024, 1, 1), tiny.settings
+    tiny.put_items(day, [{"item": 10, "title": "Milk", "department": "dairy", "kind": "milk", "brand": "b"}])
+    tiny.put(day, [tiny_row(day, user, 10, hour=9 + user) for user in (3, 1, 2)])
+    tiny.ingest(day)
+    attempt, storage = features.prepare(day, settings), open_storage(settings.lake)
+    messages.write(storage, layout.result(attempt), build(asked(attempt, settings)))
+    (file,) = features.commit(attempt, settings).tables["user_item_features"].files
+    written = pq.ParquetFile(storage.local(file.path)).read()
+    assert written["user_id"].to_pylist() == [1, 2, 3]
+    assert written.schema.equals(arrow_schema("user_item_features", "int64"))

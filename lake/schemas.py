@@ -104,7 +104,7 @@ ITEM_FEATURES: Final = (
     Feature("users_7", 0, "users who bought it in the last 7 days"),
     Feature("users_28", 0, "users who bought it in the last 28 days"),
     Feature("users_91", 0, "users who bought it in the last 91 days"),
-    Feature("m60", 0, "sum over users and days of .5^((D+1-day)/60)"),
+    Feature("m60", 0, "sum over users and days of weight * .5^((D+1-day)/60)"),
     Feature("days_since_last", NAN, "D - last day"),
     Feature("trend", 0, "4 * users_7 / (users_28 + 2)"),
     Feature("price", NAN, "amount / sum of max(quantity, 1)"),

@@ -52,8 +52,10 @@ def run(what: What, partition: Partition) -> None:
     found = settings.load()
     day = partitions.parse(partition)
     night.check_day(day, found.data, partitions.utc_now().date())
-    with step(f"{what.value} {day}"):
-        night.run(day, found) if what is What.night else night.STAGES[what.value](day, found)
+    if what is What.night:
+        night.run(day, found)
+    else:
+        night.STAGES[what.value](day, found)
 
 
 @_command

@@ -7,7 +7,6 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 from rich.console import Console
-from rich.logging import RichHandler
 
 HEARTBEAT_SECONDS = 20
 PACKAGES = ("lake", "nightjar", "precompute", "recommender", "spark_jobs", "training", "validation")
@@ -15,10 +14,14 @@ PACKAGES = ("lake", "nightjar", "precompute", "recommender", "spark_jobs", "trai
 console = Console(highlight=False, soft_wrap=True)
 
 
+class _ConsoleHandler(logging.Handler):
+    def emit(self, record: logging.LogRecord) -> None:
+        console.print(f"    {self.format(record)}", style="dim", markup=False)
+
+
 def show_progress_log() -> None:
-    """Show the INFO lines of our packages, and only warnings of others, between the steps."""
-    handler = RichHandler(console=console, show_level=False, show_path=False, show_time=False)
-    handler.setFormatter(logging.Formatter("    %(message)s"))
+    """Show the INFO lines of our packages between the steps."""
+    handler = _ConsoleHandler()
     for name in PACKAGES:
         logger = logging.getLogger(name)
         logger.addHandler(handler)

@@ -42,7 +42,10 @@ flavors:
     data: .
     loader_module: recommender.bundle
 """
-CONFIG: Final = ("repeats", "retrieval", "candidates", "training", "ranker", "lists")
+MLFLOW_NOTE: Final = "registered_model_meta"
+"""MLflow writes this file into the folder of a model that it opens by name; it is not the bundle's."""
+
+CONFIG: Final = ("repeats", "retrieval", "candidates", "training", "ranker")
 
 
 @dataclass(frozen=True)
@@ -156,7 +159,8 @@ def load(storage: Storage, bundle_id: str) -> Bundle:
         When a file is missing, changed or added.
     """
     folder = layout.bundle(bundle_id)
-    files = {PurePosixPath(path).name: storage.read(path) for path in storage.list(folder)}
+    names = [PurePosixPath(path).name for path in storage.list(folder)]
+    files = {name: storage.read(f"{folder}/{name}") for name in names if name != MLFLOW_NOTE}
     found = digest(files)
     if found != bundle_id:
         raise PermanentError(
@@ -289,5 +293,6 @@ class Model:
 
 def _load_pyfunc(path: str) -> Model:
     """What `mlflow.pyfunc.load_model` calls with the bundle's folder."""
-    files = {file.name: file.read_bytes() for file in Path(path).iterdir() if file.is_file()}
+    found = (file for file in Path(path).iterdir() if file.is_file() and file.name != MLFLOW_NOTE)
+    files = {file.name: file.read_bytes() for file in found}
     return Model(_decode(digest(files), files))

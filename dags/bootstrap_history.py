@@ -1,0 +1,42 @@
+"""### Load history in one Spark pass
+
+Takes in all raw days of a range at once and commits one record for each: the records that the
+nightly runs would have written, so a year does not need 365 runs. Days that their own night
+would have refused get no record and are named in the error. Started by hand.
+"""
+
+import datetime as dt
+
+import steps
+from airflow.sdk import DAG, Asset, Param
+from operators import SparkStageOperator
+
+from lake.settings import load
+
+settings = load()
+data = settings.data
+
+with DAG(
+    "bootstrap_history",
+    schedule=None,
+    catchup=False,
+    max_active_runs=1,
+    default_args={
+        "retries": 2,
+        "retry_delay": dt.timedelta(seconds=30),
+        "execution_timeout": dt.timedelta(seconds=settings.heavy_timeout),
+    },
+    params={
+        "from": Param(data.first_day.isoformat(), type="string", format="date", title="First day to load"),
+        "to": Param(
+            (data.last_day or data.first_day).isoformat(),
+            type="string",
+            format="date",
+            title="Last day to load",
+        ),
+    },
+    doc_md=__doc__,
+    tags=["nightjar"],
+):
+    extract = SparkStageOperator(task_id="extract", stage="bootstrap", job="extract", pool="spark")
+    steps.commit_range.override(outlets=[Asset("nightjar_interactions")])(extract.output)

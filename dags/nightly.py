@@ -1,0 +1,78 @@
+"""### The night of one partition
+
+Takes in the raw day that landed, builds features as of it, trains and decides, makes lists and
+publishes them. Runs at 02:00 UTC for yesterday. A backfill runs the same nights again; clearing
+one group runs one stage again. `decide` runs whatever happened before it: a night whose training
+failed ships lists by the newest earlier decision and ends red.
+
+To run one day by hand, trigger with a partition key such as `2017-09-30`.
+"""
+
+import datetime as dt
+
+import steps
+from airflow.sdk import DAG, Asset, task_group
+from operators import SparkStageOperator
+from sensors import DecisionSensor, HistorySensor, PreviousDecisionSensor, RawDaySensor
+from timetables import NightlyPartitionTimetable
+
+from lake.partitions import end_of
+from lake.settings import load
+
+TICK = dt.timedelta(hours=2)
+
+settings = load()
+data = settings.data
+light, heavy = dt.timedelta(seconds=settings.light_timeout), dt.timedelta(seconds=settings.heavy_timeout)
+
+
+@task_group
+def ingest() -> None:
+    """Raw day -> interactions, quarantine, catalogue."""
+    extract = SparkStageOperator(
+        task_id="extract", stage="ingest", job="extract", pool="spark", execution_timeout=heavy
+    )
+    commit = steps.commit_ingest.override(outlets=[Asset("nightjar_interactions")])
+    RawDaySensor(task_id="wait_for_raw") >> extract >> commit(extract.output)
+
+
+@task_group
+def features() -> None:
+    """Interactions -> the four feature tables as of the day and its snapshots."""
+    build = SparkStageOperator(
+        task_id="build", stage="features", job="features", pool="spark", execution_timeout=heavy
+    )
+    commit = steps.commit_features.override(outlets=[Asset("nightjar_features")])
+    HistorySensor(task_id="wait_for_history") >> build >> commit(build.output)
+
+
+@task_group
+def train(night: int) -> None:
+    """Features -> a bundle and the night's decision."""
+    attempt = steps.train.override(pool="train", execution_timeout=heavy)()
+    decide = steps.decide.override(outlets=[Asset("nightjar_decision")])
+    PreviousDecisionSensor(task_id="wait_for_decision") >> attempt >> decide(night, "train.train")
+
+
+@task_group
+def precompute() -> None:
+    """Features and the newest decision -> a release."""
+    attempt = steps.build.override(pool="precompute", execution_timeout=heavy)()
+    publish = steps.publish.override(outlets=[Asset("nightjar_release")])
+    DecisionSensor(task_id="wait_for_decide", decide="train.decide") >> attempt >> publish(attempt)
+
+
+with DAG(
+    "nightly",
+    schedule=NightlyPartitionTimetable("0 2 * * *"),
+    start_date=dt.datetime.combine(data.first_day, dt.time(), tzinfo=dt.UTC),
+    end_date=end_of(data.last_day) + TICK if data.last_day else None,
+    catchup=False,
+    max_active_runs=2,
+    default_args={"retries": 2, "retry_delay": dt.timedelta(seconds=30), "execution_timeout": light},
+    doc_md=__doc__,
+    tags=["nightjar"],
+):
+    night = steps.open_night()
+    built = features()
+    night >> ingest() >> built >> [train(night), precompute()]

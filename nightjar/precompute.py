@@ -1,0 +1,176 @@
+"""The precompute stage: pin what the lists follow, build the release, check it, publish it.
+
+The precompute record is the commit. The ledger follows it: what is published is what the *current*
+record of the day names, so that a late retry never moves readers to a replaced release.
+"""
+
+import datetime as dt
+import logging
+import platform
+from importlib import metadata
+from typing import Any
+
+from lake import inputs, layout, ledger, messages
+from lake.errors import PermanentError
+from lake.partitions import stamp
+from lake.records import STAGES, Draft, Record, Records, config_digest
+from lake.settings import Settings, threads
+from lake.storage import open_storage
+from nightjar_reader import format as fmt
+from precompute import publish as publishing
+from precompute.publish import Candidate, Published
+from precompute.run import Decision, PrecomputeRequest, PrecomputeResult, folder_of, pinned, run
+from validation import report
+from validation.gate import require
+
+log = logging.getLogger(__name__)
+
+STAGE = "precompute"
+_LIBRARIES = ("annoy", "implicit", "numba", "numpy", "pyarrow", "scipy", "xgboost-cpu")
+
+
+def prepare(day: dt.date, settings: Settings) -> str:
+    """Pin the day's features and the decision that its lists follow, and write the request.
+
+    Returns
+    -------
+    str
+        The attempt.
+
+    Raises
+    ------
+    PermanentError
+        When there is no feature record of `day`.
+    """
+    storage = open_storage(settings.lake)
+    records = Records(storage)
+    features = records.current("features", day)
+    if features is None:
+        raise PermanentError(
+            f"precompute {day}: there is no feature record of that day; "
+            f"run `nightjar run features --partition {day}` first"
+        )
+    decision = inputs.serving(records, day)
+    request = PrecomputeRequest(
+        attempt=layout.new_attempt(),
+        lake=settings.lake,
+        dataset=settings.dataset,
+        day=day,
+        features=features.sequence,
+        decision=Decision(decision.day, decision.sequence) if decision else None,
+        based_on=records.latest(STAGE, day),
+        threads=threads(settings),
+        memory_mib=settings.topn_memory_mib,
+    )
+    messages.write(storage, layout.request(request.attempt), request)
+    return request.attempt
+
+
+def build(attempt: str, settings: Settings) -> None:
+    """Build the release that the attempt's request names, in the attempt's folder."""
+    storage = open_storage(settings.lake)
+    if storage.exists(layout.result(attempt)):
+        log.info("attempt %s has been built already", attempt)
+        return
+    result = run(messages.read(storage, layout.request(attempt), PrecomputeRequest))
+    messages.write(storage, layout.result(attempt), result)
+
+
+def publish(
+    attempt: str, settings: Settings, actor: str = "nightjar", reason: str = "nightly", force: bool = False
+) -> Published:
+    """Check what an attempt built, put the release, commit, and make it current.
+
+    Parameters
+    ----------
+    actor, reason
+        Who and why; kept in the ledger.
+    force
+        Also make a release current that is older than the newest ever published, or that was
+        rolled back from.
+
+    Returns
+    -------
+    Published
+        What became of the release that the day's current record names.
+
+    Raises
+    ------
+    GateFailed
+        When a critical check of the lists failed; nothing is published.
+    Conflict
+        When another run committed another release of that day meanwhile.
+    """
+    storage, releases = open_storage(settings.lake), open_storage(settings.releases)
+    request = messages.read(storage, layout.request(attempt), PrecomputeRequest)
+    result = messages.read(storage, layout.result(attempt), PrecomputeResult)
+    day = request.day.isoformat()
+    page = report.write(storage, STAGE, day, attempt, result.checks, {day: result.counts})
+    require(result.checks, f"{STAGE} of {day}", page)
+    publishing.put_release(
+        storage,
+        lambda file: folder_of(attempt, file),
+        releases,
+        result.release_id,
+        result.manifest_sha256,
+    )
+    origin = fmt.provenance_path(result.release_id, attempt)
+    releases.put_new(origin, ledger.encode(_provenance(request, result, actor, reason)))
+    records = Records(storage)
+    records.commit(_draft(request, result, records, settings), request.based_on)
+    return publishing.publish(releases, lambda: _candidate(records, request.day), actor, reason, force)
+
+
+def rollback(settings: Settings, release_id: str, reason: str, actor: str) -> Published:
+    """Make readers follow a release that is there; the one they leave is not published again by itself.
+
+    Raises
+    ------
+    PermanentError
+        When no reason is given, or there is no such whole release.
+    """
+    return publishing.rollback(open_storage(settings.releases), release_id, reason, actor)
+
+
+def _draft(
+    request: PrecomputeRequest, result: PrecomputeResult, records: Records, settings: Settings
+) -> Draft:
+    return Draft(
+        stage=STAGE,
+        partition=request.day.isoformat(),
+        attempt=request.attempt,
+        outcome="built",
+        version=STAGES[STAGE].version,
+        config_digest=config_digest(STAGE, settings.data),
+        inputs=inputs.precompute_inputs(*pinned(records, request)),
+        counts=result.counts,
+        details={"release_id": result.release_id, "manifest_sha256": result.manifest_sha256},
+    )
+
+
+def _candidate(records: Records, day: dt.date) -> Candidate:
+    found: Record | None = records.current(STAGE, day)
+    assert found is not None  # committed just before
+    return Candidate(found.details["release_id"], found.details["manifest_sha256"], found.partition)
+
+
+def _provenance(
+    request: PrecomputeRequest, result: PrecomputeResult, actor: str, reason: str
+) -> dict[str, Any]:
+    """What is true of this run, and not of the release's content."""
+    decision = request.decision
+    return {
+        "attempt": request.attempt,
+        "actor": actor,
+        "reason": reason,
+        "written_at": stamp(),
+        "features_record": request.features,
+        "decision_record": decision and [decision.partition.isoformat(), decision.sequence],
+        "seconds": result.timings,
+        "index_latency_us": result.latency_us,
+        "threads": request.threads,
+        "host": platform.node(),
+        "platform": platform.platform(),
+        "python": platform.python_version(),
+        "libraries": {name: metadata.version(name) for name in _LIBRARIES},
+    }

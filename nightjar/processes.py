@@ -1,0 +1,142 @@
+"""Background processes that can be ended with everything that they have started.
+
+Each leads a session of its own. What it starts stays in that session, whatever process group it
+moves to and whatever becomes of its parent, so the session names all that has to end.
+"""
+
+import logging
+import os
+import signal
+import subprocess
+import time
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import psutil
+
+log = logging.getLogger(__name__)
+
+STOP_SECONDS = 20
+POLL_SECONDS = 0.2
+
+
+@dataclass(frozen=True)
+class Component:
+    """A session leader.
+
+    Attributes
+    ----------
+    name
+        What it is, for people.
+    pid, created
+        Its process id and the time at which it was started: ids are used again.
+    log
+        The file that has its output.
+    """
+
+    name: str
+    pid: int
+    created: float
+    log: str
+
+    def alive(self) -> bool:
+        """Whether the leader itself still runs."""
+        _reap(self.pid)
+        try:
+            process = psutil.Process(self.pid)
+            return bool(process.create_time() == self.created and process.status() != psutil.STATUS_ZOMBIE)
+        except psutil.NoSuchProcess:
+            return False
+
+    def owns_session(self) -> bool:
+        """Whether a session of this id would still be that of this leader.
+
+        The kernel gives an id to no new process while a session has it.
+        """
+        try:
+            return bool(psutil.Process(self.pid).create_time() == self.created)
+        except psutil.NoSuchProcess:
+            return bool(self.created > psutil.boot_time())
+
+    def last_lines(self, count: int = 20) -> str:
+        """The end of its output."""
+        return "\n".join(Path(self.log).read_text(errors="replace").splitlines()[-count:])
+
+
+def spawn(
+    name: str, command: list[str], environment: Mapping[str, str], folder: Path, output: Path
+) -> Component:
+    """Start a command as the leader of a new session.
+
+    Parameters
+    ----------
+    folder
+        Its working directory.
+    output
+        The file to which its output is appended.
+    """
+    with output.open("ab") as file:
+        process = subprocess.Popen(
+            command,
+            env=dict(environment),
+            cwd=folder,
+            stdin=subprocess.DEVNULL,
+            stdout=file,
+            stderr=subprocess.STDOUT,
+            start_new_session=True,
+        )
+    log.info("started %s (process %d)", name, process.pid)
+    return Component(name, process.pid, psutil.Process(process.pid).create_time(), str(output))
+
+
+def members(components: Iterable[Component]) -> list[psutil.Process]:
+    """Every process of the components' sessions, also where the leader itself is gone."""
+    sessions = {component.pid for component in components if component.owns_session()}
+    return [process for process in psutil.process_iter() if sessions and _runs_in(process, sessions)]
+
+
+def _runs_in(process: psutil.Process, sessions: set[int]) -> bool:
+    try:
+        return os.getsid(process.pid) in sessions and bool(process.status() != psutil.STATUS_ZOMBIE)
+    except (ProcessLookupError, PermissionError, psutil.Error):
+        return False
+
+
+def stop(components: list[Component]) -> None:
+    """End the components and everything in their sessions; returns when nothing of it is left.
+
+    SIGTERM first; SIGKILL for what is there 20 seconds later.
+    """
+    _signal(components, signal.SIGTERM)
+    if not _wait_gone(components):
+        names = sorted({process.name() for process in members(components)})
+        log.warning("%s did not stop within %d s: killed", ", ".join(names), STOP_SECONDS)
+        _signal(components, signal.SIGKILL)
+        _wait_gone(components)
+
+
+def _signal(components: list[Component], number: signal.Signals) -> None:
+    for process in members(components):
+        try:
+            process.send_signal(number)
+        except psutil.NoSuchProcess:
+            continue
+
+
+def _wait_gone(components: list[Component]) -> bool:
+    deadline = time.monotonic() + STOP_SECONDS
+    while members(components):
+        if time.monotonic() > deadline:
+            return False
+        time.sleep(POLL_SECONDS)
+        for component in components:
+            _reap(component.pid)
+    return True
+
+
+def _reap(pid: int) -> None:
+    try:
+        os.waitpid(pid, os.WNOHANG)
+    except ChildProcessError:
+        return

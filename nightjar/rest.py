@@ -1,0 +1,245 @@
+"""A small client of Airflow's REST API: what the demo, the tests and the command need."""
+
+import datetime as dt
+import logging
+import time
+from dataclasses import dataclass
+from typing import Any
+
+import httpx
+
+from lake.errors import NightjarError
+
+log = logging.getLogger(__name__)
+
+Json = dict[str, Any]
+
+ENDED_RUN = frozenset({"success", "failed"})
+TRIES = 20
+RETRY_SECONDS = 0.5
+POLL_SECONDS = 1.0
+CONFLICT = 409
+
+
+class RestError(NightjarError):
+    """Airflow's API refused a request, or something did not come about in time."""
+
+
+@dataclass(frozen=True)
+class Task:
+    """A task of a run.
+
+    Attributes
+    ----------
+    state
+        None before it is scheduled.
+    seconds
+        How long its last try took; None before it has ended.
+    """
+
+    id: str
+    state: str | None
+    tries: int
+    start: dt.datetime | None
+    end: dt.datetime | None
+    seconds: float | None
+
+
+@dataclass(frozen=True)
+class Run:
+    """A run of a DAG."""
+
+    id: str
+    partition: str | None
+    kind: str
+    state: str
+
+
+def health(url: str) -> set[str]:
+    """The components that say that they are healthy, named as their commands are."""
+    try:
+        answer = httpx.get(f"{url}/api/v2/monitor/health", timeout=10)
+    except httpx.TransportError:
+        return set()
+    if answer.status_code != httpx.codes.OK:
+        return set()
+    parts: Json = answer.json()
+    healthy = {name for name, part in parts.items() if (part or {}).get("status") == "healthy"}
+    return {"api-server"} | ({name.replace("_", "-") for name in healthy} & {"scheduler", "dag-processor"})
+
+
+class Client:
+    """The REST API of one Airflow, as one user.
+
+    Parameters
+    ----------
+    url
+        Such as ``http://127.0.0.1:8080``.
+    """
+
+    def __init__(self, url: str, user: str, password: str) -> None:
+        self._http = httpx.Client(base_url=url, timeout=60)
+        login = self._send("POST", "/auth/token", json={"username": user, "password": password})
+        self._http.headers["Authorization"] = f"Bearer {login['access_token']}"
+
+    def _send(self, method: str, path: str, **kwargs: Any) -> Json:
+        answer = self._try(method, path, **kwargs)
+        if answer.is_error:
+            raise RestError(f"{method} {path}: {answer.status_code} {answer.text[:500]}")
+        return answer.json() if answer.content else {}
+
+    def _try(self, method: str, path: str, **kwargs: Any) -> httpx.Response:
+        for _ in range(TRIES):
+            answer = self._http.request(method, path, **kwargs)
+            if answer.status_code != httpx.codes.SERVICE_UNAVAILABLE:
+                return answer
+            time.sleep(RETRY_SECONDS)
+        return answer
+
+    def _api(self, method: str, path: str, **kwargs: Any) -> Json:
+        return self._send(method, f"/api/v2/{path}", **kwargs)
+
+    def put_pool(self, name: str, slots: int, description: str) -> None:
+        """Make a pool; one that is there already is left as it is."""
+        pool = {"name": name, "slots": slots, "description": description, "include_deferred": False}
+        answer = self._try("POST", "/api/v2/pools", json=pool)
+        if answer.is_error and answer.status_code != CONFLICT:
+            raise RestError(f"pool {name}: {answer.status_code} {answer.text[:500]}")
+
+    def pools(self) -> dict[str, int]:
+        """The slots of every pool."""
+        return {pool["name"]: pool["slots"] for pool in self._api("GET", "pools")["pools"]}
+
+    def import_errors(self) -> dict[str, str]:
+        """The DAG files that could not be read, with the reason."""
+        return {e["filename"]: e["stack_trace"] for e in self._api("GET", "importErrors")["import_errors"]}
+
+    def dags(self) -> dict[str, bool]:
+        """The DAGs there are, and whether each is paused."""
+        return {dag["dag_id"]: dag["is_paused"] for dag in self._api("GET", "dags")["dags"]}
+
+    def wait_for_dag(self, dag: str, seconds: float = 120) -> None:
+        """Wait until Airflow has read a DAG.
+
+        Raises
+        ------
+        RestError
+            When a DAG file cannot be read, or it takes too long.
+        """
+        deadline = time.monotonic() + seconds
+        while dag not in self.dags():
+            if errors := self.import_errors():
+                raise RestError(f"DAG files with errors: {errors}")
+            _require_time(deadline, f"DAG {dag} to appear")
+
+    def unpause(self, dag: str, paused: bool = False) -> None:
+        """Let a DAG run (or, with `paused`, not any more)."""
+        self._api("PATCH", f"dags/{dag}", json={"is_paused": paused})
+
+    def trigger(self, dag: str, partition: str | None = None, conf: Json | None = None) -> str:
+        """Start a run of a partition, or with a configuration; returns the run's id."""
+        body = {"logical_date": None, "partition_key": partition, "conf": conf or {}}
+        run_id: str = self._api("POST", f"dags/{dag}/dagRuns", json=body)["dag_run_id"]
+        return run_id
+
+    def runs(self, dag: str) -> list[Run]:
+        """All runs of a DAG, oldest first."""
+        found = self._api("GET", f"dags/{dag}/dagRuns", params={"limit": 500, "order_by": "run_after"})
+        return [_run(entry) for entry in found["dag_runs"]]
+
+    def run(self, dag: str, run_id: str) -> Run:
+        """One run."""
+        return _run(self._api("GET", f"dags/{dag}/dagRuns/{run_id}"))
+
+    def wait_for_run(self, dag: str, run_id: str, seconds: float) -> Run:
+        """Wait until a run has ended, and log each task that ends meanwhile.
+
+        Raises
+        ------
+        RestError
+            When it takes longer; the message names the tasks that have not ended.
+        """
+        deadline = time.monotonic() + seconds
+        seen: set[str] = set()
+        while (run := self.run(dag, run_id)).state not in ENDED_RUN:
+            self._log_ended(dag, run_id, seen)
+            _require_time(deadline, f"{dag} {run_id} to end")
+        self._log_ended(dag, run_id, seen)
+        return run
+
+    def _log_ended(self, dag: str, run_id: str, seen: set[str]) -> None:
+        for task in self.tasks(dag, run_id):
+            if task.end and task.id not in seen:
+                seen.add(task.id)
+                log.info("%s: %s after %.1f s", task.id, task.state, task.seconds or 0)
+
+    def tasks(self, dag: str, run_id: str) -> list[Task]:
+        """The tasks of a run, in the order in which they started."""
+        found = self._api("GET", f"dags/{dag}/dagRuns/{run_id}/taskInstances", params={"limit": 500})
+        return sorted((_task(entry) for entry in found["task_instances"]), key=_started)
+
+    def logs(self, dag: str, run_id: str, task: str, number: int = 1) -> str:
+        """The log of one try of a task, as lines of text."""
+        path = f"dags/{dag}/dagRuns/{run_id}/taskInstances/{task}/logs/{number}"
+        content = self._api("GET", path, params={"full_content": "true"})["content"]
+        return "\n".join(_line(entry) for entry in content)
+
+    def clear(self, dag: str, run_id: str, tasks: list[str]) -> None:
+        """Run tasks of a run again."""
+        body = {"dag_run_id": run_id, "task_ids": tasks, "only_failed": False, "dry_run": False}
+        self._api("POST", f"dags/{dag}/clearTaskInstances", json=body)
+
+    def backfill(self, dag: str, first: dt.date, last: dt.date, max_active_runs: int = 10) -> int:
+        """Start a backfill of partitions, as the UI does; returns its id."""
+        body = {
+            "dag_id": dag,
+            "from_date": f"{first}T00:00:00Z",
+            "to_date": f"{last}T00:00:00Z",
+            "reprocess_behavior": "none",
+            "max_active_runs": max_active_runs,
+        }
+        backfill_id: int = self._api("POST", "backfills", json=body)["id"]
+        return backfill_id
+
+    def wait_for_backfill(self, backfill: int, seconds: float) -> None:
+        """Wait until a backfill is completed, which is some seconds after its last run.
+
+        Raises
+        ------
+        RestError
+            When it takes longer.
+        """
+        deadline = time.monotonic() + seconds
+        while self._api("GET", f"backfills/{backfill}")["completed_at"] is None:
+            _require_time(deadline, f"backfill {backfill} to complete")
+
+
+def _require_time(deadline: float, what: str) -> None:
+    if time.monotonic() > deadline:
+        raise RestError(f"waited too long for {what}")
+    time.sleep(POLL_SECONDS)
+
+
+def _run(entry: Json) -> Run:
+    return Run(entry["dag_run_id"], entry.get("partition_key"), entry["run_type"], entry["state"])
+
+
+def _task(entry: Json) -> Task:
+    start, end = (_instant(entry[name]) for name in ("start_date", "end_date"))
+    return Task(entry["task_id"], entry["state"], entry["try_number"], start, end, entry["duration"])
+
+
+def _instant(text: str | None) -> dt.datetime | None:
+    return dt.datetime.fromisoformat(text) if text else None
+
+
+def _started(task: Task) -> tuple[bool, float, str]:
+    return task.start is None, task.start.timestamp() if task.start else 0.0, task.id
+
+
+def _line(entry: Json | str) -> str:
+    if isinstance(entry, str):
+        return entry
+    error: Json = next(iter(entry.get("error_detail") or []), {})
+    parts = entry.get("event", ""), error.get("exc_type", ""), error.get("exc_value", "")
+    return " ".join(part for part in parts if part)

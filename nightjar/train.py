@@ -1,0 +1,266 @@
+"""The train stage: pin what it reads, train, and append the night's decision, whatever happened.
+
+The decision is the record. MLflow follows it, and the mark that the night is decided ends the
+waits of the next night.
+"""
+
+import datetime as dt
+import logging
+from collections.abc import Mapping
+from dataclasses import asdict
+from typing import Any
+
+from lake import inputs, layout, messages
+from lake.errors import PermanentError
+from lake.records import STAGES, Draft, Record, Records, config_digest
+from lake.settings import Settings, threads
+from lake.storage import open_storage
+from training import promotion, registry
+from training.evaluation import CHALLENGER, Evaluation
+from training.run import Champion, TrainRequest, TrainResult, run
+
+log = logging.getLogger(__name__)
+
+
+def prepare(day: dt.date, settings: Settings) -> str:
+    """Pin what training reads and write the request.
+
+    Returns
+    -------
+    str
+        The attempt.
+
+    Raises
+    ------
+    PermanentError
+        When there is no feature record of `day`.
+    """
+    storage = open_storage(settings.lake)
+    records = Records(storage)
+    features = _features(records, day)
+    read = inputs.train_inputs(records, features, settings.data)
+    pinned = {
+        dt.date.fromisoformat(source.partition): source.sequence
+        for source in read
+        if source.name == "user_features"
+    }
+    attempt = layout.new_attempt()
+    request = TrainRequest(
+        attempt=attempt,
+        day=day,
+        lake=settings.lake,
+        dataset=settings.dataset,
+        features=features.sequence,
+        snapshots={snapshot: sequence for snapshot, sequence in pinned.items() if snapshot < day},
+        inputs=read,
+        based_on=records.latest("train", day),
+        champion=_champion(records, day),
+        threads=threads(settings),
+    )
+    messages.write(storage, layout.request(attempt), request)
+    return attempt
+
+
+def _features(records: Records, day: dt.date) -> Record:
+    found = records.current("features", day)
+    if found is None:
+        raise PermanentError(
+            f"train {day}: there is no feature record of that day; "
+            f"run `nightjar run features --partition {day}` first"
+        )
+    return found
+
+
+def _champion(records: Records, day: dt.date) -> Champion | None:
+    found = inputs.champion(records, day)
+    if found is None:
+        return None
+    trained = dt.date.fromisoformat(found.details["booster_as_of"])
+    return Champion(found.details["bundle_id"], found.day, trained)
+
+
+def train(attempt: str, settings: Settings) -> None:
+    """Train and evaluate what the attempt's request names; the result is put beside it."""
+    storage = open_storage(settings.lake)
+    if storage.exists(layout.result(attempt)):
+        log.info("attempt %s has been trained already", attempt)
+        return
+    result = run(messages.read(storage, layout.request(attempt), TrainRequest))
+    messages.write(storage, layout.result(attempt), result)
+
+
+def decide(
+    day: dt.date,
+    attempt: str | None,
+    settings: Settings,
+    failure: str | None = None,
+    night: int = 0,
+) -> Record:
+    """Append the decision of a night, mirror it to MLflow, and mark the night as decided.
+
+    Parameters
+    ----------
+    attempt
+        What `prepare` gave; None where that failed.
+    failure
+        The class of the exception that ended `prepare` or `train`. The decision is then *failed*,
+        as it is where the attempt left no result.
+    night
+        The night's mark (`Records.open_night`); 0 for work outside of a night.
+
+    Returns
+    -------
+    Record
+        The decision, which may be *failed*: a caller that wants an error raises it.
+
+    Raises
+    ------
+    PermanentError
+        When there is no feature record of `day`: then there is no decision.
+    Conflict
+        When another run has decided otherwise meanwhile.
+    """
+    records = Records(open_storage(settings.lake))
+    try:
+        record = _commit(day, attempt, settings, failure, records)
+    finally:
+        if night:
+            records.mark_decided(day, night)
+    if record.outcome != promotion.FAILED:
+        _mirror(record, records, settings)
+    return record
+
+
+def _commit(
+    day: dt.date, attempt: str | None, settings: Settings, failure: str | None, records: Records
+) -> Record:
+    request = _request(attempt, settings)
+    result = None if failure else _result(attempt, settings)
+    read = request.inputs if request else inputs.train_inputs(records, _features(records, day), settings.data)
+    draft = Draft(
+        stage="train",
+        partition=day.isoformat(),
+        attempt=attempt or layout.new_attempt(),
+        outcome=result.decision.outcome if result else promotion.FAILED,
+        version=STAGES["train"].version,
+        config_digest=config_digest("train", settings.data),
+        inputs=read,
+        counts=result.counts if result else {},
+        details=_details(request, result) if request and result else _failed(attempt, failure),
+    )
+    return records.commit(draft, request.based_on if request else records.latest("train", day))
+
+
+def _request(attempt: str | None, settings: Settings) -> TrainRequest | None:
+    if attempt is None:
+        return None
+    return messages.read(open_storage(settings.lake), layout.request(attempt), TrainRequest)
+
+
+def _result(attempt: str | None, settings: Settings) -> TrainResult | None:
+    storage = open_storage(settings.lake)
+    if attempt is None or not storage.exists(layout.result(attempt)):
+        return None
+    return messages.read(storage, layout.result(attempt), TrainResult)
+
+
+def _failed(attempt: str | None, failure: str | None) -> dict[str, Any]:
+    stage = "prepare" if attempt is None else "train"
+    return {
+        "bundle_id": None,
+        "baseline": None,
+        "failure": {"stage": stage, "error": failure or "no result: the process ended before it was written"},
+    }
+
+
+def _details(request: TrainRequest, result: TrainResult) -> dict[str, Any]:
+    """What the decision's record says; the champion is lineage, and part of the content alone."""
+    decision, evaluation = result.decision, result.evaluation
+    return {
+        "bundle_id": result.bundle_id,
+        "bundle_as_of": request.day.isoformat(),
+        "booster_as_of": _trained(request, decision.outcome),
+        "baseline": decision.baseline,
+        "reasons": list(decision.reasons),
+        "checks": [asdict(check) for check in decision.checks],
+        "champion": _champion_details(request.champion),
+        "metrics": _metrics(evaluation),
+        "evaluation": _evaluation_details(evaluation),
+        "notes": list(result.notes),
+    }
+
+
+def _trained(request: TrainRequest, outcome: str) -> str | None:
+    if outcome == promotion.PROMOTED:
+        return request.day.isoformat()
+    if outcome == promotion.KEPT and request.champion:
+        return request.champion.trained.isoformat()
+    return None
+
+
+def _champion_details(champion: Champion | None) -> dict[str, str] | None:
+    if champion is None:
+        return None
+    return {
+        "bundle_id": champion.bundle_id,
+        "as_of": champion.as_of.isoformat(),
+        "booster_as_of": champion.trained.isoformat(),
+    }
+
+
+def _metrics(evaluation: Evaluation | None) -> dict[str, dict[str, Any]]:
+    """Value and interval by contestant and metric."""
+    if evaluation is None:
+        return {}
+    return {
+        name: {metric: asdict(estimate) for metric, estimate in score.metrics.items()}
+        for name, score in evaluation.scores.items()
+    }
+
+
+def _evaluation_details(evaluation: Evaluation | None) -> dict[str, Any] | None:
+    if evaluation is None:
+        return None
+    return {
+        "as_of": evaluation.as_of.isoformat(),
+        "users": evaluation.users,
+        "cut": evaluation.cut,
+        "best_baseline": evaluation.best_baseline,
+        "gains": {name: asdict(gain) for name, gain in evaluation.gains.items()},
+        "popularity": {name: score.popularity for name, score in evaluation.scores.items()},
+        "churn": evaluation.churn,
+    }
+
+
+def _mirror(record: Record, records: Records, settings: Settings) -> None:
+    def champion() -> registry.Version | None:
+        found = inputs.champion(records, dt.date.max)
+        return _version(found, settings) if found else None
+
+    registry.mirror(settings.mlflow_uri, settings.data.name, _version(record, settings), champion)
+
+
+def _version(record: Record, settings: Settings) -> registry.Version:
+    details = record.details
+    features = record.inputs_of("user_features")[-1]
+    return registry.Version(
+        bundle_id=details["bundle_id"],
+        as_of=record.partition,
+        outcome=record.outcome,
+        source=open_storage(settings.lake).uri(layout.bundle(details["bundle_id"])),
+        tags={
+            "dataset": settings.data.name,
+            "fingerprint": record.fingerprint,
+            "train_record": str(record.sequence),
+            "features_record": str(features.sequence),
+            "baseline": details["baseline"] or "",
+            **_ndcg_tags(details["metrics"]),
+        },
+    )
+
+
+def _ndcg_tags(metrics: Mapping[str, Mapping[str, Any]]) -> dict[str, str]:
+    """The NDCG of each contestant."""
+    if CHALLENGER not in metrics:
+        return {}
+    return {f"ndcg_{name}": repr(found["ndcg"]["value"]) for name, found in metrics.items()}

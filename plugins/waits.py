@@ -1,0 +1,140 @@
+"""What a night waits for, since when it counts, and what happens when the time is over.
+
+Plain functions of the lake and a moment; the sensors ask them at every poke. What one night
+needs of another is asked of records and night marks, never of Airflow's runs.
+"""
+
+import datetime as dt
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from lake.partitions import ONE_DAY, days
+from lake.records import Record, Records
+from lake.settings import Settings
+from lake.storage import open_storage
+
+RAW_DAYS = 2
+NAMED_DAYS = 5
+ENDED = frozenset({"success", "failed", "skipped", "upstream_failed", "removed"})
+
+
+@dataclass(frozen=True)
+class Poke:
+    """One look at the lake.
+
+    Attributes
+    ----------
+    day
+        The partition of the night that waits.
+    first
+        When this wait looked for the first time.
+    now
+        The time of this look.
+    """
+
+    day: dt.date
+    settings: Settings
+    first: dt.datetime
+    now: dt.datetime
+
+    @property
+    def records(self) -> Records:
+        """The records of the lake."""
+        return Records(open_storage(self.settings.lake))
+
+
+@dataclass(frozen=True)
+class Pending:
+    """What is not there yet.
+
+    Attributes
+    ----------
+    what
+        It, in words.
+    until
+        When to wait no longer.
+    needed
+        Whether the night fails without it; otherwise it goes on.
+    """
+
+    what: str
+    until: dt.datetime
+    needed: bool = False
+
+
+def raw_day(poke: Poke) -> Pending | None:
+    """Wait for the raw file of the day; not for a closed day, and not for one long past."""
+    raw = poke.settings.data.raw
+    storage, path = open_storage(poke.settings.raw), raw.files.format(partition=poke.day.isoformat())
+    if poke.day in raw.closed_days or storage.exists(path):
+        return None
+    recent = (poke.now.date() - poke.day).days <= RAW_DAYS
+    return Pending(
+        f"the raw file of {poke.day}, expected at {storage.uri(path)}",
+        _after(poke.settings.raw_wait if recent else 0, [poke.first]),
+        needed=True,
+    )
+
+
+def history(poke: Poke) -> Pending | None:
+    """Wait for the ingest records of all days before D, but those known to be missing."""
+    records = poke.records
+    ingested = records.partitions("ingest")
+    before = days(poke.settings.data.first_day, poke.day - ONE_DAY)
+    missing = [day for day in before if day not in ingested]
+    if missing:
+        known = _known_missing(records, poke.day)
+        missing = [day for day in missing if day.isoformat() not in known]
+    if not missing:
+        return None
+    since = [poke.first, *_written(records.all_current("ingest", poke.day))]
+    return Pending(f"the ingest records of {_names(missing)}", _after(poke.settings.history_wait, since))
+
+
+def _known_missing(records: Records, day: dt.date) -> set[str]:
+    earlier = [found for found in records.partitions("features") if found < day]
+    newest = records.current("features", earlier[-1]) if earlier else None
+    return set(newest.details.get("missing_days", ())) if newest else set()
+
+
+def previous_decision(poke: Poke) -> Pending | None:
+    """Wait until the newest night of D-1 is decided, if one has begun."""
+    records, before = poke.records, poke.day - ONE_DAY
+    night = records.newest_night(before)
+    if not night or records.is_decided(before, night):
+        return None
+    since = [poke.first, *_written(records.all_current("train", before))]
+    return Pending(
+        f"the decision of night {night} of {before}", _after(poke.settings.previous_decision_wait, since)
+    )
+
+
+def decision(poke: Poke, state: str | None) -> Pending | None:
+    """Wait until `decide` of this run has ended, in whatever state.
+
+    Parameters
+    ----------
+    state
+        The state of the task.
+    """
+    if state in ENDED:
+        return None
+    records = poke.records
+    features = records.current("features", poke.day)
+    decided = records.all_current("train", poke.day - ONE_DAY)
+    since = [poke.first, *_written([*decided, *([features] if features else [])])]
+    return Pending(f"the decision of this night ({poke.day})", _after(poke.settings.decision_wait, since))
+
+
+def _written(records: Iterable[Record]) -> list[dt.datetime]:
+    return [dt.datetime.fromisoformat(record.written_at) for record in records]
+
+
+def _after(seconds: int, since: list[dt.datetime]) -> dt.datetime:
+    return max(since) + dt.timedelta(seconds=seconds)
+
+
+def _names(missing: list[dt.date]) -> str:
+    named = ", ".join(day.isoformat() for day in missing[:NAMED_DAYS])
+    more = len(missing) - NAMED_DAYS
+    return f"{named} and {more} more days" if more > 0 else named

@@ -1,0 +1,117 @@
+"""The Annoy index of the items: the fewest trees that reach the recall asked for, or none."""
+
+import logging
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from annoy import AnnoyIndex
+from numpy.typing import NDArray
+
+from lake import settings
+from nightjar_reader import format as fmt
+from precompute.similar import neighbours
+from recommender.topn import TopN
+
+log = logging.getLogger(__name__)
+
+Float32 = NDArray[np.float32]
+Codes = NDArray[np.int64]
+
+
+@dataclass(frozen=True)
+class Built:
+    """What came of it.
+
+    Attributes
+    ----------
+    index
+        What the manifest says; None where the index is left out.
+    warnings
+        Why it is left out.
+    latency_us
+        Median microseconds of a query, for provenance.
+    """
+
+    index: fmt.Index | None
+    warnings: tuple[str, ...] = ()
+    latency_us: float = 0.0
+
+
+def build(path: Path, units: Float32, config: settings.Index) -> Built:
+    """Build the index into a file, with the first number of trees whose recall is enough.
+
+    Recall counts what the index finds for a query among the exact `recall_at` best others; one that
+    scores as much as the last of these counts too.
+
+    Parameters
+    ----------
+    path
+        Where the index goes; no file is left there where recall stays below the floor.
+    units
+        float32 ``[items, f]``, rows of length 1.
+    """
+    asked = np.unique(np.linspace(0, len(units) - 1, config.queries).astype(np.int64))
+    exact = neighbours(units, config.recall_at, of=asked)
+    reached = 0.0
+    for trees in config.trees:
+        index = _plant(units, trees, config.seed)
+        reached, latency = _measure(index, units, asked, exact, config)
+        log.info("Annoy with %d trees: recall@%d %.4f", trees, config.recall_at, reached)
+        if reached >= config.recall_floor:
+            index.save(str(path))
+            return Built(fmt.Index(trees, config.search_k, reached, path.stat().st_size), (), latency)
+    return Built(None, (_too_low(reached, config),))
+
+
+def _too_low(reached: float, config: settings.Index) -> str:
+    return (
+        f"items.ann is left out: recall@{config.recall_at} is {reached:.4f} with {config.trees[-1]} trees, "
+        f"expected at least {config.recall_floor}; readers search the factors exactly"
+    )
+
+
+def _plant(units: Float32, trees: int, seed: int) -> Any:
+    index = AnnoyIndex(units.shape[1], "angular")
+    index.set_seed(seed)
+    for code, row in enumerate(units):
+        index.add_item(code, row.tolist())
+    index.build(trees, n_jobs=1)
+    return index
+
+
+def _measure(
+    index: Any, units: Float32, asked: Codes, exact: TopN, config: settings.Index
+) -> tuple[float, float]:
+    """Recall over all queries, rounded to 6 digits, and the median microseconds of one."""
+    scores = [exact.scores[a:b] for a, b in zip(exact.indptr[:-1], exact.indptr[1:], strict=True)]
+    search = _searcher(index, units, config)
+    answers = list(map(search, asked.tolist(), scores))
+    wanted = sum(len(best) for best in scores)
+    found = sum(hits for hits, _ in answers)
+    recall = round(found / wanted, 6) if wanted else 1.0
+    return recall, float(np.median([seconds for _, seconds in answers])) * 1e6
+
+
+def _searcher(
+    index: Any, units: Float32, config: settings.Index
+) -> Callable[[int, Float32], tuple[int, float]]:
+    def search(code: int, best: Float32) -> tuple[int, float]:
+        started = time.perf_counter()
+        codes = np.array(index.get_nns_by_item(code, config.recall_at + 1, config.search_k), np.int64)
+        seconds = time.perf_counter() - started
+        others = codes[codes != code][: config.recall_at]
+        return _hits(units, code, others, best), seconds
+
+    return search
+
+
+def _hits(units: Float32, code: int, others: Codes, best: Float32) -> int:
+    """How many of the items found score at least as much as the last of the exact list."""
+    if not len(best):
+        return 0
+    products = units[others].astype(np.float64) * units[code].astype(np.float64)
+    return int((np.cumsum(products, axis=1)[:, -1].astype(np.float32) >= best[-1]).sum())

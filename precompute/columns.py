@@ -1,0 +1,70 @@
+"""Lists of different lengths as Parquet: the same content gives the same bytes."""
+
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+from numpy.typing import NDArray
+
+from nightjar_reader import format as fmt
+
+Int64 = NDArray[np.int64]
+
+_WHOLE = 1 << 20
+
+
+def write(table: pa.Table, path: Path, key: str | None = None) -> None:
+    """Write a table of the release format.
+
+    Parameters
+    ----------
+    key
+        The column that point reads search, by which the rows are sorted: small row groups, with
+        statistics of that column alone. None for a table that is read whole.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    scores = {f"{fmt.SCORES}.list.element": "BYTE_STREAM_SPLIT"} if fmt.SCORES in table.column_names else None
+    with pq.ParquetWriter(
+        path,
+        table.schema,
+        compression="zstd",
+        use_dictionary=False,
+        write_statistics=[key] if key else False,
+        column_encoding=scores,
+        store_schema=False,
+    ) as writer:
+        if len(table):  # a file without rows has no row group, so none without statistics
+            writer.write_table(table, row_group_size=fmt.ROW_GROUP if key else _WHOLE)
+
+
+def gather(indptr: Int64, rows: Int64) -> tuple[NDArray[np.int32], Int64]:
+    """Where the elements of some lists lie.
+
+    Parameters
+    ----------
+    indptr
+        int64 ``[lists + 1]``: list ``k`` is ``indptr[k]:indptr[k + 1]``.
+    rows
+        The lists wanted.
+
+    Returns
+    -------
+    tuple
+        Offsets (int32 ``[len(rows) + 1]``) of those lists laid end to end, and the position of
+        each of their elements (int64).
+    """
+    sizes = indptr[rows + 1] - indptr[rows]
+    offsets = np.concatenate([[0], np.cumsum(sizes)]).astype(np.int64)
+    places = np.arange(offsets[-1]) + np.repeat(indptr[rows] - offsets[:-1], sizes)
+    return offsets.astype(np.int32), places
+
+
+def as_lists(offsets: NDArray[np.int32], values: pa.Array, kind: pa.DataType) -> pa.Array:
+    """An Arrow list column of that type."""
+    return pa.ListArray.from_arrays(pa.array(offsets, pa.int32()), values, type=kind)
+
+
+def buckets(ids: pa.Array, count: int) -> NDArray[np.int64]:
+    """The bucket of each id."""
+    return np.fromiter((fmt.bucket(key, count) for key in ids.to_pylist()), np.int64, len(ids))

@@ -1,0 +1,99 @@
+"""The items of a release, and the factors that it ships."""
+
+from dataclasses import dataclass
+
+import numpy as np
+import pyarrow as pa
+from numpy.typing import NDArray
+
+from lake.errors import PermanentError
+from lake.schemas import CATEGORY, ITEM, NAME
+from nightjar_reader import format as fmt
+from recommender.ids import Ids
+from recommender.night import Night
+from recommender.retrieval import Retrieval, align, known
+
+Float32 = NDArray[np.float32]
+Int32 = NDArray[np.int32]
+
+
+@dataclass(frozen=True)
+class Factors:
+    """What `user_factors.npy` and `item_factors.npy` hold.
+
+    Attributes
+    ----------
+    users, items
+        float32 ``[n, f]``, without rows of zeros; items in order of their ids.
+    user_codes
+        int32, for each user of the night the row in `users`, or -1.
+    item_ids
+        The id of each row of `items`.
+    """
+
+    users: Float32
+    items: Float32
+    user_codes: Int32
+    item_ids: Ids
+
+
+def factors(night: Night, retrieval: Retrieval | None) -> Factors | None:
+    """The factors of the night's users and of the catalogue's items that a retrieval knows.
+
+    Returns
+    -------
+    Factors or None
+        None without a retrieval, or where it knows none of the items.
+    """
+    if retrieval is None:
+        return None
+    found = align(retrieval, night)
+    items = np.flatnonzero(night.listed & known(found.item_factors)).astype(np.int32)
+    if not len(items):
+        return None
+    users = known(found.user_factors)
+    codes = np.where(users, np.cumsum(users) - 1, -1).astype(np.int32)
+    return Factors(
+        np.ascontiguousarray(found.user_factors[users], np.float32),
+        np.ascontiguousarray(found.item_factors[items], np.float32),
+        codes,
+        Ids(night.items.take(items)),
+    )
+
+
+def table(night: Night, catalogue: pa.Table | None, found: Factors | None, id_type: fmt.IdType) -> pa.Table:
+    """Every item that a list may contain, sorted by id, with its row in the factors or null.
+
+    Parameters
+    ----------
+    catalogue
+        The catalogue as of the night; None where there is none: then the items seen.
+
+    Raises
+    ------
+    PermanentError
+        When the catalogue has an item twice.
+    """
+    ids, names = _named(night, catalogue)
+    codes = np.full(len(ids), -1, np.int32) if found is None else found.item_ids.codes(ids.values)
+    parts = {
+        fmt.ITEM_ID: ids.values,
+        fmt.CODE: pa.array(codes, pa.int32(), mask=codes < 0),
+        fmt.NAME: names[NAME],
+        fmt.CATEGORY: names[CATEGORY],
+    }
+    return pa.table(parts, schema=fmt.items_schema(id_type))
+
+
+def _named(night: Night, catalogue: pa.Table | None) -> tuple[Ids, pa.Table]:
+    if catalogue is None:
+        nothing = pa.nulls(len(night.items), pa.string())
+        return night.items, pa.table({NAME: nothing, CATEGORY: nothing})
+    ordered = catalogue.sort_by(ITEM)
+    ids = Ids.of(ordered[ITEM])
+    if len(ids) != len(ordered):
+        raise PermanentError(
+            f"catalogue as of {night.day}: {len(ordered) - len(ids)} of {len(ordered)} rows have no id or "
+            "one that another row has; deliver it again and ingest that day again"
+        )
+    return ids, ordered

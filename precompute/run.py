@@ -1,0 +1,263 @@
+"""Build the release of a day from what its request pins; publishing it is another step."""
+
+import datetime as dt
+import logging
+import tempfile
+import time
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+
+from lake import inputs, layout, settings, tables
+from lake.errors import PermanentError
+from lake.records import Record, Records, config_digest
+from lake.settings import Dataset
+from lake.storage import Storage, open_storage
+from nightjar_reader import format as fmt
+from precompute import annoy_index, columns, items, lists, release, similar
+from recommender import bundle, scoring
+from recommender import night as nights
+from recommender.bundle import Bundle
+from recommender.ids import Ids
+from recommender.night import Night
+from validation.gate import Check
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Decision:
+    """Which record of the train stage the lists follow."""
+
+    partition: dt.date
+    sequence: int
+
+
+@dataclass(frozen=True)
+class PrecomputeRequest:
+    """What an attempt reads, pinned.
+
+    Attributes
+    ----------
+    features
+        The sequence of the day's features record.
+    decision
+        The decision that the lists follow; None where there is none.
+    based_on
+        The precompute record that was current when the work began, or 0.
+    """
+
+    attempt: str
+    lake: str
+    dataset: str
+    day: dt.date
+    features: int
+    decision: Decision | None
+    based_on: int
+    threads: int = 1
+    memory_mib: int = 64
+
+
+@dataclass(frozen=True)
+class PrecomputeResult:
+    """What came of it; the release lies in the attempt's folder.
+
+    Attributes
+    ----------
+    timings
+        Seconds by step; with `latency_us` of the index, for provenance only.
+    """
+
+    release_id: str
+    manifest_sha256: str
+    counts: dict[str, int]
+    checks: tuple[Check, ...]
+    timings: dict[str, float] = field(default_factory=dict)
+    latency_us: float = 0.0
+
+
+@dataclass(frozen=True)
+class Sources:
+    """What the pins of a request name."""
+
+    features: Record
+    decision: Record | None
+    night: Night
+    bundle: Bundle | None
+    catalogue: pa.Table | None
+    data: Dataset
+
+
+def folder_of(attempt: str, file: str = "") -> str:
+    """Where an attempt's release lies in the lake."""
+    return layout.attempt(attempt, f"release/{file}")
+
+
+def pinned(records: Records, request: PrecomputeRequest) -> tuple[Record, Record | None]:
+    """The features record and the decision of a request."""
+    features = records.at("features", request.day.isoformat(), request.features)
+    pin = request.decision
+    decision = records.at("train", pin.partition.isoformat(), pin.sequence) if pin else None
+    return features, decision
+
+
+def run(request: PrecomputeRequest) -> PrecomputeResult:
+    """Make lists, item-to-item lists, index and factors, and put them into the attempt's folder.
+
+    The same pins give the same bytes, so the same release id.
+    """
+    storage = open_storage(request.lake)
+    watch = _Watch()
+    with watch.step("read"):
+        sources = _read(storage, request)
+    with tempfile.TemporaryDirectory(prefix="nightjar-") as scratch:
+        folder = Path(scratch)
+        described, latency = _build(folder, sources, request, watch)
+        manifest = release.seal(folder, described)
+        with watch.step("put"):
+            _put(storage, folder, request.attempt)
+    return PrecomputeResult(
+        fmt.release_id(manifest),
+        fmt.sha256(manifest),
+        dict(described.counts),
+        described.checks,
+        watch.seconds,
+        latency,
+    )
+
+
+class _Watch:
+    """Seconds by step."""
+
+    def __init__(self) -> None:
+        self.seconds: dict[str, float] = {}
+
+    @contextmanager
+    def step(self, name: str) -> Iterator[None]:
+        started = time.perf_counter()
+        yield
+        self.seconds[name] = round(time.perf_counter() - started, 3)
+        log.info("%s: %.1f s", name, self.seconds[name])
+
+
+def _read(storage: Storage, request: PrecomputeRequest) -> Sources:
+    records, data = Records(storage), settings.dataset(request.dataset)
+    features, decision = pinned(records, request)
+    pins = features.inputs_of("catalogue")
+    catalogue = None
+    if pins:
+        files = tables.pinned(records, pins[-1]).files
+        catalogue = tables.read(storage, "catalogue", data.id_type, files)
+    return Sources(
+        features,
+        decision,
+        nights.load(storage, records, features, data),
+        bundle.load(storage, decision.details["bundle_id"]) if decision else None,
+        catalogue,
+        data,
+    )
+
+
+def _build(
+    folder: Path, sources: Sources, request: PrecomputeRequest, watch: _Watch
+) -> tuple[release.Description, float]:
+    night, data = sources.night, sources.data
+    factors = items.factors(night, sources.bundle.retrieval if sources.bundle else None)
+    units = similar.unit_rows(factors.items) if factors else None
+    with ThreadPoolExecutor(
+        1
+    ) as pool:  # Annoy builds on one thread: what else there is to do is done meanwhile
+        indexing = pool.submit(_index, folder, units, data, watch)
+        with watch.step("lists"):
+            made, rows = _write_lists(folder, sources, factors, request.threads)
+        columns.write(lists.popular_table(night, night.listed, data), folder / fmt.POPULAR)
+        catalogue = items.table(night, sources.catalogue, factors, data.id_type)
+        columns.write(catalogue, folder / fmt.ITEMS)
+        if factors and units is not None:
+            with watch.step("similar"):
+                _write_factors(folder, factors, units, data, request)
+        with watch.step("checks"):
+            checks = lists.check(rows, night, Ids(catalogue[fmt.ITEM_ID].combine_chunks()), data)
+        built = indexing.result()
+    described = replace(
+        _origin(sources),
+        counts=_counts(made, catalogue, factors),
+        checks=tuple(checks),
+        index=built.index,
+        warnings=(*made.warnings, *built.warnings),
+    )
+    return described, built.latency_us
+
+
+def _index(folder: Path, units: items.Float32 | None, data: Dataset, watch: _Watch) -> annoy_index.Built:
+    if units is None:
+        return annoy_index.Built(None)
+    with watch.step("index"):
+        return annoy_index.build(folder / fmt.INDEX, units, data.index)
+
+
+def _write_lists(
+    folder: Path, sources: Sources, factors: items.Factors | None, threads: int
+) -> tuple[scoring.Lists, pa.Table]:
+    night, data = sources.night, sources.data
+    made = scoring.personal_lists(night, sources.bundle, data, data.lists.length, night.listed, threads)
+    rows = lists.table(night, made, factors, data.id_type)
+    lists.write(folder, rows, data.lists.buckets)
+    return made, rows
+
+
+def _write_factors(
+    folder: Path, factors: items.Factors, units: items.Float32, data: Dataset, request: PrecomputeRequest
+) -> None:
+    release.save(folder / fmt.USER_FACTORS, factors.users)
+    release.save(folder / fmt.ITEM_FACTORS, factors.items)
+    found = similar.neighbours(
+        units, data.lists.similar, memory_mib=request.memory_mib, threads=request.threads
+    )
+    similar.write(folder, factors.item_ids, found, data.lists.buckets, data.id_type)
+
+
+def _origin(sources: Sources) -> release.Description:
+    """Where the release comes from, as its manifest says it."""
+    features, decision, data = sources.features, sources.decision, sources.data
+    details = decision.details if decision else {}
+    read = inputs.precompute_inputs(features, None)
+    return release.Description(
+        as_of=features.partition,
+        config_digest=config_digest("precompute", data),
+        bundle=fmt.Bundle(details["bundle_id"], details["bundle_as_of"], decision.outcome)
+        if decision
+        else None,
+        baseline=details.get("baseline") if decision and decision.outcome == "baseline" else None,
+        inputs={source.name: source.digest for source in read},
+        missing_days=tuple(features.details.get("missing_days", ())),
+        metrics=details.get("metrics") or {},
+        buckets=data.lists.buckets,
+    )
+
+
+def _counts(made: scoring.Lists, catalogue: pa.Table, factors: items.Factors | None) -> dict[str, int]:
+    return {
+        "users": len(made.fallback),
+        "recommendations": len(made.items),
+        "users_with_global_fallback": int((made.fallback == fmt.FALLBACK_GLOBAL).sum()),
+        "users_with_factors": len(factors.users) if factors else 0,
+        "items": len(catalogue),
+        "items_with_factors": len(factors.items) if factors else 0,
+        "items_recommended": len(np.unique(made.items)),
+    }
+
+
+def _put(storage: Storage, folder: Path, attempt: str) -> None:
+    for path in sorted(path for path in folder.rglob("*") if path.is_file()):
+        name = folder_of(attempt, path.relative_to(folder).as_posix())
+        if not storage.put_file(name, path) and storage.sha256(name) != fmt.sha256(path.read_bytes()):
+            raise PermanentError(
+                f"{storage.uri(name)} is there with other bytes: this attempt was built before, from "
+                "something else; run precompute again, which starts a new attempt"
+            )

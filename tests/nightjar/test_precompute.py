@@ -1,0 +1,337 @@
+"""Precompute from records to readers, without Spark: feature tables are put as the features job would."""
+
+import datetime as dt
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+from scipy.sparse import csr_matrix
+
+from lake import layout
+from lake.errors import Conflict, GateFailed, PermanentError
+from lake.records import Draft, Input, Records, TableContent, TableFile
+from lake.schemas import FEATURE_KEYS, FEATURES, arrow_schema
+from lake.storage import open_storage
+from nightjar import precompute
+from nightjar_reader import format as fmt
+from nightjar_reader.reader import Reader
+from precompute import lists
+from precompute.run import folder_of
+from recommender import bundle
+from recommender.ids import Ids
+from recommender.retrieval import Retrieval
+from validation.gate import CRITICAL, Check
+
+DAYS = [dt.date(2024, 1, day) for day in (1, 2, 4, 5)]
+USERS, ITEMS = list(range(100, 112)), list(range(1000, 1015))
+BOUGHT = {
+    (user, 1000 + (3 * at + step) % 15): 3.0 - step for at, user in enumerate(USERS) for step in range(3)
+}
+
+
+def features_of(name, rows):
+    keys = list(FEATURE_KEYS[name])
+    columns = {key: [row[0][at] for row in rows] for at, key in enumerate(keys)}
+    columns |= {f.name: [float(row[1].get(f.name, 1)) for row in rows] for f in FEATURES[name]}
+    return pa.table(columns, schema=arrow_schema(name, "int64"))
+
+
+def tables_of(bought):
+    users, items = sorted({u for u, _ in bought}), sorted({i for _, i in bought})
+    return {
+        "user_features": features_of("user_features", [((u,), {}) for u in users]),
+        "item_features": features_of(
+            "item_features", [((i,), {"users_28": sum(j == i for _, j in bought)}) for i in items]
+        ),
+        "user_item_features": features_of(
+            "user_item_features", [(pair, {"m60": m}) for pair, m in bought.items()]
+        ),
+        "user_category_features": features_of("user_category_features", [((u, "kind"), {}) for u in users]),
+    }
+
+
+class Lake:
+    """A lake whose nights have features and, where told, a decision."""
+
+    def __init__(self, settings):
+        self.settings = settings
+        self.storage = open_storage(settings.lake)
+        self.releases = open_storage(settings.releases)
+
+    @property
+    def records(self):
+        return Records(self.storage)
+
+    def put(self, table, day, rows):
+        attempt = layout.new_attempt()
+        path = f"{layout.partition(table, attempt, day)}/part.parquet"
+        local = self.storage.local(path)
+        local.parent.mkdir(parents=True)
+        pq.write_table(rows, local)
+        digest = fmt.sha256(str(rows.to_pydict()).encode())
+        return TableContent((TableFile(path, local.stat().st_size, len(rows)),), len(rows), digest)
+
+    def catalogue(self, day, items=ITEMS):
+        rows = [{"item_id": i, "name": f"item {i}", "category": "food", "subcategory": "kind"} for i in items]
+        content = self.put(
+            "catalogue", day, pa.Table.from_pylist(rows, schema=arrow_schema("catalogue", "int64"))
+        )
+        records = self.records
+        draft = Draft(
+            "ingest",
+            day.isoformat(),
+            layout.new_attempt(),
+            "committed",
+            1,
+            "c",
+            tables={"catalogue": content},
+        )
+        return records.commit(draft, records.latest("ingest", day))
+
+    def features(self, day, bought=BOUGHT, catalogue=None, missing=()):
+        contents = {name: self.put(name, day, rows) for name, rows in tables_of(bought).items()}
+        pins = ()
+        if catalogue:
+            pins = (
+                Input(
+                    "catalogue", catalogue.tables["catalogue"].digest, catalogue.partition, catalogue.sequence
+                ),
+            )
+        draft = Draft(
+            "features", day.isoformat(), layout.new_attempt(), "committed", 1, "c", pins, contents,
+            details={"missing_days": list(missing)},
+        )  # fmt: skip
+        records = self.records
+        return records.commit(draft, records.latest("features", day))
+
+    def decide(self, day, outcome="baseline", seed=0):
+        rng = np.random.default_rng(seed)
+        known = Retrieval(
+            Ids(pa.array(USERS)),
+            Ids(pa.array(ITEMS)),
+            rng.standard_normal((len(USERS), 4)).astype(np.float32),
+            rng.standard_normal((len(ITEMS), 4)).astype(np.float32),
+            csr_matrix((len(ITEMS), len(ITEMS)), dtype=np.float32),
+            np.ones(len(ITEMS), np.float32),
+        )
+        baseline = "personal_frequency" if outcome == "baseline" else None
+        folder = self.settings.home / f"bundle-{day}-{outcome}-{seed}"
+        made = bundle.write(
+            folder, as_of=day, outcome=outcome, retrieval=known, data=self.settings.data, baseline=baseline
+        )
+        bundle.publish(self.storage, folder, made)
+        details = {
+            "bundle_id": made,
+            "bundle_as_of": day.isoformat(),
+            "baseline": baseline,
+            "metrics": {"x": {"ndcg": 0.3}},
+        }
+        draft = Draft("train", day.isoformat(), layout.new_attempt(), outcome, 1, "c", details=details)
+        records = self.records
+        return records.commit(draft, records.latest("train", day))
+
+    def night(self, day, **options):
+        attempt = precompute.prepare(day, self.settings)
+        precompute.build(attempt, self.settings)
+        return precompute.publish(attempt, self.settings, **options)
+
+    def manifest(self, release_id):
+        return fmt.parse(self.releases.read(fmt.manifest_path(release_id)))
+
+    def reader(self):
+        return Reader(self.settings.releases)
+
+
+@pytest.fixture
+def made(tiny_with, tmp_path):
+    return Lake(tiny_with(tmp_path).settings)
+
+
+@pytest.fixture
+def whole(made):
+    """A lake with a catalogue that lacks the last item, features and a decision of the first day."""
+    catalogue = made.catalogue(DAYS[0], ITEMS[:-1])
+    made.features(DAYS[0], catalogue=catalogue, missing=["2023-12-31"])
+    made.decide(DAYS[0])
+    return made
+
+
+def test_a_night_makes_a_release_that_the_reader_serves(whole):
+    done = whole.night(DAYS[0])
+    assert (done.state, done.sequence) == ("published", 1)
+    reader = whole.reader()
+    assert sorted(reader.users()) == USERS
+    found = reader.for_user(100)
+    assert found.items[:3] == (1000, 1001, 1002)
+    assert not any(1014 in reader.for_user(user).items for user in USERS)
+    assert reader.similar_items(1000).fallback == fmt.FALLBACK_PERSONAL
+    assert 1000 not in reader.similar_items(1000).items
+
+
+def test_the_manifest_says_where_the_release_comes_from(whole):
+    manifest = whole.manifest(whole.night(DAYS[0]).release_id)
+    decision = whole.records.current("train", DAYS[0])
+    assert manifest.as_of == "2024-01-01"
+    assert manifest.bundle == fmt.Bundle(decision.details["bundle_id"], "2024-01-01", "baseline")
+    assert manifest.baseline == "personal_frequency"
+    assert manifest.metrics == {"x": {"ndcg": 0.3}}
+    assert manifest.missing_days == ("2023-12-31",)
+    assert set(manifest.inputs) == {*FEATURES, "catalogue"}
+    assert manifest.index.recall == 1
+    assert all(check.passed for check in manifest.checks)
+    assert (manifest.counts["users"], manifest.counts["items"], manifest.counts["items_with_factors"]) == (
+        12,
+        14,
+        14,
+    )
+    assert len([file for file in manifest.files if file.startswith("lists/")]) == 64
+
+
+def test_every_file_of_a_release_is_in_its_manifest(whole):
+    release_id = whole.night(DAYS[0]).release_id
+    there = {
+        path.removeprefix(fmt.release_path(release_id) + "/")
+        for path in whole.releases.list(fmt.release_path(release_id))
+    }
+    assert there == {fmt.MANIFEST, *whole.manifest(release_id).files}
+
+
+def test_two_builds_in_two_lakes_give_the_same_release(tiny_with, tmp_path):
+    ids = set()
+    for name in ("a", "b"):
+        (tmp_path / name).mkdir()
+        lake = Lake(tiny_with(tmp_path / name).settings)
+        lake.features(DAYS[0], catalogue=lake.catalogue(DAYS[0]))
+        lake.decide(DAYS[0])
+        ids.add(lake.night(DAYS[0]).release_id)
+    assert len(ids) == 1
+
+
+def test_the_night_again_writes_no_record_and_no_entry(whole):
+    first = whole.night(DAYS[0])
+    again = whole.night(DAYS[0])
+    assert (again.release_id, again.state, again.sequence) == (first.release_id, "current", 1)
+    assert whole.records.latest("precompute", DAYS[0]) == 1
+
+
+def test_each_attempt_leaves_its_provenance(whole):
+    release_id = whole.night(DAYS[0]).release_id
+    whole.night(DAYS[0], actor="airflow")
+    folder = f"{fmt.PROVENANCE}/{release_id}"
+    stories = [whole.releases.read(path) for path in whole.releases.list(folder)]
+    assert len(stories) == 2
+    assert any(b'"actor": "airflow"' in story for story in stories)
+
+
+def test_without_a_decision_lists_are_made_from_features_alone(made):
+    made.features(DAYS[0], catalogue=made.catalogue(DAYS[0]))
+    manifest = made.manifest(made.night(DAYS[0]).release_id)
+    assert manifest.bundle is None
+    assert manifest.index is None
+    assert not [f for f in manifest.files if f.startswith("similar/") or f.endswith((".npy", ".ann"))]
+    assert made.reader().for_user(100).items[:3] == (1000, 1001, 1002)
+    rows = pq.read_table(made.releases.local(fmt.release_path(made.night(DAYS[0]).release_id, "lists")))
+    assert rows["code"].null_count == len(USERS)
+
+
+def test_without_a_catalogue_the_items_are_those_seen(made):
+    made.features(DAYS[0])
+    release_id = made.night(DAYS[0]).release_id
+    rows = pq.read_table(made.releases.local(fmt.release_path(release_id, fmt.ITEMS)))
+    assert rows["item_id"].to_pylist() == ITEMS
+
+
+def test_lists_follow_the_newest_decision_that_did_not_fail(whole):
+    whole.features(DAYS[1], BOUGHT | {(200, 1000): 1.0})
+    decision = whole.records.current("train", DAYS[0])
+    failed = Draft(
+        "train", DAYS[1].isoformat(), layout.new_attempt(), "failed", 1, "c", details={"failure": "x"}
+    )
+    whole.records.commit(failed, 0)
+    release_id = whole.night(DAYS[1]).release_id
+    assert whole.manifest(release_id).bundle.id == decision.details["bundle_id"]
+    assert whole.reader().for_user(200).fallback == fmt.FALLBACK_PERSONAL
+
+
+def test_a_backfill_does_not_move_readers(whole):
+    whole.features(DAYS[1])
+    newer = whole.night(DAYS[1])
+    older = whole.night(DAYS[0])
+    assert older.state == "kept"
+    assert whole.manifest(older.release_id).as_of == "2024-01-01"
+    assert whole.reader().release_id == newer.release_id
+
+
+def test_a_rollback_is_followed_and_the_night_after_respects_it(whole):
+    first = whole.night(DAYS[0])
+    whole.features(DAYS[1])
+    whole.night(DAYS[1])
+    precompute.rollback(whole.settings, first.release_id, "bad prices", "someone")
+    assert whole.reader().release_id == first.release_id
+    assert whole.night(DAYS[1]).state == "withdrawn"
+    whole.features(DAYS[2])
+    assert whole.night(DAYS[2]).state == "published"
+
+
+def test_a_late_retry_does_not_bring_a_replaced_release_back(whole):
+    attempt = precompute.prepare(DAYS[0], whole.settings)
+    precompute.build(attempt, whole.settings)
+    precompute.publish(attempt, whole.settings)
+    whole.decide(DAYS[0], seed=1)
+    newer = whole.night(DAYS[0])
+    late = precompute.publish(attempt, whole.settings)
+    assert (late.release_id, late.state) == (newer.release_id, "current")
+    assert whole.reader().release_id == newer.release_id
+
+
+def test_who_was_overtaken_by_other_content_commits_nothing(whole):
+    attempt = precompute.prepare(DAYS[0], whole.settings)
+    precompute.build(attempt, whole.settings)
+    whole.decide(DAYS[0], seed=1)
+    newer = whole.night(DAYS[0])
+    with pytest.raises(Conflict, match="clear from the first task"):
+        precompute.publish(attempt, whole.settings)
+    assert whole.reader().release_id == newer.release_id
+
+
+def test_what_a_killed_publish_left_is_mended_by_the_next(whole, monkeypatch):
+    attempt = precompute.prepare(DAYS[0], whole.settings)
+    precompute.build(attempt, whole.settings)
+
+    def killed(*_, **__):
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(precompute.publishing, "publish", killed)
+        with pytest.raises(KeyboardInterrupt):
+            precompute.publish(attempt, whole.settings)
+    assert whole.records.latest("precompute", DAYS[0]) == 1
+    assert precompute.publish(attempt, whole.settings).sequence == 1
+
+
+def test_lists_whose_checks_fail_publish_nothing(whole, monkeypatch):
+    bad = Check("items_in_catalogue", CRITICAL, False, "3 other items", "only items of the catalogue")
+    monkeypatch.setattr(lists, "check", lambda *_: [bad])
+    attempt = precompute.prepare(DAYS[0], whole.settings)
+    precompute.build(attempt, whole.settings)
+    with pytest.raises(
+        GateFailed, match="items_in_catalogue: expected only items of the catalogue, found 3 other items"
+    ):
+        precompute.publish(attempt, whole.settings)
+    assert whole.releases.list("") == []
+    assert whole.records.latest("precompute", DAYS[0]) == 0
+    assert whole.storage.list(layout.REPORTS)
+
+
+def test_no_features_no_precompute(made):
+    with pytest.raises(PermanentError, match="no feature record of that day"):
+        precompute.prepare(DAYS[0], made.settings)
+
+
+def test_building_an_attempt_twice_builds_once(whole):
+    attempt = precompute.prepare(DAYS[0], whole.settings)
+    precompute.build(attempt, whole.settings)
+    before = whole.storage.local(folder_of(attempt, fmt.MANIFEST)).stat().st_mtime_ns
+    precompute.build(attempt, whole.settings)
+    assert whole.storage.local(folder_of(attempt, fmt.MANIFEST)).stat().st_mtime_ns == before

@@ -1,0 +1,131 @@
+"""The client against a made-up Airflow."""
+
+import datetime as dt
+import json
+
+import httpx
+import pytest
+
+from nightjar import rest
+
+
+class Server:
+    """Answers from a table, and keeps what was asked."""
+
+    def __init__(self):
+        self.answers = {("POST", "/auth/token"): [(201, {"access_token": "abc"})]}
+        self.asked = []
+
+    def __call__(self, request):
+        body = json.loads(request.content) if request.content else None
+        self.asked.append((request.method, request.url.path, body, request.headers.get("authorization")))
+        answers = self.answers[request.method, request.url.path]
+        status, content = answers.pop(0) if len(answers) > 1 else answers[0]
+        return httpx.Response(status, json=content)
+
+
+@pytest.fixture
+def server():
+    return Server()
+
+
+@pytest.fixture
+def client(server, monkeypatch):
+    real = httpx.Client
+    monkeypatch.setattr(rest, "RETRY_SECONDS", 0)
+    monkeypatch.setattr(rest, "POLL_SECONDS", 0)
+    monkeypatch.setattr(
+        rest.httpx, "Client", lambda **kwargs: real(**kwargs, transport=httpx.MockTransport(server))
+    )
+    return rest.Client("http://airflow", "admin", "secret")
+
+
+def test_it_logs_in_and_shows_its_token(server, client):
+    server.answers["GET", "/api/v2/pools"] = [(200, {"pools": [{"name": "spark", "slots": 1}]})]
+    assert client.pools() == {"spark": 1}
+    assert server.asked == [
+        ("POST", "/auth/token", {"username": "admin", "password": "secret"}, None),
+        ("GET", "/api/v2/pools", None, "Bearer abc"),
+    ]
+
+
+def test_it_tries_again_while_the_service_is_unavailable(server, client):
+    server.answers["GET", "/api/v2/pools"] = [(503, {}), (503, {}), (200, {"pools": []})]
+    assert client.pools() == {}
+    assert len(server.asked) == 4
+
+
+def test_an_error_is_raised_with_what_the_server_said(server, client):
+    server.answers["PATCH", "/api/v2/dags/nightly"] = [(404, {"detail": "no such dag"})]
+    with pytest.raises(rest.RestError, match="dags/nightly: 404 .*no such dag"):
+        client.unpause("nightly")
+
+
+def test_a_pool_that_is_there_is_left_alone(server, client):
+    server.answers["POST", "/api/v2/pools"] = [
+        (201, {}),
+        (409, {"detail": "exists"}),
+        (403, {"detail": "no"}),
+    ]
+    client.put_pool("spark", 1, "Spark jobs")
+    client.put_pool("spark", 1, "Spark jobs")
+    with pytest.raises(rest.RestError, match="pool spark: 403"):
+        client.put_pool("spark", 1, "Spark jobs")
+
+
+def test_a_run_is_started_by_its_partition(server, client):
+    server.answers["POST", "/api/v2/dags/nightly/dagRuns"] = [(200, {"dag_run_id": "r1"})]
+    assert client.trigger("nightly", "2017-09-30") == "r1"
+    assert server.asked[-1][2] == {"logical_date": None, "partition_key": "2017-09-30", "conf": {}}
+
+
+def test_a_backfill_is_asked_for_as_the_ui_does(server, client):
+    server.answers["POST", "/api/v2/backfills"] = [(200, {"id": 7})]
+    assert client.backfill("nightly", dt.date(2017, 9, 1), dt.date(2017, 9, 3)) == 7
+    assert server.asked[-1][2] == {
+        "dag_id": "nightly",
+        "from_date": "2017-09-01T00:00:00Z",
+        "to_date": "2017-09-03T00:00:00Z",
+        "reprocess_behavior": "none",
+        "max_active_runs": 10,
+    }
+
+
+def test_a_dag_file_that_cannot_be_read_ends_the_wait(server, client):
+    server.answers["GET", "/api/v2/dags"] = [(200, {"dags": []})]
+    errors = [{"filename": "nightly.py", "stack_trace": "SyntaxError"}]
+    server.answers["GET", "/api/v2/importErrors"] = [(200, {"import_errors": errors})]
+    with pytest.raises(rest.RestError, match=r"nightly\.py.*SyntaxError"):
+        client.wait_for_dag("nightly")
+
+
+def test_waiting_has_an_end(server, client):
+    run = {"dag_run_id": "r1", "partition_key": "2017-09-30", "run_type": "manual", "state": "running"}
+    server.answers["GET", "/api/v2/dags/nightly/dagRuns/r1"] = [(200, run)]
+    server.answers["GET", "/api/v2/dags/nightly/dagRuns/r1/taskInstances"] = [(200, {"task_instances": []})]
+    with pytest.raises(rest.RestError, match="nightly r1 to end"):
+        client.wait_for_run("nightly", "r1", seconds=0)
+
+
+def test_a_log_shows_events_and_the_error(server, client):
+    path = "/api/v2/dags/nightly/dagRuns/r1/taskInstances/ingest.extract/logs/1"
+    error = {"exc_type": "AirflowFailException", "exc_value": "FileFault: cut in half"}
+    lines = [{"event": "hello"}, {"event": "Task failed", "error_detail": [error, {"exc_type": "FileFault"}]}]
+    server.answers["GET", path] = [(200, {"content": lines})]
+    text = client.logs("nightly", "r1", "ingest.extract")
+    assert text == "hello\nTask failed AirflowFailException FileFault: cut in half"
+
+
+def test_health_names_what_is_healthy(monkeypatch):
+    parts = {
+        "metadatabase": {"status": "healthy"},
+        "scheduler": {"status": "healthy"},
+        "dag_processor": {"status": "unhealthy"},
+        "triggerer": {"status": None},
+    }
+    monkeypatch.setattr(rest.httpx, "get", lambda url, timeout: httpx.Response(200, json=parts))
+    assert rest.health("http://airflow") == {"api-server", "scheduler"}
+
+
+def test_nothing_is_healthy_where_nobody_answers():
+    assert rest.health("http://127.0.0.1:1") == set()

@@ -1,0 +1,396 @@
+import datetime as dt
+import hashlib
+import shutil
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+from lake import inputs, layout, messages
+from lake.errors import Conflict, PermanentError
+from lake.partitions import days
+from lake.records import Draft, Input, Record, Records, TableContent, TableFile
+from lake.schemas import FEATURE_KEYS, FEATURES, arrow_schema
+from lake.settings import CONFIG_DIR, Settings, dataset
+from lake.storage import LocalStorage
+from nightjar import train
+from recommender import bundle
+from training.run import TrainRequest, TrainResult, challenger
+
+DAY = dt.date(2017, 3, 12)
+FIRST = DAY - dt.timedelta(days=40)
+WEEK = dt.timedelta(days=7)
+USERS, ITEMS, STAPLES, FAVOURITES = 60, 100, 40, 6
+SMALL = {
+    "first_day = 2017-01-01": f"first_day = {FIRST}",
+    "factors = 64": "factors = 4",
+    "iterations = 10": "iterations = 2",
+    "rounds = 120": "rounds = 20",
+    "min_child_weight = 20.0": "min_child_weight = 2.0",
+    "min_users = 100": "min_users = 10",
+    "draws = 1000": "draws = 100",
+}
+
+Events = list[tuple[int, int, dt.date]]
+
+
+def habits(seed: int = 0) -> Events:
+    """On half of all days everybody buys one of six staples, and two things wanted only this week.
+
+    How often somebody bought a thing misleads about the latter; `rebuy_28` tells them apart.
+    """
+    rng = np.random.default_rng(seed)
+    staples = rng.permuted(np.tile(np.arange(STAPLES), (USERS, 1)), axis=1)[:, :FAVOURITES]
+    found = []
+    for day in days(FIRST, DAY):
+        if (DAY - day).days % 7 == 6:
+            wanted = rng.integers(STAPLES, ITEMS, (USERS, 2))
+        for user in np.flatnonzero(rng.random(USERS) < 0.5):
+            bought = [rng.choice(staples[user]), *wanted[user]] if day > FIRST + WEEK else staples[user]
+            found += [(int(user), 100 + int(item), day) for item in bought]
+    return found
+
+
+@dataclass
+class Lake:
+    """A lake with events, and the features that training needs of them."""
+
+    settings: Settings
+    folder: Path
+
+    @property
+    def records(self) -> Records:
+        return Records(LocalStorage(self.folder))
+
+    def put(self, table: str, key: str, rows: pa.Table) -> TableContent:
+        content = hashlib.sha256(str(rows.to_pydict()).encode()).hexdigest()
+        path = f"{table}/{content[:8]}/{key}/part.parquet"
+        target = self.folder / path
+        target.parent.mkdir(parents=True, exist_ok=True)
+        pq.write_table(rows, target)
+        return TableContent((TableFile(path, target.stat().st_size, len(rows)),), len(rows), content)
+
+    def commit(self, stage: str, day: dt.date, tables: dict, read: tuple = ()) -> Record:
+        draft = Draft(stage, day.isoformat(), "a" * 16, "ok", 1, "c", read, tables)
+        return self.records.commit(draft, self.records.latest(stage, day))
+
+    def ingest(self, events: Events) -> None:
+        for day in days(FIRST, DAY):
+            tables = {"interactions": self.put("interactions", f"landed={day}", interactions(events, day))}
+            if day == FIRST:
+                tables["catalogue"] = self.put("catalogue", f"landed={day}", catalogue())
+            self.commit("ingest", day, tables)
+
+    def features(self, events: Events, snapshots: list[dt.date]) -> None:
+        for day in snapshots:
+            read = inputs.feature_inputs(self.records.all_current("ingest", day), day)
+            tables = {name: self.put(name, f"as_of={day}", features(name, events, day)) for name in FEATURES}
+            self.commit("features", day, tables, read)
+
+
+def interactions(events: Events, day: dt.date) -> pa.Table:
+    mine = [(user, item) for user, item, when in events if when == day]
+    noon = dt.datetime.combine(day, dt.time(12), tzinfo=dt.UTC)
+    rows = {"user_id": [u for u, _ in mine], "item_id": [i for _, i in mine]}
+    rows |= {"event_ts": [noon] * len(mine), "event_type": ["purchase"] * len(mine)}
+    return whole("interactions", rows, len(mine))
+
+
+def catalogue() -> pa.Table:
+    items = list(range(100, 100 + ITEMS))
+    return whole("catalogue", {"item_id": items, "subcategory": ["all"] * ITEMS}, ITEMS)
+
+
+def whole(table: str, rows: dict, count: int) -> pa.Table:
+    """A table of the lake whose other columns are null."""
+    schema = arrow_schema(table, "int64")
+    arrays = [pa.array(rows.get(field.name, [None] * count), field.type) for field in schema]
+    return pa.Table.from_arrays(arrays, schema=schema)
+
+
+def features(table: str, events: Events, day: dt.date) -> pa.Table:
+    """`m60`, `days`, `users` and `rebuy_28` as they may be; the other features say nothing."""
+    seen = sorted({event for event in events if event[2] <= day}, key=lambda event: (event[0], event[1]))
+    place = {"user_id": 0, "item_id": 1}
+    names = list(FEATURE_KEYS[table])
+    keys = [tuple(event[place[n]] if n in place else "all" for n in names) for event in seen]
+    weight: dict[tuple, float] = {}
+    for key, event in zip(keys, seen, strict=True):
+        weight[key] = weight.get(key, 0) + 0.5 ** (((day - event[2]).days + 1) / 60)
+    rows: dict = {name: [key[at] for key in weight] for at, name in enumerate(names)}
+    rows |= {f.name: [1.0] * len(weight) for f in FEATURES[table]} | {"m60": list(weight.values())}
+    rows |= {name: [float(keys.count(key)) for key in weight] for name in ("days", "users_28", "users")}
+    rows["rebuy_28"] = [float(item < 100 + STAPLES) for item in rows.get("item_id", [])]
+    return whole(table, rows, len(weight))
+
+
+def make_lake(home: Path, events: Events, snapshots: int = 5) -> Lake:
+    home.mkdir(parents=True)
+    toml = (CONFIG_DIR / "complete_journey.toml").read_text()
+    for old, new in SMALL.items():
+        assert old in toml
+        toml = toml.replace(old, new)
+    (home / "small.toml").write_text(toml)
+    chosen = Settings(home=home, dataset=str(home / "small.toml"), threads=2, lake="", mlflow_uri="file:none")
+    lake = Lake(chosen, home / "lake")
+    lake.ingest(events)
+    lake.features(events, [DAY - WEEK * back for back in range(snapshots, -1, -1)])
+    return lake
+
+
+@pytest.fixture(autouse=True)
+def without_mlflow(monkeypatch):
+    """MLflow has its own tests; here each mirroring is noted."""
+    noted: list[tuple] = []
+
+    def mirror(uri, name, decision, champion):
+        noted.append((decision, champion()))
+
+    monkeypatch.setattr("training.registry.mirror", mirror)
+    return noted
+
+
+@pytest.fixture(scope="module")
+def trained_home(tmp_path_factory) -> Path:
+    """A lake of which the night is trained, not decided."""
+    lake = make_lake(tmp_path_factory.mktemp("train") / "home", habits())
+    attempt = train.prepare(DAY, lake.settings)
+    train.train(attempt, lake.settings)
+    (lake.folder.parent / "attempt").write_text(attempt)
+    return lake.folder.parent
+
+
+@pytest.fixture
+def trained(trained_home, tmp_path) -> tuple[Lake, str]:
+    """A copy of it, and the attempt. Requests name the lake of the first one; only results are read."""
+    home = shutil.copytree(trained_home, tmp_path / "home")
+    chosen = Settings(home=home, dataset=str(home / "small.toml"), threads=2, lake="")
+    return Lake(chosen, home / "lake"), (home / "attempt").read_text()
+
+
+def result_of(lake: Lake, attempt: str) -> TrainResult:
+    return messages.read(LocalStorage(lake.folder), layout.result(attempt), TrainResult)
+
+
+def test_a_night_is_promoted_and_its_bundle_holds_the_booster(trained, without_mlflow):
+    lake, attempt = trained
+    record = train.decide(DAY, attempt, lake.settings)
+    assert record.outcome == "promoted", record.details["reasons"]
+    found = bundle.load(LocalStorage(lake.folder), record.details["bundle_id"])
+    assert found.booster
+    assert (found.as_of, found.outcome) == (DAY, "promoted")
+    assert record.details["booster_as_of"] == record.details["bundle_as_of"] == DAY.isoformat()
+    assert record.fingerprint == without_mlflow[0][0].tags["fingerprint"]
+    assert without_mlflow[0][0] == without_mlflow[0][1]
+
+
+def test_all_contestants_are_scored(trained):
+    lake, attempt = trained
+    metrics = train.decide(DAY, attempt, lake.settings).details["metrics"]
+    assert set(metrics) == {"challenger", "popularity", "personal_frequency", "als", "item_item"}
+    for found in metrics.values():
+        assert set(found) == {"ndcg", "recall", "hit_rate", "map", "novelty", "coverage"}
+        assert found["ndcg"]["low"] <= found["ndcg"]["value"] <= found["ndcg"]["high"]
+
+
+def test_the_inputs_are_those_of_the_records(trained):
+    lake, attempt = trained
+    record = train.decide(DAY, attempt, lake.settings)
+    features = lake.records.current("features", DAY)
+    assert record.inputs == inputs.train_inputs(lake.records, features, lake.settings.data)
+    assert inputs.is_fresh("train", lake.records, DAY, lake.settings.data)
+
+
+def test_deciding_again_makes_no_record(trained):
+    lake, attempt = trained
+    one, two = (train.decide(DAY, attempt, lake.settings) for _ in range(2))
+    assert one == two
+    assert lake.records.latest("train", DAY) == 1
+
+
+def test_training_again_gives_the_same_bundle_and_result(trained):
+    lake, attempt = trained
+    again = train.prepare(DAY, lake.settings.model_copy(update={"threads": 1}))
+    train.train(again, lake.settings)
+    assert result_of(lake, again) == result_of(lake, attempt)
+
+
+def test_no_booster_has_seen_a_label_of_the_evaluation_week(trained, tmp_path):
+    """Other purchases after D-7 change what is judged, not what was learned."""
+    lake, attempt = trained
+    other = make_lake(tmp_path / "other", [e for e in habits() if e[2] <= DAY - WEEK or e[0] % 2])
+    found = train.prepare(DAY, other.settings)
+    train.train(found, other.settings)
+    assert trained_by(lake, attempt) == trained_by(other, found)
+    assert result_of(lake, attempt).evaluation != result_of(other, found).evaluation
+
+
+def test_a_booster_follows_the_labels_before_the_evaluation_week(trained, tmp_path):
+    """The other side of the leak test: a purchase less on D-7 changes the booster."""
+    lake, attempt = trained
+    other = make_lake(tmp_path / "other", [e for e in habits() if e[2] != DAY - WEEK or e[0] % 2])
+    found = train.prepare(DAY, other.settings)
+    train.train(found, other.settings)
+    assert trained_by(lake, attempt) != trained_by(other, found)
+
+
+def trained_by(lake: Lake, attempt: str) -> bytes:
+    return LocalStorage(lake.folder).read(challenger(attempt))
+
+
+def booster_of(lake: Lake, result: TrainResult) -> bytes | None:
+    return bundle.load(LocalStorage(lake.folder), result.bundle_id).booster
+
+
+def test_a_failed_training_is_a_decision_too(trained, without_mlflow):
+    lake, attempt = trained
+    number = lake.records.open_night(DAY)
+    record = train.decide(DAY, attempt, lake.settings, failure="MemoryError", night=number)
+    assert record.outcome == "failed"
+    assert record.details["failure"] == {"stage": "train", "error": "MemoryError"}
+    assert inputs.is_fresh("train", lake.records, DAY, lake.settings.data)
+    assert inputs.serving(lake.records, DAY) is None
+    assert lake.records.is_decided(DAY, number)
+    assert without_mlflow == []
+
+
+def test_an_attempt_without_a_result_failed(trained):
+    lake, _ = trained
+    attempt = train.prepare(DAY, lake.settings)
+    assert "no result" in train.decide(DAY, attempt, lake.settings).details["failure"]["error"]
+
+
+def test_a_failed_preparation_is_named(trained):
+    lake, _ = trained
+    record = train.decide(DAY, None, lake.settings, failure="OSError")
+    assert record.details["failure"] == {"stage": "prepare", "error": "OSError"}
+
+
+def test_after_a_failure_the_night_can_be_trained(trained):
+    lake, attempt = trained
+    train.decide(DAY, None, lake.settings, failure="OSError")
+    with pytest.raises(Conflict, match="another run committed record 1"):
+        train.decide(DAY, attempt, lake.settings)
+    again = train.prepare(DAY, lake.settings)
+    train.train(again, lake.settings)
+    assert train.decide(DAY, again, lake.settings).sequence == 2
+
+
+def test_without_features_there_is_no_decision_but_the_mark(trained):
+    lake, _ = trained
+    day = DAY + dt.timedelta(days=1)
+    number = lake.records.open_night(day)
+    with pytest.raises(PermanentError, match="no feature record"):
+        train.prepare(day, lake.settings)
+    with pytest.raises(PermanentError, match="no feature record"):
+        train.decide(day, None, lake.settings, failure="PermanentError", night=number)
+    assert lake.records.is_decided(day, number)
+    assert lake.records.current("train", day) is None
+
+
+@pytest.mark.parametrize(("snapshots", "reason"), [(0, "to train"), (1, "to train")])
+def test_too_little_history_is_untested_with_a_bundle(tmp_path, snapshots, reason):
+    lake = make_lake(tmp_path / "home", habits(), snapshots)
+    attempt = train.prepare(DAY, lake.settings)
+    train.train(attempt, lake.settings)
+    record = train.decide(DAY, attempt, lake.settings)
+    assert record.outcome == "untested"
+    assert reason in record.details["reasons"][0]
+    found = bundle.load(LocalStorage(lake.folder), record.details["bundle_id"])
+    assert found.booster is None
+    assert len(found.retrieval.users) == USERS
+
+
+def test_the_gate_is_not_loosened_for_few_users(trained, tmp_path):
+    lake, _ = trained
+    toml = Path(lake.settings.dataset)
+    strict = toml.with_name("strict.toml")
+    strict.write_text(toml.read_text().replace("min_users = 10", "min_users = 61"))
+    chosen = lake.settings.model_copy(update={"dataset": str(strict)})
+    attempt = train.prepare(DAY, chosen)
+    train.train(attempt, chosen)
+    record = train.decide(DAY, attempt, chosen)
+    assert record.outcome == "untested"
+    assert "61 are needed" in record.details["reasons"][0]
+    assert record.details["metrics"]["challenger"]
+
+
+def champion_record(lake: Lake, source: TrainResult) -> None:
+    """A promoted decision of the day before, whose booster is that of `source`."""
+    details = {"bundle_id": source.bundle_id, "booster_as_of": (DAY - WEEK).isoformat(), "baseline": None}
+    day = (DAY - dt.timedelta(days=1)).isoformat()
+    read = (Input("user_features", "digest", day, 1),)
+    details["metrics"] = {}
+    lake.records.commit(Draft("train", day, "b" * 16, "promoted", 1, "c", read, details=details), 0)
+
+
+def test_the_champion_is_pinned_and_judged(trained):
+    lake, attempt = trained
+    champion_record(lake, result_of(lake, attempt))
+    found = train.prepare(DAY, lake.settings)
+    request = messages.read(LocalStorage(lake.folder), layout.request(found), TrainRequest)
+    assert request.champion.bundle_id == result_of(lake, attempt).bundle_id
+    train.train(found, lake.settings)
+    result = result_of(lake, found)
+    assert result.evaluation.churn == 0
+    assert result.evaluation.ndcg("champion") == result.evaluation.ndcg("challenger")
+    record = train.decide(DAY, found, lake.settings)
+    assert record.details["champion"]["booster_as_of"] == (DAY - WEEK).isoformat()
+
+
+def test_a_champion_is_no_part_of_the_fingerprint(trained):
+    lake, attempt = trained
+    before = train.decide(DAY, attempt, lake.settings)
+    champion_record(lake, result_of(lake, attempt))
+    found = train.prepare(DAY, lake.settings)
+    train.train(found, lake.settings)
+    after = train.decide(DAY, found, lake.settings)
+    assert after.sequence == 2
+    assert after.fingerprint == before.fingerprint
+
+
+def test_a_kept_decision_ships_the_champions_booster(trained, monkeypatch):
+    lake, attempt = trained
+    champion_record(lake, result_of(lake, attempt))
+    kept = trained_by(lake, attempt)
+    monkeypatch.setattr("training.run._fit_ranker", lambda rows, lake: constant_booster(rows))
+    found = train.prepare(DAY, lake.settings)
+    train.train(found, lake.settings)
+    record = train.decide(DAY, found, lake.settings)
+    assert record.outcome == "kept", record.details["reasons"]
+    assert booster_of(lake, result_of(lake, found)) == kept
+    assert record.details["booster_as_of"] == (DAY - WEEK).isoformat()
+
+
+def constant_booster(rows) -> bytes:
+    """One that tells no items apart."""
+    import xgboost
+
+    blank = xgboost.DMatrix(np.zeros_like(rows.features), label=rows.labels)
+    return bytes(xgboost.train({"objective": "binary:logistic"}, blank, 1).save_raw("ubj"))
+
+
+def test_a_champion_of_other_features_is_left_out(trained, monkeypatch):
+    lake, attempt = trained
+    champion_record(lake, result_of(lake, attempt))
+    monkeypatch.setattr("recommender.bundle.mismatch", lambda bundle, data: "another features version")
+    found = train.prepare(DAY, lake.settings)
+    train.train(found, lake.settings)
+    result = result_of(lake, found)
+    assert "champion" not in result.evaluation.scores
+    assert result.notes == ("another features version",)
+
+
+def test_where_repeats_are_not_recommended_own_history_is_no_baseline(trained):
+    lake, _ = trained
+    toml = Path(lake.settings.dataset)
+    once = toml.with_name("once.toml")
+    once.write_text(toml.read_text().replace("repeats = true ", "repeats = false "))
+    chosen = lake.settings.model_copy(update={"dataset": str(once)})
+    assert not dataset(chosen.dataset).repeats
+    attempt = train.prepare(DAY, chosen)
+    train.train(attempt, chosen)
+    assert "personal_frequency" not in result_of(lake, attempt).evaluation.scores

@@ -1,0 +1,42 @@
+import pyarrow as pa
+import pytest
+
+from lake.errors import PermanentError
+from precompute import items
+
+CATALOGUE = pa.table(
+    {"item_id": [40, 10, 60, 30], "name": ["d", "a", "f", "c"], "category": ["x", "x", "z", None]}
+)
+
+
+def test_factors_are_those_of_users_of_the_night_and_items_of_the_catalogue(night, retrieval):
+    found = items.factors(night, retrieval)
+    assert found.user_codes.tolist() == [0, -1, 1]
+    assert found.users.tolist() == [[1, 0], [0, 1]]
+    assert found.item_ids.values.to_pylist() == [10, 40]
+    assert found.items.tolist() == [[2, 0], [0, 3]]
+
+
+def test_there_are_none_without_a_retrieval(night):
+    assert items.factors(night, None) is None
+
+
+def test_the_table_has_the_whole_catalogue_with_codes_counting_those_with_factors(night, retrieval):
+    found = items.table(night, CATALOGUE, items.factors(night, retrieval), "int64")
+    assert found.to_pylist() == [
+        {"item_id": 10, "code": 0, "name": "a", "category": "x"},
+        {"item_id": 30, "code": None, "name": "c", "category": None},
+        {"item_id": 40, "code": 1, "name": "d", "category": "x"},
+        {"item_id": 60, "code": None, "name": "f", "category": "z"},
+    ]
+
+
+def test_without_a_catalogue_it_has_the_items_seen(night):
+    found = items.table(night, None, None, "int64")
+    assert found["item_id"].to_pylist() == [10, 20, 30, 40]
+    assert found["name"].null_count == found["code"].null_count == 4
+
+
+def test_a_catalogue_with_an_item_twice_is_refused(night):
+    with pytest.raises(PermanentError, match="1 of 5 rows"):
+        items.table(night, pa.concat_tables([CATALOGUE, CATALOGUE.slice(0, 1)]), None, "int64")

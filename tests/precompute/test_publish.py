@@ -1,0 +1,199 @@
+"""The ledger: what becomes current, whatever comes in whatever order."""
+
+import hashlib
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from lake.errors import PermanentError
+from lake.ledger import Ledger
+from lake.storage import LocalStorage
+from nightjar_reader import format as fmt
+from precompute import publish as publishing
+from precompute.publish import Candidate
+
+
+def a_release(storage, day, text="x"):
+    """Put a small release of a day; the text makes its content."""
+    file = text.encode()
+    entry = fmt.FileEntry(len(file), fmt.sha256(file))
+    manifest = fmt.canonical(
+        fmt.Manifest(day, "c", None, None, {}, (), {}, {}, (), None, (), {fmt.POPULAR: entry})
+    )
+    release_id = fmt.release_id(manifest)
+    storage.put_new(fmt.release_path(release_id, fmt.POPULAR), file)
+    storage.put_new(fmt.manifest_path(release_id), manifest)
+    return Candidate(release_id, fmt.sha256(manifest), day)
+
+
+def publish(storage, release, **options):
+    return publishing.publish(storage, lambda: release, "someone", "nightly", **options)
+
+
+def current(storage):
+    return publishing.current(publishing.entries(storage))
+
+
+@pytest.fixture
+def storage(tmp_path):
+    return LocalStorage(tmp_path)
+
+
+@pytest.fixture
+def days(storage):
+    return [a_release(storage, f"2017-09-{day}") for day in (28, 29, 30)]
+
+
+def test_the_first_release_is_entry_1(storage, days):
+    assert publish(storage, days[0]) == publishing.Published(days[0].release_id, 1, "published")
+    (entry,) = publishing.entries(storage)
+    assert (entry.sequence, entry.kind, entry.as_of, entry.actor) == (1, "publish", "2017-09-28", "someone")
+    assert entry.releases == (fmt.LedgerRelease(days[0].release_id, days[0].manifest_sha256, 1),)
+    assert storage.list(fmt.LEDGER) == ["ledger/000000000001.json"]
+
+
+def test_what_is_current_appends_nothing(storage, days):
+    publish(storage, days[0])
+    assert publish(storage, days[0]) == publishing.Published(days[0].release_id, 1, "current")
+    assert len(publishing.entries(storage)) == 1
+
+
+def test_an_older_day_is_kept_and_can_be_forced(storage, days):
+    publish(storage, days[2])
+    assert publish(storage, days[1]) == publishing.Published(days[1].release_id, None, "kept")
+    assert current(storage) == (days[2].release_id,)
+    assert publish(storage, days[1], force=True).state == "published"
+    assert current(storage) == (days[1].release_id,)
+
+
+def test_an_older_day_than_one_that_was_rolled_back_from_is_kept(storage, days):
+    publish(storage, days[0])
+    publish(storage, days[2])
+    publishing.rollback(storage, days[0].release_id, "bad prices", "someone")
+    assert publish(storage, days[1]).state == "kept"
+
+
+def test_another_release_of_the_newest_day_is_published(storage, days):
+    publish(storage, days[2])
+    again = a_release(storage, "2017-09-30", "y")
+    assert publish(storage, again).sequence == 2
+
+
+def test_a_release_that_was_rolled_back_from_stays_away(storage, days):
+    publish(storage, days[1])
+    publish(storage, days[2])
+    done = publishing.rollback(storage, days[1].release_id, "bad prices", "someone")
+    assert (done.sequence, current(storage)) == (3, (days[1].release_id,))
+    assert publish(storage, days[2]) == publishing.Published(days[2].release_id, None, "withdrawn")
+    assert publish(storage, a_release(storage, "2017-10-01")).state == "published"
+
+
+def test_a_person_can_bring_a_withdrawn_release_back(storage, days):
+    publish(storage, days[1])
+    publish(storage, days[2])
+    publishing.rollback(storage, days[1].release_id, "bad prices", "someone")
+    publishing.rollback(storage, days[2].release_id, "they were right", "someone")
+    assert current(storage) == (days[2].release_id,)
+    assert publish(storage, days[2]).state == "current"
+
+
+def test_rolling_back_to_what_is_current_appends_nothing(storage, days):
+    publish(storage, days[0])
+    assert publishing.rollback(storage, days[0].release_id, "why not", "someone").state == "current"
+    assert len(publishing.entries(storage)) == 1
+
+
+def test_a_rollback_needs_a_reason_and_a_whole_release(storage, days):
+    with pytest.raises(PermanentError, match="needs a reason"):
+        publishing.rollback(storage, days[0].release_id, " ", "someone")
+    with pytest.raises(PermanentError, match="no whole release '2017-01-01-000000000000'"):
+        publishing.rollback(storage, "2017-01-01-000000000000", "why not", "someone")
+    storage.local(fmt.release_path(days[0].release_id, fmt.POPULAR)).unlink()
+    with pytest.raises(PermanentError, match="1 files are missing, first popular.parquet"):
+        publishing.rollback(storage, days[0].release_id, "why not", "someone")
+
+
+def test_a_writer_that_was_too_slow_decides_anew(storage, days, monkeypatch):
+    append = Ledger.append
+    asked = []
+
+    def overtaken(self, sequence, entry):
+        monkeypatch.setattr(Ledger, "append", append)
+        publish(storage, days[2])
+        return append(self, sequence, entry)
+
+    def candidate():
+        asked.append(1)
+        return days[1]
+
+    monkeypatch.setattr(Ledger, "append", overtaken)
+    done = publishing.publish(storage, candidate, "someone", "nightly")
+    assert (done.state, len(asked)) == ("kept", 2)
+    assert current(storage) == (days[2].release_id,)
+
+
+MOVES = st.lists(st.tuples(st.sampled_from(["publish", "rollback"]), st.integers(0, 5)), max_size=25)
+
+
+@given(MOVES)
+@settings(max_examples=60, deadline=None)
+def test_publishing_never_moves_readers_back(tmp_path_factory, moves):
+    storage = LocalStorage(tmp_path_factory.mktemp("ledger"))
+    releases = [a_release(storage, f"2017-09-{28 + at // 2}", f"v{at % 2}") for at in range(6)]
+    newest, left = "", set()
+    for move, at in moves:
+        release, before = releases[at], current(storage)
+        if move == "rollback":
+            publishing.rollback(storage, release.release_id, "a reason", "someone")
+            left = (left | set(before)) - {release.release_id}
+            continue
+        state = publish(storage, release).state
+        if state == "published":
+            assert release.as_of >= newest
+            assert release.release_id not in left
+            newest = release.as_of
+        else:
+            assert current(storage) == before
+    sequences = Ledger(storage, fmt.LEDGER).sequences()
+    assert sequences == list(range(1, len(sequences) + 1))
+    assert [entry.sequence for entry in publishing.entries(storage)] == sequences
+
+
+class TestPutRelease:
+    @pytest.fixture
+    def built(self, tmp_path):
+        source = LocalStorage(tmp_path / "lake")
+        release = a_release(source, "2017-09-30")
+        return source, release
+
+    def put(self, built, target):
+        source, release = built
+        publishing.put_release(
+            source,
+            lambda file: fmt.release_path(release.release_id, file),
+            target,
+            release.release_id,
+            release.manifest_sha256,
+        )
+
+    def test_copies_all_and_may_be_repeated(self, built, tmp_path):
+        target = LocalStorage(tmp_path / "published")
+        self.put(built, target)
+        self.put(built, target)
+        assert target.list("") == built[0].list("")
+        content = target.read(fmt.manifest_path(built[1].release_id))
+        assert hashlib.sha256(content).hexdigest() == built[1].manifest_sha256
+
+    def test_refuses_a_file_with_other_content(self, built, tmp_path):
+        target = LocalStorage(tmp_path / "published")
+        target.put_new(fmt.release_path(built[1].release_id, fmt.POPULAR), b"other")
+        with pytest.raises(PermanentError, match="it is damaged"):
+            self.put(built, target)
+        assert not target.exists(fmt.manifest_path(built[1].release_id))
+
+    def test_refuses_a_source_that_changed(self, built, tmp_path):
+        source, release = built
+        source.local(fmt.release_path(release.release_id, fmt.POPULAR)).write_bytes(b"changed")
+        with pytest.raises(PermanentError, match="run precompute again"):
+            self.put(built, LocalStorage(tmp_path / "published"))

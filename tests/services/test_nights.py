@@ -1,0 +1,145 @@
+"""Real nights through a real Airflow: a backfill as the UI makes it, a fault, a scheduled run."""
+
+import datetime as dt
+import stat
+
+import httpx
+import psutil
+import pytest
+
+from lake.partitions import days, utc_now
+from lake.records import Records
+from lake.storage import open_storage
+from nightjar import services
+from nightjar_reader import Reader
+
+pytestmark = pytest.mark.airflow
+
+FIRST, LAST_HISTORY = dt.date(2017, 8, 1), dt.date(2017, 8, 13)
+NIGHTS = [dt.date(2017, 8, day) for day in (14, 15, 16)]
+FAULTY = dt.date(2017, 8, 17)
+
+
+def _partition_runs(client, partition):
+    return [run for run in client.runs("nightly") if run.partition == str(partition)]
+
+
+@pytest.fixture(scope="module")
+def history(night_slice):
+    """The days before the nights, loaded by the DAG; gives its run."""
+    client = night_slice.client
+    client.unpause("bootstrap_history")
+    run = client.trigger("bootstrap_history", conf={"from": str(FIRST), "to": str(LAST_HISTORY)})
+    return client.wait_for_run("bootstrap_history", run, 180)
+
+
+@pytest.fixture(scope="module")
+def scheduled(night_slice, history):
+    """Yesterday as the schedule sees it, after the DAG `nightly` was unpaused."""
+    yesterday = utc_now().date() - dt.timedelta(days=1)
+    night_slice.client.unpause("nightly")
+    return yesterday
+
+
+@pytest.fixture(scope="module")
+def backfill(night_slice, scheduled):
+    """Three nights, up to ten at once, as the UI asks for them; gives the run of each."""
+    client = night_slice.client
+    number = client.backfill("nightly", NIGHTS[0], NIGHTS[-1])
+    client.wait_for_backfill(number, 300)
+    return {night: _partition_runs(client, night) for night in NIGHTS}
+
+
+def test_bootstrap_makes_the_records_of_its_days(night_slice, history):
+    assert history.state == "success"
+    ingested = Records(open_storage(night_slice.settings.lake)).partitions("ingest")
+    assert set(days(FIRST, LAST_HISTORY)) <= set(ingested)
+
+
+def test_backfill_runs_each_night_once_its_last_day_too(night_slice, backfill):
+    assert [len(runs) for runs in backfill.values()] == [1, 1, 1]
+    assert [runs[0].kind for runs in backfill.values()] == ["backfill"] * 3
+    failed = {
+        task.id: night_slice.client.logs("nightly", runs[0].id, task.id, task.tries)[-3000:]
+        for runs in backfill.values()
+        for task in night_slice.client.tasks("nightly", runs[0].id)
+        if task.state == "failed"
+    }
+    assert failed == {}
+    assert [runs[0].state for runs in backfill.values()] == ["success"] * 3
+
+
+def test_each_night_of_the_backfill_has_its_outcome(night_slice, backfill):
+    records = Records(open_storage(night_slice.settings.lake))
+    decisions = {night: records.current("train", night) for night in NIGHTS}
+    # the first night has no snapshot two weeks back
+    assert [decision.outcome for decision in decisions.values()] == ["untested", "?", "?"]
+
+
+def test_readers_follow_the_newest_night(night_slice, backfill):
+    reader = Reader(night_slice.settings.releases)
+    assert reader.manifest.as_of == str(NIGHTS[-1])
+
+
+def test_train_and_precompute_start_together(night_slice, backfill):
+    client = night_slice.client
+    tasks = {task.id: task for task in client.tasks("nightly", backfill[NIGHTS[0]][0].id)}
+    features = tasks["features.commit"]
+    assert tasks["train.wait_for_decision"].start >= features.end
+    assert tasks["precompute.wait_for_decide"].start >= features.end
+    assert tasks["precompute.build"].start >= tasks["train.decide"].end
+
+
+def test_scheduled_run_is_yesterday_s_and_fails_naming_the_raw_day(night_slice, scheduled, backfill):
+    client = night_slice.client
+    assert [run.partition for run in client.runs("nightly") if run.kind == "scheduled"] == [str(scheduled)]
+    run = client.wait_for_run("nightly", _partition_runs(client, scheduled)[0].id, 60)
+    log = client.logs("nightly", run.id, "ingest.wait_for_raw", 1)
+    expected = open_storage(night_slice.settings.raw).uri(f"transactions/{scheduled}.parquet")
+    assert run.state == "failed"
+    assert f"waiting for the raw file of {scheduled}, expected at {expected}" in log
+    assert "FileFault: the raw file of" in log
+
+
+def test_a_cut_raw_file_fails_ingest_and_readers_keep_the_release_before(night_slice, backfill):
+    client, raw = night_slice.client, open_storage(night_slice.settings.raw)
+    before = Reader(night_slice.settings.releases).manifest
+    path = raw.local(f"transactions/{FAULTY}.parquet")
+    path.write_bytes(path.read_bytes()[: raw.size(f"transactions/{FAULTY}.parquet") // 2])
+    run = client.wait_for_run("nightly", client.trigger("nightly", str(FAULTY)), 90)
+    tasks = {task.id: task for task in client.tasks("nightly", run.id)}
+    log = client.logs("nightly", run.id, "ingest.extract", 1)
+    assert run.state == "failed"
+    assert (tasks["ingest.extract"].state, tasks["ingest.extract"].tries) == ("failed", 1)
+    assert tasks["train.decide"].state == "failed"
+    assert tasks["precompute.publish"].state == "upstream_failed"
+    assert "FileFault" in log
+    assert f"transactions/{FAULTY}.parquet" in log
+    assert Reader(night_slice.settings.releases).manifest == before
+
+
+def test_the_api_asks_for_a_login_and_listens_on_this_machine_only(night_slice):
+    url = night_slice.airflow.url
+    assert httpx.get(f"{url}/api/v2/dags").status_code == 401
+    port = int(url.rpartition(":")[2])
+    listening = {
+        c.laddr.ip for c in psutil.net_connections("tcp") if c.status == "LISTEN" and c.laddr.port == port
+    }
+    assert listening == {"127.0.0.1"}
+
+
+def test_pools_have_one_slot_and_secrets_are_private(night_slice):
+    pools = night_slice.client.pools()
+    assert {name: pools[name] for name in services.POOLS} == {"spark": 1, "train": 1, "precompute": 1}
+    for name in ("secrets.json", "passwords.json"):
+        file = night_slice.settings.home / "airflow" / name
+        assert stat.S_IMODE(file.stat().st_mode) == 0o600
+
+
+def test_no_process_argument_holds_a_secret(night_slice):
+    home = night_slice.settings.home / "airflow"
+    text = (home / "secrets.json").read_text() + (home / "passwords.json").read_text()
+    secrets = [part for part in text.split('"')[3::4] if len(part) > 10]
+    assert len(secrets) == 4
+    arguments = "\n".join(" ".join(p.info["cmdline"] or ()) for p in psutil.process_iter(["cmdline"]))
+    assert [secret for secret in secrets if secret in arguments] == []

@@ -1,0 +1,62 @@
+import datetime as dt
+
+import numpy as np
+
+from training.labels import labels
+
+DAY = dt.date(2017, 9, 23)
+LAST = dt.date(2017, 9, 30)
+PAIRS = {(1, 10): 1.0, (1, 11): 1.0, (2, 10): 1.0}
+
+
+def at(text: str) -> dt.datetime:
+    return dt.datetime.fromisoformat(text).replace(tzinfo=dt.UTC)
+
+
+def test_the_window_is_the_seven_days_after(make_night, make_events, data):
+    night = make_night(PAIRS)
+    events = make_events(
+        [
+            (1, 10, at("2017-09-23T23:59:59.999999")),
+            (1, 11, at("2017-09-24T00:00:00")),
+            (2, 10, at("2017-09-30T23:59:59.999999")),
+            (2, 11, at("2017-10-01T00:00:00")),
+        ]
+    )
+    found = labels(events, night, DAY, LAST, data)
+    assert list(zip(found.users, found.items, strict=True)) == [(0, 1), (1, 0)]
+
+
+def test_pairs_are_distinct_and_unknown_items_count(make_night, make_events, data):
+    night = make_night(PAIRS)
+    stamp = at("2017-09-25")
+    events = make_events([(1, 10, stamp), (1, 10, stamp), (1, 77, stamp), (1, 78, stamp), (9, 10, stamp)])
+    found = labels(events, night, DAY, LAST, data)
+    assert found.items.tolist() == [-1, -1, 0]
+    assert found.counts.tolist() == [3, 0]
+
+
+def test_no_label_is_seen_after_the_last_day(make_night, make_events, data):
+    night = make_night(PAIRS)
+    wide = data.model_copy(update={"training": data.training.model_copy(update={"label_days": 14})})
+    events = make_events([(1, 10, at("2017-09-30T12:00")), (1, 11, at("2017-10-01T12:00"))])
+    assert labels(events, night, DAY, LAST, wide).items.tolist() == [0]
+
+
+def test_where_repeats_are_not_recommended_labels_are_unseen(make_night, make_events, data):
+    night = make_night(PAIRS)
+    once = data.model_copy(update={"repeats": False})
+    stamp = at("2017-09-25")
+    events = make_events([(1, 10, stamp), (2, 11, stamp), (2, 10, stamp), (2, 99, stamp)])
+    found = labels(events, night, DAY, LAST, once)
+    assert list(zip(found.users, found.items, strict=True)) == [(1, -1), (1, 1)]
+    assert found.counts.tolist() == [0, 2]
+
+
+def test_holds_asks_for_pairs(make_night, make_events, data):
+    night = make_night(PAIRS)
+    events = make_events([(1, 11, at("2017-09-25")), (2, 77, at("2017-09-25"))])
+    found = labels(events, night, DAY, LAST, data)
+    users = np.array([[0], [1]], np.int32)
+    items = np.array([[0, 1, -1], [0, 1, -1]], np.int32)
+    assert found.holds(users, items).tolist() == [[False, True, False], [False, False, False]]

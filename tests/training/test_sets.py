@@ -1,0 +1,109 @@
+import dataclasses
+import datetime as dt
+
+import numpy as np
+import pyarrow as pa
+from hypothesis import given
+from hypothesis import strategies as st
+
+from recommender import retrieval
+from training import sets
+from training.labels import labels
+from training.metrics import ideal
+
+DAY = dt.date(2017, 9, 23)
+STAMP = dt.datetime(2017, 9, 25, tzinfo=dt.UTC)
+
+
+def test_mix_is_what_it_was():
+    """The negatives of every training set depend on these numbers."""
+    users, items = np.array([1, 1, 2], np.uint64), np.array([10, 11, 10], np.uint64)
+    found = sets.mix(users, items)
+    assert found.tolist() == [reference(1, 10), reference(1, 11), reference(2, 10)]
+
+
+def reference(user: int, item: int) -> int:
+    def finalise(value: int) -> int:
+        value = (value + 0x9E3779B97F4A7C15) % 2**64
+        value = (value ^ value >> 30) * 0xBF58476D1CE4E5B9 % 2**64
+        value = (value ^ value >> 27) * 0x94D049BB133111EB % 2**64
+        return value ^ value >> 31
+
+    return finalise((finalise(user) + item) % 2**64)
+
+
+def test_bits_of_ids():
+    assert sets.id_bits(pa.array([0, 5, -1])).tolist() == [0, 5, 2**64 - 1]
+    texts = sets.id_bits(pa.array(["a", "b", "a"]))
+    assert texts[0] == texts[2] != texts[1]
+
+
+@given(
+    rows=st.lists(st.tuples(st.integers(0, 4), st.booleans(), st.integers(0, 2**40)), max_size=40),
+    negatives=st.integers(1, 5),
+)
+def test_choose_takes_all_positives_and_the_lowest_negatives(rows, negatives):
+    rows = sorted(rows, key=lambda row: row[0])
+    users = np.array([user for user, _, _ in rows], np.int32)
+    positive = np.array([label for _, label, _ in rows], bool)
+    rank = np.arange(len(rows), dtype=np.uint64)[::-1].copy()
+    chosen = set(sets.choose(users, positive, rank, negatives).tolist())
+    for user in set(users.tolist()):
+        mine = [at for at in range(len(rows)) if users[at] == user]
+        true = {at for at in mine if positive[at]}
+        false = sorted((at for at in mine if not positive[at]), key=lambda at: rank[at])
+        assert chosen & set(mine) == (true | set(false[:negatives]) if true else set())
+
+
+def make(make_night, make_events, data, pairs, bought, threads=1):
+    night = make_night(pairs)
+    small = data.model_copy(
+        update={
+            "retrieval": data.retrieval.model_copy(update={"factors": 4, "iterations": 2}),
+            "training": data.training.model_copy(update={"negatives": 5}),
+        }
+    )
+    events = make_events([(user, item, STAMP) for user, item in bought])
+    truth = labels(events, night, DAY, dt.date(2017, 9, 30), small)
+    fitted = retrieval.fit(night, small.retrieval, threads)
+    return night, truth, sets.build(night, fitted, truth, small, threads)
+
+
+def test_a_set_has_positives_and_negatives_of_users_with_a_hit(make_night, make_events, data, random_pairs):
+    mine = [item for user, item in random_pairs if user == 7][:2]
+    bought = [(7, mine[0]), (7, mine[1]), (7, 999), (8, 998)]
+    night, truth, found = make(make_night, make_events, data, random_pairs, bought)
+    assert set(found.groups.tolist()) == {night.users.codes(pa.array([7]))[0]}
+    assert found.labels.sum() == 2
+    assert len(found.labels) == 2 + 5
+    assert truth.counts[found.groups[0]] == 3
+    assert np.allclose(found.weights, 1 / ideal(3, 10))
+
+
+def test_negatives_do_not_depend_on_codes(make_night, make_events, data, random_pairs):
+    """A user and an item more shift every code, and leave the others' rows as they are."""
+    item = next(item for user, item in random_pairs if user == 7)
+    one = sets.mix(np.array([7], np.uint64), np.array([item], np.uint64))
+    more = random_pairs | {(0, 1): 0.01}
+    for pairs in (random_pairs, more):
+        night = make_night(pairs)
+        users = night.users.codes(pa.array([7]))
+        items = night.items.codes(pa.array([item]))
+        assert sets._hashes(night, users, items) == one
+
+
+def test_stacked_groups_stay_apart(make_night, make_events, data, random_pairs):
+    bought = list(random_pairs)[:30]
+    _, _, one = make(make_night, make_events, data, random_pairs, bought)
+    both = sets.stack([one, one])
+    assert (np.diff(both.groups) >= 0).all()
+    assert len(np.unique(both.groups)) == 2 * len(np.unique(one.groups))
+    assert both.features.shape == (2 * len(one.labels), one.features.shape[1])
+
+
+def test_threads_change_nothing(make_night, make_events, data, random_pairs):
+    bought = list(random_pairs)[:30]
+    _, _, one = make(make_night, make_events, data, random_pairs, bought, threads=1)
+    _, _, two = make(make_night, make_events, data, random_pairs, bought, threads=2)
+    for field in dataclasses.fields(sets.RankingSet):
+        assert getattr(one, field.name).tobytes() == getattr(two, field.name).tobytes()

@@ -1,0 +1,144 @@
+"""Judging contestants on one past week: same users, same window, metrics with bootstrap intervals."""
+
+import datetime as dt
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from lake.settings import Evaluation as Config
+from training.labels import Truth
+from training.metrics import Estimate, estimate, estimate_coverage, mean_over_list, means, per_user, resamples
+
+Ints = npt.NDArray[np.int32]
+Floats = npt.NDArray[np.float64]
+
+CHALLENGER = "challenger"
+CHAMPION = "champion"
+BASELINES = ("popularity", "personal_frequency", "als", "item_item")
+
+
+def baselines(repeats: bool) -> tuple[str, ...]:
+    """The baselines that apply: own purchases are none where repeats are not recommended."""
+    return tuple(name for name in BASELINES if repeats or name != "personal_frequency")
+
+
+@dataclass(frozen=True)
+class Field:
+    """On what contestants are compared.
+
+    Attributes
+    ----------
+    as_of
+        The day whose lists are judged.
+    users
+        int32 [U]: codes of the users with a label in the window.
+    truth
+        The labels.
+    item_users, item_users_28
+        float64 [items]: how many users bought the item ever, and in the last 28 days.
+    known_users
+        How many users there are as of that day.
+    listed
+        How many items lists may hold.
+    """
+
+    as_of: dt.date
+    users: Ints
+    truth: Truth
+    item_users: Floats
+    item_users_28: Floats
+    known_users: int
+    listed: int
+
+
+@dataclass(frozen=True)
+class Score:
+    """How one contestant did: an interval for each metric, and the mean popularity of its lists.
+
+    Attributes
+    ----------
+    popularity
+        Users of the last 28 days per listed item, mean over lists.
+    """
+
+    metrics: dict[str, Estimate]
+    popularity: float
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """All contestants on one week.
+
+    Attributes
+    ----------
+    scores
+        By contestant.
+    best_baseline
+        The baseline with the highest NDCG; of equals the one named first in `BASELINES`.
+    gains
+        Paired difference in NDCG to the best baseline, of challenger and champion.
+    churn
+        The share of the challenger's items that the champion's lists lack; None without a champion.
+    """
+
+    as_of: dt.date
+    users: int
+    cut: int
+    scores: dict[str, Score]
+    best_baseline: str
+    gains: dict[str, Estimate]
+    churn: float | None
+
+    def ndcg(self, name: str) -> float:
+        """A contestant's mean NDCG."""
+        return self.scores[name].metrics["ndcg"].value
+
+
+def evaluate(field: Field, lists: Mapping[str, Ints], config: Config) -> Evaluation:
+    """Compare contestants.
+
+    Parameters
+    ----------
+    field
+        Users and truth; at least one user.
+    lists
+        int32 [U, cut] item codes by contestant, -1 where a list is shorter. Baselines are those
+        named in `BASELINES`, at least one.
+    config
+        Cut, draws and seed.
+    """
+    samples = resamples(len(field.users), config.draws, config.seed)
+    vectors = {name: _vectors(field, found) for name, found in lists.items()}
+    scores = {name: _score(field, lists[name], vectors[name], samples) for name in lists}
+    best = max(
+        (name for name in BASELINES if name in scores), key=lambda name: scores[name].metrics["ndcg"].value
+    )
+    gains = {
+        name: estimate(vectors[name]["ndcg"] - vectors[best]["ndcg"], samples)
+        for name in (CHALLENGER, CHAMPION)
+        if name in lists
+    }
+    return Evaluation(field.as_of, len(field.users), config.cut, scores, best, gains, _churn(lists))
+
+
+def _vectors(field: Field, lists: Ints) -> dict[str, Floats]:
+    hits = field.truth.holds(field.users[:, None], lists)
+    novelty = -np.log2(np.maximum(field.item_users, 1) / field.known_users)
+    return per_user(hits, field.truth.counts[field.users]) | {"novelty": mean_over_list(lists, novelty)}
+
+
+def _score(field: Field, lists: Ints, vectors: Mapping[str, Floats], samples: Ints) -> Score:
+    coverage = estimate_coverage(lists, samples, field.listed)
+    popularity = float(mean_over_list(lists, field.item_users_28).mean())
+    return Score(means(vectors, samples) | {"coverage": coverage}, popularity)
+
+
+def _churn(lists: Mapping[str, Ints]) -> float | None:
+    if CHALLENGER not in lists or CHAMPION not in lists:
+        return None
+    new, old = lists[CHALLENGER], lists[CHAMPION]
+    there = new >= 0
+    kept = (new[:, :, None] == old[:, None, :]).any(axis=2)
+    return float((there & ~kept).sum() / max(int(there.sum()), 1))

@@ -1,0 +1,114 @@
+"""What users did in the days after an as-of day: the labels of training and the truth of evaluation."""
+
+import datetime as dt
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from lake import tables
+from lake.partitions import end_of
+from lake.records import Record, Records
+from lake.schemas import EVENT_TS, EVENT_TYPE, ITEM, USER
+from lake.settings import Dataset
+from lake.storage import Storage
+
+if TYPE_CHECKING:
+    from recommender.night import Night
+
+Ints = npt.NDArray[np.int32]
+
+
+@dataclass(frozen=True)
+class Truth:
+    """Distinct pairs of a label window, by the codes of one night.
+
+    Attributes
+    ----------
+    users, items
+        int32 [pairs], sorted by user, then item; items that the night does not know are -1.
+    counts
+        int32 [users of the night]: true items of each, unknown ones included.
+    """
+
+    users: Ints
+    items: Ints
+    counts: Ints
+
+    def holds(self, users: Ints, items: Ints) -> npt.NDArray[np.bool_]:
+        """Whether each pair of codes is a true one; the arrays broadcast."""
+        keys = _keys(self.users, self.items)
+        wanted = _keys(users, items)
+        if not len(keys):
+            return np.zeros(wanted.shape, dtype=bool)
+        places = np.minimum(np.searchsorted(keys, wanted), len(keys) - 1)
+        return np.asarray((keys[places] == wanted) & (items >= 0))
+
+
+def _keys(users: Ints, items: Ints) -> npt.NDArray[np.int64]:
+    return (users.astype(np.int64) << 32) + items
+
+
+def read(storage: Storage, records: Records, features: Record, first: dt.date, data: Dataset) -> pa.Table:
+    """The label events stamped after `first`, from the interactions that a feature record pins.
+
+    Parameters
+    ----------
+    features
+        The feature record of D: only rows with ``landed <= D`` are among its pins.
+    first
+        The earliest as-of day that asks for labels.
+
+    Returns
+    -------
+    pa.Table
+        `user_id`, `item_id` and `event_ts` of the rows whose type is in ``events.labels``.
+    """
+    pins = [pin for pin in features.inputs_of("interactions") if dt.date.fromisoformat(pin.partition) > first]
+    files = [file for pin in pins for file in tables.pinned(records, pin).files]
+    rows = tables.read(storage, "interactions", data.id_type, files, [USER, ITEM, EVENT_TS, EVENT_TYPE])
+    wanted = pc.is_in(rows[EVENT_TYPE], pa.array(data.events.labels, pa.string()))
+    return rows.filter(wanted).select([USER, ITEM, EVENT_TS])
+
+
+def labels(events: pa.Table, night: "Night", as_of: dt.date, last: dt.date, data: Dataset) -> Truth:
+    """The distinct pairs of the ``label_days`` days after an as-of day.
+
+    Parameters
+    ----------
+    events
+        What `read` gave.
+    night
+        The night of `as_of`. Users that it does not know have no labels.
+    last
+        The last day whose labels may be seen, if the window ends later.
+
+    Returns
+    -------
+    Truth
+        Where repeats are not recommended, without the pairs that the night has already.
+    """
+    end = min(as_of + dt.timedelta(days=data.training.label_days), last)
+    stamps = events[EVENT_TS]
+    inside = pc.and_(pc.greater_equal(stamps, _instant(as_of)), pc.less(stamps, _instant(end)))
+    pairs = events.filter(inside).group_by([USER, ITEM]).aggregate([])
+    users, items = night.users.codes(pairs[USER]), night.items.codes(pairs[ITEM])
+    known = users >= 0
+    if not data.repeats:
+        known &= ~_bought(night, users, items)
+    order = np.lexsort((items[known], users[known]))
+    users, items = users[known][order], items[known][order]
+    counts = np.bincount(users, minlength=len(night.users)).astype(np.int32)
+    return Truth(users, items, counts)
+
+
+def _bought(night: "Night", users: Ints, items: Ints) -> npt.NDArray[np.bool_]:
+    keys = users.astype(np.int64) * len(night.items) + items
+    return np.asarray(np.isin(keys, night.pair.keys) & (items >= 0))
+
+
+def _instant(day: dt.date) -> pa.Scalar:
+    return pa.scalar(end_of(day), pa.timestamp("us", tz="UTC"))

@@ -1,0 +1,128 @@
+"""Binary ranking metrics of one list a user, cut at k, and their bootstrap intervals.
+
+All of them work on `hits`, a matrix with one row a user and one column a rank; what is not
+recommended counts as a miss. Sums run in a fixed order, so that no result depends on threads.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+Floats = npt.NDArray[np.float64]
+Ints = npt.NDArray[np.int32]
+Bools = npt.NDArray[np.bool_]
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """A mean over users, and its 95% bootstrap interval."""
+
+    value: float
+    low: float
+    high: float
+
+
+def head(indptr: npt.NDArray[np.int64], items: Ints, users: Ints, cut: int) -> Ints:
+    """The first `cut` items of each user's list as int32 [len(users), cut], -1 where it is shorter."""
+    places = indptr[users][:, None] + np.arange(cut)
+    there = places < indptr[users + 1][:, None]
+    found = np.full(there.shape, -1, dtype=np.int32)
+    found[there] = items[places[there]]
+    return found
+
+
+def discounts(cut: int) -> Floats:
+    """1 / log2(rank + 1) of the ranks 1..cut."""
+    return 1.0 / np.log2(np.arange(2, cut + 2))
+
+
+def ideal(counts: npt.ArrayLike, cut: int) -> Floats:
+    """The DCG of a perfect list of each user, who has `counts` true items; 0 where there are none."""
+    best = np.concatenate([[0.0], np.cumsum(discounts(cut))])
+    return np.asarray(best[np.minimum(counts, cut)], dtype=np.float64)
+
+
+def per_user(hits: Bools, counts: Ints) -> dict[str, Floats]:
+    """NDCG, recall, hit rate and MAP of each user.
+
+    Parameters
+    ----------
+    hits
+        bool [users, cut]: whether the item at that rank is true.
+    counts
+        int32 [users]: how many true items each has, at least 1.
+
+    Returns
+    -------
+    dict
+        float64 [users] by metric, each between 0 and 1.
+    """
+    cut = hits.shape[1]
+    ranks = np.arange(1, cut + 1)
+    precision = np.cumsum(hits, axis=1) / ranks
+    return {
+        "ndcg": (hits * discounts(cut)).sum(axis=1) / ideal(counts, cut),
+        "recall": hits.sum(axis=1) / counts,
+        "hit_rate": hits.any(axis=1).astype(np.float64),
+        "map": (hits * precision).sum(axis=1) / np.minimum(counts, cut),
+    }
+
+
+def mean_over_list(lists: Ints, values: Floats) -> Floats:
+    """The mean of an item's value over each user's list, 0 for an empty list.
+
+    Parameters
+    ----------
+    lists
+        int32 [users, cut], -1 where there is no item.
+    values
+        float64 [items].
+    """
+    there = lists >= 0
+    total = np.where(there, values[lists], 0.0).sum(axis=1)
+    return np.asarray(total / np.maximum(there.sum(axis=1), 1), dtype=np.float64)
+
+
+def resamples(users: int, draws: int, seed: int) -> Ints:
+    """How often each user is in each bootstrap sample: int32 [draws, users], each row sums to `users`."""
+    rng = np.random.default_rng(seed)
+    counts = [np.bincount(rng.integers(0, users, users), minlength=users) for _ in range(draws)]
+    return np.asarray(counts, dtype=np.int32)
+
+
+def estimate(values: Floats, samples: Ints) -> Estimate:
+    """The mean of one value a user, with the interval that the resamples give."""
+    means = np.array([(sample * values).sum() for sample in samples]) / len(values)
+    return _interval(float(values.mean()), means)
+
+
+def estimate_coverage(lists: Ints, samples: Ints, items: int) -> Estimate:
+    """The share of all `items` that stand in at least one user's list.
+
+    A resample holds fewer different users and so fewer items: its spread is what counts, so the
+    interval is moved to have the value in its middle.
+    """
+    seen, codes = np.unique(lists, return_inverse=True)
+    codes = codes.reshape(lists.shape)
+    real = np.flatnonzero(seen >= 0)
+    shares = np.array([_distinct(codes[sample > 0], real, len(seen)) for sample in samples]) / items
+    value = len(real) / items
+    return _interval(value, shares + (value - float(np.median(shares))))
+
+
+def _distinct(codes: npt.NDArray[np.intp], real: npt.NDArray[np.intp], size: int) -> int:
+    found = np.zeros(size, dtype=bool)
+    found[codes] = True
+    return int(found[real].sum())
+
+
+def _interval(value: float, draws: Floats) -> Estimate:
+    low, high = np.quantile(draws, (0.025, 0.975))
+    return Estimate(value, float(low), float(high))
+
+
+def means(vectors: Mapping[str, Floats], samples: Ints) -> dict[str, Estimate]:
+    """`estimate` of each metric."""
+    return {name: estimate(values, samples) for name, values in vectors.items()}

@@ -1,0 +1,301 @@
+"""The training of one night in one process: retrieval, ranking sets, ranker, evaluation, bundle.
+
+What it puts into the lake is named by content and referred to by nothing until the decision's
+record is committed. Each earlier night is loaded, used and forgotten in turn, so that memory does
+not grow with their number.
+"""
+
+import datetime as dt
+import logging
+import tempfile
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+
+from lake import layout, settings
+from lake.inputs import WEEK
+from lake.records import Input, Record, Records
+from lake.settings import Dataset
+from lake.storage import Storage, open_storage
+from recommender import bundle, night, retrieval, scoring
+from training import labels, promotion, ranker, sets
+from training.evaluation import CHALLENGER, CHAMPION, Evaluation, Field, baselines, evaluate
+from training.metrics import head
+from training.sets import RankingSet
+
+log = logging.getLogger(__name__)
+
+Boosters = dict[str, bytes]
+
+
+@dataclass(frozen=True)
+class Champion:
+    """The decision whose booster is champion tonight.
+
+    Attributes
+    ----------
+    bundle_id
+        The bundle that holds the booster.
+    as_of
+        The day of that decision.
+    trained
+        The day for which the booster was trained: `as_of`, or an earlier one where it was kept.
+    """
+
+    bundle_id: str
+    as_of: dt.date
+    trained: dt.date
+
+
+@dataclass(frozen=True)
+class TrainRequest:
+    """What to train, with everything that it reads pinned.
+
+    Attributes
+    ----------
+    attempt
+        Whose folder keeps the challenger, also when it is not shipped.
+    day
+        The as-of day D.
+    lake, dataset
+        The lake's address, and the data set's name or TOML.
+    features
+        The sequence of the feature record of D, whose pins lead to interactions and catalogue.
+    snapshots
+        The sequence of each earlier feature record, D-7 among them where there is one.
+    inputs
+        The inputs of the record to come.
+    based_on
+        The sequence that was current when the work began.
+    champion
+        None where there is none yet.
+    threads
+        Changes nothing in the result.
+    """
+
+    attempt: str
+    day: dt.date
+    lake: str
+    dataset: str
+    features: int
+    snapshots: dict[dt.date, int]
+    inputs: tuple[Input, ...]
+    based_on: int
+    champion: Champion | None
+    threads: int
+
+
+@dataclass(frozen=True)
+class TrainResult:
+    """What training found.
+
+    Attributes
+    ----------
+    decision
+        What lists follow.
+    bundle_id
+        The bundle that says so.
+    evaluation
+        None where nothing could be judged.
+    counts
+        Users and items of D, snapshots, rows and positives of the ranking set, users evaluated.
+    notes
+        What a person should know: a champion that does not fit, say.
+    """
+
+    decision: promotion.Decision
+    bundle_id: str
+    evaluation: Evaluation | None = None
+    counts: dict[str, int] = field(default_factory=dict)
+    notes: tuple[str, ...] = ()
+
+
+def run(request: TrainRequest) -> TrainResult:
+    """Train, evaluate as of D-7, decide, and put the bundle that the decision asks for.
+
+    Same request, same bytes of the bundle and same numbers.
+    """
+    storage = open_storage(request.lake)
+    lake = _Lake(storage, Records(storage), request, settings.dataset(request.dataset))
+    rows = _ranking_set(lake)
+    booster = _fit_ranker(rows, lake) if rows else None
+    champion, notes = _champion(lake)
+    boosters = {
+        name: model for name, model in ((CHALLENGER, booster), (CHAMPION, champion)) if model is not None
+    }
+    evaluation = _evaluate(boosters, lake)
+    why = _why_untested(rows, evaluation, lake)
+    decision = promotion.decide(evaluation, lake.data.evaluation.min_users, why)
+    log.info("decision for %s: %s (%s)", request.day, decision.outcome, "; ".join(decision.reasons))
+    bundle_id, sizes = _put_bundle(decision, boosters, lake)
+    return TrainResult(decision, bundle_id, evaluation, _counts(rows, evaluation) | sizes, notes)
+
+
+@dataclass(frozen=True)
+class _Lake:
+    """Where the request's inputs are read."""
+
+    storage: Storage
+    records: Records
+    request: TrainRequest
+    data: Dataset
+
+    @property
+    def features(self) -> Record:
+        return self.records.at("features", self.request.day.isoformat(), self.request.features)
+
+    @property
+    def week_before(self) -> dt.date:
+        return self.request.day - WEEK
+
+    @property
+    def snapshots(self) -> list[dt.date]:
+        """The days to train on, oldest first: their labels end by D-7."""
+        return sorted(day for day in self.request.snapshots if day < self.week_before)
+
+    def night_of(self, day: dt.date) -> night.Night:
+        sequence = self.request.features if day == self.request.day else self.request.snapshots[day]
+        record = self.records.at("features", day.isoformat(), sequence)
+        return night.load(self.storage, self.records, record, self.data)
+
+    def fit(self, found: night.Night) -> retrieval.Retrieval:
+        return retrieval.fit(found, self.data.retrieval, self.request.threads)
+
+    def events(self) -> pa.Table:
+        first = min(self.request.snapshots, default=self.request.day)
+        return labels.read(self.storage, self.records, self.features, first, self.data)
+
+
+@contextmanager
+def _step(text: str) -> Iterator[None]:
+    began = time.monotonic()
+    yield
+    log.info("%s: %.1f s", text, time.monotonic() - began)
+
+
+def _ranking_set(lake: _Lake) -> RankingSet | None:
+    """The sets of all snapshots as one, None where they have no positive."""
+    events = lake.events()
+    found = []
+    for day in lake.snapshots:
+        with _step(f"ranking set as of {day}"):
+            found.append(_snapshot_set(day, events, lake))
+    rows = sets.stack(found) if found else None
+    return rows if rows is not None and len(rows.labels) else None
+
+
+def _snapshot_set(day: dt.date, events: pa.Table, lake: _Lake) -> RankingSet:
+    there = lake.night_of(day)
+    truth = labels.labels(events, there, day, lake.week_before, lake.data)
+    return sets.build(there, lake.fit(there), truth, lake.data, lake.request.threads)
+
+
+def _fit_ranker(rows: RankingSet, lake: _Lake) -> bytes:
+    with _step(f"ranker on {len(rows.labels):,} rows"):
+        booster = ranker.train(rows, lake.data.ranker, lake.request.threads)
+        saved = bytes(booster.save_raw("ubj"))
+    lake.storage.put_new(challenger(lake.request.attempt), saved)
+    return saved
+
+
+def challenger(attempt: str) -> str:
+    """Where an attempt keeps the booster that it trained."""
+    return layout.attempt(attempt, "challenger.ubj")
+
+
+def _champion(lake: _Lake) -> tuple[bytes | None, tuple[str, ...]]:
+    """The champion's booster, or why it does not fit tonight's features."""
+    if lake.request.champion is None:
+        return None, ()
+    found = bundle.load(lake.storage, lake.request.champion.bundle_id)
+    reason = bundle.mismatch(found, lake.data)
+    if reason:
+        log.warning("no champion tonight: %s", reason)
+        return None, (reason,)
+    return found.booster, ()
+
+
+def _evaluate(boosters: Boosters, lake: _Lake) -> Evaluation | None:
+    """Judge boosters and baselines as of D-7; None without features of that day or without labels."""
+    day = lake.week_before
+    if day not in lake.request.snapshots:
+        return None
+    with _step(f"evaluation as of {day}"):
+        there = lake.night_of(day)
+        truth = labels.labels(lake.events(), there, day, lake.request.day, lake.data)
+        judged = _field(there, truth)
+        if not len(judged.users):
+            return None
+        return evaluate(judged, _contestants(there, judged.users, boosters, lake), lake.data.evaluation)
+
+
+def _field(there: night.Night, truth: labels.Truth) -> Field:
+    return Field(
+        as_of=there.day,
+        users=np.unique(truth.users),
+        truth=truth,
+        item_users=there.column("item_features", "users").astype(np.float64),
+        item_users_28=there.column("item_features", "users_28").astype(np.float64),
+        known_users=len(there.users),
+        listed=max(1, int(there.listed.sum())),
+    )
+
+
+def _contestants(
+    there: night.Night, users: npt.NDArray[np.int32], boosters: Boosters, lake: _Lake
+) -> dict[str, npt.NDArray[np.int32]]:
+    """The first items of the lists that each contestant would have shipped, int32 [users, cut]."""
+    fitted, cut, threads = lake.fit(there), lake.data.evaluation.cut, lake.request.threads
+    found = {
+        name: scoring.baseline_lists(name, there, fitted, lake.data, cut, there.listed, threads)
+        for name in baselines(lake.data.repeats)
+    } | {
+        name: scoring.ranked_lists(there, fitted, booster, lake.data, cut, there.listed, threads)
+        for name, booster in boosters.items()
+    }
+    return {name: head(lists.indptr, lists.items, users, cut) for name, lists in found.items()}
+
+
+def _why_untested(rows: RankingSet | None, evaluation: Evaluation | None, lake: _Lake) -> str:
+    if not lake.snapshots:
+        return f"too little history to train: no features as of a day before {lake.week_before}"
+    if rows is None:
+        return "too little history to train: nobody took one of the candidates of a snapshot"
+    if evaluation is None:
+        return f"too little history to evaluate: no features or no labels as of {lake.week_before}"
+    return ""
+
+
+def _put_bundle(decision: promotion.Decision, boosters: Boosters, lake: _Lake) -> tuple[str, dict[str, int]]:
+    day = lake.request.day
+    with _step(f"retrieval and bundle as of {day}"), tempfile.TemporaryDirectory() as scratch:
+        tonight = lake.night_of(day)
+        bundle_id = bundle.write(
+            Path(scratch),
+            as_of=day,
+            outcome=decision.outcome,
+            retrieval=lake.fit(tonight),
+            data=lake.data,
+            baseline=decision.baseline,
+            booster=boosters.get(_shipped(decision)),
+        )
+        bundle.publish(lake.storage, Path(scratch), bundle_id)
+        return bundle_id, {"users": len(tonight.users), "items": len(tonight.items)}
+
+
+def _shipped(decision: promotion.Decision) -> str:
+    return {promotion.PROMOTED: CHALLENGER, promotion.KEPT: CHAMPION}.get(decision.outcome, "")
+
+
+def _counts(rows: RankingSet | None, evaluation: Evaluation | None) -> dict[str, int]:
+    return {
+        "ranking_rows": len(rows.labels) if rows else 0,
+        "ranking_positives": int(rows.labels.sum()) if rows else 0,
+        "evaluated_users": evaluation.users if evaluation else 0,
+    }

@@ -1,0 +1,151 @@
+"""The ranking set of one snapshot: candidates as of that day, labelled by the days after it."""
+
+import hashlib
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+
+from lake.settings import Dataset
+from training.labels import Truth
+from training.metrics import ideal
+
+if TYPE_CHECKING:
+    from recommender.ids import Ids
+    from recommender.night import Night
+    from recommender.retrieval import Retrieval
+
+Ints = npt.NDArray[np.int32]
+Floats = npt.NDArray[np.float32]
+Bits = npt.NDArray[np.uint64]
+
+
+@dataclass(frozen=True)
+class RankingSet:
+    """Rows of one snapshot, grouped by user.
+
+    Attributes
+    ----------
+    features
+        float32 [rows, features].
+    labels
+        float32 [rows]: 1 for an item that the user then took, else 0.
+    weights
+        float32 [rows]: 1 / IDCG of the user's true items in the window.
+    groups
+        int32 [rows]: the user's code, ascending.
+    """
+
+    features: Floats
+    labels: Floats
+    weights: Floats
+    groups: Ints
+
+
+def build(night: "Night", retrieval: "Retrieval", truth: Truth, data: Dataset, threads: int) -> RankingSet:
+    """Make the ranking set of a snapshot.
+
+    Users with no true item among their candidates are left out. Of the others all positives are
+    taken, and the `negatives` with the lowest `mix` of user id and item id.
+
+    Parameters
+    ----------
+    night, retrieval
+        As of the snapshot.
+    truth
+        Labels of the days after it, by the codes of `night`.
+    threads
+        How many to use; changes nothing in the result.
+    """
+    from recommender.candidates import Candidates, candidates
+    from recommender.matrix import matrix
+
+    users = np.unique(truth.users)
+    found = candidates(night, retrieval, data, users, threads)
+    rows = np.repeat(np.arange(len(users), dtype=np.int32), np.diff(found.indptr))
+    positive = truth.holds(users[rows], found.items)
+    rank = _hashes(night, users[rows], found.items)
+    chosen = choose(rows, positive, rank, data.training.negatives)
+    rows, items, positive = rows[chosen], found.items[chosen], positive[chosen]
+    kept, owners = np.unique(rows, return_inverse=True)
+    indptr = np.concatenate([[0], np.cumsum(np.bincount(owners, minlength=len(kept)))]).astype(np.int64)
+    weights = 1.0 / ideal(truth.counts[users[kept]], data.evaluation.cut)
+    return RankingSet(
+        features=matrix(night, retrieval, users[kept], Candidates(indptr, items, np.ones(len(kept), bool))),
+        labels=positive.astype(np.float32),
+        weights=weights[owners].astype(np.float32),
+        groups=users[kept][owners],
+    )
+
+
+def choose(rows: Ints, positive: npt.NDArray[np.bool_], rank: Bits, negatives: int) -> npt.NDArray[np.int64]:
+    """Which candidates are rows of the set, in their order.
+
+    Parameters
+    ----------
+    rows
+        int32, the user of each candidate, ascending.
+    positive
+        bool, whether it is a true item.
+    rank
+        uint64, the order among a user's negatives.
+    """
+    order = np.lexsort((rank, positive, rows))
+    starts = np.flatnonzero(np.diff(rows, prepend=-1))
+    sizes = np.diff(np.append(starts, len(rows)))
+    place = np.arange(len(rows)) - np.repeat(starts, sizes)
+    taken = positive[order] | (place < negatives)
+    has_positive = (
+        np.repeat(np.add.reduceat(positive, starts, dtype=np.int64) > 0, sizes) if len(rows) else taken
+    )
+    return np.sort(order[taken & has_positive])
+
+
+def mix(users: Bits, items: Bits) -> Bits:
+    """A pseudo-random uint64 of each pair: ``f(f(user) + item)``, f the finaliser of SplitMix64.
+
+    Depends on the ids alone; of one user no two different `items` give the same number.
+    """
+    return _finalise(_finalise(users) + items)
+
+
+def _finalise(values: Bits) -> Bits:
+    values = values + np.uint64(0x9E3779B97F4A7C15)
+    values = (values ^ (values >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
+    values = (values ^ (values >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
+    return values ^ (values >> np.uint64(31))
+
+
+def id_bits(values: pa.Array) -> Bits:
+    """Ids as uint64: integers as they are, strings by the first 8 bytes of the BLAKE2b of their UTF-8."""
+    if pa.types.is_integer(values.type):
+        return np.asarray(values.to_numpy(zero_copy_only=False), dtype=np.int64).view(np.uint64)
+    digests = (hashlib.blake2b(value.encode(), digest_size=8).digest() for value in values.to_pylist())
+    return np.frombuffer(b"".join(digests), dtype="<u8").astype(np.uint64)
+
+
+def _hashes(night: "Night", users: Ints, items: Ints) -> Bits:
+    return mix(_bits_of(night.users, users), _bits_of(night.items, items))
+
+
+def _bits_of(ids: "Ids", codes: Ints) -> Bits:
+    distinct, places = np.unique(codes, return_inverse=True)
+    return id_bits(ids.take(distinct))[places]
+
+
+def stack(sets: Sequence[RankingSet]) -> RankingSet:
+    """Several snapshots as one set; the groups of each follow those of the one before."""
+    offsets = np.concatenate([[0], np.cumsum([_groups(one) for one in sets[:-1]])]).astype(np.int32)
+    return RankingSet(
+        features=np.concatenate([one.features for one in sets]),
+        labels=np.concatenate([one.labels for one in sets]),
+        weights=np.concatenate([one.weights for one in sets]),
+        groups=np.concatenate([one.groups + at for one, at in zip(sets, offsets, strict=True)]),
+    )
+
+
+def _groups(one: RankingSet) -> int:
+    return int(one.groups[-1]) + 1 if len(one.groups) else 0

@@ -8,6 +8,7 @@ from functools import wraps
 from typing import Annotated, Any
 
 import typer
+from rich.markup import escape
 
 from lake import partitions, settings
 from lake.errors import NightjarError
@@ -37,7 +38,7 @@ def _command(function: Callable[..., None]) -> Callable[..., None]:
         try:
             function(*args, **kwargs)
         except (NightjarError, ReaderError) as error:
-            console.print(f"[red]error:[/red] {error}", markup=True)
+            console.print(f"[red]error:[/red] {escape(str(error))}")
             raise typer.Exit(1) from error
 
     return app.command()(guarded)
@@ -158,6 +159,7 @@ def main() -> None:
     """Run the command line."""
     os.environ.setdefault("GX_ANALYTICS_ENABLED", "false")
     os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
+    os.environ.setdefault("OMP_WAIT_POLICY", "passive")  # threads that spin slow down what runs beside them
     try:
         app()
     except KeyboardInterrupt:

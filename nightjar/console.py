@@ -1,6 +1,7 @@
 """What a person sees in the terminal: steps with elapsed time, and the log lines of our own code."""
 
 import logging
+import sys
 import threading
 import time
 from collections.abc import Iterator
@@ -11,7 +12,7 @@ from rich.console import Console
 HEARTBEAT_SECONDS = 20
 PACKAGES = ("lake", "nightjar", "precompute", "recommender", "spark_jobs", "training", "validation")
 
-console = Console(highlight=False, soft_wrap=True)
+console = Console(highlight=False, soft_wrap=True, width=None if sys.stdout.isatty() else 120)
 
 
 class _ConsoleHandler(logging.Handler):

@@ -233,6 +233,7 @@ def _environment(settings: Settings, port: int) -> dict[str, str]:
         ),
         "GX_ANALYTICS_ENABLED": "false",
         "MLFLOW_DISABLE_TELEMETRY": "true",
+        "OMP_WAIT_POLICY": "passive",
         "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ.get('PATH', os.defpath)}",
     }
     return {**os.environ, **ours, **java.environment(settings), **airflow}

@@ -45,7 +45,7 @@ def print_releases(settings: Settings) -> None:
 def _ledger(entries: Sequence[LedgerEntry]) -> Table:
     table = Table(title="ledger, newest first", title_justify="left")
     for name in ("entry", "kind", "release", "as of", "written at", "by", "reason"):
-        table.add_column(name)
+        table.add_column(name, no_wrap=name != "reason", overflow="fold")
     for entry in entries:
         releases = ", ".join(release.release_id for release in entry.releases)
         row = (entry.kind, releases, entry.as_of, entry.written_at[:19], entry.actor, entry.reason)
@@ -93,15 +93,14 @@ def _checks(checks: Sequence[Check]) -> Table:
 
 
 def _metrics(metrics: Mapping[str, Any]) -> Table:
-    """The contestants beside each other, with the 95% interval of the NDCG."""
-    scores: Mapping[str, Any] = metrics.get("scores", {})
-    title = f"as of {metrics.get('as_of')}, {metrics.get('users')} users" if scores else "not evaluated"
-    table = Table(title=f"offline metrics {title}", title_justify="left")
-    table.add_column("model")
+    """The contestants beside each other, best first; the NDCG with its 95% interval."""
+    title = "offline metrics of the decision" if metrics else "the decision was not evaluated"
+    table = Table(title=title, title_justify="left")
+    table.add_column("model", no_wrap=True)
     for name in METRICS:
-        table.add_column(name, justify="right")
-    for model, score in sorted(scores.items(), key=lambda pair: -pair[1]["metrics"]["ndcg"]["value"]):
-        table.add_row(model, *(_number(name, score["metrics"][name]) for name in METRICS))
+        table.add_column(name, justify="right", no_wrap=True)
+    for model in sorted(metrics, key=lambda name: -metrics[name]["ndcg"]["value"]):
+        table.add_row(model, *(_number(name, metrics[model][name]) for name in METRICS))
     return table
 
 

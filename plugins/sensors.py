@@ -15,6 +15,9 @@ if TYPE_CHECKING:
     from airflow.sdk import Context
 
 NEVER = dt.timedelta(days=365)
+# A busy scheduler that hears of the end of one poke only after the next has begun takes that for
+# a failure of the task (seen in Airflow 3.3.2), and such a try must not end the night.
+RETRIES = 20
 
 
 class WaitSensor(BaseSensorOperator):
@@ -24,7 +27,9 @@ class WaitSensor(BaseSensorOperator):
     """
 
     def __init__(self, **kwargs: Any) -> None:
-        super().__init__(mode="reschedule", poke_interval=load().poke_interval, timeout=NEVER, **kwargs)
+        pause = dt.timedelta(seconds=load().poke_interval)
+        ours = {"poke_interval": pause, "timeout": NEVER, "retries": RETRIES, "retry_delay": pause}
+        super().__init__(**kwargs | ours, mode="reschedule")
 
     def look(self, poke: waits.Poke, context: "Context") -> waits.Pending | None:
         """What is not there yet; None when there is nothing to wait for."""

@@ -45,6 +45,7 @@ flavors:
 MLFLOW_NOTE: Final = "registered_model_meta"
 """MLflow writes this file into the folder of a model that it opens by name; it is not the bundle's."""
 
+LENGTH: Final = 50  # of the lists that `mlflow.pyfunc` gives
 CONFIG: Final = ("repeats", "retrieval", "candidates", "training", "ranker")
 
 
@@ -251,7 +252,7 @@ class Model:
 
     def __init__(self, bundle: Bundle) -> None:
         self._retrieval = bundle.retrieval
-        self._length: int = bundle.config["lists"]["length"]
+        self._length: int = LENGTH
 
     def predict(self, model_input: "pd.DataFrame", params: Mapping[str, Any] | None = None) -> "pd.DataFrame":
         """Items for users: by factors, or the popular ones for a user whom the bundle does not know.

@@ -41,8 +41,12 @@ check_tools() {
 
 find_python
 check_tools
-printf 'Installing Nightjar into .venv with %s (%s)\n' "$python" "$version"
-[ -x .venv/bin/python ] || "$python" -m venv .venv
+if [ -x .venv/bin/python ]; then
+    printf 'Bringing .venv up to the lock\n'
+else
+    printf 'Installing Nightjar into .venv with %s (%s)\n' "$python" "$version"
+    "$python" -m venv .venv
+fi
 .venv/bin/python -m pip install --quiet --disable-pip-version-check "uv==$UV_VERSION"
 .venv/bin/uv pip install --quiet --python .venv/bin/python --requirement requirements.txt
 .venv/bin/uv pip install --quiet --python .venv/bin/python --no-deps --editable .

@@ -30,7 +30,7 @@ def history(night_slice):
     client = night_slice.client
     client.unpause("bootstrap_history")
     run = client.trigger("bootstrap_history", conf={"from": str(FIRST), "to": str(LAST_HISTORY)})
-    return client.wait_for_run("bootstrap_history", run, 180)
+    return client.wait_for_run("bootstrap_history", run, 300)
 
 
 @pytest.fixture(scope="module")
@@ -46,7 +46,7 @@ def backfill(night_slice, scheduled):
     """Three nights, up to ten at once, as the UI asks for them; gives the run of each."""
     client = night_slice.client
     number = client.backfill("nightly", NIGHTS[0], NIGHTS[-1])
-    client.wait_for_backfill(number, 300)
+    client.wait_for_backfill(number, 900)
     return {night: _partition_runs(client, night) for night in NIGHTS}
 
 
@@ -93,7 +93,7 @@ def test_train_and_precompute_start_together(night_slice, backfill):
 def test_scheduled_run_is_yesterday_s_and_fails_naming_the_raw_day(night_slice, scheduled, backfill):
     client = night_slice.client
     assert [run.partition for run in client.runs("nightly") if run.kind == "scheduled"] == [str(scheduled)]
-    run = client.wait_for_run("nightly", _partition_runs(client, scheduled)[0].id, 60)
+    run = client.wait_for_run("nightly", _partition_runs(client, scheduled)[0].id, 300)
     log = client.logs("nightly", run.id, "ingest.wait_for_raw", 1)
     expected = open_storage(night_slice.settings.raw).uri(f"transactions/{scheduled}.parquet")
     assert run.state == "failed"
@@ -106,7 +106,7 @@ def test_a_cut_raw_file_fails_ingest_and_readers_keep_the_release_before(night_s
     before = Reader(night_slice.settings.releases).manifest
     path = raw.local(f"transactions/{FAULTY}.parquet")
     path.write_bytes(path.read_bytes()[: raw.size(f"transactions/{FAULTY}.parquet") // 2])
-    run = client.wait_for_run("nightly", client.trigger("nightly", str(FAULTY)), 90)
+    run = client.wait_for_run("nightly", client.trigger("nightly", str(FAULTY)), 300)
     tasks = {task.id: task for task in client.tasks("nightly", run.id)}
     log = client.logs("nightly", run.id, "ingest.extract", 1)
     assert run.state == "failed"

@@ -13,7 +13,7 @@ from typing import Any, Literal
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
-from lake.errors import ConfigError
+from lake.errors import ConfigError, PermanentError
 
 CHECKOUT = Path(__file__).resolve().parents[1]
 CONFIG_DIR = CHECKOUT / "config"
@@ -187,6 +187,22 @@ class Dataset(_Section):
         if unknown:
             raise ValueError(f"events.weights lacks {sorted(unknown)}")
         return self
+
+    def require_day(self, day: dt.date, today: dt.date | None = None) -> dt.date:
+        """Refuse a day that the data set does not have, or that is not over as of `today`.
+
+        Raises
+        ------
+        PermanentError
+            When `day` is none of its days; the message names those there are.
+        """
+        last = min(self.last_day or dt.date.max, today - dt.timedelta(days=1) if today else dt.date.max)
+        if not self.first_day <= day <= last:
+            end = "now on" if last == dt.date.max else last
+            raise PermanentError(
+                f"partition {day} is outside {self.name}: expected {self.first_day} to {end}"
+            )
+        return day
 
     def digest(self, sections: Iterable[str]) -> str:
         """SHA-256 (hex) of the named sections alone, so that other settings change nothing."""

@@ -51,8 +51,7 @@ def run(what: What, partition: Partition) -> None:
 
     show_progress_log()
     found = settings.load()
-    day = partitions.parse(partition)
-    night.check_day(day, found.data, partitions.utc_now().date())
+    day = found.data.require_day(partitions.parse(partition), today=partitions.utc_now().date())
     if what is What.night:
         night.run(day, found)
     else:
@@ -151,8 +150,8 @@ def down() -> None:
     from nightjar import services
 
     show_progress_log()
-    services.stop(settings.load())
-    console.print("Airflow is stopped")
+    stopped = services.stop(settings.load())
+    console.print("Airflow is stopped" if stopped else "Airflow was not running")
 
 
 def main() -> None:

@@ -10,7 +10,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from lake import layout, messages, tables
-from lake.errors import FileFault, PermanentError
+from lake.errors import FileFault
 from lake.records import STAGES, Draft, Input, Record, Records, config_digest
 from lake.schemas import LANDED
 from lake.settings import Dataset, Rules, Settings
@@ -66,7 +66,7 @@ def commit(attempt: str, settings: Settings) -> Record:
 def prepare_days(days: Iterable[dt.date], settings: Settings) -> str:
     """`prepare` for any number of days; every fault of their files is told at once."""
     data, records = settings.data, Records(open_storage(settings.lake))
-    days = [_within(day, data) for day in days]
+    days = [data.require_day(day) for day in days]
     files, catalogues = _checked(days, settings)
     request = ExtractRequest(
         lake=settings.lake,
@@ -84,13 +84,6 @@ def prepare_days(days: Iterable[dt.date], settings: Settings) -> str:
     )
     messages.write(open_storage(settings.lake), layout.request(request.attempt), request)
     return request.attempt
-
-
-def _within(day: dt.date, data: Dataset) -> dt.date:
-    if not data.first_day <= day <= (data.last_day or dt.date.max):
-        end = data.last_day or "now on"
-        raise PermanentError(f"partition {day} is outside {data.name}: expected {data.first_day} to {end}")
-    return day
 
 
 def _checked(days: Sequence[dt.date], settings: Settings) -> tuple[tuple[RawFile, ...], tuple[RawFile, ...]]:

@@ -8,28 +8,14 @@ import datetime as dt
 import logging
 from collections.abc import Callable
 
-from lake.errors import PermanentError
 from lake.records import Records
-from lake.settings import Dataset, Settings
+from lake.settings import Settings
 from lake.storage import open_storage
 from nightjar import bootstrap, features, ingest, precompute, train
 from nightjar.console import step
 from spark_jobs.submit import submit
 
 log = logging.getLogger(__name__)
-
-
-def check_day(day: dt.date, data: Dataset, today: dt.date) -> None:
-    """Refuse a partition that the data set does not have.
-
-    Raises
-    ------
-    PermanentError
-        When `day` is before the data set's first day, after its last, or not over yet.
-    """
-    last = min(data.last_day or dt.date.max, today - dt.timedelta(days=1))
-    if not data.first_day <= day <= last:
-        raise PermanentError(f"partition {day} is outside {data.name}: expected {data.first_day} to {last}")
 
 
 def run_ingest(day: dt.date, settings: Settings) -> None:

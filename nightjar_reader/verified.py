@@ -100,7 +100,8 @@ class VerifiedFiles:
 
     def table(self, file: str) -> pa.Table:
         """A whole Parquet file."""
-        return pq.read_table(BytesIO(self._files.read(self.path(file))))
+        with self.open(file) as source:
+            return pq.read_table(source)
 
     def array(self, file: str) -> Floats:
         """A ``.npy`` file, mapped where it lies on this machine."""

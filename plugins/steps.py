@@ -34,10 +34,8 @@ def _reference(record: Record) -> Reference:
 @reported()
 def open_night() -> int:
     """Refuse a partition that the data set does not have; mark that its night has begun."""
-    from nightjar.night import check_day
-
-    settings, day = load(), resolve(get_current_context())
-    check_day(day, settings.data, utc_now().date())
+    settings = load()
+    day = settings.data.require_day(resolve(get_current_context()), today=utc_now().date())
     return Records(open_storage(settings.lake)).open_night(day)
 
 

@@ -244,7 +244,7 @@ def _parquet(ids: Ids) -> bytes:
 
 
 def _column(content: bytes) -> pa.Array:
-    return pq.read_table(io.BytesIO(content))["id"].combine_chunks()
+    return pq.read_table(pa.BufferReader(content), use_threads=False)["id"].combine_chunks()
 
 
 class Model:

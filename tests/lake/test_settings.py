@@ -4,7 +4,7 @@ import pytest
 from pydantic import ValidationError
 
 from lake import settings as module
-from lake.errors import ConfigError
+from lake.errors import ConfigError, PermanentError
 from lake.settings import Settings, dataset, load
 
 
@@ -86,3 +86,12 @@ def test_a_digest_covers_its_sections_alone(toml):
     one, other = dataset("complete_journey"), dataset(path)
     assert one.digest(["raw", "rules"]) == other.digest(["rules", "raw"])
     assert one.digest(["ranker"]) != other.digest(["ranker"])
+
+
+def test_a_day_outside_the_data_set_or_not_over_yet_is_refused():
+    data = dataset("complete_journey")
+    assert data.require_day(dt.date(2018, 1, 1)) == dt.date(2018, 1, 1)
+    with pytest.raises(PermanentError, match=r"2018-01-02 is outside.*expected 2017-01-01 to 2018-01-01"):
+        data.require_day(dt.date(2018, 1, 2))
+    with pytest.raises(PermanentError, match=r"expected 2017-01-01 to 2017-06-01"):
+        data.require_day(dt.date(2017, 6, 2), today=dt.date(2017, 6, 2))

@@ -12,7 +12,7 @@ from nightjar import services
 from nightjar.land import land
 from nightjar.rest import Client
 
-FIRST, LAST_HISTORY, LAST_RAW = dt.date(2017, 8, 1), dt.date(2017, 8, 13), dt.date(2017, 8, 17)
+FIRST, LAST_RAW = dt.date(2017, 6, 15), dt.date(2017, 8, 17)
 HOUSEHOLDS = 500
 
 
@@ -26,13 +26,14 @@ class Slice:
 
 
 def _dataset(folder: Path) -> Path:
-    """Complete Journey from August on, with no last day and fewer rows; every other section as it is."""
+    """Complete Journey from June on, with no last day, fewer rows and snapshots; the gate as it is."""
     text = (CONFIG_DIR / "complete_journey.toml").read_text(encoding="utf-8")
     for pattern, replacement in {
         r"^first_day = .*$": f"first_day = {FIRST}",
         r"^last_day = .*$": "",
         r"^name = \"complete_journey\"$": 'name = "slice"',
         r"^min_rows = .*$": "min_rows = 20",
+        r"^snapshots = .*$": "snapshots = 2",
     }.items():
         text, found = re.subn(pattern, replacement, text, flags=re.MULTILINE)
         assert found == 1

@@ -1,0 +1,112 @@
+"""`decide` runs whatever happened before it, and ends red when something did."""
+
+import datetime as dt
+from pathlib import Path
+from types import SimpleNamespace
+
+import pytest
+import steps
+from airflow.dag_processing.dagbag import DagBag
+from airflow.sdk.exceptions import AirflowFailException
+
+from lake.errors import Conflict, PermanentError
+from lake.records import Record
+
+DAY = "2017-09-30"
+DAGS = Path(__file__).resolve().parents[2] / "dags"
+BEFORE_TRAIN = ["open_night", "ingest.wait_for_raw", "ingest.extract", "ingest.commit"]
+
+
+@pytest.fixture(scope="module")
+def task():
+    return DagBag(str(DAGS)).dags["nightly"].get_task("train.decide")
+
+
+@pytest.fixture
+def decide(task, monkeypatch):
+    """Run `decide` after tasks that ended so, with a train stage that answers so."""
+
+    def run(states=(), errors=(), outcome="promoted", raises=None, night=3):
+        errors = {("train.train", "attempt"): "abc"} | {(name, "error"): kind for name, kind in errors}
+        ti = SimpleNamespace(
+            dag_id="nightly",
+            task=task,
+            get_task_states=lambda dag_id, task_ids, run_ids: {"r1": dict(states)},
+            xcom_pull=lambda task_ids, key: errors.get((task_ids, key)),
+            xcom_push=lambda key, value: None,
+        )
+        context = {"ti": ti, "dag_run": SimpleNamespace(run_id="r1", partition_key=DAY, conf={})}
+        asked = []
+
+        def stage(day, attempt, settings, failure=None, night=0):
+            asked.append((day, attempt, failure, night))
+            if raises:
+                raise raises
+            details = {"failure": failure}
+            return Record("train", DAY, attempt, "failed" if failure else outcome, 1, "", details=details)
+
+        monkeypatch.setattr(steps, "get_current_context", lambda: context)
+        monkeypatch.setattr("failures.get_current_context", lambda: context)
+        monkeypatch.setattr("nightjar.train.decide", stage)
+        try:
+            return asked, steps.decide.function(night, "train.train")
+        except AirflowFailException as error:
+            return asked, str(error)
+
+    return run
+
+
+def test_a_night_without_a_failure_is_decided(decide):
+    asked, reference = decide({"open_night": "success", "train.train": "success"})
+    assert asked == [(dt.date(2017, 9, 30), "abc", None, 3)]
+    assert (reference["outcome"], reference["record"]) == ("promoted", f"train/{DAY}/0")
+
+
+def test_a_failed_training_is_decided_and_ends_red(decide):
+    asked, message = decide(
+        {"open_night": "success", "train.train": "failed"}, [("train.train", "ValueError")]
+    )
+    assert asked == [(dt.date(2017, 9, 30), "abc", "train.train: ValueError", 3)]
+    assert "this night failed in train.train: ValueError" in message
+
+
+def test_a_killed_training_left_no_error(decide):
+    asked, message = decide({"train.train": "failed"})
+    assert asked[0][2] == "train.train: killed or timed out"
+    assert "killed or timed out" in message
+
+
+def test_the_first_task_that_failed_is_named(decide):
+    states = dict.fromkeys(BEFORE_TRAIN, "success") | {
+        "ingest.extract": "failed",
+        "ingest.commit": "upstream_failed",
+        "train.train": "upstream_failed",
+    }
+    asked, message = decide(states, [("ingest.extract", "FileFault")])
+    assert asked[0][2] == "ingest.extract: FileFault"
+    assert "this night failed in ingest.extract: FileFault" in message
+
+
+def test_without_features_the_message_still_names_what_failed(decide):
+    states = {"ingest.extract": "failed"}
+    asked, message = decide(
+        states, [("ingest.extract", "FileFault")], raises=PermanentError("no feature record")
+    )
+    assert len(asked) == 1
+    assert message == "this night failed in ingest.extract: FileFault"
+
+
+def test_an_error_of_deciding_itself_is_final(decide):
+    _, message = decide(raises=Conflict("another run decided"))
+    assert message == "another run decided"
+
+
+def test_a_decision_that_is_failed_without_a_failed_task_ends_red(decide):
+    _, message = decide(outcome="failed")
+    assert "the decision is failed" in message
+
+
+def test_without_a_night_there_is_nothing_to_decide(decide):
+    asked, message = decide(night=None)
+    assert asked == []
+    assert "open_night failed" in message

@@ -1,0 +1,215 @@
+"""Whole nights without Airflow, on a slice of the demo data; Spark runs in this process."""
+
+import datetime as dt
+import re
+import shutil
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+from typer.testing import CliRunner
+
+from lake import layout, messages
+from lake.errors import GateFailed
+from lake.inputs import is_fresh
+from lake.records import Records
+from lake.settings import CONFIG_DIR, Settings
+from lake.storage import open_storage
+from nightjar import cli, night, precompute
+from nightjar.land import land
+from nightjar_reader import Reader
+from spark_jobs import requests
+from training import run as training
+
+pytestmark = pytest.mark.spark
+
+FIRST, DAY, NEXT = dt.date(2017, 6, 25), dt.date(2017, 8, 14), dt.date(2017, 8, 15)
+HISTORY = DAY - dt.timedelta(days=1)
+HOUSEHOLDS = 500
+STAGES = ("ingest", "features", "train", "precompute")
+CHANGES = {
+    r"^first_day = .*$": f"first_day = {FIRST}",
+    r"^name = \"complete_journey\"$": 'name = "slice"',
+    r"^min_rows = .*$": "min_rows = 20",
+    r"^snapshots = .*$": "snapshots = 1",
+    r"^trees = .*$": "trees = [10]",
+    r"^recall_floor = .*$": "recall_floor = 0.5",
+}
+
+
+def _settings(folder):
+    text = (CONFIG_DIR / "complete_journey.toml").read_text(encoding="utf-8")
+    for pattern, replacement in CHANGES.items():
+        text, found = re.subn(pattern, replacement, text, flags=re.MULTILINE)
+        assert found == 1
+    toml = folder / "slice.toml"
+    toml.write_text(text, encoding="utf-8")
+    return Settings(home=folder / "home", dataset=str(toml), spark_master="local[2]", threads=2)
+
+
+def _run_here(job, attempt, settings):
+    """`spark_jobs.submit.submit` in the session of this process."""
+    from spark_jobs import extract, features
+
+    module, kind = {
+        "extract": (extract, requests.ExtractRequest),
+        "features": (features, requests.FeaturesRequest),
+    }[job]
+    storage = open_storage(settings.lake)
+    messages.write(
+        storage, layout.result(attempt), module.run(messages.read(storage, layout.request(attempt), kind))
+    )
+
+
+@pytest.fixture(scope="module")
+def here(spark):
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(night, "submit", _run_here)
+        yield
+
+
+@pytest.fixture(scope="module")
+def clean(tmp_path_factory, here):
+    """A lake with a history and the night of `DAY`."""
+    settings = _settings(tmp_path_factory.mktemp("clean"))
+    land(settings, FIRST, NEXT, households=HOUSEHOLDS)
+    night.run_bootstrap(FIRST, HISTORY, settings)
+    night.run(DAY, settings)
+    return settings
+
+
+def _records(settings):
+    return Records(open_storage(settings.lake))
+
+
+def _sequences(settings, day):
+    return [_records(settings).latest(stage, day) for stage in STAGES]
+
+
+def _copy(settings, folder):
+    """The lake and its releases, to be changed."""
+    shutil.copytree(settings.home, folder / "home")
+    return settings.model_copy(
+        update={"home": folder / "home"}
+        | {
+            name: getattr(settings, name).replace(str(settings.home), str(folder / "home"))
+            for name in ("lake", "raw", "releases", "mlflow_uri")
+        }
+    )
+
+
+def _damage(settings, day):
+    """Add a null household, a NaN amount, a stamp of the next day, and an exact copy to a raw day."""
+    path = open_storage(settings.raw).local(f"transactions/{day}.parquet")
+    rows = pq.read_table(path).to_pylist()
+    stamp = rows[0]["transaction_timestamp"]
+    bad = [
+        rows[0] | {"household_id": None},
+        rows[0] | {"sales_value": float("nan")},
+        rows[0] | {"household_id": None, "transaction_timestamp": stamp + dt.timedelta(days=1)},
+        rows[0],
+    ]
+    schema = pq.read_schema(path)
+    path.unlink()
+    pq.write_table(pa.Table.from_pylist(rows + bad, schema), path)
+    return len(rows)
+
+
+def test_a_night_publishes_lists_by_the_ranker(clean):
+    reader = Reader(clean.releases)
+    assert reader.manifest.as_of == str(DAY)
+    assert reader.manifest.bundle.outcome == "promoted"
+    assert len(reader.for_user(next(reader.users())).items) == 50
+
+
+def test_the_night_again_makes_no_record_and_the_same_release(clean):
+    before, current = _sequences(clean, DAY), Reader(clean.releases).entry
+    night.run(DAY, clean)
+    assert _sequences(clean, DAY) == before == [1, 1, 1, 1]
+    assert Reader(clean.releases).entry == current
+
+
+def test_a_new_lake_loaded_in_two_passes_with_bad_rows_in_the_day_gives_the_same_release(
+    clean, tmp_path, here
+):
+    other = _settings(tmp_path)
+    land(other, FIRST, DAY, households=HOUSEHOLDS)
+    good = _damage(other, DAY)
+    half = FIRST + dt.timedelta(days=10)
+    night.run_bootstrap(FIRST, half, other)
+    night.run_bootstrap(half + dt.timedelta(days=1), HISTORY, other)
+    night.run(DAY, other)
+    counts = _records(other).current("ingest", DAY).counts
+    assert (counts["read"], counts["clean"], counts["bad"], counts["duplicate"]) == (good + 4, good, 3, 1)
+    assert Reader(other.releases).release_id == Reader(clean.releases).release_id
+
+
+def test_a_failed_training_ships_lists_by_the_decision_before_and_ends_with_the_error(
+    clean, tmp_path, monkeypatch, here
+):
+    settings = _copy(clean, tmp_path)
+    monkeypatch.setattr(training.ranker, "train", lambda *_: (_ for _ in ()).throw(MemoryError("no room")))
+    with pytest.raises(MemoryError):
+        night.run(NEXT, settings)
+    reader, record = Reader(settings.releases), _records(settings).current("train", NEXT)
+    assert record.outcome == "failed"
+    assert record.details["failure"] == {"stage": "train", "error": "MemoryError"}
+    assert (reader.manifest.as_of, reader.manifest.bundle.as_of) == (str(NEXT), str(DAY))
+    assert _records(settings).is_decided(NEXT, 1)
+
+
+def test_lists_that_fail_their_checks_are_not_published(clean, tmp_path, monkeypatch):
+    settings = _copy(clean, tmp_path)
+    attempt = precompute.prepare(DAY, settings)
+    precompute.build(attempt, settings)
+    path = open_storage(settings.lake).local(layout.result(attempt))
+    path.write_text(path.read_text().replace('"passed": true', '"passed": false'))
+    before = Reader(settings.releases).entry
+    with pytest.raises(GateFailed, match="every_user_has_a_list"):
+        precompute.publish(attempt, settings)
+    assert Reader(settings.releases).entry == before
+
+
+def test_a_changed_raw_day_makes_the_stages_stale_one_after_the_other(clean, tmp_path, here):
+    settings = _copy(clean, tmp_path)
+    path = open_storage(settings.raw).local(f"transactions/{DAY}.parquet")
+    rows = pq.read_table(path)
+    path.unlink()
+    pq.write_table(rows.slice(5), path)
+    night.run_ingest(DAY, settings)
+
+    def fresh():
+        return [is_fresh(stage, _records(settings), DAY, settings.data) for stage in STAGES[1:]]
+
+    assert fresh() == [False, True, True]
+    night.run_features(DAY, settings)
+    assert fresh() == [True, False, False]
+
+
+@pytest.mark.parametrize(
+    ("damage", "message"),
+    [
+        (lambda path: path.unlink(), "no file"),
+        (lambda path: path.write_bytes(b""), "0 bytes"),
+        (lambda path: path.write_bytes(path.read_bytes()[: path.stat().st_size // 2]), "footer"),
+        (lambda path: pq.write_table(pq.read_table(path).drop_columns("sales_value"), path), "sales_value"),
+    ],
+    ids=["missing", "empty", "cut", "column"],
+)
+def test_a_faulty_file_fails_ingest_with_a_message_and_readers_keep_the_release(
+    clean, tmp_path, monkeypatch, damage, message
+):
+    settings = _copy(clean, tmp_path)
+    path = open_storage(settings.raw).local(f"transactions/{NEXT}.parquet")
+    damage(path)
+    for name in ("home", "dataset", "lake", "raw", "releases"):
+        monkeypatch.setenv(f"NIGHTJAR_{name.upper()}", str(getattr(settings, name)))
+    monkeypatch.setattr(cli, "show_progress_log", lambda: None)
+    done = CliRunner().invoke(cli.app, ["run", "ingest", "--partition", str(NEXT)])
+    shown = " ".join(done.output.split())
+    assert done.exit_code == 1
+    assert path.name in shown
+    assert "expected" in shown
+    assert message in shown
+    assert Reader(settings.releases).manifest.as_of == str(DAY)
+    assert _sequences(settings, NEXT) == [0, 0, 0, 0]

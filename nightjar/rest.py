@@ -15,6 +15,7 @@ log = logging.getLogger(__name__)
 Json = dict[str, Any]
 
 ENDED_RUN = frozenset({"success", "failed"})
+TOLD = frozenset({"running", "success", "failed", "skipped", "upstream_failed", "up_for_retry"})
 TRIES = 20
 RETRY_SECONDS = 0.5
 POLL_SECONDS = 1.0
@@ -152,26 +153,27 @@ class Client:
         return _run(self._api("GET", f"dags/{dag}/dagRuns/{run_id}"))
 
     def wait_for_run(self, dag: str, run_id: str, seconds: float) -> Run:
-        """Wait until a run has ended, and log each task that ends meanwhile.
+        """Wait until a run has ended, and log how its tasks get on.
 
         Raises
         ------
         RestError
-            When it takes longer; the message names the tasks that have not ended.
+            When it takes longer; the message names the tasks with their states.
         """
         deadline = time.monotonic() + seconds
-        seen: set[str] = set()
+        seen: dict[str, str | None] = {}
         while (run := self.run(dag, run_id)).state not in ENDED_RUN:
-            self._log_ended(dag, run_id, seen)
-            _require_time(deadline, f"{dag} {run_id} to end")
-        self._log_ended(dag, run_id, seen)
+            self._log_changes(dag, run_id, seen)
+            _require_time(deadline, f"{dag} {run_id} to end; its tasks are {seen}")
+        self._log_changes(dag, run_id, seen)
         return run
 
-    def _log_ended(self, dag: str, run_id: str, seen: set[str]) -> None:
+    def _log_changes(self, dag: str, run_id: str, seen: dict[str, str | None]) -> None:
         for task in self.tasks(dag, run_id):
-            if task.end and task.id not in seen:
-                seen.add(task.id)
-                log.info("%s: %s after %.1f s", task.id, task.state, task.seconds or 0)
+            if task.state in TOLD and seen.get(task.id) != task.state:
+                seen[task.id] = task.state
+                took = f" after {task.seconds:.1f} s" if task.seconds and task.state != "running" else ""
+                log.info("%s: %s%s", task.id, task.state, took)
 
     def tasks(self, dag: str, run_id: str) -> list[Task]:
         """The tasks of a run, in the order in which they started."""

@@ -9,8 +9,9 @@ from collections.abc import Iterable
 from functools import cache
 from pathlib import Path
 from typing import Any, Literal
+from urllib.parse import unquote, urlsplit
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from lake.errors import ConfigError, PermanentError
@@ -20,6 +21,15 @@ CONFIG_DIR = CHECKOUT / "config"
 
 IdType = Literal["int64", "string"]
 FileFormat = Literal["parquet", "csv", "jsonl"]
+
+
+PLACEHOLDER = "{partition}"
+
+
+def _require_template(files: str) -> str:
+    if PLACEHOLDER not in files or "{" in files.replace(PLACEHOLDER, ""):
+        raise ValueError(f"must contain {PLACEHOLDER}, and no other field")
+    return files
 
 
 class _Section(BaseModel):
@@ -49,11 +59,11 @@ class Raw(_Section):
     closed_days: tuple[dt.date, ...] = ()
     columns: RawColumns
 
-    @model_validator(mode="after")
-    def _files_name_the_partition(self) -> "Raw":
-        if "{partition}" not in self.files:
-            raise ValueError("files must contain {partition}")
-        return self
+    _check_files = field_validator("files")(_require_template)
+
+    def path(self, day: dt.date) -> str:
+        """The file of a day, relative to `NIGHTJAR_RAW`."""
+        return self.files.replace(PLACEHOLDER, day.isoformat())
 
 
 class Events(_Section):
@@ -80,6 +90,12 @@ class Catalogue(_Section):
     files: str
     format: FileFormat
     columns: CatalogueColumns
+
+    _check_files = field_validator("files")(_require_template)
+
+    def path(self, day: dt.date) -> str:
+        """The snapshot that came on a day, relative to `NIGHTJAR_RAW`."""
+        return self.files.replace(PLACEHOLDER, day.isoformat())
 
 
 class Rules(_Section):
@@ -244,16 +260,17 @@ class Settings(BaseSettings):
     @model_validator(mode="before")
     @classmethod
     def _fill_locations(cls, values: dict[str, Any]) -> dict[str, Any]:
-        home = Path(values.get("home") or CHECKOUT / ".nightjar").absolute()
-        lake = values.get("lake") or (home / "lake").as_uri()
-        defaults = {
+        home = Path(values.get("home") or CHECKOUT / ".nightjar").expanduser().absolute()
+        lake = _address(values.get("lake") or str(home / "lake"))
+        data = values.get("dataset") or "complete_journey"
+        return values | {
             "home": home,
+            "dataset": str(Path(data).expanduser().absolute()) if data.endswith(".toml") else data,
             "lake": lake,
-            "raw": f"{lake.rstrip('/')}/raw",
-            "releases": f"{lake.rstrip('/')}/published",
-            "mlflow_uri": f"sqlite:///{home}/mlflow.db",
+            "raw": _address(values.get("raw") or f"{lake}/raw"),
+            "releases": _address(values.get("releases") or f"{lake}/published"),
+            "mlflow_uri": values.get("mlflow_uri") or f"sqlite:///{home}/mlflow.db",
         }
-        return values | {key: values.get(key) or value for key, value in defaults.items()}
 
     @property
     def data(self) -> Dataset:
@@ -263,6 +280,15 @@ class Settings(BaseSettings):
     def redacted(self) -> dict[str, str]:
         """Every setting as text, with what stands before an @ in an address left out."""
         return {name: _redact(str(value)) for name, value in self.model_dump().items()}
+
+
+def _address(text: str) -> str:
+    """One spelling for a place: a URI without a slash at its end; a path becomes ``file:///...``."""
+    parts = urlsplit(text)
+    if parts.scheme not in ("", "file"):
+        return text.rstrip("/")
+    folder = unquote(parts.path) if parts.scheme else text
+    return Path(folder).expanduser().absolute().as_uri()
 
 
 def _redact(text: str) -> str:

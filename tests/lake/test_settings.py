@@ -67,7 +67,7 @@ def toml(tmp_path):
 @pytest.mark.parametrize(
     ("old", "new", "message"),
     [
-        ("{partition}.parquet", "all.parquet", r"raw: .*files must contain \{partition\}"),
+        ("{partition}.parquet", "all.parquet", r"raw\.files: .*must contain \{partition\}"),
         ("limit = 200", "limit = 201", r"candidates\.limit: .*less than or equal to 200"),
         ("[rules]", "[rules]\nmin_row = 1", r"rules\.min_row: Extra inputs"),
         ('labels = ["purchase"]', 'labels = ["click"]', r"events\.weights lacks \['click'\]"),
@@ -95,3 +95,28 @@ def test_a_day_outside_the_data_set_or_not_over_yet_is_refused():
         data.require_day(dt.date(2018, 1, 2))
     with pytest.raises(PermanentError, match=r"expected 2017-01-01 to 2017-06-01"):
         data.require_day(dt.date(2017, 6, 2), today=dt.date(2017, 6, 2))
+
+
+@pytest.mark.parametrize("told", ["{0}", "{0}/", "file://{0}", "file://{0}/"])
+def test_a_place_has_one_spelling(tmp_path, told):
+    settings = Settings(lake=told.format(tmp_path / "a b"))
+    assert settings.lake == (tmp_path / "a b").as_uri()
+    assert settings.raw == f"{settings.lake}/raw"
+
+
+def test_relative_places_are_made_absolute_once(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    settings = Settings(home="home", lake="lake", dataset="my.toml")
+    assert settings.home == tmp_path / "home"
+    assert settings.lake == (tmp_path / "lake").as_uri()
+    assert settings.dataset == str(tmp_path / "my.toml")
+
+
+def test_a_day_s_file_has_one_placeholder(toml):
+    data = dataset("complete_journey")
+    assert data.raw.path(dt.date(2017, 9, 30)) == "transactions/2017-09-30.parquet"
+    assert data.catalogue.path(dt.date(2017, 1, 1)) == "catalogue/2017-01-01.parquet"
+    with pytest.raises(ConfigError, match="no other field"):
+        dataset(
+            toml(lambda text: text.replace("{partition}.parquet", "{partition:%Y}/{partition}.parquet", 1))
+        )

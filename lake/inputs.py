@@ -64,11 +64,13 @@ def precompute_inputs(features: Record, decision: Record | None) -> tuple[Input,
 
 
 def bundle_digest(decision: Record) -> str:
-    """What a decision means for lists: its outcome, baseline and bundle, as one text."""
+    """What a decision means for lists: its outcome, baseline and bundle, as one text.
+
+    The version of the features belongs to it: a booster of another one is not used.
+    """
     details = decision.details
-    return "/".join(
-        str(part) for part in (decision.outcome, details.get("baseline"), details.get("bundle_id"))
-    )
+    parts = (decision.outcome, details.get("baseline"), details.get("bundle_id"), STAGES["features"].version)
+    return "/".join(str(part) for part in parts)
 
 
 def decisions(records: Records, last: dt.date) -> list[Record]:

@@ -54,7 +54,9 @@ STAGES: dict[str, Stage] = {
         (*FEATURES, "interactions", "catalogue"),
     ),
     "precompute": Stage(
-        1, ("id_type", "repeats", "candidates", "lists", "index"), (*FEATURES, "catalogue", "bundle")
+        1,
+        ("id_type", "repeats", "events", "candidates", "lists", "index"),
+        (*FEATURES, "catalogue", "bundle"),
     ),
 }
 
@@ -224,6 +226,7 @@ class Records:
         Conflict
             When another run committed something else meanwhile.
         """
+        _require_declared(draft)
         before = self.at(draft.stage, draft.partition, based_on) if based_on else None
         if before and _same(before, draft) and self.latest(draft.stage, before.day) == based_on:
             return before
@@ -265,6 +268,16 @@ class Records:
         return self._storage.exists(f"{layout.night(day)}/{number:012d}.decided")
 
 
+def _require_declared(draft: Draft) -> None:
+    """Refuse an input that the stage's entry in `STAGES` does not name."""
+    declared = STAGES[draft.stage].inputs
+    unknown = {source.name for source in draft.inputs if source.partition and source.name not in declared}
+    if unknown:
+        raise PermanentError(
+            f"{draft.stage} of {draft.partition} read {sorted(unknown)}: STAGES names none of it"
+        )
+
+
 def _same(one: Draft, other: Draft) -> bool:
     return one.fingerprint == other.fingerprint and one.content == other.content
 
@@ -301,3 +314,18 @@ def _decode_table(entry: Entry) -> TableContent:
 def config_digest(stage: str, data: Dataset) -> str:
     """The digest of just those configuration sections that the stage reads."""
     return data.digest(STAGES[stage].sections)
+
+
+def require_unchanged(stage: str, data: Dataset, pinned: str) -> None:
+    """Refuse to work under another configuration than the one that an attempt's request pins.
+
+    Raises
+    ------
+    PermanentError
+        When a section that the stage reads has changed since.
+    """
+    if config_digest(stage, data) != pinned:
+        raise PermanentError(
+            f"{stage}: the configuration of {data.name} changed since this attempt began; "
+            "clear from the stage's first task to run again"
+        )

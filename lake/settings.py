@@ -230,7 +230,7 @@ class Settings(BaseSettings):
     """Where things lie, how long to wait, how much to use. None of it changes what comes out.
 
     Every field is an environment variable: `lake` is `NIGHTJAR_LAKE`, and so on. Waits are
-    seconds; memory is what Spark's JVM and the top-N tiles may take.
+    seconds; memory is what Spark's JVM may take.
     """
 
     model_config = SettingsConfigDict(env_prefix="NIGHTJAR_", frozen=True, extra="ignore")
@@ -253,7 +253,6 @@ class Settings(BaseSettings):
     spark_master: str = "local[*]"
     spark_memory: str = "2g"
     threads: int = 0
-    topn_memory_mib: int = 64
     gx_row_limit: int = 5_000_000
     port: int = 8080
 

@@ -1,10 +1,12 @@
 """The command `nightjar`: the night and its parts without Airflow, and what readers see of releases."""
 
 import os
+import signal
 import sys
 from collections.abc import Callable
 from enum import StrEnum
 from functools import wraps
+from types import FrameType
 from typing import Annotated, Any
 
 import typer
@@ -12,7 +14,7 @@ from rich.markup import escape
 
 from lake import partitions, settings
 from lake.errors import NightjarError
-from nightjar.console import console, show_progress_log, step
+from nightjar.console import console, print_settings, show_progress_log, step
 from nightjar_reader.errors import ReaderError
 
 app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False, help=__doc__)
@@ -45,15 +47,25 @@ def _command(function: Callable[..., None]) -> Callable[..., None]:
 
 
 @_command
-def run(what: What, partition: Partition) -> None:
+def run(
+    what: What,
+    partition: Partition,
+    force: Annotated[
+        bool, typer.Option("--force", help="With precompute: publish although a newer day is live.")
+    ] = False,
+) -> None:
     """Run a night, or one stage of it, without Airflow."""
     from nightjar import night
 
     show_progress_log()
     found = settings.load()
     day = found.data.require_day(partitions.parse(partition), today=partitions.utc_now().date())
+    if force and what is not What.precompute:
+        raise typer.BadParameter("--force goes with precompute only")
     if what is What.night:
         night.run(day, found)
+    elif what is What.precompute:
+        night.run_precompute(day, found, force)
     else:
         night.STAGES[what.value](day, found)
 
@@ -129,7 +141,9 @@ def demo(
 
     os.environ.setdefault("NIGHTJAR_POKE_INTERVAL", "5")
     show_progress_log()
-    run_demo(partitions.parse(partition), settings.load())
+    found = settings.load()
+    print_settings(found)
+    run_demo(partitions.parse(partition), found)
 
 
 @_command
@@ -139,6 +153,7 @@ def up() -> None:
 
     show_progress_log()
     found = settings.load()
+    print_settings(found)
     started = services.start(found, found.port)
     console.print(f"Airflow is at {started.url}: user {started.user}, password {started.password}")
     console.print("`make down` stops it.")
@@ -159,8 +174,11 @@ def main() -> None:
     os.environ.setdefault("GX_ANALYTICS_ENABLED", "false")
     os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
     os.environ.setdefault("OMP_WAIT_POLICY", "passive")  # threads that spin slow down what runs beside them
-    try:
-        app()
-    except KeyboardInterrupt:
-        console.print("[red]stopped[/red]")
-        sys.exit(130)
+    for number in (signal.SIGTERM, signal.SIGHUP):
+        signal.signal(number, _exit)
+    app()
+
+
+def _exit(number: int, frame: FrameType | None) -> None:
+    """End by an exception, so that what was started is stopped."""
+    sys.exit(128 + number)

@@ -9,6 +9,8 @@ from contextlib import contextmanager
 
 from rich.console import Console
 
+from lake.settings import Settings
+
 HEARTBEAT_SECONDS = 20
 PACKAGES = ("lake", "nightjar", "precompute", "recommender", "spark_jobs", "training", "validation")
 
@@ -52,3 +54,8 @@ def step(title: str) -> Iterator[None]:
 def _beat(title: str, began: float, done: threading.Event) -> None:
     while not done.wait(HEARTBEAT_SECONDS):
         console.print(f"  ... {title}: {time.monotonic() - began:.0f} s so far", style="dim")
+
+
+def print_settings(settings: Settings) -> None:
+    """Print every setting, without secrets."""
+    console.print("settings: " + ", ".join(f"{name}={value}" for name, value in settings.redacted().items()))

@@ -6,13 +6,16 @@ ends with the error.
 
 import datetime as dt
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 
+from lake.errors import PermanentError
 from lake.records import Records
 from lake.settings import Settings
 from lake.storage import open_storage
 from nightjar import bootstrap, features, ingest, precompute, train
 from nightjar.console import step
+from nightjar.failure import Failure
 from spark_jobs.submit import submit
 
 log = logging.getLogger(__name__)
@@ -45,19 +48,25 @@ def run_train(day: dt.date, settings: Settings, night: int = 0) -> None:
             attempt = train.prepare(day, settings)
             train.train(attempt, settings)
     except Exception as error:
-        train.decide(day, attempt, settings, failure=type(error).__name__, night=night)
+        train.decide(day, attempt, settings, Failure("train", type(error).__name__), night)
         raise
     with step(f"train {day}: decide"):
         train.decide(day, attempt, settings, night=night)
 
 
-def run_precompute(day: dt.date, settings: Settings) -> None:
-    """Make the lists and the index by the newest decision, check and publish them."""
+def run_precompute(day: dt.date, settings: Settings, force: bool = False) -> None:
+    """Make the lists and the index by the newest decision, check and publish them.
+
+    Parameters
+    ----------
+    force
+        Make readers follow the release also when its day is before the newest ever published.
+    """
     with step(f"precompute {day}: lists and index"):
         attempt = precompute.prepare(day, settings)
         precompute.build(attempt, settings)
     with step(f"precompute {day}: validate and publish"):
-        precompute.publish(attempt, settings)
+        precompute.publish(attempt, settings, force=force)
 
 
 STAGES: dict[str, Callable[[dt.date, Settings], None]] = {
@@ -76,17 +85,25 @@ def run(day: dt.date, settings: Settings) -> None:
     NightjarError
         When a stage failed. Lists are made all the same when it was training.
     """
-    records = Records(open_storage(settings.lake))
-    night = records.open_night(day)
-    try:
-        run_ingest(day, settings)
-        run_features(day, settings)
-        failure = _train_or_failure(day, settings, night)
-    finally:
-        records.mark_decided(day, night)
+    night = Records(open_storage(settings.lake)).open_night(day)
+    for stage in ("ingest", "features"):
+        with _decided_when_failed(stage, day, settings, night):
+            STAGES[stage](day, settings)
+    failure = _train_or_failure(day, settings, night)
     run_precompute(day, settings)
     if failure:
         raise failure
+
+
+@contextmanager
+def _decided_when_failed(stage: str, day: dt.date, settings: Settings, night: int) -> Iterator[None]:
+    """Append the *failed* decision when a stage before the decision fails."""
+    try:
+        yield
+    except Exception as error:
+        with suppress(PermanentError):  # no features, no decision
+            train.decide(day, None, settings, Failure(stage, type(error).__name__), night)
+        raise
 
 
 def _train_or_failure(day: dt.date, settings: Settings, night: int) -> Exception | None:

@@ -58,9 +58,10 @@ def prepare(day: dt.date, settings: Settings) -> str:
         day=day,
         features=features.sequence,
         decision=Decision(decision.day, decision.sequence) if decision else None,
+        version=STAGES[STAGE].version,
+        config_digest=config_digest(STAGE, settings.data),
         based_on=records.latest(STAGE, day),
         threads=threads(settings),
-        memory_mib=settings.topn_memory_mib,
     )
     messages.write(storage, layout.request(request.attempt), request)
     return request.attempt
@@ -140,8 +141,8 @@ def _draft(
         partition=request.day.isoformat(),
         attempt=request.attempt,
         outcome="built",
-        version=STAGES[STAGE].version,
-        config_digest=config_digest(STAGE, settings.data),
+        version=request.version,
+        config_digest=request.config_digest,
         inputs=inputs.precompute_inputs(*pinned(records, request)),
         counts=result.counts,
         details={"release_id": result.release_id, "manifest_sha256": result.manifest_sha256},

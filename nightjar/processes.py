@@ -29,35 +29,37 @@ class Component:
     ----------
     name
         What it is, for people.
-    pid, created
-        Its process id and the time at which it was started: ids are used again.
+    pid, started, boot
+        Its process id, when it was started and the boot of the machine: ids are used again.
     log
         The file that has its output.
     """
 
     name: str
     pid: int
-    created: float
+    started: int
+    boot: str
     log: str
 
     def alive(self) -> bool:
         """Whether the leader itself still runs."""
         _reap(self.pid)
         try:
-            process = psutil.Process(self.pid)
-            return bool(process.create_time() == self.created and process.status() != psutil.STATUS_ZOMBIE)
+            status = psutil.Process(self.pid).status()
         except psutil.NoSuchProcess:
             return False
+        return bool(self._is(_start_ticks(self.pid)) and status != psutil.STATUS_ZOMBIE)
+
+    def _is(self, started: int | None) -> bool:
+        return (started, _boot()) == (self.started, self.boot)
 
     def owns_session(self) -> bool:
         """Whether a session of this id would still be that of this leader.
 
         The kernel gives an id to no new process while a session has it.
         """
-        try:
-            return bool(psutil.Process(self.pid).create_time() == self.created)
-        except psutil.NoSuchProcess:
-            return bool(self.created > psutil.boot_time())
+        found = _start_ticks(self.pid)
+        return self._is(self.started if found is None else found)
 
     def last_lines(self, count: int = 20) -> str:
         """The end of its output."""
@@ -87,7 +89,22 @@ def spawn(
             start_new_session=True,
         )
     log.info("started %s (process %d)", name, process.pid)
-    return Component(name, process.pid, psutil.Process(process.pid).create_time(), str(output))
+    started = _start_ticks(process.pid)
+    assert started is not None  # it is our child: its entry stays until we ask how it ended
+    return Component(name, process.pid, started, _boot(), str(output))
+
+
+def _start_ticks(pid: int) -> int | None:
+    """When a process was started, in ticks since boot, which no change of the clock moves."""
+    try:
+        text = Path(f"/proc/{pid}/stat").read_text(errors="replace")
+    except (FileNotFoundError, ProcessLookupError):
+        return None
+    return int(text.rpartition(")")[2].split()[19])
+
+
+def _boot() -> str:
+    return Path("/proc/sys/kernel/random/boot_id").read_text().strip()
 
 
 def members(components: Iterable[Component]) -> list[psutil.Process]:

@@ -15,7 +15,7 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from importlib.metadata import version
@@ -30,12 +30,21 @@ from spark_jobs import java
 
 log = logging.getLogger(__name__)
 
-COMPONENTS = ("api-server", "scheduler", "dag-processor")
+# The scheduler's log server would listen on every address; the api-server reads the files itself.
+COMPONENTS = {
+    "api-server": ("api-server",),
+    "scheduler": ("scheduler", "--skip-serve-logs"),
+    "dag-processor": ("dag-processor",),
+}
 POOLS = {"spark": "Spark jobs", "train": "Training", "precompute": "Lists and index"}
 USER = "admin"
 PARALLELISM = 4
 START_SECONDS = 180
 POKE_SECONDS = 5
+SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+HERE = ("127.0.0.1", "localhost")
+
+Handler = Callable[[int, FrameType | None], None] | signal.Handlers
 
 
 class ServiceError(NightjarError):
@@ -73,7 +82,7 @@ def free_port() -> int:
 
 @contextmanager
 def running(settings: Settings, port: int | None = None) -> Iterator[Airflow]:
-    """A local Airflow that is stopped at the end, also after an error, Ctrl-C or SIGTERM.
+    """A local Airflow that is stopped at the end, also after an error, Ctrl-C, SIGTERM or SIGHUP.
 
     Its sensors look every 5 seconds, or as often as the settings say if that is more often.
 
@@ -81,18 +90,40 @@ def running(settings: Settings, port: int | None = None) -> Iterator[Airflow]:
     ----------
     port
         Where the UI listens on 127.0.0.1; by default any free port.
+
+    Raises
+    ------
+    ServiceError
+        As `start` does; an Airflow that runs already goes on running.
     """
-    before = signal.signal(signal.SIGTERM, _exit_on_signal)
+    quick = settings.model_copy(update={"poke_interval": min(POKE_SECONDS, settings.poke_interval)})
+    with _signals(_exit_once):
+        airflow = start(quick, port or free_port())
+        try:
+            yield airflow
+        finally:
+            with _signals(signal.SIG_IGN):
+                stop(settings)
+
+
+@contextmanager
+def _signals(handler: Handler) -> Iterator[None]:
+    """Handle the signals that end a program so; one that is ignored, as under nohup, stays ignored."""
+    heard = [number for number in SIGNALS if signal.getsignal(number) not in (signal.SIG_IGN, None)]
+    before = {number: signal.signal(number, handler) for number in heard}
     try:
-        quick = settings.model_copy(update={"poke_interval": min(POKE_SECONDS, settings.poke_interval)})
-        yield start(quick, port or free_port())
+        yield
     finally:
-        signal.signal(signal.SIGTERM, signal.SIG_IGN)
-        stop(settings)
-        signal.signal(signal.SIGTERM, before)
+        for number, old in before.items():
+            signal.signal(number, old)
 
 
-def _exit_on_signal(number: int, frame: FrameType | None) -> None:
+def _exit_once(number: int, frame: FrameType | None) -> None:
+    """End the program; signals that follow at once must not keep it from stopping Airflow."""
+    for each in SIGNALS:
+        signal.signal(each, signal.SIG_IGN)
+    if number == signal.SIGINT:
+        raise KeyboardInterrupt
     sys.exit(128 + number)
 
 
@@ -123,7 +154,8 @@ def start(settings: Settings, port: int | None = None) -> Airflow:
         _wait_healthy(settings, airflow.url)
         _make_pools(airflow.client())
     except BaseException:
-        stop(settings)
+        with _signals(signal.SIG_IGN):
+            stop(settings)
         raise
     log.info("Airflow is up on %s", airflow.url)
     return airflow
@@ -152,8 +184,8 @@ def stop(settings: Settings) -> bool:
 def _spawn_all(settings: Settings, environment: dict[str, str]) -> None:
     logs = settings.home / "logs"
     logs.mkdir(parents=True, exist_ok=True)
-    for name in COMPONENTS:
-        command = [_program("airflow"), name]
+    for name, arguments in COMPONENTS.items():
+        command = [_program("airflow"), *arguments]
         started = processes.spawn(name, command, environment, _airflow_home(settings), logs / f"{name}.log")
         _write_components(settings, [*_components(settings), started])
 
@@ -236,7 +268,14 @@ def _environment(settings: Settings, port: int) -> dict[str, str]:
         "OMP_WAIT_POLICY": "passive",
         "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ.get('PATH', os.defpath)}",
     }
-    return {**os.environ, **ours, **java.environment(settings), **airflow}
+    return {**os.environ, **ours, **java.environment(settings), **airflow, **_no_proxy()}
+
+
+def _no_proxy() -> dict[str, str]:
+    """This machine is reached directly, as is what the environment names; programs read either name."""
+    named = ",".join(os.environ.get(name, "") for name in ("NO_PROXY", "no_proxy")).split(",")
+    hosts = ",".join(dict.fromkeys([*filter(None, named), *HERE]))
+    return {"NO_PROXY": hosts, "no_proxy": hosts}
 
 
 def _program(name: str) -> str:

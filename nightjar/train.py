@@ -15,6 +15,7 @@ from lake.errors import PermanentError
 from lake.records import STAGES, Draft, Record, Records, config_digest
 from lake.settings import Settings, threads
 from lake.storage import open_storage
+from nightjar.failure import Failure
 from training import promotion, registry
 from training.evaluation import CHALLENGER, Evaluation
 from training.run import Champion, TrainRequest, TrainResult, run
@@ -53,6 +54,8 @@ def prepare(day: dt.date, settings: Settings) -> str:
         features=features.sequence,
         snapshots={snapshot: sequence for snapshot, sequence in pinned.items() if snapshot < day},
         inputs=read,
+        version=STAGES["train"].version,
+        config_digest=config_digest("train", settings.data),
         based_on=records.latest("train", day),
         champion=_champion(records, day),
         threads=threads(settings),
@@ -93,7 +96,7 @@ def decide(
     day: dt.date,
     attempt: str | None,
     settings: Settings,
-    failure: str | None = None,
+    failure: Failure | None = None,
     night: int = 0,
 ) -> Record:
     """Append the decision of a night, mirror it to MLflow, and mark the night as decided.
@@ -103,8 +106,8 @@ def decide(
     attempt
         What `prepare` gave; None where that failed.
     failure
-        The class of the exception that ended `prepare` or `train`. The decision is then *failed*,
-        as it is where the attempt left no result.
+        What ended the night before its decision. The decision is then *failed*, as it is where the
+        attempt left no result.
     night
         The night's mark (`Records.open_night`); 0 for work outside of a night.
 
@@ -132,7 +135,7 @@ def decide(
 
 
 def _commit(
-    day: dt.date, attempt: str | None, settings: Settings, failure: str | None, records: Records
+    day: dt.date, attempt: str | None, settings: Settings, failure: Failure | None, records: Records
 ) -> Record:
     request = _request(attempt, settings)
     result = None if failure else _result(attempt, settings)
@@ -142,11 +145,11 @@ def _commit(
         partition=day.isoformat(),
         attempt=attempt or layout.new_attempt(),
         outcome=result.decision.outcome if result else promotion.FAILED,
-        version=STAGES["train"].version,
-        config_digest=config_digest("train", settings.data),
+        version=request.version if request else STAGES["train"].version,
+        config_digest=request.config_digest if request else config_digest("train", settings.data),
         inputs=read,
         counts=result.counts if result else {},
-        details=_details(request, result) if request and result else _failed(attempt, failure),
+        details=_details(request, result) if request and result else _failed(failure),
     )
     return records.commit(draft, request.based_on if request else records.latest("train", day))
 
@@ -164,13 +167,9 @@ def _result(attempt: str | None, settings: Settings) -> TrainResult | None:
     return messages.read(storage, layout.result(attempt), TrainResult)
 
 
-def _failed(attempt: str | None, failure: str | None) -> dict[str, Any]:
-    stage = "prepare" if attempt is None else "train"
-    return {
-        "bundle_id": None,
-        "baseline": None,
-        "failure": {"stage": stage, "error": failure or "no result: the process ended before it was written"},
-    }
+def _failed(failure: Failure | None) -> dict[str, Any]:
+    known = failure or Failure("train", "no result: the process ended before it was written")
+    return {"bundle_id": None, "baseline": None, "failure": asdict(known)}
 
 
 def _details(request: TrainRequest, result: TrainResult) -> dict[str, Any]:

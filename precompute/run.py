@@ -15,7 +15,7 @@ import pyarrow as pa
 
 from lake import inputs, layout, settings, tables
 from lake.errors import PermanentError
-from lake.records import Record, Records, config_digest
+from lake.records import Record, Records, require_unchanged
 from lake.settings import Dataset
 from lake.storage import Storage, open_storage
 from nightjar_reader import format as fmt
@@ -48,6 +48,8 @@ class PrecomputeRequest:
         The sequence of the day's features record.
     decision
         The decision that the lists follow; None where there is none.
+    version, config_digest
+        Those of the record to come.
     based_on
         The precompute record that was current when the work began, or 0.
     """
@@ -58,9 +60,10 @@ class PrecomputeRequest:
     day: dt.date
     features: int
     decision: Decision | None
+    version: int
+    config_digest: str
     based_on: int
     threads: int = 1
-    memory_mib: int = 64
 
 
 @dataclass(frozen=True)
@@ -147,6 +150,7 @@ class _Watch:
 
 def _read(storage: Storage, request: PrecomputeRequest) -> Sources:
     records, data = Records(storage), settings.dataset(request.dataset)
+    require_unchanged("precompute", data, request.config_digest)
     features, decision = pinned(records, request)
     pins = features.inputs_of("catalogue")
     catalogue = None
@@ -169,9 +173,8 @@ def _build(
     night, data = sources.night, sources.data
     factors = items.factors(night, sources.bundle.retrieval if sources.bundle else None)
     units = similar.unit_rows(factors.items) if factors else None
-    with ThreadPoolExecutor(
-        1
-    ) as pool:  # Annoy builds on one thread: what else there is to do is done meanwhile
+    # Annoy builds on one thread: what else there is to do is done meanwhile
+    with ThreadPoolExecutor(1) as pool:
         indexing = pool.submit(_index, folder, units, data, watch)
         with watch.step("lists"):
             made, rows = _write_lists(folder, sources, factors, request.threads)
@@ -185,7 +188,7 @@ def _build(
             checks = lists.check(rows, night, Ids(catalogue[fmt.ITEM_ID].combine_chunks()), data)
         built = indexing.result()
     described = replace(
-        _origin(sources),
+        _origin(sources, request.config_digest),
         counts=_counts(made, catalogue, factors),
         checks=tuple(checks),
         index=built.index,
@@ -216,20 +219,18 @@ def _write_factors(
 ) -> None:
     release.save(folder / fmt.USER_FACTORS, factors.users)
     release.save(folder / fmt.ITEM_FACTORS, factors.items)
-    found = similar.neighbours(
-        units, data.lists.similar, memory_mib=request.memory_mib, threads=request.threads
-    )
+    found = similar.neighbours(units, data.lists.similar, threads=request.threads)
     similar.write(folder, factors.item_ids, found, data.lists.buckets, data.id_type)
 
 
-def _origin(sources: Sources) -> release.Description:
+def _origin(sources: Sources, config_digest: str) -> release.Description:
     """Where the release comes from, as its manifest says it."""
     features, decision, data = sources.features, sources.decision, sources.data
     details = decision.details if decision else {}
     read = inputs.precompute_inputs(features, None)
     return release.Description(
         as_of=features.partition,
-        config_digest=config_digest("precompute", data),
+        config_digest=config_digest,
         bundle=fmt.Bundle(details["bundle_id"], details["bundle_as_of"], decision.outcome)
         if decision
         else None,

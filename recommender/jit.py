@@ -17,7 +17,7 @@ F = TypeVar("F", bound=Callable[..., Any])
 def _can_keep() -> bool:
     """Find a folder for compiled code: beside the source, else in our home, the environment or the user's."""
     source = Path(__file__).parent
-    others = (os.environ.get("NIGHTJAR_HOME"), sys.prefix, Path.home())
+    others = (os.environ.get("NIGHTJAR_HOME"), sys.prefix, os.environ.get("HOME"))
     config: Any = numba.config
     if config.CACHE_DIR or os.access(source, os.W_OK):
         return True

@@ -19,6 +19,11 @@ log = logging.getLogger(__name__)
 
 ALIAS = "champion"
 TRIES = 3
+SETTINGS = {
+    "MLFLOW_DISABLE_TELEMETRY": "true",
+    "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "1",
+    "MLFLOW_HTTP_REQUEST_TIMEOUT": "10",
+}
 
 
 @dataclass(frozen=True)
@@ -52,7 +57,7 @@ def model_name(dataset: str) -> str:
     return f"nightjar-{dataset}"
 
 
-def mirror(uri: str, dataset: str, decision: Version, champion: Callable[[], Version | None]) -> str | None:
+def mirror(uri: str, dataset: str, decision: Version, champion: Callable[[], Version | None]) -> None:
     """Register a decision's bundle and make the alias follow the newest champion.
 
     Parameters
@@ -65,10 +70,7 @@ def mirror(uri: str, dataset: str, decision: Version, champion: Callable[[], Ver
         Reads from the records what the newest *promoted* or *kept* decision is now. Asked again
         after the alias was set, so that of two processes the later one leaves it right.
 
-    Returns
-    -------
-    str or None
-        Why MLflow lags behind, None where it does not. Nothing is raised.
+    Nothing is raised: where MLflow does not answer, a warning says that it lags behind.
     """
     try:
         _import_mlflow()
@@ -78,9 +80,9 @@ def mirror(uri: str, dataset: str, decision: Version, champion: Callable[[], Ver
             register(client, name, decision)
             _follow(client, name, champion)
     except Exception as error:
-        log.warning("MLflow at %s does not show this decision: %s", _public(uri), error, exc_info=True)
-        return f"MLflow: {type(error).__name__}: {error}"
-    return None
+        # not the error's text: it may hold the address with its password
+        kind = type(error).__name__
+        log.warning("MLflow at %s lags behind (%s); the next decision mends it", _public(uri), kind)
 
 
 def register(client: Any, name: str, version: Version) -> str:
@@ -108,8 +110,9 @@ def _alone(uri: str) -> Iterator[None]:
 
 
 def _import_mlflow() -> None:
-    """Import it without telemetry, before the lock is taken: it takes seconds."""
-    os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
+    """Import it without telemetry and without long retries, before the lock is taken: it takes seconds."""
+    for name, value in SETTINGS.items():
+        os.environ.setdefault(name, value)
     import mlflow  # noqa: F401
 
 

@@ -20,7 +20,7 @@ import pyarrow as pa
 
 from lake import layout, settings
 from lake.inputs import WEEK
-from lake.records import Input, Record, Records
+from lake.records import Input, Record, Records, require_unchanged
 from lake.settings import Dataset
 from lake.storage import Storage, open_storage
 from recommender import bundle, night, retrieval, scoring
@@ -69,8 +69,8 @@ class TrainRequest:
         The sequence of the feature record of D, whose pins lead to interactions and catalogue.
     snapshots
         The sequence of each earlier feature record, D-7 among them where there is one.
-    inputs
-        The inputs of the record to come.
+    inputs, version, config_digest
+        Those of the record to come.
     based_on
         The sequence that was current when the work began.
     champion
@@ -86,6 +86,8 @@ class TrainRequest:
     features: int
     snapshots: dict[dt.date, int]
     inputs: tuple[Input, ...]
+    version: int
+    config_digest: str
     based_on: int
     champion: Champion | None
     threads: int
@@ -122,7 +124,9 @@ def run(request: TrainRequest) -> TrainResult:
     Same request, same bytes of the bundle and same numbers.
     """
     storage = open_storage(request.lake)
-    lake = _Lake(storage, Records(storage), request, settings.dataset(request.dataset))
+    data = settings.dataset(request.dataset)
+    require_unchanged("train", data, request.config_digest)
+    lake = _Lake(storage, Records(storage), request, data)
     rows = _ranking_set(lake)
     booster = _fit_ranker(rows, lake) if rows else None
     champion, notes = _champion(lake)

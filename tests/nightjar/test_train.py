@@ -1,5 +1,6 @@
 import datetime as dt
 import hashlib
+import re
 import shutil
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,6 +18,7 @@ from lake.schemas import FEATURE_KEYS, FEATURES, arrow_schema
 from lake.settings import CONFIG_DIR, Settings, dataset
 from lake.storage import LocalStorage
 from nightjar import train
+from nightjar.failure import Failure
 from recommender import bundle
 from training.run import TrainRequest, TrainResult, challenger
 
@@ -248,7 +250,7 @@ def booster_of(lake: Lake, result: TrainResult) -> bytes | None:
 def test_a_failed_training_is_a_decision_too(trained, without_mlflow):
     lake, attempt = trained
     number = lake.records.open_night(DAY)
-    record = train.decide(DAY, attempt, lake.settings, failure="MemoryError", night=number)
+    record = train.decide(DAY, attempt, lake.settings, failure=Failure("train", "MemoryError"), night=number)
     assert record.outcome == "failed"
     assert record.details["failure"] == {"stage": "train", "error": "MemoryError"}
     assert inputs.is_fresh("train", lake.records, DAY, lake.settings.data)
@@ -263,15 +265,24 @@ def test_an_attempt_without_a_result_failed(trained):
     assert "no result" in train.decide(DAY, attempt, lake.settings).details["failure"]["error"]
 
 
-def test_a_failed_preparation_is_named(trained):
+def test_the_stage_that_failed_is_named(trained):
     lake, _ = trained
-    record = train.decide(DAY, None, lake.settings, failure="OSError")
-    assert record.details["failure"] == {"stage": "prepare", "error": "OSError"}
+    record = train.decide(DAY, None, lake.settings, failure=Failure("ingest", "OSError"))
+    assert record.details["failure"] == {"stage": "ingest", "error": "OSError"}
+
+
+def test_an_attempt_under_another_configuration_is_refused(trained):
+    lake, _ = trained
+    attempt = train.prepare(DAY, lake.settings)
+    path = lake.folder / layout.request(attempt)
+    path.write_text(re.sub(r'"config_digest": ?"\w+"', '"config_digest": "other"', path.read_text()))
+    with pytest.raises(PermanentError, match="configuration of .* changed since this attempt began"):
+        train.train(attempt, lake.settings)
 
 
 def test_after_a_failure_the_night_can_be_trained(trained):
     lake, attempt = trained
-    train.decide(DAY, None, lake.settings, failure="OSError")
+    train.decide(DAY, None, lake.settings, failure=Failure("train", "OSError"))
     with pytest.raises(Conflict, match="another run committed record 1"):
         train.decide(DAY, attempt, lake.settings)
     again = train.prepare(DAY, lake.settings)
@@ -286,7 +297,7 @@ def test_without_features_there_is_no_decision_but_the_mark(trained):
     with pytest.raises(PermanentError, match="no feature record"):
         train.prepare(day, lake.settings)
     with pytest.raises(PermanentError, match="no feature record"):
-        train.decide(day, None, lake.settings, failure="PermanentError", night=number)
+        train.decide(day, None, lake.settings, failure=Failure("train", "PermanentError"), night=number)
     assert lake.records.is_decided(day, number)
     assert lake.records.current("train", day) is None
 

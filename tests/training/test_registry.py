@@ -40,8 +40,8 @@ def aliased(uri):
 
 
 def test_a_bundle_is_registered_once_with_all_its_tags(uri):
-    assert registry.mirror(uri, "small", NEW, lambda: NEW) is None
-    assert registry.mirror(uri, "small", NEW, lambda: NEW) is None
+    registry.mirror(uri, "small", NEW, lambda: NEW)
+    registry.mirror(uri, "small", NEW, lambda: NEW)
     assert list(versions(uri).values()) == [
         {"ndcg": "0.31", "bundle_id": "bundle-new", "as_of": "2017-09-30", "outcome": "promoted"}
     ]
@@ -67,13 +67,13 @@ def test_the_alias_never_moves_to_an_older_day(uri):
 def test_the_alias_follows_the_records_while_they_move(uri):
     """Another night commits between our look at the records and our setting of the alias."""
     answers = iter([OLD, NEW, NEW, NEW])
-    assert registry.mirror(uri, "small", OLD, lambda: next(answers)) is None
+    registry.mirror(uri, "small", OLD, lambda: next(answers))
     assert aliased(uri) == "bundle-new"
 
 
 def test_a_night_without_a_champion_sets_no_alias(uri):
     baseline = replace(OLD, outcome="baseline")
-    assert registry.mirror(uri, "small", baseline, lambda: None) is None
+    registry.mirror(uri, "small", baseline, lambda: None)
     assert registry._aliased(registry._client(uri), NAME) is None
 
 
@@ -87,10 +87,17 @@ def test_an_earlier_failure_is_mended(uri):
 def test_mlflow_being_down_is_a_warning(tmp_path, caplog):
     (tmp_path / "mlflow.db").write_text("this is no database")
     with caplog.at_level(logging.WARNING):
-        found = registry.mirror(f"sqlite:///{tmp_path}/mlflow.db", "small", NEW, lambda: NEW)
-    assert found is not None
-    assert found.startswith("MLflow: ")
-    assert "does not show this decision" in caplog.text
+        registry.mirror(f"sqlite:///{tmp_path}/mlflow.db", "small", NEW, lambda: NEW)
+    assert "lags behind" in caplog.text
+
+
+def test_mlflow_s_password_is_not_logged(caplog, monkeypatch):
+    for name, value in registry.SETTINGS.items():
+        monkeypatch.setenv(name, value)
+    with caplog.at_level(logging.INFO):
+        registry.mirror("http://me:secret@127.0.0.1:9", "small", NEW, lambda: NEW)
+    assert "127.0.0.1:9 lags behind" in caplog.text
+    assert "secret" not in caplog.text
 
 
 def test_a_bundle_opened_through_mlflow_is_whole_afterwards(uri, tmp_path, make_night, data, random_pairs):
@@ -106,7 +113,7 @@ def test_a_bundle_opened_through_mlflow_is_whole_afterwards(uri, tmp_path, make_
     )
     bundle.publish(storage, tmp_path / "made", bundle_id)
     version = replace(NEW, bundle_id=bundle_id, source=storage.uri(layout.bundle(bundle_id)))
-    assert registry.mirror(uri, "small", version, lambda: version) is None
+    registry.mirror(uri, "small", version, lambda: version)
     mlflow.set_tracking_uri(uri)
     mlflow.set_registry_uri(uri)
     found = mlflow.pyfunc.load_model(f"models:/{NAME}@{ALIAS}").predict(pd.DataFrame({"user_id": [1, 2]}))

@@ -70,7 +70,7 @@ def bundle_digest(decision: Record) -> str:
     """
     details = decision.details
     parts = (decision.outcome, details.get("baseline"), details.get("bundle_id"), STAGES["features"].version)
-    return "/".join(str(part) for part in parts)
+    return "/".join(str(part or "") for part in parts)
 
 
 def decisions(records: Records, last: dt.date) -> list[Record]:

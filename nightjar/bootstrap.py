@@ -6,18 +6,21 @@ The records are those that the nights would have written: same counts, digests a
 import datetime as dt
 import logging
 
-from lake.errors import Conflict, GateFailed, NightjarError, PermanentError
+from lake.errors import Conflict, FileFault, GateFailed, PermanentError
 from lake.partitions import days
 from lake.records import Record
 from lake.settings import Settings
 from nightjar import ingest
-from validation.gate import require
+from spark_jobs.requests import ExtractRequest, ExtractResult
+from validation.gate import CRITICAL, Check, require
 
 log = logging.getLogger(__name__)
 
 
 def prepare(first: dt.date, last: dt.date, settings: Settings) -> str:
     """Check the raw files of all days from `first` to `last` and write what `extract` has to do.
+
+    A day with a file that is missing, empty, unreadable, or lacks a column is left out.
 
     Returns
     -------
@@ -27,7 +30,7 @@ def prepare(first: dt.date, last: dt.date, settings: Settings) -> str:
     Raises
     ------
     FileFault
-        Naming every file that is missing, empty, unreadable, or lacks a column.
+        When that leaves no day; the message names each file.
     """
     if last < first:
         raise PermanentError(f"a bootstrap from {first} to {last} has no day: give the earlier day first")
@@ -39,34 +42,44 @@ def commit(attempt: str, settings: Settings) -> list[Record]:
 
     Raises
     ------
+    FileFault, GateFailed, Conflict
+        Naming the days that were left out for their files, refused, or committed with other
+        content by another run meanwhile; after the others were committed. `PermanentError` when
+        these reasons differ by day.
     GateFailed
-        Naming the days that were refused, after the others were committed; or, when what was
-        staged breaks a row rule, before anything was.
-    Conflict
-        Naming the days of which another run committed other content meanwhile.
+        When what was staged breaks a row rule; before anything was committed.
     """
     request, result = ingest.read_attempt(attempt, settings)
-    wanted = list(request.based_on)
+    wanted = sorted({*request.based_on, *request.faults})
     staged = ingest.check_staged(request, result, settings)
-    by_day = {day: ingest.check_day(day, result, settings.data) for day in wanted}
+    by_day = {day: _checks(day, request, result, settings) for day in wanted}
     name = f"{wanted[0]}_{wanted[-1]}"
     every = [*staged, *(check for checks in by_day.values() for check in checks)]
     page = ingest.write_report(name, request, result, every, settings)
     require(staged, f"ingest of {wanted[0]} to {wanted[-1]}", page)
     records: list[Record] = []
-    refused: list[NightjarError] = []
+    refused: dict[dt.date, PermanentError] = {}
     for day, checks in by_day.items():
         try:
+            if day in request.faults:
+                raise FileFault(request.faults[day])
             require(checks, f"ingest of {day}", page)
             records.append(ingest.commit_day(day, request, result, settings))
-        except (GateFailed, Conflict) as error:
-            refused.append(error)
+        except (FileFault, GateFailed, Conflict) as error:
+            refused[day] = error
     log.info("committed %d days of %d", len(records), len(wanted))
     _raise(refused)
     return records
 
 
-def _raise(refused: list[NightjarError]) -> None:
-    if refused:
-        kind = GateFailed if any(isinstance(error, GateFailed) for error in refused) else Conflict
-        raise kind("\n".join(str(error) for error in refused))
+def _checks(day: dt.date, request: ExtractRequest, result: ExtractResult, settings: Settings) -> list[Check]:
+    if day in request.faults:
+        return [Check(f"{day}.files", CRITICAL, False, request.faults[day], "sound raw files")]
+    return ingest.check_day(day, request, result, settings)
+
+
+def _raise(refused: dict[dt.date, PermanentError]) -> None:
+    kinds = {type(error) for error in refused.values()}
+    if kinds:
+        kind = kinds.pop() if len(kinds) == 1 else PermanentError
+        raise kind(ingest.told({day: f"{error}" for day, error in refused.items()}))

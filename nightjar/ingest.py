@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 STAGE = "ingest"
-_SHOWN_FAULTS = 10
+_SHOWN_DAYS = 10
 
 
 def prepare(day: dt.date, settings: Settings) -> str:
@@ -57,22 +57,31 @@ def commit(attempt: str, settings: Settings) -> Record:
     """
     request, result = read_attempt(attempt, settings)
     (day,) = request.based_on
-    checks = [*check_staged(request, result, settings), *check_day(day, result, settings.data)]
+    checks = [*check_staged(request, result, settings), *check_day(day, request, result, settings)]
     page = write_report(day.isoformat(), request, result, checks, settings)
     require(checks, f"{STAGE} of {day}", page)
     return commit_day(day, request, result, settings)
 
 
 def prepare_days(days: Iterable[dt.date], settings: Settings) -> str:
-    """`prepare` for any number of days; every fault of their files is told at once."""
+    """`prepare` for any number of days: those with a faulty file are left out, and their faults noted.
+
+    Raises
+    ------
+    FileFault
+        When no day is left.
+    """
     data, records = settings.data, Records(open_storage(settings.lake))
-    days = [data.require_day(day) for day in days]
-    files, catalogues = _checked(days, settings)
+    asked = [data.require_day(day) for day in days]
+    files, catalogues, faults = _checked(asked, settings)
+    sound = [day for day in asked if day not in faults]
+    if not sound:
+        raise FileFault(told(faults))
     request = ExtractRequest(
         lake=settings.lake,
         raw_root=settings.raw,
         attempt=layout.new_attempt(),
-        based_on={day: records.latest(STAGE, day) for day in days},
+        based_on={day: records.latest(STAGE, day) for day in sound},
         version=STAGES[STAGE].version,
         config_digest=config_digest(STAGE, data),
         id_type=data.id_type,
@@ -81,36 +90,50 @@ def prepare_days(days: Iterable[dt.date], settings: Settings) -> str:
         catalogue=data.catalogue,
         files=files,
         catalogues=catalogues,
+        faults=faults,
     )
     messages.write(open_storage(settings.lake), layout.request(request.attempt), request)
     return request.attempt
 
 
-def _checked(days: Sequence[dt.date], settings: Settings) -> tuple[tuple[RawFile, ...], tuple[RawFile, ...]]:
+def _checked(
+    days: Sequence[dt.date], settings: Settings
+) -> tuple[tuple[RawFile, ...], tuple[RawFile, ...], dict[dt.date, str]]:
+    """Events files and catalogues of the days without a fault, and the faults of the others."""
     storage, data = open_storage(settings.raw), settings.data
-    events = [wanted for day in days for wanted in _events(storage, day, data)]
-    catalogues = [wanted for day in days for wanted in _catalogues(storage, day, data)]
-    faults: list[FileFault] = []
-    found = [_check(storage, wanted, faults) for wanted in [*events, *catalogues]]
-    if faults:
-        shown = [str(fault) for fault in faults[:_SHOWN_FAULTS]]
-        rest = [f"... and {len(faults) - len(shown)} more"] if len(faults) > len(shown) else []
-        raise FileFault("\n".join(shown + rest))
-    files = [file for file in found if file]
-    return tuple(files[: len(events)]), tuple(files[len(events) :])
+    files: list[RawFile] = []
+    catalogues: list[RawFile] = []
+    faults: dict[dt.date, str] = {}
+    for day in days:
+        events, items = _events(storage, day, data), _catalogues(storage, day, data)
+        found = [_check(storage, wanted) for wanted in [*events, *items]]
+        wrong = [str(fault) for fault in found if isinstance(fault, FileFault)]
+        if wrong:
+            faults[day] = "; ".join(wrong)
+            continue
+        sound = [file for file in found if isinstance(file, RawFile)]
+        files += sound[: len(events)]
+        catalogues += sound[len(events) :]
+    return tuple(files), tuple(catalogues), faults
 
 
-def _check(storage: Storage, wanted: Wanted, faults: list[FileFault]) -> RawFile | None:
+def _check(storage: Storage, wanted: Wanted) -> RawFile | FileFault:
     try:
         return check(storage, wanted)
     except FileFault as fault:
-        faults.append(fault)
-        return None
+        return fault
+
+
+def told(faults: Mapping[dt.date, str]) -> str:
+    """What is wrong with each day, a line a day; of very many days the last ones by name only."""
+    lines, rest = list(faults.values())[:_SHOWN_DAYS], list(faults)[_SHOWN_DAYS:]
+    more = [f"... and {len(rest)} more: {', '.join(map(str, rest))}"] if rest else []
+    return "\n".join(lines + more)
 
 
 def _events(storage: Storage, day: dt.date, data: Dataset) -> list[Wanted]:
     """The day's events file; none of a closed day that has none."""
-    name, closed = data.raw.files.format(partition=day), day in data.raw.closed_days
+    name, closed = data.raw.path(day), day in data.raw.closed_days
     if closed and not storage.exists(name):
         return []
     return [Wanted(name, day, data.raw.format, raw_targets(data.raw), data.id_type, closed)]
@@ -120,7 +143,7 @@ def _catalogues(storage: Storage, day: dt.date, data: Dataset) -> list[Wanted]:
     """The catalogue that came on that day, if one did."""
     if data.catalogue is None:
         return []
-    name = data.catalogue.files.format(partition=day)
+    name = data.catalogue.path(day)
     targets = catalogue_targets(data.catalogue)
     return [Wanted(name, day, data.catalogue.format, targets, data.id_type)] if storage.exists(name) else []
 
@@ -133,18 +156,13 @@ def read_attempt(attempt: str, settings: Settings) -> tuple[ExtractRequest, Extr
 
 
 def check_staged(request: ExtractRequest, result: ExtractResult, settings: Settings) -> list[Check]:
-    """The Great Expectations suites on all that an attempt staged."""
+    """The Great Expectations suite on all interactions that an attempt staged."""
     from validation import expectations
 
     storage, id_type = open_storage(settings.lake), request.id_type
     rows, whole = _staged(storage, result, id_type, settings.gx_row_limit)
-    checks = expectations.named(
-        "interactions", expectations.check_interactions(rows, request.raw, request.events)
-    )
-    for day, content in result.tables["catalogue"].items():
-        items = tables.read(storage, "catalogue", id_type, content.files)
-        checks += expectations.named(f"catalogue.{day}", expectations.check_catalogue(items))
-    return [*checks, whole]
+    found = expectations.check_interactions(rows, request.raw, request.events)
+    return [*expectations.named("interactions", found), whole]
 
 
 def _staged(storage: Storage, result: ExtractResult, id_type: str, limit: int) -> tuple["pa.Table", Check]:
@@ -162,12 +180,26 @@ def _staged(storage: Storage, result: ExtractResult, id_type: str, limit: int) -
     return frame, Check("interactions.rows_examined", WARNING, len(frame) == total, told, "all rows")
 
 
-def check_day(day: dt.date, result: ExtractResult, data: Dataset) -> list[Check]:
-    """A day's row count and its share of bad rows against the data set's bounds."""
-    counts = result.counts[day]
+def check_day(
+    day: dt.date, request: ExtractRequest, result: ExtractResult, settings: Settings
+) -> list[Check]:
+    """A day's catalogue, its row count and its share of bad rows against the data set's bounds."""
+    counts, data = result.counts[day], settings.data
+    checks = _check_items(day, request, result)
     if not counts["read"] and day in data.raw.closed_days:
+        return checks
+    return [*checks, _check_rows(day, counts, data.rules), _check_bad(day, counts, data.rules)]
+
+
+def _check_items(day: dt.date, request: ExtractRequest, result: ExtractResult) -> list[Check]:
+    """The suite on the catalogue that came on a day; none where none did."""
+    from validation import expectations
+
+    if day not in result.tables["catalogue"]:
         return []
-    return [_check_rows(day, counts, data.rules), _check_bad(day, counts, data.rules)]
+    files = result.tables["catalogue"][day].files
+    items = tables.read(open_storage(request.lake), "catalogue", request.id_type, files)
+    return expectations.named(f"catalogue.{day}", expectations.check_catalogue(items))
 
 
 def _check_rows(day: dt.date, counts: Mapping[str, int], rules: Rules) -> Check:

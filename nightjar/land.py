@@ -61,9 +61,9 @@ def land(
     storage, source = open_storage(settings.raw), _source()
     days = _by_day(_sampled(_transactions(source), households))
     wanted = {day: rows for day, rows in days.items() if (first or data.first_day) <= day <= (last or day)}
-    put = [_put(storage, data.raw.files.format(partition=day), rows) for day, rows in wanted.items()]
+    put = [_put(storage, data.raw.path(day), rows) for day, rows in wanted.items()]
     if data.catalogue:
-        put.append(_put(storage, data.catalogue.files.format(partition=data.first_day), _catalogue(source)))
+        put.append(_put(storage, data.catalogue.path(data.first_day), _catalogue(source)))
     landed = Landed(sum(put), len(put) - sum(put), sum(len(rows) for rows in wanted.values()))
     log.info("landed %d new files below %s; %d were there", landed.new, settings.raw, landed.kept)
     return landed

@@ -7,6 +7,7 @@ record of the day names, so that a late retry never moves readers to a replaced 
 import datetime as dt
 import logging
 import platform
+import subprocess
 from importlib import metadata
 from typing import Any
 
@@ -14,7 +15,7 @@ from lake import inputs, layout, ledger, messages
 from lake.errors import PermanentError
 from lake.partitions import stamp
 from lake.records import STAGES, Draft, Record, Records, config_digest
-from lake.settings import Settings, threads
+from lake.settings import CHECKOUT, Settings, threads
 from lake.storage import open_storage
 from nightjar_reader import format as fmt
 from precompute import publish as publishing
@@ -170,8 +171,18 @@ def _provenance(
         "seconds": result.timings,
         "index_latency_us": result.latency_us,
         "threads": request.threads,
+        "commit": _commit(),
         "host": platform.node(),
         "platform": platform.platform(),
         "python": platform.python_version(),
         "libraries": {name: metadata.version(name) for name in _LIBRARIES},
     }
+
+
+def _commit() -> str | None:
+    """The commit of the code that runs; None where it is no git checkout."""
+    command = ["git", "-C", str(CHECKOUT), "rev-parse", "HEAD"]
+    try:
+        return subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip()
+    except (OSError, subprocess.CalledProcessError):
+        return None

@@ -20,6 +20,7 @@ TRIES = 20
 RETRY_SECONDS = 0.5
 POLL_SECONDS = 1.0
 CONFLICT = 409
+NOT_SENT = (httpx.ConnectError, httpx.ConnectTimeout)
 
 
 class RestError(NightjarError):
@@ -90,16 +91,19 @@ class Client:
         return answer.json() if answer.content else {}
 
     def _try(self, method: str, path: str, **kwargs: Any) -> httpx.Response:
-        for last in (number == TRIES for number in range(1, TRIES + 1)):
+        problem = ""
+        for _ in range(TRIES):
             try:
                 answer = self._http.request(method, path, **kwargs)
-                if last or answer.status_code != httpx.codes.SERVICE_UNAVAILABLE:
+                if answer.status_code != httpx.codes.SERVICE_UNAVAILABLE:
                     return answer
+                problem = f"{answer.status_code} {answer.text[:500]}"
             except httpx.TransportError as error:
-                if last or not (method == "GET" or isinstance(error, NOT_SENT)):
-                    raise self._no_answer(method, path, error) from error
+                problem = f"no answer from {self._http.base_url}: {type(error).__name__}: {error}"
+                if method != "GET" and not isinstance(error, NOT_SENT):
+                    break
             time.sleep(RETRY_SECONDS)
-        raise AssertionError("the last try returns or raises")
+        raise RestError(f"{method} {path}: {problem}; is Airflow up?")
 
     def _api(self, method: str, path: str, **kwargs: Any) -> Json:
         return self._send(method, f"/api/v2/{path}", **kwargs)

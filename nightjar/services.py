@@ -272,7 +272,7 @@ def _environment(settings: Settings, port: int) -> dict[str, str]:
 
 
 def _no_proxy() -> dict[str, str]:
-    """This machine is reached directly, as is what the environment names; programs read either name."""
+    """Reach this machine directly, as what the environment names; programs read either variable."""
     named = ",".join(os.environ.get(name, "") for name in ("NO_PROXY", "no_proxy")).split(",")
     hosts = ",".join(dict.fromkeys([*filter(None, named), *HERE]))
     return {"NO_PROXY": hosts, "no_proxy": hosts}

@@ -1,8 +1,10 @@
 """The tasks of the night that are not Spark jobs: each calls one or two functions of `nightjar`.
 
-`nightjar` is imported inside the tasks, so that reading a DAG loads nothing heavy.
+The stages of `nightjar` are imported inside the tasks, so that reading a DAG loads nothing heavy.
 """
 
+import logging
+from collections.abc import Mapping
 from dataclasses import asdict
 from typing import Any
 
@@ -15,10 +17,14 @@ from lake.partitions import resolve, utc_now
 from lake.records import Record, Records
 from lake.settings import load
 from lake.storage import open_storage
+from nightjar.failure import Failure
+
+log = logging.getLogger(__name__)
 
 Reference = dict[str, Any]
 
 ATTEMPT_KEY = "attempt"
+RAN = frozenset({"success", "failed"})
 
 
 def _reference(record: Record) -> Reference:
@@ -85,31 +91,56 @@ def decide(night: int | None, train_task: str) -> Reference:
     """Append the night's decision, whatever happened before; then fail if something before it did."""
     if night is None:
         raise AirflowFailException("open_night failed: there is no night to decide")
-    failure = _failure_before()
-    attempt = get_current_context()["ti"].xcom_pull(task_ids=train_task, key=ATTEMPT_KEY)
+    states = _states_before()
+    failure = _first_failure(states)
+    if failure:
+        log.error("%s", _named(failure))
     try:
-        return _decide(night, attempt, failure)
+        record = _decide(night, _attempt(train_task, states), failure)
     except PermanentError as error:
-        raise AirflowFailException(f"this night failed in {failure}" if failure else str(error)) from error
-
-
-def _decide(night: int, attempt: str | None, failure: str | None) -> Reference:
-    from nightjar import train
-
-    record = train.decide(resolve(get_current_context()), attempt, load(), failure=failure, night=night)
+        before = f"{_named(failure)}; and " if failure else ""
+        raise AirflowFailException(f"{before}deciding failed: {type(error).__name__}: {error}") from error
     if record.outcome == "failed":
-        raise PermanentError(f"the decision is failed: {record.details['failure']}")
+        raise AirflowFailException(_named(failure or Failure(**record.details["failure"])))
     return _reference(record)
 
 
-def _failure_before() -> str | None:
-    """The first task of this run that failed before this one, with its error's class."""
+def _decide(night: int, attempt: str | None, failure: Failure | None) -> Record:
+    from nightjar import train
+
+    day = resolve(get_current_context())
+    record: Record = train.decide(day, attempt, load(), failure=failure, night=night)
+    return record
+
+
+def _states_before() -> dict[str, str | None]:
+    """The states of the tasks of this run that come before this one, in their order."""
     context = get_current_context()
     ti, run = context["ti"], context["dag_run"].run_id
     before = sorted(_upstream(ti.task), key=lambda task_id: len(_upstream(ti.task.dag.get_task(task_id))))
     states = ti.get_task_states(dag_id=ti.dag_id, task_ids=before, run_ids=[run]).get(run, {})
-    failed = next((task_id for task_id in before if states.get(task_id) == "failed"), None)
-    return failed and f"{failed}: {ti.xcom_pull(task_ids=failed, key=ERROR_KEY) or 'killed or timed out'}"
+    return {task_id: states.get(task_id) for task_id in before}
+
+
+def _first_failure(states: Mapping[str, str | None]) -> Failure | None:
+    """The first task that failed, with its error's class."""
+    failed = next((task_id for task_id, state in states.items() if state == "failed"), None)
+    if failed is None:
+        return None
+    error = get_current_context()["ti"].xcom_pull(task_ids=failed, key=ERROR_KEY)
+    return Failure(failed, error or "killed or timed out")
+
+
+def _attempt(train_task: str, states: Mapping[str, str | None]) -> str | None:
+    """The attempt of the training; one that an earlier time left stays until the task runs again."""
+    if states.get(train_task) not in RAN:
+        return None
+    attempt: str | None = get_current_context()["ti"].xcom_pull(task_ids=train_task, key=ATTEMPT_KEY)
+    return attempt
+
+
+def _named(failure: Failure) -> str:
+    return f"this night failed in {failure.stage}: {failure.error}"
 
 
 def _upstream(operator: Any) -> set[str]:

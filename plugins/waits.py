@@ -65,7 +65,7 @@ class Pending:
 def raw_day(poke: Poke) -> Pending | None:
     """Wait for the raw file of the day; not for a closed day, and not for one long past."""
     raw = poke.settings.data.raw
-    storage, path = open_storage(poke.settings.raw), raw.files.format(partition=poke.day.isoformat())
+    storage, path = open_storage(poke.settings.raw), raw.path(poke.day)
     if poke.day in raw.closed_days or storage.exists(path):
         return None
     recent = (poke.now.date() - poke.day).days <= RAW_DAYS

@@ -47,6 +47,7 @@ else
     printf 'Installing Nightjar into .venv with %s (%s)\n' "$python" "$version"
     "$python" -m venv .venv
 fi
+echo 'This downloads about 1 GB the first time and takes a minute or a few; compiling Annoy is part of it'
 .venv/bin/python -m pip install --quiet --disable-pip-version-check "uv==$UV_VERSION"
 .venv/bin/uv pip install --quiet --python .venv/bin/python --requirement requirements.txt
 .venv/bin/uv pip install --quiet --python .venv/bin/python --no-deps --editable .

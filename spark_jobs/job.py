@@ -7,7 +7,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TypeVar
 
-from lake import messages
+from lake import layout, messages
 from lake.errors import PermanentError
 from lake.storage import open_storage
 
@@ -41,7 +41,7 @@ class JobError:
 def main(kind: type[Request], run: Callable[[Request], object]) -> None:
     """Run the request whose URI is the program's only argument.
 
-    `result.json`, or on an error `error.json`, is put beside the request, in the attempt's folder.
+    The result, or what ended the job, is put beside the request, where `lake.layout` says.
 
     Parameters
     ----------
@@ -51,19 +51,19 @@ def main(kind: type[Request], run: Callable[[Request], object]) -> None:
         The job: a request in, a result (a frozen dataclass) out.
     """
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(name)s %(levelname)s %(message)s")
-    folder, _, name = sys.argv[1].rpartition("/")
-    storage = open_storage(folder)
+    attempt = sys.argv[1].split("/")[-2]
+    storage = open_storage(sys.argv[1].removesuffix(f"/{layout.request(attempt)}"))
     try:
-        result = run(messages.read(storage, name, kind))
-        messages.write(storage, "result.json", result)
+        result = run(messages.read(storage, layout.request(attempt), kind))
+        messages.write(storage, layout.result(attempt), result)
     except Exception as error:
         log.exception("the job failed")
-        messages.write(storage, "error.json", describe(error))
+        messages.write(storage, layout.error(attempt), describe(error))
         raise SystemExit(1) from error
 
 
 def describe(error: Exception) -> JobError:
-    """An exception as what is put into `error.json`; of a Java error the first line."""
+    """An exception as what is put into the attempt's folder; of a Java error the first line."""
     lines = str(error).strip().splitlines() or [repr(error)]
     message = str(error) if isinstance(error, PermanentError) else lines[0]
     trace = "".join(traceback.format_exception(error))

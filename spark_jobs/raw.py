@@ -1,5 +1,6 @@
 """Reading raw files in Spark with their own types, and their columns as ours."""
 
+import posixpath
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -9,8 +10,10 @@ from urllib.parse import unquote
 from pyspark.sql import Column, DataFrame, SparkSession, Window
 from pyspark.sql import functions as fn
 
+from lake.errors import PermanentError
 from lake.schemas import LANDED, ROW_NUMBER, SOURCE_FILE
 from lake.settings import FileFormat
+from lake.storage import open_storage
 from spark_jobs import read
 from spark_jobs.casts import Targets, expression, quoted
 from spark_jobs.requests import RawFile
@@ -64,10 +67,11 @@ def _columns(file: RawFile) -> tuple[tuple[str, str], ...]:
 
 
 def _read(spark: SparkSession, root: str, files: Sequence[RawFile], kind: FileFormat) -> DataFrame:
-    frame = _open(spark, kind, [read.hadoop_path(f"{root}/{file.name}") for file in files], files[0])
+    uris = {open_storage(root).uri(file.name): file for file in files}
+    frame = _open(spark, kind, [read.literal(uri) for uri in uris], files[0])
     raw = fn.struct(*(fn.col(quoted(name)) for name in frame.columns)).alias(RAW)
     found = frame.select(raw, fn.col("_metadata").alias("_file"))
-    names = _names(spark, root, frame, files)
+    names = _names(spark, frame, uris)
     path = fn.regexp_replace("_file.file_path", *_SLASHES)
     named = found.join(fn.broadcast(names), path == fn.col("_path"))
     return named.select(RAW, SOURCE_FILE, LANDED, _row_number(kind).alias(ROW_NUMBER))
@@ -83,11 +87,22 @@ def _open(spark: SparkSession, kind: FileFormat, paths: list[str], sample: RawFi
     return reader.csv(paths, header=True, multiLine=True, escape='"') if kind == "csv" else reader.json(paths)
 
 
-def _names(spark: SparkSession, root: str, frame: DataFrame, files: Sequence[RawFile]) -> DataFrame:
+def _names(spark: SparkSession, frame: DataFrame, uris: Mapping[str, RawFile]) -> DataFrame:
     """How Spark spells each file's path, with the file's name and day."""
-    spelled = {unquote(path): re.sub(*_SLASHES, path) for path in frame.inputFiles()}
-    found = [(spelled.get(unquote(f"{root}/{file.name}"), ""), file.name, file.day) for file in files]
+    spelled = {_plain(path): re.sub(*_SLASHES, path) for path in frame.inputFiles()}
+    missing = [uri for uri in uris if _plain(uri) not in spelled]
+    if missing:
+        raise PermanentError(
+            f"{missing[0]}: expected among the files that Spark lists, found {', '.join(sorted(spelled))} "
+            f"({len(missing)} of {len(uris)} are not there); give NIGHTJAR_RAW as a plain file:/// address"
+        )
+    found = [(spelled[_plain(uri)], file.name, file.day) for uri, file in uris.items()]
     return spark.createDataFrame(found, f"_path STRING, {SOURCE_FILE} STRING, {LANDED} DATE")
+
+
+def _plain(uri: str) -> str:
+    """A file's address in one spelling, whoever wrote it."""
+    return posixpath.normpath(re.sub(*_SLASHES, unquote(uri)))
 
 
 def _row_number(kind: FileFormat) -> Column:

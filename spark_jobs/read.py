@@ -1,5 +1,6 @@
 """The one function through which Spark reads the lake's tables: exactly the files named."""
 
+import re
 from collections.abc import Sequence
 from urllib.parse import unquote
 
@@ -32,7 +33,7 @@ def table(spark: SparkSession, lake_root: str, name: str, files: Sequence[str], 
     schema, key = spark_ddl(name, id_type), KEYS[name]
     if not files:
         return spark.createDataFrame([], f"{schema}, {key} DATE")
-    paths = [hadoop_path(f"{lake_root}/{file}") for file in files]
+    paths = [literal(f"{lake_root}/{file}") for file in files]
     rows = spark.read.schema(schema).option("recursiveFileLookup", "true").parquet(*paths)
     day = fn.regexp_extract(fn.col("_metadata.file_path"), rf"{key}=([0-9-]+)/", 1)
     return rows.select("*", fn.to_date(day).alias(key))
@@ -46,3 +47,8 @@ def interactions(spark: SparkSession, lake_root: str, files: Sequence[str], id_t
 def hadoop_path(uri: str) -> str:
     """A URI as Hadoop wants it, which takes a percent sign for a letter of the name."""
     return unquote(uri)
+
+
+def literal(uri: str) -> str:
+    """`hadoop_path` for reading, where Spark takes some letters for a pattern unless they are escaped."""
+    return re.sub(r"([\[\]{}*?\\])", r"\\\1", hadoop_path(uri))

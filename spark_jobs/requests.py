@@ -1,7 +1,7 @@
 """What is asked of the jobs and what they answer; importable without Spark."""
 
 import datetime as dt
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from lake.records import TableContent
 from lake.settings import Catalogue, Events, Raw
@@ -47,6 +47,8 @@ class ExtractRequest:
         Of the ingest stage, when the work began.
     files, catalogues
         The raw files of those days; a closed day has none.
+    faults
+        What is wrong with the raw files of each day that was asked for and left out.
     """
 
     lake: str
@@ -61,6 +63,7 @@ class ExtractRequest:
     catalogue: Catalogue | None
     files: tuple[RawFile, ...]
     catalogues: tuple[RawFile, ...]
+    faults: dict[dt.date, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)

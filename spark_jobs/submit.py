@@ -4,6 +4,7 @@ import logging
 import os
 import signal
 import subprocess
+import time
 from pathlib import Path
 
 from lake import errors, layout, messages
@@ -14,6 +15,9 @@ from spark_jobs.java import environment, spark_home
 from spark_jobs.job import JobError
 
 log = logging.getLogger(__name__)
+
+STOP_SECONDS = 10
+_POLL_SECONDS = 0.1
 
 
 def program(job: str) -> Path:
@@ -67,8 +71,32 @@ def _run(line: list[str], env: dict[str, str], logfile: Path) -> int:
         try:
             return process.wait()
         finally:
-            if process.poll() is None:
-                os.killpg(process.pid, signal.SIGTERM)
+            if process.returncode is None:
+                _stop(process)
+
+
+def _stop(process: subprocess.Popen[bytes]) -> None:
+    """End a job's whole process group: SIGTERM first, SIGKILL for what is there `STOP_SECONDS` later."""
+    try:
+        os.killpg(process.pid, signal.SIGTERM)
+        deadline = time.monotonic() + STOP_SECONDS
+        while _there(process) and time.monotonic() < deadline:
+            time.sleep(_POLL_SECONDS)
+    finally:
+        if _there(process):
+            log.warning("spark-submit did not stop within %d s: killed", STOP_SECONDS)
+            os.killpg(process.pid, signal.SIGKILL)
+        process.wait()
+
+
+def _there(process: subprocess.Popen[bytes]) -> bool:
+    """Whether anything of a process group is left; its leader is reaped."""
+    process.poll()
+    try:
+        os.killpg(process.pid, 0)
+    except ProcessLookupError:
+        return False
+    return True
 
 
 def raise_job_error(storage: Storage, attempt: str, otherwise: str = "the job left neither") -> None:

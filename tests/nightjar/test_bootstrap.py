@@ -74,16 +74,53 @@ def test_a_day_committed_meanwhile_is_a_conflict_of_that_day_alone(spark, tiny, 
     assert list(committed) == list(days(FIRST, LAST))
 
 
-def test_every_missing_file_is_named_at_once(tiny, tiny_row):
-    tiny.put(FIRST, [tiny_row(FIRST)])
+def test_a_range_without_a_sound_day_is_refused_at_once_as_its_nights_would(tiny):
+    last = dt.date(2024, 1, 2)
     with pytest.raises(FileFault) as fault:
-        bootstrap.prepare(FIRST, LAST, tiny.settings)
+        bootstrap.prepare(FIRST, last, tiny.settings)
     lines = str(fault.value).splitlines()
-    assert ["2024-01-02.parquet" in lines[0], "2024-01-04.parquet" in lines[1]] == [True, True]
     assert len(lines) == 2
-    with pytest.raises(FileFault) as night:
-        ingest.prepare(LAST, tiny.settings)
-    assert str(night.value) == lines[1]
+    for day, line in zip((FIRST, last), lines, strict=True):
+        with pytest.raises(FileFault) as night:
+            ingest.prepare(day, tiny.settings)
+        assert str(night.value) == line
+
+
+@pytest.mark.spark
+def test_days_with_a_faulty_file_are_named_and_the_others_committed(spark, tiny, tiny_row):
+    _fill(tiny, tiny_row)
+    tiny.raw("events/2024-01-02.parquet").unlink()
+    tiny.put_items(LAST, [{"item": 10, "title": "tea"}])
+    with pytest.raises(FileFault) as fault:
+        _bootstrap(tiny, FIRST, LAST)
+    lines = str(fault.value).splitlines()
+    assert len(lines) == 2
+    assert "events/2024-01-02.parquet: expected a parquet file, found no file" in lines[0]
+    assert "items/2024-01-04.parquet: expected the columns" in lines[1]
+    committed = Records(open_storage(tiny.settings.lake)).partitions("ingest")
+    assert list(committed) == [FIRST, CLOSED]
+
+
+@pytest.mark.spark
+def test_a_refused_catalogue_refuses_its_day_alone(spark, tiny, tiny_row):
+    _fill(tiny, tiny_row)
+    item = {"item": 10, "title": "tea", "department": "drinks", "kind": "green", "brand": "b"}
+    tiny.put_items(LAST, [item, item])
+    tiny.raw("events/2024-01-02.parquet").write_bytes(b"")
+    with pytest.raises(
+        PermanentError, match=r"(?s)2024-01-02.parquet: .*0 bytes.*2024-01-04.item_id_unique"
+    ) as error:
+        _bootstrap(tiny, FIRST, LAST)
+    assert error.type is PermanentError
+    committed = Records(open_storage(tiny.settings.lake)).partitions("ingest")
+    assert list(committed) == [FIRST, CLOSED]
+
+
+def test_of_very_many_faults_ten_are_told_and_the_other_days_named():
+    many = list(days(FIRST, dt.date(2024, 1, 12)))
+    lines = ingest.told({day: f"fault of {day}" for day in many}).splitlines()
+    assert lines[9:] == ["fault of 2024-01-10", "... and 2 more: 2024-01-11, 2024-01-12"]
+    assert len(lines) == 11
 
 
 def test_a_range_that_ends_before_it_begins_is_refused(tiny):

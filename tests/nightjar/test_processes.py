@@ -84,11 +84,26 @@ def test_stop_ends_what_a_killed_leader_left(spawn):
 
 def test_a_process_that_only_has_the_id_of_an_old_one_is_left_alone(spawn):
     component, child = spawn()
-    older = replace(component, created=component.created - 100)
+    older = replace(component, started=component.started - 100)
     assert not older.alive()
     processes.stop([older])
     assert component.alive()
     assert _runs(child)
+
+
+def test_a_change_of_the_clock_does_not_hide_a_component(spawn, monkeypatch):
+    component, child = spawn()
+    created = psutil.Process.create_time
+    monkeypatch.setattr(psutil.Process, "create_time", lambda process: created(process) + 3600)
+    assert component.alive()
+    assert {process.pid for process in processes.members([component])} == {component.pid, child}
+
+
+def test_a_component_of_before_the_machine_was_started_is_gone(spawn):
+    component, _ = spawn()
+    older = replace(component, boot="another")
+    assert not older.alive()
+    assert not older.owns_session()
 
 
 def test_last_lines_are_the_end_of_the_output(spawn):

@@ -1,7 +1,9 @@
 """The client against a made-up Airflow."""
 
 import datetime as dt
+import http.server
 import json
+import threading
 
 import httpx
 import pytest
@@ -20,8 +22,20 @@ class Server:
         body = json.loads(request.content) if request.content else None
         self.asked.append((request.method, request.url.path, body, request.headers.get("authorization")))
         answers = self.answers[request.method, request.url.path]
-        status, content = answers.pop(0) if len(answers) > 1 else answers[0]
+        answer = answers.pop(0) if len(answers) > 1 else answers[0]
+        if isinstance(answer, Exception):
+            raise answer
+        status, content = answer
         return httpx.Response(status, json=content)
+
+
+class Healthy(http.server.BaseHTTPRequestHandler):
+    """An Airflow whose scheduler is healthy."""
+
+    def do_GET(self):
+        self.send_response(200)
+        self.end_headers()
+        self.wfile.write(b'{"scheduler": {"status": "healthy"}}')
 
 
 @pytest.fixture
@@ -53,6 +67,36 @@ def test_it_tries_again_while_the_service_is_unavailable(server, client):
     server.answers["GET", "/api/v2/pools"] = [(503, {}), (503, {}), (200, {"pools": []})]
     assert client.pools() == {}
     assert len(server.asked) == 4
+
+
+def test_it_asks_again_where_no_answer_came(server, client):
+    server.answers["GET", "/api/v2/pools"] = [httpx.ReadError("reset"), (200, {"pools": []})]
+    assert client.pools() == {}
+
+
+def test_it_gives_up_with_a_clear_message(server, client):
+    server.answers["GET", "/api/v2/pools"] = [httpx.ReadTimeout("timed out")]
+    with pytest.raises(
+        rest.RestError, match="GET .*pools: no answer from http://airflow.*ReadTimeout: timed out"
+    ):
+        client.pools()
+    assert len(server.asked) == 1 + rest.TRIES
+
+
+def test_a_change_is_sent_again_only_if_it_cannot_have_arrived(server, client):
+    path = "POST", "/api/v2/dags/nightly/dagRuns"
+    server.answers[path] = [httpx.ConnectError("refused"), (200, {"dag_run_id": "r1"})]
+    assert client.trigger("nightly", "2017-09-30") == "r1"
+    server.answers[path] = [httpx.ReadError("reset"), (200, {"dag_run_id": "r2"})]
+    with pytest.raises(rest.RestError, match="ReadError: reset"):
+        client.trigger("nightly", "2017-09-30")
+
+
+def test_no_proxy_stands_between(monkeypatch):
+    monkeypatch.setenv("HTTP_PROXY", "http://127.0.0.1:1")
+    with http.server.HTTPServer(("127.0.0.1", 0), Healthy) as served:
+        threading.Thread(target=served.handle_request).start()
+        assert rest.health(f"http://127.0.0.1:{served.server_port}") == {"api-server", "scheduler"}
 
 
 def test_an_error_is_raised_with_what_the_server_said(server, client):
@@ -123,7 +167,7 @@ def test_health_names_what_is_healthy(monkeypatch):
         "dag_processor": {"status": "unhealthy"},
         "triggerer": {"status": None},
     }
-    monkeypatch.setattr(rest.httpx, "get", lambda url, timeout: httpx.Response(200, json=parts))
+    monkeypatch.setattr(rest.httpx, "get", lambda url, **_: httpx.Response(200, json=parts))
     assert rest.health("http://airflow") == {"api-server", "scheduler"}
 
 

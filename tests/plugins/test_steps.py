@@ -11,6 +11,7 @@ from airflow.sdk.exceptions import AirflowFailException
 
 from lake.errors import Conflict, PermanentError
 from lake.records import Record
+from nightjar.failure import Failure
 
 DAY = "2017-09-30"
 DAGS = Path(__file__).resolve().parents[2] / "dags"
@@ -31,7 +32,9 @@ def decide(task, monkeypatch):
         ti = SimpleNamespace(
             dag_id="nightly",
             task=task,
-            get_task_states=lambda dag_id, task_ids, run_ids: {"r1": dict(states)},
+            get_task_states=lambda dag_id, task_ids, run_ids: {
+                "r1": {"train.train": "success"} | dict(states)
+            },
             xcom_pull=lambda task_ids, key: errors.get((task_ids, key)),
             xcom_push=lambda key, value: None,
         )
@@ -42,7 +45,7 @@ def decide(task, monkeypatch):
             asked.append((day, attempt, failure, night))
             if raises:
                 raise raises
-            details = {"failure": failure}
+            details = {"failure": {"stage": "train", "error": "no result"}}
             return Record("train", DAY, attempt, "failed" if failure else outcome, 1, "", details=details)
 
         monkeypatch.setattr(steps, "get_current_context", lambda: context)
@@ -66,13 +69,13 @@ def test_a_failed_training_is_decided_and_ends_red(decide):
     asked, message = decide(
         {"open_night": "success", "train.train": "failed"}, [("train.train", "ValueError")]
     )
-    assert asked == [(dt.date(2017, 9, 30), "abc", "train.train: ValueError", 3)]
+    assert asked == [(dt.date(2017, 9, 30), "abc", Failure("train.train", "ValueError"), 3)]
     assert "this night failed in train.train: ValueError" in message
 
 
 def test_a_killed_training_left_no_error(decide):
     asked, message = decide({"train.train": "failed"})
-    assert asked[0][2] == "train.train: killed or timed out"
+    assert asked[0][2] == Failure("train.train", "killed or timed out")
     assert "killed or timed out" in message
 
 
@@ -83,27 +86,41 @@ def test_the_first_task_that_failed_is_named(decide):
         "train.train": "upstream_failed",
     }
     asked, message = decide(states, [("ingest.extract", "FileFault")])
-    assert asked[0][2] == "ingest.extract: FileFault"
+    assert asked[0][2] == Failure("ingest.extract", "FileFault")
     assert "this night failed in ingest.extract: FileFault" in message
 
 
-def test_without_features_the_message_still_names_what_failed(decide):
-    states = {"ingest.extract": "failed"}
+@pytest.mark.parametrize("state", ["upstream_failed", None])
+def test_the_attempt_of_an_earlier_training_is_not_passed_on(decide, state):
+    asked, _ = decide({"ingest.extract": "failed", "train.train": state})
+    assert asked[0][1] is None
+
+
+@pytest.mark.parametrize("error", [PermanentError("no feature record"), Conflict("another run decided")])
+def test_when_deciding_fails_too_the_message_names_both(decide, error):
     asked, message = decide(
-        states, [("ingest.extract", "FileFault")], raises=PermanentError("no feature record")
+        {"ingest.extract": "failed", "train.train": "upstream_failed"},
+        [("ingest.extract", "FileFault")],
+        raises=error,
     )
     assert len(asked) == 1
-    assert message == "this night failed in ingest.extract: FileFault"
+    named = f"{type(error).__name__}: {error}"
+    assert message == f"this night failed in ingest.extract: FileFault; and deciding failed: {named}"
 
 
 def test_an_error_of_deciding_itself_is_final(decide):
     _, message = decide(raises=Conflict("another run decided"))
-    assert message == "another run decided"
+    assert message == "deciding failed: Conflict: another run decided"
+
+
+def test_an_error_of_deciding_that_a_retry_may_mend_goes_on_as_it_is(decide):
+    with pytest.raises(OSError, match="disk"):
+        decide({"train.train": "failed"}, raises=OSError("disk"))
 
 
 def test_a_decision_that_is_failed_without_a_failed_task_ends_red(decide):
     _, message = decide(outcome="failed")
-    assert "the decision is failed" in message
+    assert message == "this night failed in train: no result"
 
 
 def test_without_a_night_there_is_nothing_to_decide(decide):

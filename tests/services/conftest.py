@@ -42,7 +42,7 @@ def _dataset(folder: Path) -> Path:
     return path
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def night_slice(tmp_path_factory):
     folder = tmp_path_factory.mktemp("slice")
     settings = Settings(

@@ -12,7 +12,7 @@ from lake import layout, messages, tables
 from lake.errors import PermanentError
 from lake.storage import open_storage
 from nightjar import bootstrap, ingest
-from spark_jobs import extract
+from spark_jobs import extract, raw
 from spark_jobs.requests import ExtractRequest
 
 pytestmark = [pytest.mark.spark, pytest.mark.usefixtures("spark")]
@@ -215,9 +215,31 @@ def test_an_attempt_is_written_once(tiny, tiny_row):
         tiny.extract(attempt)
 
 
-def test_folders_whose_names_need_quoting_in_addresses(tiny_with, tiny_row, tmp_path):
-    folder = tmp_path / "a b%20c ü"
+@pytest.mark.parametrize("name", ["a b%20c ü", "h[1]", "h{a,b}*?\\\\x"])
+def test_folders_whose_names_need_quoting_in_addresses(tiny_with, tiny_row, tmp_path, name):
+    folder = tmp_path / name
     folder.mkdir()
     tiny = tiny_with(folder)
     tiny.put(DAY, [tiny_row(DAY)])
     assert tiny.ingest(DAY).tables["interactions"].rows == 1
+
+
+def _request(tiny):
+    storage = open_storage(tiny.settings.lake)
+    return messages.read(storage, layout.request(ingest.prepare(DAY, tiny.settings)), ExtractRequest)
+
+
+@pytest.mark.parametrize("spell", ["{}", "{}/", "file://{}/", "file://{}/events/.."])
+def test_the_raw_folder_may_be_spelled_in_any_way(tiny, tiny_row, spell):
+    tiny.put(DAY, [tiny_row(DAY), tiny_row(DAY, user=2)])
+    folder = tiny.settings.raw.removeprefix("file://")
+    request = replace(_request(tiny), raw_root=spell.format(folder))
+    assert extract.run(request).counts[DAY]["read"] == 2
+
+
+def test_a_file_that_spark_does_not_list_is_named(spark, tiny, tiny_row):
+    tiny.put(DAY, [tiny_row(DAY)])
+    request = _request(tiny)
+    frame = spark.read.parquet(str(tiny.raw(f"events/{DAY}.parquet")))
+    with pytest.raises(PermanentError, match=r"^file:///elsewhere: expected among .* \(1 of 1 are not there"):
+        raw._names(spark, frame, {"file:///elsewhere": request.files[0]})

@@ -1,4 +1,9 @@
 import datetime as dt
+import os
+import signal
+import sys
+import threading
+import time
 
 import pytest
 
@@ -9,7 +14,7 @@ from lake.storage import open_storage
 from nightjar import ingest
 from spark_jobs import java
 from spark_jobs.job import JobError
-from spark_jobs.submit import command, raise_job_error, submit
+from spark_jobs.submit import _run, command, raise_job_error, submit
 
 DAY = dt.date(2024, 1, 1)
 
@@ -47,6 +52,48 @@ def test_the_jobs_own_error_is_raised(tmp_path, error, kind, message):
 def test_a_job_that_left_nothing_is_a_failure(tmp_path):
     with pytest.raises(JobFailed, match=r"attempt a has no result: spark-submit ended with 137"):
         raise_job_error(open_storage(tmp_path.as_uri()), "a", "spark-submit ended with 137")
+
+
+STUBBORN = """
+import os, pathlib, signal, sys, time
+if sys.argv[2] == "ignores":
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)
+if os.fork() == 0:
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)
+pathlib.Path(sys.argv[1], str(os.getpid())).touch()
+time.sleep(60)
+"""
+
+
+def _interrupt(folder):
+    while len(list(folder.iterdir())) < 2:
+        time.sleep(0.02)
+    signal.pthread_kill(threading.main_thread().ident, signal.SIGINT)
+
+
+def _runs(pid):
+    try:
+        with open(f"/proc/{pid}/stat", encoding="ascii") as stat:
+            return stat.read().rpartition(")")[2].split()[0] != "Z"
+    except FileNotFoundError:
+        return False
+
+
+@pytest.mark.parametrize("leader", ["ends", "ignores"])
+def test_an_interrupted_run_leaves_nothing_of_the_job(tmp_path, monkeypatch, leader):
+    monkeypatch.setattr("spark_jobs.submit.STOP_SECONDS", 0.5)
+    folder = tmp_path / "pids"
+    folder.mkdir()
+    threading.Thread(target=_interrupt, args=[folder], daemon=True).start()
+    line = [sys.executable, "-c", STUBBORN, str(folder), leader]
+    with pytest.raises(KeyboardInterrupt):
+        _run(line, dict(os.environ), tmp_path / "log")
+    for _ in range(100):
+        left = [path.name for path in folder.iterdir() if _runs(path.name)]
+        if not left:
+            break
+        time.sleep(0.02)
+    assert left == []
 
 
 @pytest.mark.spark

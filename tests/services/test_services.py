@@ -1,0 +1,109 @@
+"""Starting and stopping, without an Airflow."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+from dataclasses import asdict
+
+import pytest
+
+from lake.settings import CHECKOUT, Settings
+from nightjar import processes, services
+
+# says how the stop went, during which all signals arrive; the first ones come together
+SIGNALLED = """
+import os, signal
+from lake.settings import Settings
+from nightjar import services
+
+def stop(settings):
+    for number in services.SIGNALS:
+        os.kill(os.getpid(), number)
+    print("stopped", flush=True)
+
+services.start, services.stop = lambda settings, port: "airflow", stop
+first = {first}
+with services.running(Settings()):
+    signal.pthread_sigmask(signal.SIG_BLOCK, first)
+    for number in first:
+        os.kill(os.getpid(), number)
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, first)
+    print("went on")
+"""
+
+
+@pytest.fixture
+def settings(tmp_path):
+    return Settings(home=tmp_path / "home")
+
+
+@pytest.fixture
+def component(settings):
+    """A process that is written down as a component of Airflow."""
+    folder = settings.home / "airflow"
+    folder.mkdir(parents=True)
+    command = [sys.executable, "-c", "import time; time.sleep(600)"]
+    started = processes.spawn("scheduler", command, os.environ, folder, folder / "out.log")
+    (folder / "components.json").write_text(json.dumps([asdict(started)]))
+    yield started
+    processes.stop([started])
+
+
+def test_an_airflow_that_runs_already_goes_on_running(settings, component):
+    with pytest.raises(services.ServiceError, match="runs already"), services.running(settings):
+        pass
+    assert component.alive()
+    assert services.stop(settings)
+    assert not component.alive()
+
+
+@pytest.mark.parametrize(
+    ("first", "code"),
+    [
+        ([signal.SIGHUP], 128 + signal.SIGHUP),
+        ([signal.SIGTERM], 128 + signal.SIGTERM),
+        ([signal.SIGINT], -signal.SIGINT),
+        ([signal.SIGHUP, signal.SIGTERM], 128 + signal.SIGHUP),
+    ],
+)
+def test_a_signal_ends_it_and_none_disturbs_the_stop(first, code):
+    script = SIGNALLED.format(first=[int(number) for number in first])
+    command = [sys.executable, "-c", script]
+    done = subprocess.run(command, cwd=CHECKOUT, capture_output=True, text=True, timeout=60, check=False)
+    assert (done.stdout, done.returncode) == ("stopped\n", code)
+
+
+def test_handlers_are_as_before_afterwards(settings, monkeypatch):
+    monkeypatch.setattr(services, "start", lambda settings, port: None)
+    monkeypatch.setattr(services, "stop", lambda settings: None)
+    before = [signal.getsignal(number) for number in services.SIGNALS]
+    with services.running(settings):
+        assert [signal.getsignal(number) for number in services.SIGNALS] != before
+    assert [signal.getsignal(number) for number in services.SIGNALS] == before
+
+
+def test_what_is_ignored_stays_ignored(settings, monkeypatch):
+    """As SIGHUP is under nohup."""
+    monkeypatch.setattr(services, "start", lambda settings, port: None)
+    monkeypatch.setattr(services, "stop", lambda settings: None)
+    before = signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    try:
+        with services.running(settings):
+            assert signal.getsignal(signal.SIGHUP) is signal.SIG_IGN
+    finally:
+        signal.signal(signal.SIGHUP, before)
+
+
+def test_components_reach_this_machine_directly(monkeypatch):
+    monkeypatch.setenv("NO_PROXY", "example.org,localhost")
+    monkeypatch.setenv("no_proxy", "example.net")
+    hosts = "example.org,localhost,example.net,127.0.0.1"
+    assert services._no_proxy() == {"NO_PROXY": hosts, "no_proxy": hosts}
+
+
+def test_without_a_proxy_only_this_machine_is_named(monkeypatch):
+    for name in ("NO_PROXY", "no_proxy"):
+        monkeypatch.delenv(name, raising=False)
+    assert services._no_proxy()["no_proxy"] == "127.0.0.1,localhost"

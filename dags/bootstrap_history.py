@@ -23,7 +23,7 @@ with DAG(
     max_active_runs=1,
     default_args={
         "retries": 2,
-        "retry_delay": dt.timedelta(seconds=30),
+        "retry_delay": dt.timedelta(seconds=settings.retry_delay),
         "execution_timeout": dt.timedelta(seconds=settings.heavy_timeout),
     },
     params={

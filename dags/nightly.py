@@ -24,6 +24,7 @@ TICK = dt.timedelta(hours=2)
 settings = load()
 data = settings.data
 light, heavy = dt.timedelta(seconds=settings.light_timeout), dt.timedelta(seconds=settings.heavy_timeout)
+retry_delay = dt.timedelta(seconds=settings.retry_delay)
 
 
 @task_group
@@ -69,7 +70,7 @@ with DAG(
     end_date=end_of(data.last_day) + TICK if data.last_day else None,
     catchup=False,
     max_active_runs=2,
-    default_args={"retries": 2, "retry_delay": dt.timedelta(seconds=30), "execution_timeout": light},
+    default_args={"retries": 2, "retry_delay": retry_delay, "execution_timeout": light},
     doc_md=__doc__,
     tags=["nightjar"],
 ):

@@ -249,6 +249,7 @@ class Settings(BaseSettings):
     poke_interval: int = 60
     light_timeout: int = 1800
     heavy_timeout: int = 7200
+    retry_delay: int = 30
 
     spark_master: str = "local[*]"
     spark_memory: str = "2g"

@@ -27,3 +27,7 @@ class Conflict(PermanentError):
 
 class JobFailed(NightjarError):
     """A Spark job ended without a result; the message is the job's own."""
+
+
+class StorageUnavailable(NightjarError):
+    """The server that holds the files did not answer, also after several tries."""

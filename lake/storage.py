@@ -9,6 +9,7 @@ import os
 import shutil
 import tempfile
 from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager
 from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO, Protocol
@@ -44,6 +45,9 @@ class Storage(Protocol):
     def read(self, path: str) -> bytes:
         """The whole file; `FileNotFoundError` where there is none."""
 
+    def fetched(self, path: str) -> AbstractContextManager[Path]:
+        """The file's content as a local file, to be read only while the context lasts."""
+
     def list(self, prefix: str) -> list[str]:
         """All files below a folder, sorted; empty where there is no such folder."""
 
@@ -55,6 +59,9 @@ class Storage(Protocol):
 
     def arrow(self) -> "tuple[pafs.FileSystem, str]":
         """An Arrow file system and the root within it."""
+
+    def delta(self) -> dict[str, str]:
+        """What delta-rs has to be told to reach this place by its URI."""
 
 
 class LocalStorage:
@@ -93,6 +100,11 @@ class LocalStorage:
         """See `Storage.read`."""
         return self.local(path).read_bytes()
 
+    @contextmanager
+    def fetched(self, path: str) -> Iterator[Path]:
+        """See `Storage.fetched`: the file itself."""
+        yield self.local(path)
+
     def list(self, prefix: str) -> list[str]:
         """See `Storage.list`; files whose name starts with a dot are half-written and left out."""
         return sorted(self._walk(self.local(prefix)))
@@ -130,6 +142,10 @@ class LocalStorage:
 
         return pafs.LocalFileSystem(), str(self._folder)
 
+    def delta(self) -> dict[str, str]:
+        """See `Storage.delta`."""
+        return {}
+
 
 def _link_new(source: Path, target: Path) -> bool:
     try:
@@ -151,7 +167,7 @@ def open_storage(uri: str) -> Storage:
     Parameters
     ----------
     uri
-        ``file:///folder``, or the path of a folder.
+        ``file:///folder``, the path of a folder, or ``s3://bucket/prefix``.
 
     Raises
     ------
@@ -159,6 +175,12 @@ def open_storage(uri: str) -> Storage:
         When the address has another scheme.
     """
     parts = urlsplit(uri)
+    if parts.scheme == "s3":
+        from lake.s3 import S3Storage
+
+        return S3Storage(uri)
     if parts.scheme not in ("", "file"):
-        raise ConfigError(f"{uri}: no storage for {parts.scheme}://; expected file:///folder")
+        raise ConfigError(
+            f"{uri}: no storage for {parts.scheme}://; expected file:///folder or s3://bucket/prefix"
+        )
     return LocalStorage(Path(unquote(parts.path) if parts.scheme else uri))

@@ -1,4 +1,4 @@
-"""Where releases lie. The only module that opens files: another storage finds its place here."""
+"""Where releases lie. The only module that opens files."""
 
 import hashlib
 from pathlib import Path
@@ -7,6 +7,7 @@ from urllib.parse import unquote, urlsplit
 import pyarrow as pa
 import pyarrow.fs as pafs
 
+from nightjar_reader.endpoint import Endpoint, bucket_and_prefix
 from nightjar_reader.errors import ReaderError
 
 _CHUNK = 1 << 20
@@ -18,26 +19,36 @@ class Files:
     Parameters
     ----------
     uri
-        ``file:///folder``, or the path of a folder.
+        ``file:///folder``, the path of a folder, or ``s3://bucket/prefix``. The usual AWS_*
+        variables say where the S3 server is, and who asks.
     """
 
     def __init__(self, uri: str) -> None:
         parts = urlsplit(uri)
-        if parts.scheme not in ("", "file"):
-            raise ReaderError(f"{uri}: cannot read {parts.scheme}://; expected file:///folder or a folder")
-        self._root = Path(unquote(parts.path) if parts.scheme else uri).absolute()
-        self._fs = pafs.LocalFileSystem()
+        if parts.scheme not in ("", "file", "s3"):
+            raise ReaderError(
+                f"{uri}: cannot read {parts.scheme}://; expected a folder, file:///folder or s3://bucket/prefix"
+            )
+        self._fs: pafs.FileSystem
+        self._folder: Path | None = None
+        if parts.scheme == "s3":
+            self._root = "/".join(filter(None, bucket_and_prefix(uri)))
+            self._fs = Endpoint.from_environment().filesystem()
+        else:
+            self._folder = Path(unquote(parts.path) if parts.scheme else uri).absolute()
+            self._root = self._folder.as_posix()
+            self._fs = pafs.LocalFileSystem()
 
     def uri(self, path: str) -> str:
         """The whole address of a path."""
-        return (self._root / path).as_uri()
+        return (self._folder / path).as_uri() if self._folder else f"s3://{self._full(path)}"
 
     def local(self, path: str) -> Path | None:
         """Where the file lies on this machine; None where only `open` reaches it."""
-        return self._root / path
+        return self._folder / path if self._folder else None
 
     def _full(self, path: str) -> str:
-        return f"{self._root.as_posix()}/{path}"
+        return f"{self._root}/{path}"
 
     def open(self, path: str) -> pa.NativeFile:
         """The file, for reads at any position; `FileNotFoundError` where there is none."""

@@ -54,7 +54,7 @@ class SparkStageOperator(SparkSubmitOperator):
         storage = open_storage(settings.lake)
         self.application_args = [storage.uri(layout.request(attempt))]
         self.env_vars = java.environment(settings)
-        self._driver_memory = settings.spark_memory
+        self.conf = submit.spark_conf(settings)
         try:
             super().execute(context)
         except AirflowException as failure:

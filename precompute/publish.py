@@ -5,6 +5,7 @@ all entries before it and a release that is no older than those who wrote them s
 cannot move readers back.
 """
 
+import hashlib
 import logging
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -68,17 +69,18 @@ def put_release(
     PermanentError
         When a file is there with other content, or a source file is not what the manifest says.
     """
-    content = source.read(path_of(fmt.MANIFEST))
-    manifest = fmt.parse(content)
+    manifest = fmt.parse(source.read(path_of(fmt.MANIFEST)))
     for file, entry in sorted(manifest.files.items()):
-        _put(target, fmt.release_path(release_id, file), source.read(path_of(file)), entry.sha256)
-    _put(target, fmt.manifest_path(release_id), content, manifest_sha256)
+        _copy(source, path_of(file), target, fmt.release_path(release_id, file), entry.sha256)
+    _copy(source, path_of(fmt.MANIFEST), target, fmt.manifest_path(release_id), manifest_sha256)
 
 
-def _put(target: Storage, path: str, data: bytes, sha256: str) -> None:
-    if (found := fmt.sha256(data)) != sha256:
-        raise PermanentError(f"{path}: built with sha256 {sha256}, now {found}; run precompute again")
-    if not target.put_new(path, data) and (there := target.sha256(path)) != sha256:
+def _copy(source: Storage, origin: str, target: Storage, path: str, sha256: str) -> None:
+    with source.fetched(origin) as local, local.open("rb") as content:
+        if (found := hashlib.file_digest(content, "sha256").hexdigest()) != sha256:
+            raise PermanentError(f"{origin}: built with sha256 {sha256}, now {found}; run precompute again")
+        is_new = target.put_file(path, local)
+    if not is_new and (there := target.sha256(path)) != sha256:
         raise PermanentError(
             f"{target.uri(path)}: expected sha256 {sha256}, found a file of {there}; "
             "it is damaged: remove that release's folder and publish again"

@@ -89,20 +89,22 @@ def _open(spark: SparkSession, kind: FileFormat, paths: list[str], sample: RawFi
 
 def _names(spark: SparkSession, frame: DataFrame, uris: Mapping[str, RawFile]) -> DataFrame:
     """How Spark spells each file's path, with the file's name and day."""
-    spelled = {_plain(path): re.sub(*_SLASHES, path) for path in frame.inputFiles()}
-    missing = [uri for uri in uris if _plain(uri) not in spelled]
+    spelled = {_plain(unquote(path)): re.sub(*_SLASHES, path) for path in frame.inputFiles()}
+    places = {uri: _plain(read.hadoop_path(uri)) for uri in uris}
+    missing = [uri for uri, place in places.items() if place not in spelled]
     if missing:
         raise PermanentError(
             f"{missing[0]}: expected among the files that Spark lists, found {', '.join(sorted(spelled))} "
-            f"({len(missing)} of {len(uris)} are not there); give NIGHTJAR_RAW as a plain file:/// address"
+            f"({len(missing)} of {len(uris)} are not there); "
+            "give NIGHTJAR_RAW as a plain file:/// or s3:// address"
         )
-    found = [(spelled[_plain(uri)], file.name, file.day) for uri, file in uris.items()]
+    found = [(spelled[places[uri]], file.name, file.day) for uri, file in uris.items()]
     return spark.createDataFrame(found, f"_path STRING, {SOURCE_FILE} STRING, {LANDED} DATE")
 
 
-def _plain(uri: str) -> str:
-    """A file's address in one spelling, whoever wrote it."""
-    return posixpath.normpath(re.sub(*_SLASHES, unquote(uri)))
+def _plain(path: str) -> str:
+    """A file's path in one spelling, whoever wrote it."""
+    return posixpath.normpath(re.sub(*_SLASHES, path))
 
 
 def _row_number(kind: FileFormat) -> Column:

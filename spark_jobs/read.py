@@ -45,8 +45,8 @@ def interactions(spark: SparkSession, lake_root: str, files: Sequence[str], id_t
 
 
 def hadoop_path(uri: str) -> str:
-    """A URI as Hadoop wants it, which takes a percent sign for a letter of the name."""
-    return unquote(uri)
+    """A URI as Hadoop wants it: ``s3a`` for S3, and a percent sign is a letter of the name."""
+    return f"s3a{uri.removeprefix('s3')}" if uri.startswith("s3://") else unquote(uri)
 
 
 def literal(uri: str) -> str:

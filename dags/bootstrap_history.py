@@ -39,4 +39,5 @@ with DAG(
     tags=["nightjar"],
 ):
     extract = SparkStageOperator(task_id="extract", stage="bootstrap", job="extract", pool="spark")
-    steps.commit_range.override(outlets=[Asset("nightjar_interactions")])(extract.output)
+    commit = steps.commit_range.override(outlets=[Asset("nightjar_interactions")])(extract.output)
+    commit >> steps.mirror.override(pool="mirror")().as_teardown()

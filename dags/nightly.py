@@ -3,7 +3,7 @@
 Takes in the raw day that landed, builds features as of it, trains and decides, makes lists and
 publishes them. Runs at 02:00 UTC for yesterday. A backfill runs the same nights again; clearing
 one group runs one stage again. `decide` runs whatever happened before it: a night whose training
-failed ships lists by the newest earlier decision and ends red.
+failed ships lists by the newest earlier decision and ends red. Last, the Delta tables follow.
 
 To run one day by hand, trigger with a partition key such as `2017-09-30`.
 """
@@ -20,7 +20,6 @@ from lake.partitions import end_of
 from lake.settings import load
 
 TICK = dt.timedelta(hours=2)
-
 settings = load()
 data = settings.data
 light, heavy = dt.timedelta(seconds=settings.light_timeout), dt.timedelta(seconds=settings.heavy_timeout)
@@ -76,4 +75,5 @@ with DAG(
 ):
     night = steps.open_night()
     built = features()
-    night >> ingest() >> built >> [train(night), precompute()]
+    mirror = steps.mirror.override(pool="mirror")
+    night >> ingest() >> built >> [train(night), precompute()] >> mirror().as_teardown()

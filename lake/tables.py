@@ -1,17 +1,37 @@
-"""Reading and describing the lake's tables with Arrow: exactly the files that records name."""
+"""Reading and describing the lake's tables with Arrow, and their mirror in Delta Lake.
+
+Nightjar itself reads exactly the files that records name. The Delta tables are for other tools:
+they follow the records, and nothing of ours reads them.
+"""
 
 import datetime as dt
+import json
+import logging
+import random
+import time
 from collections import defaultdict
 from collections.abc import Iterable, Mapping
 from pathlib import PurePosixPath
+from typing import TYPE_CHECKING, Final
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 
 from lake import layout
+from lake.errors import NightjarError
+from lake.partitions import utc_now
 from lake.records import Input, Records, TableContent, TableFile
-from lake.schemas import INGEST_TABLES, arrow_schema
+from lake.schemas import INGEST_TABLES, TABLES, arrow_schema
 from lake.storage import Storage
+
+if TYPE_CHECKING:
+    from deltalake import CommitProperties, DeltaTable
+    from deltalake.transaction import AddAction, RemoveAction
+
+log = logging.getLogger(__name__)
+
+MIRROR_TRIES: Final = 20
+_JITTER_SECONDS: Final = 0.5
 
 
 def read(
@@ -71,5 +91,133 @@ EMPTY_DIGEST = "0:0:0"
 
 def pinned(records: Records, source: Input) -> TableContent:
     """The table partition that an input names, in the state in which it was read."""
-    stage = "ingest" if source.name in INGEST_TABLES else "features"
-    return records.at(stage, source.partition, source.sequence).tables[source.name]
+    return records.at(_stage(source.name), source.partition, source.sequence).tables[source.name]
+
+
+def _stage(table: str) -> str:
+    return "ingest" if table in INGEST_TABLES else "features"
+
+
+def mirror(storage: Storage, id_type: str) -> dict[str, int]:
+    """Make every Delta table show the files that the current records name.
+
+    A table lies where its files lie; a commit names files and copies none. Where the table shows
+    them already nothing is committed. What an earlier mirror left undone is done.
+
+    Returns
+    -------
+    dict
+        The version of each table that has a record.
+
+    Raises
+    ------
+    NightjarError
+        When other mirrors were faster `MIRROR_TRIES` times in a row.
+    """
+    records = Records(storage)
+    stages = {stage for stage in ("ingest", "features") if records.partitions(stage)}
+    return {table: _mirror(storage, records, table, id_type) for table in TABLES if _stage(table) in stages}
+
+
+def _mirror(storage: Storage, records: Records, table: str, id_type: str) -> int:
+    from deltalake.exceptions import CommitFailedError
+
+    for _ in range(MIRROR_TRIES):
+        try:
+            return _follow(storage, records, table, id_type)
+        except CommitFailedError as error:
+            log.debug("%s: another mirror was faster (%s)", table, error)
+            time.sleep(random.uniform(0, _JITTER_SECONDS))
+    raise NightjarError(
+        f"{storage.uri(table)}: other mirrors were faster {MIRROR_TRIES} times; the next one mends it"
+    )
+
+
+def _follow(storage: Storage, records: Records, table: str, id_type: str) -> int:
+    """Commit what differs, on top of a version that was read before the records were."""
+    delta = _open_delta(storage, table)
+    shown = _shown(delta, table) if delta else {}
+    named = _named(records, table)
+    added = [_addition(table, file, day) for file, day in named.values() if file.path not in shown]
+    removed = [_removal(table, path, day) for path, day in shown.items() if path not in named]
+    if delta is None:
+        _create_delta(storage, table, id_type, added)
+        return 0
+    version = int(delta.version())
+    if added or removed:
+        version += 1
+        delta.create_write_transaction(
+            [*removed, *added], "append", delta.schema(), [layout.KEYS[table]], commit_properties=_once()
+        )
+        log.info("%s: %d files more, %d fewer", table, len(added), len(removed))
+    return version
+
+
+def _once() -> "CommitProperties":
+    """Not to try a commit again: delta-rs would let two first commits of one partition both stand."""
+    from deltalake import CommitProperties
+
+    return CommitProperties(max_commit_retries=0)
+
+
+def _open_delta(storage: Storage, table: str) -> "DeltaTable | None":
+    from deltalake import DeltaTable
+    from deltalake.exceptions import TableNotFoundError
+
+    try:
+        return DeltaTable(storage.uri(table), storage_options=storage.delta())
+    except TableNotFoundError:
+        return None
+
+
+def _create_delta(storage: Storage, table: str, id_type: str, added: "list[AddAction]") -> None:
+    from deltalake import Schema
+    from deltalake.transaction import create_table_with_add_actions
+
+    columns = arrow_schema(table, id_type).append(pa.field(layout.KEYS[table], pa.date32()))
+    create_table_with_add_actions(
+        storage.uri(table),
+        Schema.from_arrow(columns),
+        added,
+        partition_by=[layout.KEYS[table]],
+        storage_options=storage.delta(),
+        commit_properties=_once(),
+    )
+
+
+def _shown(delta: "DeltaTable", table: str) -> dict[str, dt.date]:
+    """The files that a Delta table shows, as paths in the lake, with their partitions."""
+    files = pa.table(delta.get_add_actions(flatten=True))
+    paths = (f"{table}/{path}" for path in files["path"].to_pylist())
+    return dict(zip(paths, files[f"partition.{layout.KEYS[table]}"].to_pylist(), strict=True))
+
+
+def _named(records: Records, table: str) -> dict[str, tuple[TableFile, dt.date]]:
+    """The files that the current records name, by path, with their partitions."""
+    current = records.all_current(_stage(table), dt.date.max)
+    found = ((file, r.day) for r in current if table in r.tables for file in r.tables[table].files)
+    return {file.path: (file, day) for file, day in found}
+
+
+def _addition(table: str, file: TableFile, day: dt.date) -> "AddAction":
+    from deltalake.transaction import AddAction
+
+    return AddAction(
+        path=file.path.removeprefix(f"{table}/"),
+        size=file.bytes,
+        partition_values={layout.KEYS[table]: day.isoformat()},
+        modification_time=0,
+        data_change=True,
+        stats=json.dumps({"numRecords": file.rows}),
+    )
+
+
+def _removal(table: str, path: str, day: dt.date) -> "RemoveAction":
+    from deltalake.transaction import RemoveAction
+
+    return RemoveAction(
+        path=path.removeprefix(f"{table}/"),
+        data_change=True,
+        deletion_timestamp=int(utc_now().timestamp() * 1000),
+        partition_values={layout.KEYS[table]: day.isoformat()},
+    )

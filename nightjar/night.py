@@ -7,13 +7,13 @@ ends with the error.
 import datetime as dt
 import logging
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager, nullcontext, suppress
 
 from lake.errors import PermanentError
 from lake.records import Records
 from lake.settings import Settings
 from lake.storage import open_storage
-from nightjar import bootstrap, features, ingest, precompute, train
+from nightjar import bootstrap, features, ingest, mirror, precompute, train
 from nightjar.console import step
 from nightjar.failure import Failure
 from spark_jobs.submit import submit
@@ -77,14 +77,25 @@ STAGES: dict[str, Callable[[dt.date, Settings], None]] = {
 }
 
 
+def run_stage(stage: str, day: dt.date, settings: Settings) -> None:
+    """Run one stage, and mirror the tables after one that writes any."""
+    with mirror.afterwards(settings) if stage in ("ingest", "features") else nullcontext():
+        STAGES[stage](day, settings)
+
+
 def run(day: dt.date, settings: Settings) -> None:
-    """Run the whole night of one partition.
+    """Run the whole night of one partition, and mirror the tables whatever became of it.
 
     Raises
     ------
     NightjarError
         When a stage failed. Lists are made all the same when it was training.
     """
+    with mirror.afterwards(settings):
+        _run(day, settings)
+
+
+def _run(day: dt.date, settings: Settings) -> None:
     night = Records(open_storage(settings.lake)).open_night(day)
     for stage in ("ingest", "features"):
         with _decided_when_failed(stage, day, settings, night):
@@ -117,6 +128,11 @@ def _train_or_failure(day: dt.date, settings: Settings, night: int) -> Exception
 
 def run_bootstrap(first: dt.date, last: dt.date, settings: Settings) -> None:
     """Load a range of raw days in one Spark pass, with the records that their nights would have made."""
+    with mirror.afterwards(settings):
+        _run_bootstrap(first, last, settings)
+
+
+def _run_bootstrap(first: dt.date, last: dt.date, settings: Settings) -> None:
     with step(f"bootstrap {first} to {last}: check the raw files"):
         attempt = bootstrap.prepare(first, last, settings)
     with step("bootstrap: extract (Spark)"):

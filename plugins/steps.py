@@ -168,3 +168,13 @@ def publish(attempt: str) -> Reference:
 
     run = get_current_context()["dag_run"].run_id
     return asdict(precompute.publish(attempt, load(), actor="airflow", reason=run))
+
+
+@task
+@reported()
+def mirror() -> dict[str, int]:
+    """Make the Delta tables show what the records name; gives the version of each."""
+    from nightjar import mirror
+
+    versions: dict[str, int] = mirror.run(load())
+    return versions

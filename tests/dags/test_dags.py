@@ -80,9 +80,12 @@ def test_train_and_precompute_both_start_when_features_are_there(nightly):
         assert nightly.get_task(first).upstream_task_ids == {"features.commit"}
 
 
-def test_a_night_is_red_when_its_decision_or_its_publishing_is(nightly):
-    leaves = {task.task_id for task in nightly.tasks if not task.downstream_task_ids}
-    assert leaves == {"train.decide", "precompute.publish"}
+def test_a_night_is_red_when_its_decision_or_its_publishing_is_and_whatever_the_mirror_does(nightly):
+    leaves = {task.task_id for task in nightly.tasks if not task.downstream_task_ids - {"mirror"}}
+    assert leaves == {"train.decide", "precompute.publish", "mirror"}
+    mirror = nightly.get_task("mirror")
+    assert (mirror.is_teardown, mirror.on_failure_fail_dagrun) == (True, False)
+    assert mirror.upstream_task_ids == {"train.decide", "precompute.publish"}
 
 
 def test_only_heavy_tasks_hold_a_pool(nightly):
@@ -92,6 +95,7 @@ def test_only_heavy_tasks_hold_a_pool(nightly):
         "features.build": "spark",
         "train.train": "train",
         "precompute.build": "precompute",
+        "mirror": "mirror",
     }
 
 

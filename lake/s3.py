@@ -146,7 +146,9 @@ class S3Storage:
 
     def arrow(self) -> "tuple[pafs.FileSystem, str]":
         """See `Storage.arrow`."""
-        return _filesystem(os.getpid()), f"{self._bucket}/{self._prefix}".rstrip("/")
+        return _filesystem(os.getpid(), Endpoint.from_environment()), f"{self._bucket}/{self._prefix}".rstrip(
+            "/"
+        )
 
     def delta(self) -> dict[str, str]:
         """See `Storage.delta`; delta-rs finds the keys in the environment."""
@@ -241,16 +243,15 @@ def _refused(uri: str, code: str) -> NightjarError | FileNotFoundError:
 
 
 def _client() -> Any:
-    return _client_of(os.getpid())
+    return _client_of(os.getpid(), Endpoint.from_environment())
 
 
 @cache
-def _client_of(process: int) -> Any:
+def _client_of(process: int, endpoint: Endpoint) -> Any:
     """The client of a process; connections must not be shared with a fork."""
     import boto3
     from botocore.config import Config
 
-    endpoint = Endpoint.from_environment()
     config = Config(
         retries={"mode": "standard", "total_max_attempts": ATTEMPTS},
         s3={"addressing_style": "path"} if endpoint.url else {},
@@ -262,8 +263,8 @@ def _client_of(process: int) -> Any:
 
 
 @cache
-def _filesystem(process: int) -> "pafs.FileSystem":
-    return Endpoint.from_environment().filesystem()
+def _filesystem(process: int, endpoint: Endpoint) -> "pafs.FileSystem":
+    return endpoint.filesystem()
 
 
 def spark_options() -> dict[str, str]:

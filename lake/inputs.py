@@ -8,6 +8,7 @@ two states of a day.
 import datetime as dt
 from collections.abc import Iterable
 
+from lake.errors import PermanentError
 from lake.records import STAGES, Input, Record, Records, config_digest, fingerprint
 from lake.schemas import FEATURES
 from lake.settings import Dataset
@@ -50,6 +51,28 @@ def train_inputs(records: Records, features: Record, data: Dataset) -> tuple[Inp
         i for i in features.inputs_of("interactions") if dt.date.fromisoformat(i.partition) > first_label
     )
     return (*tables, *labels, *features.inputs_of("catalogue"))
+
+
+def features_of(records: Records, day: dt.date, stage: str) -> Record:
+    """The current feature record of a day.
+
+    Parameters
+    ----------
+    stage
+        The stage that needs it, for the message.
+
+    Raises
+    ------
+    PermanentError
+        When there is none.
+    """
+    found = records.current("features", day)
+    if found is None:
+        raise PermanentError(
+            f"{stage} {day}: there is no feature record of that day; "
+            f"run `nightjar run features --partition {day}` first"
+        )
+    return found
 
 
 def precompute_inputs(features: Record, decision: Record | None) -> tuple[Input, ...]:

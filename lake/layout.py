@@ -45,6 +45,11 @@ def error(name: str) -> str:
     return attempt(name, "error.json")
 
 
+def registered(name: str) -> str:
+    """Which version MLflow gave to the bundle of a training attempt."""
+    return attempt(name, "registered.json")
+
+
 def staged(table: str, attempt_name: str) -> str:
     """The folder into which an attempt writes a table."""
     return f"{table}/{attempt_name}"

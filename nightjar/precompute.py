@@ -12,15 +12,15 @@ from importlib import metadata
 from typing import Any
 
 from lake import inputs, layout, ledger, messages
-from lake.errors import PermanentError
 from lake.partitions import stamp
 from lake.records import STAGES, Draft, Record, Records, config_digest
 from lake.settings import CHECKOUT, Settings, threads
-from lake.storage import open_storage
+from lake.storage import Storage, open_storage
 from nightjar_reader import format as fmt
 from precompute import publish as publishing
 from precompute.publish import Candidate, Published
 from precompute.run import Decision, PrecomputeRequest, PrecomputeResult, folder_of, pinned, run
+from training.registry import Registered
 from validation import report
 from validation.gate import require
 
@@ -45,12 +45,7 @@ def prepare(day: dt.date, settings: Settings) -> str:
     """
     storage = open_storage(settings.lake)
     records = Records(storage)
-    features = records.current("features", day)
-    if features is None:
-        raise PermanentError(
-            f"precompute {day}: there is no feature record of that day; "
-            f"run `nightjar run features --partition {day}` first"
-        )
+    features = inputs.features_of(records, day, STAGE)
     decision = inputs.serving(records, day)
     request = PrecomputeRequest(
         attempt=layout.new_attempt(),
@@ -106,6 +101,7 @@ def publish(
     storage, releases = open_storage(settings.lake), open_storage(settings.releases)
     request = messages.read(storage, layout.request(attempt), PrecomputeRequest)
     result = messages.read(storage, layout.result(attempt), PrecomputeResult)
+    records = Records(storage)
     day = request.day.isoformat()
     page = report.write(storage, STAGE, day, attempt, result.checks, {day: result.counts})
     require(result.checks, f"{STAGE} of {day}", page)
@@ -117,8 +113,7 @@ def publish(
         result.manifest_sha256,
     )
     origin = fmt.provenance_path(result.release_id, attempt)
-    releases.put_new(origin, ledger.encode(_provenance(request, result, actor, reason)))
-    records = Records(storage)
+    releases.put_new(origin, ledger.encode(_provenance(request, result, records, actor, reason)))
     records.commit(_draft(request, result, records, settings), request.based_on)
     return publishing.publish(releases, lambda: _candidate(records, request.day), actor, reason, force)
 
@@ -157,17 +152,19 @@ def _candidate(records: Records, day: dt.date) -> Candidate:
 
 
 def _provenance(
-    request: PrecomputeRequest, result: PrecomputeResult, actor: str, reason: str
+    request: PrecomputeRequest, result: PrecomputeResult, records: Records, actor: str, reason: str
 ) -> dict[str, Any]:
     """What is true of this run, and not of the release's content."""
-    decision = request.decision
+    _, decision = pinned(records, request)
     return {
         "attempt": request.attempt,
         "actor": actor,
         "reason": reason,
         "written_at": stamp(),
         "features_record": request.features,
-        "decision_record": decision and [decision.partition.isoformat(), decision.sequence],
+        "decision_record": decision and [decision.partition, decision.sequence],
+        "mlflow": decision and _registration(open_storage(request.lake), decision),
+        "churn_of_champion": decision and (decision.details.get("evaluation") or {}).get("churn"),
         "seconds": result.timings,
         "index_latency_us": result.latency_us,
         "threads": request.threads,
@@ -177,6 +174,15 @@ def _provenance(
         "python": platform.python_version(),
         "libraries": {name: metadata.version(name) for name in _LIBRARIES},
     }
+
+
+def _registration(storage: Storage, decision: Record) -> dict[str, str]:
+    """The version that the bundle has in MLflow, as far as the decision's own night came to know."""
+    try:
+        found = messages.read(storage, layout.registered(decision.attempt), Registered)
+    except FileNotFoundError:
+        return {"state": "behind: not registered when its night ended; a later night registers it"}
+    return {"state": "registered", "version": found.version}
 
 
 def _commit() -> str | None:

@@ -11,8 +11,7 @@ from dataclasses import asdict
 from typing import Any
 
 from lake import inputs, layout, messages
-from lake.errors import PermanentError
-from lake.records import STAGES, Draft, Record, Records, config_digest
+from lake.records import STAGES, Draft, Input, Record, Records, config_digest
 from lake.settings import Settings, threads
 from lake.storage import open_storage
 from nightjar.failure import Failure
@@ -38,7 +37,7 @@ def prepare(day: dt.date, settings: Settings) -> str:
     """
     storage = open_storage(settings.lake)
     records = Records(storage)
-    features = _features(records, day)
+    features = inputs.features_of(records, day, "train")
     read = inputs.train_inputs(records, features, settings.data)
     pinned = {
         dt.date.fromisoformat(source.partition): source.sequence
@@ -62,16 +61,6 @@ def prepare(day: dt.date, settings: Settings) -> str:
     )
     messages.write(storage, layout.request(attempt), request)
     return attempt
-
-
-def _features(records: Records, day: dt.date) -> Record:
-    found = records.current("features", day)
-    if found is None:
-        raise PermanentError(
-            f"train {day}: there is no feature record of that day; "
-            f"run `nightjar run features --partition {day}` first"
-        )
-    return found
 
 
 def _champion(records: Records, day: dt.date) -> Champion | None:
@@ -139,7 +128,7 @@ def _commit(
 ) -> Record:
     request = _request(attempt, settings)
     result = None if failure else _result(attempt, settings)
-    read = request.inputs if request else inputs.train_inputs(records, _features(records, day), settings.data)
+    read = request.inputs if request else _inputs(records, day, settings)
     draft = Draft(
         stage="train",
         partition=day.isoformat(),
@@ -152,6 +141,10 @@ def _commit(
         details=_details(request, result) if request and result else _failed(failure),
     )
     return records.commit(draft, request.based_on if request else records.latest("train", day))
+
+
+def _inputs(records: Records, day: dt.date, settings: Settings) -> tuple[Input, ...]:
+    return inputs.train_inputs(records, inputs.features_of(records, day, "train"), settings.data)
 
 
 def _request(attempt: str | None, settings: Settings) -> TrainRequest | None:
@@ -232,11 +225,16 @@ def _evaluation_details(evaluation: Evaluation | None) -> dict[str, Any] | None:
 
 
 def _mirror(record: Record, records: Records, settings: Settings) -> None:
-    def champion() -> registry.Version | None:
-        found = inputs.champion(records, dt.date.max)
-        return _version(found, settings) if found else None
+    """Let MLflow follow; a note beside the attempt says which version the bundle has there."""
 
-    registry.mirror(settings.mlflow_uri, settings.data.name, _version(record, settings), champion)
+    def decisions() -> list[registry.Version]:
+        return [_version(decision, settings) for decision in inputs.decisions(records, dt.date.max)]
+
+    numbers = registry.mirror(settings.mlflow_uri, settings.data.name, decisions)
+    if number := numbers.get(record.details["bundle_id"]):
+        messages.write(
+            open_storage(settings.lake), layout.registered(record.attempt), registry.Registered(number)
+        )
 
 
 def _version(record: Record, settings: Settings) -> registry.Version:

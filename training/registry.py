@@ -1,15 +1,17 @@
 """The mirror in MLflow: one registered version a bundle, and the alias of the model in use.
 
-Records are the truth. Nothing of Nightjar reads MLflow, and MLflow being down is a warning.
-A version is made in one call with all its tags, after a search by the tag `bundle_id`; where two
-processes made one each, the lower stays. The alias follows the records, so a process that comes
-late mends what an earlier one set.
+Records are the truth. Nothing of Nightjar reads MLflow, and MLflow being down is a warning: the next
+night registers what is missing. A version is made in one call with all its tags, after a search by
+the tag `bundle_id`; where two processes made one each, the lower stays. The alias follows the
+records, so a process that comes late mends what an earlier one set.
 """
 
 import fcntl
 import logging
 import os
-from collections.abc import Callable, Iterator, Mapping
+import time
+from collections import defaultdict
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,6 +21,8 @@ log = logging.getLogger(__name__)
 
 ALIAS = "champion"
 TRIES = 3
+CATCH_UP_SECONDS = 60.0
+_PAGE = 1000
 SETTINGS = {
     "MLFLOW_DISABLE_TELEMETRY": "true",
     "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "1",
@@ -52,37 +56,83 @@ class Version:
         return {**self.tags, "bundle_id": self.bundle_id, "as_of": self.as_of, "outcome": self.outcome}
 
 
+@dataclass(frozen=True)
+class Registered:
+    """What a night came to know of its bundle's version in MLflow."""
+
+    version: str
+
+
 def model_name(dataset: str) -> str:
     """The registered model of a data set."""
     return f"nightjar-{dataset}"
 
 
-def mirror(uri: str, dataset: str, decision: Version, champion: Callable[[], Version | None]) -> None:
-    """Register a decision's bundle and make the alias follow the newest champion.
+Decisions = Callable[[], Sequence[Version]]
+"""Reads from the records what is decided now: of each as-of its newest sound decision, oldest first."""
+
+
+def mirror(uri: str, dataset: str, decisions: Decisions) -> dict[str, str]:
+    """Register the bundle of every decision that lacks a version, and let the alias follow.
 
     Parameters
     ----------
     uri
         The tracking URI.
-    decision
-        The night's own decision.
-    champion
-        Reads from the records what the newest *promoted* or *kept* decision is now. Asked again
-        after the alias was set, so that of two processes the later one leaves it right.
+    decisions
+        Asked again after the alias was set, so that of two processes the later one leaves it right.
 
-    Nothing is raised: where MLflow does not answer, a warning says that it lags behind.
+    Returns
+    -------
+    dict
+        The version's number by bundle id; empty where MLflow does not answer, or not in time. Then a
+        warning says that it is behind, and nothing is raised.
     """
     try:
         _import_mlflow()
         name = model_name(dataset)
         with _alone(uri):
             client = _client(uri)
-            register(client, name, decision)
-            _follow(client, name, champion)
+            numbers = _catch_up(client, name, decisions())
+            _follow(client, name, numbers, decisions)
+            return numbers
     except Exception as error:
         # not the error's text: it may hold the address with its password
         kind = type(error).__name__
-        log.warning("MLflow at %s lags behind (%s); the next decision mends it", _public(uri), kind)
+        log.warning(
+            "MLflow at %s is behind (%s): this night's model is not registered there, or not as the "
+            "champion; lists do not need it, and the next night registers what is missing",
+            _public(uri),
+            kind,
+        )
+        return {}
+
+
+def _catch_up(client: Any, name: str, decisions: Sequence[Version]) -> dict[str, str]:
+    """The version of each decision's bundle, made where there is none; one search where all are there."""
+    deadline = time.monotonic() + CATCH_UP_SECONDS
+    _ensure_model(client, name)
+    found = _registered(client, name)
+    numbers = {bundle_id: _keep_lowest(client, name, versions) for bundle_id, versions in found.items()}
+    for decision in decisions:
+        if decision.bundle_id not in numbers:
+            if time.monotonic() > deadline:
+                raise TimeoutError(f"{len(decisions) - len(numbers)} versions are left to register")
+            numbers[decision.bundle_id] = register(client, name, decision)
+            log.info("registered version %s for %s", numbers[decision.bundle_id], decision.as_of)
+    return numbers
+
+
+def _registered(client: Any, name: str) -> dict[str, list[str]]:
+    """The numbers of all versions, ascending, by bundle."""
+    found: dict[str, list[str]] = defaultdict(list)
+    token = None
+    while True:
+        page = client.search_model_versions(f"name = '{name}'", max_results=_PAGE, page_token=token)
+        for version in page:
+            found[version.tags.get("bundle_id", "")].append(str(version.version))
+        if not (token := page.token):
+            return {bundle_id: sorted(numbers, key=int) for bundle_id, numbers in found.items() if bundle_id}
 
 
 def register(client: Any, name: str, version: Version) -> str:
@@ -90,7 +140,10 @@ def register(client: Any, name: str, version: Version) -> str:
     _ensure_model(client, name)
     if not _versions(client, name, version.bundle_id):
         client.create_model_version(name, source=version.source, tags=version.all_tags)
-    numbers = _versions(client, name, version.bundle_id)
+    return _keep_lowest(client, name, _versions(client, name, version.bundle_id))
+
+
+def _keep_lowest(client: Any, name: str, numbers: Sequence[str]) -> str:
     for number in numbers[1:]:
         _delete(client, name, number)
     return numbers[0]
@@ -147,20 +200,24 @@ def _delete(client: Any, name: str, number: str) -> None:
             raise
 
 
-def _follow(client: Any, name: str, champion: Callable[[], Version | None]) -> None:
+def _follow(client: Any, name: str, numbers: Mapping[str, str], decisions: Decisions) -> None:
     """Set the alias until it says what the records say; never to an older as-of."""
     for _ in range(TRIES):
-        wanted = champion()
+        wanted = _champion(decisions())
         if wanted is None:
             return
-        number = register(client, name, wanted)
+        number = numbers.get(wanted.bundle_id) or register(client, name, wanted)
         current = _aliased(client, name)
         if current is not None and current.tags.get("as_of", "") > wanted.as_of:
             return
         if current is None or str(current.version) != number:
             client.set_registered_model_alias(name, ALIAS, number)
-        if champion() == wanted:
+        if _champion(decisions()) == wanted:
             return
+
+
+def _champion(decisions: Sequence[Version]) -> Version | None:
+    return next((d for d in reversed(decisions) if d.outcome in ("promoted", "kept")), None)
 
 
 def _aliased(client: Any, name: str) -> Any:

@@ -1,6 +1,7 @@
 """Precompute from records to readers, without Spark: feature tables are put as the features job would."""
 
 import datetime as dt
+import json
 
 import numpy as np
 import pyarrow as pa
@@ -8,7 +9,7 @@ import pyarrow.parquet as pq
 import pytest
 from scipy.sparse import csr_matrix
 
-from lake import layout
+from lake import layout, messages
 from lake.errors import Conflict, GateFailed, PermanentError
 from lake.records import Draft, Input, Records, TableContent, TableFile
 from lake.schemas import FEATURE_KEYS, FEATURES, arrow_schema
@@ -21,6 +22,7 @@ from precompute.run import folder_of
 from recommender import bundle
 from recommender.ids import Ids
 from recommender.retrieval import Retrieval
+from training.registry import Registered
 from validation.gate import CRITICAL, Check
 
 DAYS = [dt.date(2024, 1, day) for day in (1, 2, 4, 5)]
@@ -222,6 +224,22 @@ def test_each_attempt_leaves_its_provenance(whole):
     stories = [whole.releases.read(path) for path in whole.releases.list(folder)]
     assert len(stories) == 2
     assert any(b'"actor": "airflow"' in story for story in stories)
+
+
+def _stories(lake, release_id):
+    """What the provenance of a release's attempts says, oldest first."""
+    paths = lake.releases.list(f"{fmt.PROVENANCE}/{release_id}")
+    told = [json.loads(lake.releases.read(path)) for path in paths]
+    return sorted(told, key=lambda story: story["written_at"])
+
+
+def test_provenance_says_which_version_mlflow_gave_or_that_it_is_behind(whole):
+    decision = whole.records.current("train", DAYS[0])
+    release_id = whole.night(DAYS[0]).release_id
+    assert _stories(whole, release_id)[0]["mlflow"]["state"].startswith("behind")
+    messages.write(whole.storage, layout.registered(decision.attempt), Registered("7"))
+    whole.night(DAYS[0])
+    assert {"state": "registered", "version": "7"} in [s["mlflow"] for s in _stories(whole, release_id)]
 
 
 def test_without_a_decision_lists_are_made_from_features_alone(made):

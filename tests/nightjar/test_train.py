@@ -20,6 +20,7 @@ from lake.storage import LocalStorage
 from nightjar import train
 from nightjar.failure import Failure
 from recommender import bundle
+from training import registry
 from training.run import TrainRequest, TrainResult, challenger
 
 DAY = dt.date(2017, 3, 12)
@@ -146,10 +147,11 @@ def make_lake(home: Path, events: Events, snapshots: int = 5) -> Lake:
 @pytest.fixture(autouse=True)
 def without_mlflow(monkeypatch):
     """MLflow has its own tests; here each mirroring is noted."""
-    noted: list[tuple] = []
+    noted: list = []
 
-    def mirror(uri, name, decision, champion):
-        noted.append((decision, champion()))
+    def mirror(uri, name, decisions):
+        noted.append(decisions())
+        return {}
 
     monkeypatch.setattr("training.registry.mirror", mirror)
     return noted
@@ -185,8 +187,18 @@ def test_a_night_is_promoted_and_its_bundle_holds_the_booster(trained, without_m
     assert found.booster
     assert (found.as_of, found.outcome) == (DAY, "promoted")
     assert record.details["booster_as_of"] == record.details["bundle_as_of"] == DAY.isoformat()
-    assert record.fingerprint == without_mlflow[0][0].tags["fingerprint"]
-    assert without_mlflow[0][0] == without_mlflow[0][1]
+    [[version]] = without_mlflow
+    assert version.tags["fingerprint"] == record.fingerprint
+    assert (version.bundle_id, version.as_of) == (record.details["bundle_id"], DAY.isoformat())
+
+
+def test_the_version_in_mlflow_is_noted_beside_the_attempt(trained, monkeypatch):
+    lake, attempt = trained
+    bundle_id = result_of(lake, attempt).bundle_id
+    monkeypatch.setattr("training.registry.mirror", lambda *_: {"another": "1", bundle_id: "2"})
+    train.decide(DAY, attempt, lake.settings)
+    found = messages.read(LocalStorage(lake.folder), layout.registered(attempt), registry.Registered)
+    assert found == registry.Registered("2")
 
 
 def test_all_contestants_are_scored(trained):

@@ -40,12 +40,35 @@ def aliased(uri):
 
 
 def test_a_bundle_is_registered_once_with_all_its_tags(uri):
-    registry.mirror(uri, "small", NEW, lambda: NEW)
-    registry.mirror(uri, "small", NEW, lambda: NEW)
+    assert registry.mirror(uri, "small", lambda: [NEW]) == {"bundle-new": "1"}
+    assert registry.mirror(uri, "small", lambda: [NEW]) == {"bundle-new": "1"}
     assert list(versions(uri).values()) == [
         {"ndcg": "0.31", "bundle_id": "bundle-new", "as_of": "2017-09-30", "outcome": "promoted"}
     ]
     assert aliased(uri) == "bundle-new"
+
+
+def test_what_earlier_nights_could_not_register_is_registered_once_oldest_first(uri):
+    for _ in range(2):
+        assert registry.mirror(uri, "small", lambda: [OLD, NEW]) == {"bundle-old": "1", "bundle-new": "2"}
+    assert len(versions(uri)) == 2
+    assert aliased(uri) == "bundle-new"
+
+
+def test_versions_are_found_on_every_page(uri, monkeypatch):
+    registry.mirror(uri, "small", lambda: [OLD, NEW])
+    monkeypatch.setattr(registry, "_PAGE", 1)
+    registry.mirror(uri, "small", lambda: [OLD, NEW])
+    assert len(versions(uri)) == 2
+
+
+def test_catching_up_ends_in_time_and_goes_on_with_the_next_night(uri, monkeypatch, caplog):
+    monkeypatch.setattr(registry, "CATCH_UP_SECONDS", 0.0)
+    with caplog.at_level(logging.WARNING):
+        assert registry.mirror(uri, "small", lambda: [OLD, NEW]) == {}
+    assert "is behind (TimeoutError)" in caplog.text
+    monkeypatch.undo()
+    assert registry.mirror(uri, "small", lambda: [OLD, NEW]) == {"bundle-old": "1", "bundle-new": "2"}
 
 
 def test_of_two_versions_of_a_bundle_the_lower_stays(uri):
@@ -53,33 +76,32 @@ def test_of_two_versions_of_a_bundle_the_lower_stays(uri):
     registry.register(client, NAME, OLD)
     for _ in range(2):
         client.create_model_version(NAME, source=NEW.source, tags=NEW.all_tags)
-    assert registry.register(client, NAME, NEW) == "2"
+    assert registry.mirror(uri, "small", lambda: [OLD, NEW]) == {"bundle-old": "1", "bundle-new": "2"}
     assert sorted(map(str, versions(uri))) == ["1", "2"]
 
 
 def test_the_alias_never_moves_to_an_older_day(uri):
-    registry.mirror(uri, "small", NEW, lambda: NEW)
-    registry.mirror(uri, "small", OLD, lambda: OLD)
+    registry.mirror(uri, "small", lambda: [NEW])
+    registry.mirror(uri, "small", lambda: [OLD])
     assert len(versions(uri)) == 2
     assert aliased(uri) == "bundle-new"
 
 
 def test_the_alias_follows_the_records_while_they_move(uri):
     """Another night commits between our look at the records and our setting of the alias."""
-    answers = iter([OLD, NEW, NEW, NEW])
-    registry.mirror(uri, "small", OLD, lambda: next(answers))
+    answers = iter([[OLD], [OLD], [OLD, NEW], [OLD, NEW], [OLD, NEW]])
+    registry.mirror(uri, "small", lambda: next(answers))
     assert aliased(uri) == "bundle-new"
 
 
 def test_a_night_without_a_champion_sets_no_alias(uri):
     baseline = replace(OLD, outcome="baseline")
-    registry.mirror(uri, "small", baseline, lambda: None)
+    registry.mirror(uri, "small", lambda: [baseline])
     assert registry._aliased(registry._client(uri), NAME) is None
 
 
-def test_an_earlier_failure_is_mended(uri):
-    """The champion's own night did not reach MLflow: the next one registers it."""
-    registry.mirror(uri, "small", replace(NEW, outcome="baseline"), lambda: OLD)
+def test_the_champion_is_the_newest_promoted_or_kept(uri):
+    registry.mirror(uri, "small", lambda: [OLD, replace(NEW, outcome="baseline")])
     assert {tags["bundle_id"] for tags in versions(uri).values()} == {"bundle-old", "bundle-new"}
     assert aliased(uri) == "bundle-old"
 
@@ -87,16 +109,16 @@ def test_an_earlier_failure_is_mended(uri):
 def test_mlflow_being_down_is_a_warning(tmp_path, caplog):
     (tmp_path / "mlflow.db").write_text("this is no database")
     with caplog.at_level(logging.WARNING):
-        registry.mirror(f"sqlite:///{tmp_path}/mlflow.db", "small", NEW, lambda: NEW)
-    assert "lags behind" in caplog.text
+        registry.mirror(f"sqlite:///{tmp_path}/mlflow.db", "small", lambda: [NEW])
+    assert "is behind" in caplog.text
 
 
 def test_mlflow_s_password_is_not_logged(caplog, monkeypatch):
     for name, value in registry.SETTINGS.items():
         monkeypatch.setenv(name, value)
     with caplog.at_level(logging.INFO):
-        registry.mirror("http://me:secret@127.0.0.1:9", "small", NEW, lambda: NEW)
-    assert "127.0.0.1:9 lags behind" in caplog.text
+        registry.mirror("http://me:secret@127.0.0.1:9", "small", lambda: [NEW])
+    assert "127.0.0.1:9 is behind" in caplog.text
     assert "secret" not in caplog.text
 
 
@@ -113,7 +135,7 @@ def test_a_bundle_opened_through_mlflow_is_whole_afterwards(uri, tmp_path, make_
     )
     bundle.publish(storage, tmp_path / "made", bundle_id)
     version = replace(NEW, bundle_id=bundle_id, source=storage.uri(layout.bundle(bundle_id)))
-    registry.mirror(uri, "small", version, lambda: version)
+    registry.mirror(uri, "small", lambda: [version])
     mlflow.set_tracking_uri(uri)
     mlflow.set_registry_uri(uri)
     found = mlflow.pyfunc.load_model(f"models:/{NAME}@{ALIAS}").predict(pd.DataFrame({"user_id": [1, 2]}))

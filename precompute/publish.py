@@ -87,10 +87,11 @@ def _copy(source: Storage, origin: str, target: Storage, path: str, sha256: str)
         )
 
 
-def entries(storage: Storage) -> list[fmt.LedgerEntry]:
-    """All entries of the ledger, oldest first."""
+def entries(storage: Storage, known: Sequence[fmt.LedgerEntry] = ()) -> list[fmt.LedgerEntry]:
+    """All entries of the ledger, oldest first; those that are known are not read again."""
     ledger = Ledger(storage, fmt.LEDGER)
-    return [fmt.LedgerEntry.from_json(ledger.read(sequence)) for sequence in ledger.sequences()]
+    new = (sequence for sequence in ledger.sequences() if not known or sequence > known[-1].sequence)
+    return [*known, *(fmt.LedgerEntry.from_json(ledger.read(sequence)) for sequence in new)]
 
 
 def current(history: Sequence[fmt.LedgerEntry]) -> tuple[str, ...]:
@@ -133,8 +134,9 @@ def publish(
     force
         Also publish an older day, or a release that was rolled back from.
     """
+    history: list[fmt.LedgerEntry] = []
     while True:
-        history = entries(storage)
+        history = entries(storage, history)
         release = candidate()
         state = decide(history, release, force)
         if state != "published":
@@ -176,8 +178,9 @@ def rollback(storage: Storage, release_id: str, reason: str, actor: str) -> Publ
     if not reason.strip():
         raise PermanentError("a rollback needs a reason; it is kept in the ledger")
     release = _existing(storage, release_id)
+    history: list[fmt.LedgerEntry] = []
     while True:
-        history = entries(storage)
+        history = entries(storage, history)
         if current(history) == (release_id,):
             return _stays(history, release, "current")
         if sequence := _append(storage, history, "rollback", release, actor, reason):

@@ -1,10 +1,10 @@
 # Nightjar's commands; `make help` lists them.
 .DEFAULT_GOAL := help
-.PHONY: help demo test lint format up down lock
+.PHONY: help demo test test-services versitygw lint format up down env lock
 BIN := .venv/bin
 
 help: ## List the commands.
-	@awk -F':.*## ' '/^[a-z]+:.*## /{printf "  make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F':.*## ' '/^[a-z-]+:.*## /{printf "  make %-13s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 .venv/.ready: requirements.txt pyproject.toml scripts/setup.sh
 	@PYTHON="$(PYTHON)" sh scripts/setup.sh
@@ -14,6 +14,13 @@ demo: .venv/.ready ## Land the demo data, load its history, run one night throug
 
 test: .venv/.ready ## Run all tests, real nights through Airflow among them.
 	@$(BIN)/pytest
+
+test-services: .venv/.ready versitygw ## Run the tests on real servers (S3, PostgreSQL, MLflow), and those that kill nights.
+	@$(BIN)/pytest -m services --timeout 1800
+
+versitygw: $(BIN)/versitygw ## Build the S3 server versitygw into .venv/bin.
+$(BIN)/versitygw: scripts/versitygw.sh | .venv/.ready
+	@sh scripts/versitygw.sh
 
 lint: .venv/.ready ## Check style, types, imports and spelling.
 	$(BIN)/ruff check .
@@ -31,6 +38,9 @@ up: .venv/.ready ## Start Airflow with its UI on 127.0.0.1; prints the address a
 
 down: .venv/.ready ## Stop Airflow.
 	@$(BIN)/nightjar down
+
+env: ## Make .env with new secrets for docker-compose.yaml.
+	@sh scripts/env.sh
 
 lock: .venv/.ready ## Resolve requirements.in into requirements.txt for Python 3.11 to 3.13.
 	$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --no-annotate \

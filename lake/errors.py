@@ -31,3 +31,7 @@ class JobFailed(NightjarError):
 
 class StorageUnavailable(NightjarError):
     """The server that holds the files did not answer, also after several tries."""
+
+
+class DiskFull(NightjarError):
+    """There is no room for a file; nothing of it is there under its name."""

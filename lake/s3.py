@@ -10,33 +10,45 @@ import io
 import logging
 import os
 import random
+import shutil
 import tempfile
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from functools import cache
-from pathlib import Path
-from typing import TYPE_CHECKING, Any, BinaryIO, Final, TypeVar
+from functools import cache, partial
+from itertools import count
+from pathlib import Path, PurePosixPath
+from typing import Any, BinaryIO, Final, TypeVar
 
-from botocore.exceptions import BotoCoreError, ClientError, HTTPClientError, IncompleteReadError
+from botocore import exceptions as boto
+from botocore.exceptions import BotoCoreError, ClientError
 
 from lake.errors import ConfigError, NightjarError, StorageUnavailable
-from nightjar_reader.endpoint import ATTEMPTS, Endpoint, bucket_and_prefix
-
-if TYPE_CHECKING:
-    import pyarrow.fs as pafs
+from lake.storage import sha256_of
+from nightjar_reader.endpoint import Endpoint, bucket_and_prefix
 
 log = logging.getLogger(__name__)
 
 T = TypeVar("T")
 
+ATTEMPTS: Final = 20
+"""Tries of one request; their pauses add up to 35 to 70 seconds."""
+
+_LONGEST_PAUSE: Final = 5.0
+_WORTH_A_WARNING: Final = 5
 _CHUNK: Final = 1 << 20
 _MISSING: Final = frozenset({"404", "NoSuchKey"})
 _TAKEN: Final = frozenset({"412", "PreconditionFailed"})
-_RACED: Final = frozenset({"409", "ConditionalRequestConflict", "OperationAborted"})
-_BUSY: Final = frozenset({"500", "502", "503", "504", "InternalError", "ServiceUnavailable", "SlowDown"})
-_CUT: Final = (HTTPClientError, IncompleteReadError)
-"""What a connection raises that ends in the middle of a body, which the library does not try again."""
+_PASSING: Final = frozenset({"409", "ConditionalRequestConflict", "OperationAborted", "RequestTimeout"})
+"""What a server says, beside 429 and 5xx, of a request that may succeed when it is made again."""
+
+_NO_ANSWER: Final = (
+    boto.ConnectionError,
+    boto.HTTPClientError,
+    boto.IncompleteReadError,
+    boto.FlexibleChecksumError,
+)
+_NO_KEYS: Final = (boto.NoCredentialsError, boto.PartialCredentialsError, boto.CredentialRetrievalError)
 
 
 class S3Storage:
@@ -78,8 +90,8 @@ class S3Storage:
 
     def size(self, path: str) -> int:
         """See `Storage.size`."""
-        with _explained(self.uri(path)):
-            return int(_client().head_object(**self._object(path))["ContentLength"])
+        answer = _insist(self.uri(path), lambda: _client().head_object(**self._object(path)))
+        return int(answer["ContentLength"])
 
     def sha256(self, path: str) -> str:
         """See `Storage.sha256`."""
@@ -89,26 +101,39 @@ class S3Storage:
         """See `Storage.read`."""
         return self._get(path, lambda body: bytes(body.read()))
 
+    def open(self, path: str) -> BinaryIO:
+        """See `Storage.open`."""
+        return _Object(self.size(path), partial(self._range, path))  # type: ignore[return-value]
+
+    def _range(self, path: str, start: int, length: int) -> bytes:
+        asked = f"bytes={start}-{start + length - 1}"
+        return self._get(path, lambda body: bytes(body.read()), Range=asked)
+
     @contextmanager
     def fetched(self, path: str) -> Iterator[Path]:
-        """See `Storage.fetched`: a temporary copy."""
-        with tempfile.NamedTemporaryFile(prefix="nightjar-") as file:
+        """See `Storage.fetched`: a temporary copy, whose name ends as the file's does."""
+        with tempfile.NamedTemporaryFile(prefix="nightjar-", suffix=PurePosixPath(path).suffix) as file:
             self._get(path, lambda body: _fill(file, body))  # type: ignore[arg-type]
             yield Path(file.name)
 
-    def _get(self, path: str, consume: Callable[[Any], T]) -> T:
+    def _get(self, path: str, consume: Callable[[Any], T], **options: str) -> T:
         """Read an object from start to end; begin again when the connection ends before the body does."""
-        with _explained(self.uri(path)):
-            return _again(lambda: consume(_Body(_client().get_object(**self._object(path)))))
+        asked = self._object(path) | options
+        return _insist(self.uri(path), lambda: consume(_client().get_object(**asked)["Body"]))
 
     def list(self, prefix: str) -> list[str]:
         """See `Storage.list`."""
-        folder = self._key(f"{prefix}/" if prefix else "")
-        with _explained(self.uri(prefix)):
-            pages = _client().get_paginator("list_objects_v2").paginate(Bucket=self._bucket, Prefix=folder)
-            keys = [entry["Key"] for page in pages for entry in page.get("Contents", ())]
         cut = len(self._key(""))
-        return sorted(key[cut:] for key in keys if not key.endswith("/"))
+        return sorted(key[cut:] for key in self._keys(f"{prefix}/" if prefix else "") if key[-1] != "/")
+
+    def _keys(self, start: str) -> Iterator[str]:
+        """All keys below a folder, page by page."""
+        place: dict[str, str] = {"Bucket": self._bucket, "Prefix": self._key(start)}
+        while place:
+            page = _insist(self.uri(start), partial(_list_page, place))
+            yield from (entry["Key"] for entry in page.get("Contents", ()))
+            more = page.get("NextContinuationToken")
+            place = place | {"ContinuationToken": more} if more else {}
 
     def put_new(self, path: str, data: bytes) -> bool:
         """See `Storage.put_new`."""
@@ -119,7 +144,7 @@ class S3Storage:
         if self.exists(path):
             return False
         with source.open("rb") as content:
-            return self._create(path, content, lambda: self.sha256(path) == _sha256(source))
+            return self._create(path, content, lambda: self.sha256(path) == sha256_of(source))
 
     def _create(self, path: str, body: BinaryIO, is_ours: Callable[[], bool]) -> bool:
         """Put an object unless there is one.
@@ -127,28 +152,23 @@ class S3Storage:
         Parameters
         ----------
         is_ours
-            Whether the object that is there is this one: asked when a request was sent more than
-            once, as the first may have succeeded and only its answer been lost.
+            Whether the object that is there is this one: asked when the request was made before, as
+            that may have succeeded and only its answer been lost.
         """
-        with _explained(self.uri(path)):
-            for left in reversed(range(ATTEMPTS)):
-                body.seek(0)
-                try:
-                    _client().put_object(**self._object(path), Body=body, IfNoneMatch="*")
-                    return True
-                except ClientError as error:
-                    if _code(error) in _TAKEN:
-                        return _was_repeated(error, ATTEMPTS - 1 - left) and is_ours()
-                    if _code(error) not in _RACED or not left:
-                        raise
-                _pause(ATTEMPTS - left)
-        raise AssertionError("unreachable")
+        tries = count()
 
-    def arrow(self) -> "tuple[pafs.FileSystem, str]":
-        """See `Storage.arrow`."""
-        return _filesystem(os.getpid(), Endpoint.from_environment()), f"{self._bucket}/{self._prefix}".rstrip(
-            "/"
-        )
+        def put() -> bool:
+            is_first = not next(tries)
+            body.seek(0)
+            try:
+                _client().put_object(**self._object(path), Body=body, IfNoneMatch="*")
+            except ClientError as error:
+                if _code(error) not in _TAKEN:
+                    raise
+                return not is_first and is_ours()
+            return True
+
+        return _insist(self.uri(path), put)
 
     def delta(self) -> dict[str, str]:
         """See `Storage.delta`; delta-rs finds the keys in the environment."""
@@ -158,88 +178,112 @@ class S3Storage:
         return {**(place if endpoint.url else {}), "region": endpoint.region, **retries}
 
 
-class _Body:
-    """An object's content as a file that ends only where the object does."""
+class _Object(io.RawIOBase):
+    """An object as a file; every read is a request.
 
-    def __init__(self, answer: Any) -> None:
-        self._stream = answer["Body"]
-        self._left = int(answer["ContentLength"])
+    Parameters
+    ----------
+    size
+        Its length in bytes.
+    fetch
+        Gives the bytes from a start on, so many.
+    """
 
-    def read(self, size: int = -1) -> bytes:
-        """The next bytes; `IncompleteReadError` where the stream ends early."""
-        chunk: bytes = self._stream.read(None if size < 0 else size)
-        self._left -= len(chunk)
-        if self._left and (size < 0 or not chunk):
-            raise IncompleteReadError(actual_bytes=len(chunk), expected_bytes=self._left)
-        return chunk
-
-    def readinto(self, buffer: bytearray) -> int:
-        """Fill a buffer as far as the next bytes go."""
-        chunk = self.read(len(buffer))
-        buffer[: len(chunk)] = chunk
-        return len(chunk)
+    def __init__(self, size: int, fetch: Callable[[int, int], bytes]) -> None:
+        self._size = size
+        self._fetch = fetch
+        self._at = 0
 
     def readable(self) -> bool:
         """Always."""
         return True
 
+    def seekable(self) -> bool:
+        """Always."""
+        return True
 
-def _fill(file: BinaryIO, body: _Body) -> None:
+    def tell(self) -> int:
+        """Where the next read begins."""
+        return self._at
+
+    def seek(self, offset: int, whence: int = io.SEEK_SET) -> int:
+        """Move to where the next read begins."""
+        self._at = offset + {io.SEEK_SET: 0, io.SEEK_CUR: self._at, io.SEEK_END: self._size}[whence]
+        return self._at
+
+    def readinto(self, buffer: Any) -> int:
+        """Fill a buffer as far as the object goes."""
+        length = max(min(len(buffer), self._size - self._at), 0)
+        buffer[:length] = self._fetch(self._at, length) if length else b""
+        self._at += length
+        return length
+
+
+def _list_page(place: dict[str, str]) -> dict[str, Any]:
+    page: dict[str, Any] = _client().list_objects_v2(**place)
+    return page
+
+
+def _fill(file: BinaryIO, body: Any) -> None:
     file.seek(0)
     file.truncate()
-    while chunk := body.read(_CHUNK):
-        file.write(chunk)
+    shutil.copyfileobj(body, file, _CHUNK)
     file.flush()
 
 
-def _sha256(path: Path) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
+def _insist(uri: str, request: Callable[[], T]) -> T:
+    """Make a request; again while the server is away or busy, or an answer ends early.
 
-
-def _again(work: Callable[[], T]) -> T:
-    for attempt in range(1, ATTEMPTS):
+    Raises
+    ------
+    FileNotFoundError, ConfigError, StorageUnavailable
+        What the library raised, naming the address and never a key.
+    """
+    for attempt in range(1, ATTEMPTS + 1):
         try:
-            return work()
-        except _CUT as error:
-            log.debug("attempt %d: %s", attempt, type(error).__name__)
-            _pause(attempt)
-    return work()
+            return request()
+        except (BotoCoreError, ClientError) as error:
+            if attempt == ATTEMPTS or not _may_pass(error):
+                raise _explained(uri, error) from error
+            _pause(uri, attempt, error)
+    raise AssertionError("unreachable")
 
 
-def _pause(attempt: int) -> None:
-    time.sleep(random.uniform(0, min(5.0, 0.1 * 2**attempt)))
+def _may_pass(error: BotoCoreError | ClientError) -> bool:
+    if isinstance(error, ClientError):
+        status = error.response.get("ResponseMetadata", {}).get("HTTPStatusCode", 0)
+        return status == 429 or status >= 500 or _code(error) in _PASSING
+    return isinstance(error, _NO_ANSWER)
 
 
-def _code(error: ClientError) -> str:
-    return str(error.response.get("Error", {}).get("Code", ""))
+def _pause(uri: str, attempt: int, error: BotoCoreError | ClientError) -> None:
+    level = logging.WARNING if attempt == _WORTH_A_WARNING else logging.DEBUG
+    told = _code(error) or type(error).__name__
+    log.log(level, "%s: %s from %s; trying again for a while", uri, told, Endpoint.from_environment())
+    time.sleep(min(_LONGEST_PAUSE, 0.05 * 2**attempt) * random.uniform(0.5, 1))
 
 
-def _was_repeated(error: ClientError, before: int) -> bool:
-    return bool(before or error.response.get("ResponseMetadata", {}).get("RetryAttempts"))
+def _code(error: BotoCoreError | ClientError) -> str:
+    return str(error.response.get("Error", {}).get("Code", "")) if isinstance(error, ClientError) else ""
 
 
-@contextmanager
-def _explained(uri: str) -> Iterator[None]:
-    """Turn what the library raises into our errors, which name the address and never a key."""
-    try:
-        yield
-    except ClientError as error:
-        raise _refused(uri, _code(error)) from error
-    except BotoCoreError as error:
-        raise StorageUnavailable(
-            f"{uri}: no whole answer from {Endpoint.from_environment()} ({type(error).__name__}); "
-            "check AWS_ENDPOINT_URL, the keys in AWS_*, and that the server runs"
-        ) from error
-
-
-def _refused(uri: str, code: str) -> NightjarError | FileNotFoundError:
+def _explained(uri: str, error: BotoCoreError | ClientError) -> NightjarError | FileNotFoundError:
+    code, server = _code(error), Endpoint.from_environment()
     if code in _MISSING:
         return FileNotFoundError(f"{uri}: no such file")
-    told = f"{uri}: {Endpoint.from_environment()} answers {code}"
-    if code in _BUSY:
-        return StorageUnavailable(f"{told} after {ATTEMPTS} tries; run again when it is well")
-    return ConfigError(f"{told}; check that the bucket exists and that the keys in AWS_* may use it")
+    if _may_pass(error):
+        return StorageUnavailable(
+            f"{uri}: expected an answer from {server}, found {code or type(error).__name__} after "
+            f"{ATTEMPTS} tries; check AWS_ENDPOINT_URL and that the server is well, then run again"
+        )
+    if code:
+        return ConfigError(
+            f"{uri}: {server} answers {code}; "
+            "check that the bucket exists and that the keys in AWS_* may use it"
+        )
+    if isinstance(error, _NO_KEYS):
+        return ConfigError(f"{uri}: no keys for {server}; set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY")
+    return ConfigError(f"{uri}: {error}")
 
 
 def _client() -> Any:
@@ -248,12 +292,12 @@ def _client() -> Any:
 
 @cache
 def _client_of(process: int, endpoint: Endpoint) -> Any:
-    """The client of a process; connections must not be shared with a fork."""
+    """The client of a process (connections must not be shared with a fork); `_insist` tries again."""
     import boto3
     from botocore.config import Config
 
     config = Config(
-        retries={"mode": "standard", "total_max_attempts": ATTEMPTS},
+        retries={"mode": "standard", "total_max_attempts": 1},
         s3={"addressing_style": "path"} if endpoint.url else {},
         connect_timeout=5,
         read_timeout=60,
@@ -262,9 +306,14 @@ def _client_of(process: int, endpoint: Endpoint) -> Any:
     return session.client("s3", endpoint_url=endpoint.url or None, region_name=endpoint.region, config=config)
 
 
-@cache
-def _filesystem(process: int, endpoint: Endpoint) -> "pafs.FileSystem":
-    return endpoint.filesystem()
+def make_bucket(uri: str) -> bool:
+    """Make the bucket of an address, on a server of one's own; False where it is there already."""
+    name, _ = bucket_and_prefix(uri)
+    there = _insist(uri, lambda: _client().list_buckets())["Buckets"]
+    if name in {bucket["Name"] for bucket in there}:
+        return False
+    _insist(uri, lambda: _client().create_bucket(Bucket=name))
+    return True
 
 
 def spark_options() -> dict[str, str]:
@@ -281,8 +330,6 @@ def spark_options() -> dict[str, str]:
     options = {
         **(place if endpoint.url else {}),
         "fs.s3a.endpoint.region": endpoint.region,
-        "fs.s3a.attempts.maximum": str(ATTEMPTS),
-        "fs.s3a.retry.limit": str(ATTEMPTS),
         "mapreduce.fileoutputcommitter.algorithm.version": "1",
     }
     return {f"spark.hadoop.{name}": value for name, value in options.items()}

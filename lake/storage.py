@@ -4,6 +4,7 @@ A file that exists is never changed. So a reader sees a whole file or none, and 
 of one path exactly one wins and the other is told.
 """
 
+import errno
 import hashlib
 import os
 import shutil
@@ -12,13 +13,10 @@ from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
 from functools import cache
 from pathlib import Path
-from typing import TYPE_CHECKING, BinaryIO, Protocol
+from typing import BinaryIO, Protocol
 from urllib.parse import unquote, urlsplit
 
-from lake.errors import ConfigError
-
-if TYPE_CHECKING:
-    import pyarrow.fs as pafs
+from lake.errors import ConfigError, DiskFull
 
 _CHUNK = 1 << 20
 
@@ -45,6 +43,9 @@ class Storage(Protocol):
     def read(self, path: str) -> bytes:
         """The whole file; `FileNotFoundError` where there is none."""
 
+    def open(self, path: str) -> BinaryIO:
+        """The file, for reads here and there; `FileNotFoundError` where there is none."""
+
     def fetched(self, path: str) -> AbstractContextManager[Path]:
         """The file's content as a local file, to be read only while the context lasts."""
 
@@ -56,9 +57,6 @@ class Storage(Protocol):
 
     def put_file(self, path: str, source: Path) -> bool:
         """`put_new` with the content of a local file."""
-
-    def arrow(self) -> "tuple[pafs.FileSystem, str]":
-        """An Arrow file system and the root within it."""
 
     def delta(self) -> dict[str, str]:
         """What delta-rs has to be told to reach this place by its URI."""
@@ -93,12 +91,15 @@ class LocalStorage:
 
     def sha256(self, path: str) -> str:
         """See `Storage.sha256`."""
-        with self.local(path).open("rb") as file:
-            return hashlib.file_digest(file, "sha256").hexdigest()
+        return sha256_of(self.local(path))
 
     def read(self, path: str) -> bytes:
         """See `Storage.read`."""
         return self.local(path).read_bytes()
+
+    def open(self, path: str) -> BinaryIO:
+        """See `Storage.open`."""
+        return self.local(path).open("rb")
 
     @contextmanager
     def fetched(self, path: str) -> Iterator[Path]:
@@ -128,36 +129,55 @@ class LocalStorage:
         target = self.local(path)
         if target.exists():
             return False
-        target.parent.mkdir(parents=True, exist_ok=True)
-        with tempfile.NamedTemporaryFile(dir=target.parent, prefix=".") as file:
-            fill(file)  # type: ignore[arg-type]
-            file.flush()
-            os.fsync(file.fileno())
-            os.chmod(file.name, 0o644)
-            return _link_new(Path(file.name), target)
-
-    def arrow(self) -> "tuple[pafs.FileSystem, str]":
-        """See `Storage.arrow`."""
-        import pyarrow.fs as pafs
-
-        return pafs.LocalFileSystem(), str(self._folder)
+        with _room_for(target):
+            target.parent.mkdir(parents=True, exist_ok=True)
+            return _link_new(fill, target)
 
     def delta(self) -> dict[str, str]:
         """See `Storage.delta`."""
         return {}
 
 
-def _link_new(source: Path, target: Path) -> bool:
+def _link_new(fill: Callable[[BinaryIO], object], target: Path) -> bool:
+    """Fill a temporary file and give it its name; it is gone afterwards, whatever happened."""
+    handle, temporary = tempfile.mkstemp(dir=target.parent, prefix=".")
     try:
-        os.link(source, target)
+        with open(handle, "wb") as file:
+            fill(file)
+            file.flush()
+            os.fsync(file.fileno())
+        os.chmod(temporary, 0o644)
+        os.link(temporary, target)
     except FileExistsError:
         return False
-    folder = os.open(target.parent, os.O_RDONLY)
-    try:
-        os.fsync(folder)
     finally:
-        os.close(folder)
+        os.unlink(temporary)
+    _sync(target.parent)
     return True
+
+
+def _sync(folder: Path) -> None:
+    handle = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
+
+
+def sha256_of(path: Path) -> str:
+    """The digest of a local file's bytes, in hex."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+@contextmanager
+def _room_for(path: Path) -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        if error.errno not in (errno.ENOSPC, errno.EDQUOT):
+            raise
+        raise DiskFull(f"{path}: {error.strerror}; free some space, then run again") from error
 
 
 @cache

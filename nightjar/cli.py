@@ -15,6 +15,7 @@ from rich.markup import escape
 from lake import partitions, settings
 from lake.errors import NightjarError
 from nightjar.console import console, print_settings, show_progress_log, step
+from nightjar.serve import LOOPBACK, Server, is_healthy, program
 from nightjar_reader.errors import ReaderError
 
 app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False, help=__doc__)
@@ -30,6 +31,14 @@ class What(StrEnum):
     features = "features"
     train = "train"
     precompute = "precompute"
+
+
+class Prepared(StrEnum):
+    """What `nightjar prepare` can make."""
+
+    buckets = "buckets"
+    database = "database"
+    pools = "pools"
 
 
 def _command(function: Callable[..., None]) -> Callable[..., None]:
@@ -67,7 +76,7 @@ def run(
     elif what is What.precompute:
         night.run_precompute(day, found, force)
     else:
-        night.STAGES[what.value](day, found)
+        night.run_stage(what.value, day, found)
 
 
 @_command
@@ -167,6 +176,37 @@ def down() -> None:
     show_progress_log()
     stopped = services.stop(settings.load())
     console.print("Airflow is stopped" if stopped else "Airflow was not running")
+
+
+@_command
+def serve(
+    server: Server,
+    host: Annotated[str, typer.Option(help="The address to listen on.")] = LOOPBACK,
+    port: Annotated[int | None, typer.Option(help="The port; by default the server's usual one.")] = None,
+) -> None:
+    """Become a server; places and secrets come from the environment."""
+    program(server, settings.load(), host, port).execute()
+
+
+@_command
+def check(
+    server: Server,
+    port: Annotated[int | None, typer.Option(help="The port of MLflow or the S3 server.")] = None,
+) -> None:
+    """Ask a server whether it is healthy; exit code 1 when it is not."""
+    healthy = is_healthy(server, settings.load(), port)
+    console.print(f"{server} is {'healthy' if healthy else 'not healthy'}")
+    if not healthy:
+        raise typer.Exit(1)
+
+
+@_command
+def prepare(what: Prepared) -> None:
+    """Make what servers need before they start, where it is missing; a second time changes nothing."""
+    from nightjar import services
+
+    show_progress_log()
+    services.PREPARE[what](settings.load())
 
 
 def main() -> None:

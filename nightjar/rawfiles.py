@@ -5,12 +5,12 @@ import io
 import json
 from collections.abc import Iterator
 from dataclasses import dataclass
-from pathlib import PurePosixPath
+from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, Any, NoReturn
 
 from lake.errors import FileFault
 from lake.settings import FileFormat
-from lake.storage import Storage
+from lake.storage import Storage, sha256_of
 from spark_jobs.casts import TEXT, Targets, family, rule
 from spark_jobs.requests import RawFile
 
@@ -50,11 +50,12 @@ def check(storage: Storage, wanted: Wanted) -> RawFile:
         without loss, or has no rows; the message names the file, what was expected and found.
     """
     _check_name(storage, wanted)
-    columns, rows = _look(storage, wanted)
+    with storage.fetched(wanted.name) as path:
+        columns, rows = _look(path, storage, wanted)
+        size, digest = path.stat().st_size, sha256_of(path)
     _check_columns(storage, wanted, dict(columns))
     if not rows and not wanted.may_be_empty:
         _fault(storage, wanted, "rows", "none", "deliver the day again, or list it in raw.closed_days")
-    size, digest = storage.size(wanted.name), storage.sha256(wanted.name)
     return RawFile(wanted.name, wanted.day, rows, size, digest, columns)
 
 
@@ -72,43 +73,43 @@ def _check_name(storage: Storage, wanted: Wanted) -> None:
         _fault(storage, wanted, f"a {wanted.format} file", "0 bytes", "deliver it again")
 
 
-def _look(storage: Storage, wanted: Wanted) -> tuple[Columns, int]:
+def _look(path: Path, storage: Storage, wanted: Wanted) -> tuple[Columns, int]:
     """A file's columns with their families, and its number of rows."""
     import pyarrow as pa
 
     readers = {"parquet": _parquet, "csv": _csv, "jsonl": _jsonl}
     try:
-        return readers[wanted.format](storage, wanted.name)
+        return readers[wanted.format](path)
     except (pa.ArrowException, OSError, ValueError) as error:
         reason = str(error).strip().partition("\n")[0]
-        found = f"{storage.size(wanted.name)} bytes that cannot be read ({reason})"
+        found = f"{path.stat().st_size} bytes that cannot be read ({reason})"
         _fault(storage, wanted, f"a whole {wanted.format} file", found, "deliver it again")
 
 
-def _parquet(storage: Storage, name: str) -> tuple[Columns, int]:
+def _parquet(path: Path) -> tuple[Columns, int]:
     import pyarrow.parquet as pq
 
-    system, root = storage.arrow()
-    with pq.ParquetFile(f"{root}/{name}", filesystem=system) as file:
+    with pq.ParquetFile(path) as file:
         return tuple((f.name, family(f.type)) for f in file.schema_arrow), file.metadata.num_rows
 
 
-def _csv(storage: Storage, name: str) -> tuple[Columns, int]:
+def _csv(path: Path) -> tuple[Columns, int]:
     import pyarrow as pa
     import pyarrow.csv as pacsv
 
-    with _open_csv(storage, name, pacsv.ConvertOptions()) as reader:
+    with _open_csv(path, pacsv.ConvertOptions()) as reader:
         names = reader.schema.names
     skipped: list[Any] = []
     convert = pacsv.ConvertOptions(include_columns=names[:1], column_types={names[0]: pa.string()})
-    with _open_csv(storage, name, convert, skipped) as reader:
+    with _open_csv(path, convert, skipped) as reader:
         rows = sum(batch.num_rows for batch in reader)
     return tuple((column, TEXT) for column in names), rows + len(skipped)
 
 
 def _open_csv(
-    storage: Storage, name: str, convert: "pacsv.ConvertOptions", skipped: list[Any] | None = None
+    path: Path, convert: "pacsv.ConvertOptions", skipped: list[Any] | None = None
 ) -> "pacsv.CSVStreamingReader":
+    import pyarrow as pa
     import pyarrow.csv as pacsv
 
     def skip(row: Any) -> str:
@@ -116,25 +117,26 @@ def _open_csv(
             skipped.append(row.number)
         return "skip"
 
-    system, root = storage.arrow()
     parse = pacsv.ParseOptions(newlines_in_values=True, invalid_row_handler=skip)
-    stream = system.open_input_stream(f"{root}/{name}", compression="detect")
-    return pacsv.open_csv(stream, parse_options=parse, convert_options=convert)
+    return pacsv.open_csv(
+        pa.input_stream(path, compression="detect"), parse_options=parse, convert_options=convert
+    )
 
 
-def _jsonl(storage: Storage, name: str) -> tuple[Columns, int]:
+def _jsonl(path: Path) -> tuple[Columns, int]:
     names: dict[str, None] = {}
     rows = 0
-    for row in _lines(storage, name):
+    for row in _lines(path):
         rows += 1
         names.update(dict.fromkeys(row))
     return tuple((column, TEXT) for column in sorted(names)), rows
 
 
-def _lines(storage: Storage, name: str) -> Iterator[dict[str, Any]]:
+def _lines(path: Path) -> Iterator[dict[str, Any]]:
     """Each line that is not blank; one that holds no object counts as a row without columns."""
-    system, root = storage.arrow()
-    with io.BufferedReader(system.open_input_stream(f"{root}/{name}", compression="detect")) as stream:
+    import pyarrow as pa
+
+    with io.BufferedReader(pa.input_stream(path, compression="detect")) as stream:
         for line in stream:
             if line.strip():
                 yield _object(line)

@@ -4,7 +4,7 @@ import datetime as dt
 import logging
 import time
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 
 import httpx
 
@@ -13,6 +13,7 @@ from lake.errors import NightjarError
 log = logging.getLogger(__name__)
 
 Json = dict[str, Any]
+Reprocess = Literal["none", "failed", "completed"]
 
 ENDED_RUN = frozenset({"success", "failed"})
 TOLD = frozenset({"running", "success", "failed", "skipped", "upstream_failed", "up_for_retry"})
@@ -21,6 +22,7 @@ RETRY_SECONDS = 0.5
 POLL_SECONDS = 1.0
 CONFLICT = 409
 NOT_SENT = (httpx.ConnectError, httpx.ConnectTimeout)
+PARTS = frozenset({"scheduler", "dag-processor", "triggerer"})
 
 
 class RestError(NightjarError):
@@ -33,6 +35,8 @@ class Task:
 
     Attributes
     ----------
+    try_id
+        Names its last try; the processes of the try bear it in their titles.
     state
         None before it is scheduled.
     seconds
@@ -40,6 +44,7 @@ class Task:
     """
 
     id: str
+    try_id: str
     state: str | None
     tries: int
     start: dt.datetime | None
@@ -57,17 +62,27 @@ class Run:
     state: str
 
 
+def answers(url: str) -> bool:
+    """Whether a GET of an address, such as that of a server's health, succeeds."""
+    return _get(url) is not None
+
+
 def health(url: str) -> set[str]:
-    """The components that say that they are healthy, named as their commands are."""
-    try:
-        answer = httpx.get(f"{url}/api/v2/monitor/health", timeout=10, trust_env=False)
-    except httpx.TransportError:
-        return set()
-    if answer.status_code != httpx.codes.OK:
+    """The parts of Airflow that say that they are healthy, named as their commands are."""
+    answer = _get(f"{url}/api/v2/monitor/health")
+    if answer is None:
         return set()
     parts: Json = answer.json()
     healthy = {name for name, part in parts.items() if (part or {}).get("status") == "healthy"}
-    return {"api-server"} | ({name.replace("_", "-") for name in healthy} & {"scheduler", "dag-processor"})
+    return {"api-server"} | ({name.replace("_", "-") for name in healthy} & PARTS)
+
+
+def _get(url: str) -> httpx.Response | None:
+    try:
+        answer = httpx.get(url, timeout=10, trust_env=False)
+    except httpx.TransportError:
+        return None
+    return answer if answer.status_code == httpx.codes.OK else None
 
 
 class Client:
@@ -199,17 +214,41 @@ class Client:
         body = {"dag_run_id": run_id, "task_ids": tasks, "only_failed": False, "dry_run": False}
         self._api("POST", f"dags/{dag}/clearTaskInstances", json=body)
 
-    def backfill(self, dag: str, first: dt.date, last: dt.date, max_active_runs: int = 10) -> int:
-        """Start a backfill of partitions, as the UI does; returns its id."""
+    def backfill(
+        self,
+        dag: str,
+        first: dt.date,
+        last: dt.date,
+        *,
+        reprocess: Reprocess = "none",
+        max_active_runs: int = 10,
+    ) -> int:
+        """Start a backfill of partitions, as the UI does; returns its id.
+
+        Parameters
+        ----------
+        reprocess
+            Beside the partitions that have no run: ``none`` others, those whose newest run
+            ``failed``, or all whose newest run is ``completed``.
+        max_active_runs
+            How many runs go on at once: the API's own default, where the UI's form proposes 1.
+        """
         body = {
             "dag_id": dag,
-            "from_date": f"{first}T00:00:00Z",
-            "to_date": f"{last}T00:00:00Z",
-            "reprocess_behavior": "none",
+            "dag_run_conf": {},
+            "from_date": f"{first}T00:00:00.000Z",
+            "to_date": f"{last}T00:00:00.000Z",
             "max_active_runs": max_active_runs,
+            "reprocess_behavior": reprocess,
+            "run_backwards": False,
+            "run_on_latest_version": True,
         }
         backfill_id: int = self._api("POST", "backfills", json=body)["id"]
         return backfill_id
+
+    def cancel_backfill(self, backfill: int) -> None:
+        """Start no more runs of a backfill: those that wait fail, those that have begun go on."""
+        self._api("PUT", f"backfills/{backfill}/cancel")
 
     def wait_for_backfill(self, backfill: int, seconds: float) -> None:
         """Wait until a backfill is completed, which is some seconds after its last run.
@@ -236,7 +275,15 @@ def _run(entry: Json) -> Run:
 
 def _task(entry: Json) -> Task:
     start, end = (_instant(entry[name]) for name in ("start_date", "end_date"))
-    return Task(entry["task_id"], entry["state"], entry["try_number"], start, end, entry["duration"])
+    return Task(
+        entry["task_id"],
+        entry["id"],
+        entry["state"],
+        entry["try_number"],
+        start,
+        end,
+        entry["duration"],
+    )
 
 
 def _instant(text: str | None) -> dt.datetime | None:

@@ -1,15 +1,12 @@
 """Starts and stops a local Airflow: api-server, scheduler and dag-processor.
 
 Each component leads a session of its own, so that everything it has started can be found and
-ended, whatever became of the component itself. All of Airflow's files, its generated password and
-secrets lie in `NIGHTJAR_HOME`; secrets go to the components by environment only.
+ended, whatever became of the component itself. What each is started with stands in `serve`.
 """
 
-import base64
 import json
 import logging
 import os
-import secrets
 import signal
 import socket
 import subprocess
@@ -23,26 +20,24 @@ from pathlib import Path
 from types import FrameType
 
 from lake.errors import NightjarError
-from lake.settings import CHECKOUT, Settings
-from nightjar import processes, rest
+from lake.settings import Settings
+from nightjar import processes, rest, serve
 from nightjar.processes import Component
-from spark_jobs import java
+from nightjar.serve import LOOPBACK, USER, Server
 
 log = logging.getLogger(__name__)
 
-# The scheduler's log server would listen on every address; the api-server reads the files itself.
-COMPONENTS = {
-    "api-server": ("api-server",),
-    "scheduler": ("scheduler", "--skip-serve-logs"),
-    "dag-processor": ("dag-processor",),
+COMPONENTS = (Server.api_server, Server.scheduler, Server.dag_processor)
+POOLS = {
+    "spark": "Spark jobs",
+    "train": "Training",
+    "precompute": "Lists and index",
+    "mirror": "Delta tables",
 }
-POOLS = {"spark": "Spark jobs", "train": "Training", "precompute": "Lists and index"}
-USER = "admin"
-PARALLELISM = 4
 START_SECONDS = 180
 POKE_SECONDS = 5
+ARTIFACTS = "MLFLOW_ARTIFACTS_DESTINATION"
 SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
-HERE = ("127.0.0.1", "localhost")
 
 Handler = Callable[[int, FrameType | None], None] | signal.Handlers
 
@@ -130,6 +125,8 @@ def _exit_once(number: int, frame: FrameType | None) -> None:
 def start(settings: Settings, port: int | None = None) -> Airflow:
     """Start Airflow and wait until it is healthy, with its pools made.
 
+    What is left of one that has lost a part is stopped first, tasks too: they are tried again.
+
     Parameters
     ----------
     port
@@ -141,18 +138,18 @@ def start(settings: Settings, port: int | None = None) -> Airflow:
         When it runs already, the port is taken, or a component does not come up; nothing is
         left running then.
     """
-    if any(component.alive() for component in _components(settings)):
+    before = _components(settings)
+    if before and all(component.alive() for component in before):
         raise ServiceError(f"Airflow of {settings.home} runs already; stop it with `make down`")
     port = port or settings.port
-    _require_free(port)
     stop(settings)
-    environment = _environment(settings, port)
-    _migrate(settings, environment)
+    _require_free(port)
+    migrate(settings)
     try:
-        _spawn_all(settings, environment)
-        airflow = Airflow(f"http://127.0.0.1:{port}", USER, _password(settings))
+        _spawn_all(settings, port)
+        airflow = Airflow(f"http://{LOOPBACK}:{port}", USER, serve.password(settings))
         _wait_healthy(settings, airflow.url)
-        _make_pools(airflow.client())
+        make_pools(airflow.client())
     except BaseException:
         with _signals(signal.SIG_IGN):
             stop(settings)
@@ -181,19 +178,20 @@ def stop(settings: Settings) -> bool:
     return found
 
 
-def _spawn_all(settings: Settings, environment: dict[str, str]) -> None:
-    logs = settings.home / "logs"
-    logs.mkdir(parents=True, exist_ok=True)
-    for name, arguments in COMPONENTS.items():
-        command = [_program("airflow"), *arguments]
-        started = processes.spawn(name, command, environment, _airflow_home(settings), logs / f"{name}.log")
+def _spawn_all(settings: Settings, port: int) -> None:
+    logs = serve.private_folder(settings.home / "logs")
+    for server in COMPONENTS:
+        program = serve.program(server, settings, port=port)
+        started = processes.spawn(
+            server, program.command, program.environment, serve.airflow_home(settings), logs / f"{server}.log"
+        )
         _write_components(settings, [*_components(settings), started])
 
 
 def _wait_healthy(settings: Settings, url: str) -> None:
     deadline = time.monotonic() + START_SECONDS
     healthy: set[str] = set()
-    while len(healthy) < len(COMPONENTS):
+    while not healthy.issuperset(COMPONENTS):
         _require_alive(settings)
         if time.monotonic() > deadline:
             raise ServiceError(
@@ -213,109 +211,52 @@ def _require_alive(settings: Settings) -> None:
             raise ServiceError(f"{component.name} ended while starting; the end of {component.log}:\n{end}")
 
 
-def _make_pools(client: rest.Client) -> None:
+def make_pools(client: rest.Client) -> None:
+    """Make the pools of heavy tasks where they are missing."""
     for name, meaning in POOLS.items():
         client.put_pool(name, 1, f"{meaning}: one at a time")
 
 
-def _migrate(settings: Settings, environment: dict[str, str]) -> None:
-    """Bring Airflow's database up to date; skipped where this version has done it to its SQLite file."""
-    mark = _airflow_home(settings) / "migrated"
-    current = version("apache-airflow-core")
+def migrate(settings: Settings) -> None:
+    """Bring Airflow's database up to date; skipped where this version has done it to its SQLite file.
+
+    Raises
+    ------
+    ServiceError
+        When `airflow db migrate` fails.
+    """
+    environment, home = serve.airflow_environment(settings), serve.airflow_home(settings)
+    mark, current = home / "migrated", version("apache-airflow-core")
     own = "AIRFLOW__DATABASE__SQL_ALCHEMY_CONN" not in environment
-    if own and mark.exists() and mark.read_text() == current and (mark.parent / "airflow.db").exists():
+    if own and mark.exists() and mark.read_text() == current and (home / "airflow.db").exists():
         return
     log.info("preparing the database of Airflow %s", current)
-    command = [_program("airflow"), "db", "migrate"]
+    command = [serve.installed("airflow"), "db", "migrate"]
     done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
     if done.returncode:
         raise ServiceError(f"airflow db migrate failed: {done.stdout[-2000:]}{done.stderr[-2000:]}")
-    mark.write_text(current)
+    if own:
+        mark.write_text(current)
 
 
-def _environment(settings: Settings, port: int) -> dict[str, str]:
-    """What every component gets: Airflow's configuration, our settings, the environment of Spark."""
-    home, url = _airflow_home(settings), f"http://127.0.0.1:{port}"
-    keys = _secrets(settings)
-    _password(settings)
-    ours = {f"NIGHTJAR_{name.upper()}": str(value) for name, value in settings.model_dump().items()}
-    airflow = {
-        "AIRFLOW_HOME": str(home),
-        "AIRFLOW__CORE__DAGS_FOLDER": str(CHECKOUT / "dags"),
-        "AIRFLOW__CORE__PLUGINS_FOLDER": str(CHECKOUT / "plugins"),
-        "AIRFLOW__CORE__LOAD_EXAMPLES": "False",
-        "AIRFLOW__CORE__EXECUTOR": "LocalExecutor",
-        "AIRFLOW__CORE__PARALLELISM": str(PARALLELISM),
-        "AIRFLOW__CORE__FERNET_KEY": keys["fernet"],
-        "AIRFLOW__CORE__EXECUTION_API_SERVER_URL": f"{url}/execution/",
-        "AIRFLOW__CORE__SIMPLE_AUTH_MANAGER_USERS": f"{USER}:admin",
-        "AIRFLOW__CORE__SIMPLE_AUTH_MANAGER_PASSWORDS_FILE": str(_password_file(settings)),
-        "AIRFLOW__API__HOST": "127.0.0.1",
-        "AIRFLOW__API__PORT": str(port),
-        "AIRFLOW__API__BASE_URL": url,
-        "AIRFLOW__API__SECRET_KEY": keys["api"],
-        "AIRFLOW__API_AUTH__JWT_SECRET": keys["jwt"],
-        "AIRFLOW__SCHEDULER__SCHEDULER_IDLE_SLEEP_TIME": "0.1",
-        "AIRFLOW__SCHEDULER__TASK_INSTANCE_HEARTBEAT_TIMEOUT": "30",
-        "AIRFLOW__SCHEDULER__TASK_INSTANCE_HEARTBEAT_DETECTION_INTERVAL": "5",
-        "AIRFLOW__LOGGING__BASE_LOG_FOLDER": str(settings.home / "logs" / "tasks"),
-        "AIRFLOW__LOGGING__NAMESPACE_LEVELS": "great_expectations=WARNING",
-        "AIRFLOW_CONN_SPARK_DEFAULT": json.dumps(
-            {"conn_type": "spark", "host": settings.spark_master, "extra": {"deploy-mode": "client"}}
-        ),
-        "GX_ANALYTICS_ENABLED": "false",
-        "MLFLOW_DISABLE_TELEMETRY": "true",
-        "OMP_WAIT_POLICY": "passive",
-        "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ.get('PATH', os.defpath)}",
-    }
-    return {**os.environ, **ours, **java.environment(settings), **airflow, **_no_proxy()}
+def make_buckets(settings: Settings) -> None:
+    """Make the S3 buckets of the settings, and of MLflow's artefacts, where they are missing."""
+    from lake import s3
+
+    for place in (settings.lake, settings.raw, settings.releases, os.environ.get(ARTIFACTS, "")):
+        if place.startswith("s3://") and s3.make_bucket(place):
+            log.info("made the bucket of %s", place)
 
 
-def _no_proxy() -> dict[str, str]:
-    """Reach this machine directly, as what the environment names; programs read either variable."""
-    named = ",".join(os.environ.get(name, "") for name in ("NO_PROXY", "no_proxy")).split(",")
-    hosts = ",".join(dict.fromkeys([*filter(None, named), *HERE]))
-    return {"NO_PROXY": hosts, "no_proxy": hosts}
+def _make_pools_of_running(settings: Settings) -> None:
+    make_pools(rest.Client(serve.airflow_url(settings), USER, serve.password(settings)))
 
 
-def _program(name: str) -> str:
-    return str(Path(sys.executable).parent / name)
-
-
-def _airflow_home(settings: Settings) -> Path:
-    home = settings.home / "airflow"
-    home.mkdir(parents=True, exist_ok=True)
-    return home
-
-
-def _password_file(settings: Settings) -> Path:
-    return _airflow_home(settings) / "passwords.json"
-
-
-def _password(settings: Settings) -> str:
-    file = _password_file(settings)
-    if not file.exists():
-        _write_private(file, json.dumps({USER: secrets.token_urlsafe(16)}))
-    password: str = json.loads(file.read_text())[USER]
-    return password
-
-
-def _secrets(settings: Settings) -> dict[str, str]:
-    file = _airflow_home(settings) / "secrets.json"
-    if not file.exists():
-        keys = {
-            "jwt": secrets.token_urlsafe(64),
-            "api": secrets.token_urlsafe(64),
-            "fernet": base64.urlsafe_b64encode(secrets.token_bytes(32)).decode(),
-        }
-        _write_private(file, json.dumps(keys))
-    found: dict[str, str] = json.loads(file.read_text())
-    return found
-
-
-def _write_private(file: Path, text: str) -> None:
-    with os.fdopen(os.open(file, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as output:
-        output.write(text)
+PREPARE: dict[str, Callable[[Settings], None]] = {
+    "buckets": make_buckets,
+    "database": migrate,
+    "pools": _make_pools_of_running,
+}
 
 
 def _components_file(settings: Settings) -> Path:

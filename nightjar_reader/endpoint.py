@@ -1,15 +1,19 @@
 """Which S3 server the usual AWS_* variables name. Keys are read by each library itself, never here."""
 
 import os
+import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
+
+from nightjar_reader.errors import ReaderError
 
 if TYPE_CHECKING:
     import pyarrow.fs as pafs
 
 DEFAULT_REGION = "us-east-1"
-ATTEMPTS = 10
+ATTEMPTS = 11
+"""Tries of one request by an Arrow file system; their pauses add up to 51 seconds."""
 
 
 @dataclass(frozen=True)
@@ -22,10 +26,19 @@ class Endpoint:
         Its address; empty for the one of AWS itself.
     region
         The region that requests are signed for.
+
+    Raises
+    ------
+    ReaderError
+        When the address is none.
     """
 
     url: str
     region: str
+
+    def __post_init__(self) -> None:
+        if self.url and not re.match("https?://[^/]", self.url):
+            raise ReaderError(f"AWS_ENDPOINT_URL: expected http://host:port or https://, found {self.url!r}")
 
     @classmethod
     def from_environment(cls) -> "Endpoint":
@@ -43,12 +56,13 @@ class Endpoint:
         return self.url.startswith("http://")
 
     def filesystem(self) -> "pafs.S3FileSystem":
-        """The server as an Arrow file system, which tries a failed request again."""
+        """The server as an Arrow file system, which makes a failed request again."""
         import pyarrow.fs as pafs
 
         place = urlsplit(self.url)
         named = {"endpoint_override": place.netloc, "scheme": place.scheme} if self.url else {}
-        retries = pafs.AwsStandardS3RetryStrategy(max_attempts=ATTEMPTS)
+        # The "standard" strategy gives up at once when many requests have failed a short while ago.
+        retries = pafs.AwsDefaultS3RetryStrategy(max_attempts=ATTEMPTS)
         return pafs.S3FileSystem(region=self.region, retry_strategy=retries, **named)
 
 

@@ -1,7 +1,10 @@
 """Where releases lie. The only module that opens files."""
 
 import hashlib
+import time
+from collections.abc import Callable
 from pathlib import Path
+from typing import BinaryIO, TypeVar
 from urllib.parse import unquote, urlsplit
 
 import pyarrow as pa
@@ -10,7 +13,13 @@ import pyarrow.fs as pafs
 from nightjar_reader.endpoint import Endpoint, bucket_and_prefix
 from nightjar_reader.errors import ReaderError
 
+T = TypeVar("T")
+
 _CHUNK = 1 << 20
+_TRIES = 10
+_PAUSE = 0.2
+_MISREAD = "INTERNAL_FAILURE"
+"""What Arrow says, and does not ask again, when a busy server's answer is longer than the file asked for."""
 
 
 class Files:
@@ -52,24 +61,59 @@ class Files:
 
     def open(self, path: str) -> pa.NativeFile:
         """The file, for reads at any position; `FileNotFoundError` where there is none."""
-        return self._fs.open_input_file(self._full(path))
+        return self._insist(path, lambda: self._fs.open_input_file(self._full(path)))
 
     def read(self, path: str) -> bytes:
         """The whole file; `FileNotFoundError` where there is none."""
-        with self.open(path) as file:
-            content: bytes = file.read()
-        return content
+
+        def read() -> bytes:
+            with self.open(path) as file:
+                content: bytes = file.read()
+            return content
+
+        return self._insist(path, read)
 
     def names(self, folder: str) -> list[str]:
         """The names of the files in a folder; empty where there is no such folder."""
-        found = self._fs.get_file_info(pafs.FileSelector(self._full(folder), allow_not_found=True))
+        selector = pafs.FileSelector(self._full(folder), allow_not_found=True)
+        found = self._insist(folder, lambda: self._fs.get_file_info(selector))
         return [info.base_name for info in found if info.is_file]
 
-    def sha256(self, path: str) -> tuple[int, str]:
-        """Length and digest of the file, read once from start to end."""
+    def sha256(self, path: str, copy: BinaryIO | None = None) -> tuple[int, str]:
+        """Length and digest of the file, read from start to end.
+
+        Parameters
+        ----------
+        copy
+            An empty file that takes what is read.
+        """
+        return self._insist(path, lambda: self._digest(path, copy))
+
+    def _digest(self, path: str, copy: BinaryIO | None) -> tuple[int, str]:
         digest, length = hashlib.sha256(), 0
         with self.open(path) as file:
             while chunk := file.read(_CHUNK):
+                if copy:
+                    copy.seek(length)
+                    copy.write(chunk)
                 digest.update(chunk)
                 length += len(chunk)
         return length, digest.hexdigest()
+
+    def _insist(self, path: str, request: Callable[[], T]) -> T:
+        """Make a request, again where Arrow does not; in the end name the address and what to check."""
+        for left in reversed(range(_TRIES)):
+            try:
+                return request()
+            except FileNotFoundError:
+                raise
+            except OSError as error:
+                if self._folder:
+                    raise
+                if not left or _MISREAD not in str(error):
+                    raise ReaderError(
+                        f"{self.uri(path)}: cannot be read from {Endpoint.from_environment()} ({error}); "
+                        "check AWS_ENDPOINT_URL, the keys in AWS_*, and that the server is well"
+                    ) from error
+                time.sleep(_PAUSE)
+        raise AssertionError("unreachable")

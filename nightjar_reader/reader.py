@@ -26,12 +26,15 @@ class Reader:
     Parameters
     ----------
     releases_uri
-        ``file:///folder``, or the path of a folder: what ``NIGHTJAR_RELEASES`` names.
+        What ``NIGHTJAR_RELEASES`` names: ``file:///folder``, the path of a folder, or
+        ``s3://bucket/prefix``. The usual AWS_* variables say where the S3 server is, and who asks.
     release_id
         Serve this release whatever the ledger says.
     verify
         Whether files are compared with the digests in the manifest, which reads each of them once
-        from start to end. The manifest itself is always verified.
+        from start to end, and of a release on S3 keeps a temporary copy of those asked for. Without
+        it only the factors and the index are copied; lists are read row group by row group. The
+        manifest itself is always verified.
 
     Raises
     ------

@@ -185,7 +185,7 @@ class Release:
 
     def _code(self, row: dict[str, Any] | None, what: str) -> int:
         for file in (fmt.USER_FACTORS, fmt.ITEM_FACTORS):
-            self._files.path(file)
+            self._files.local(file)
         if row is None or row[fmt.CODE] is None:
             raise NotInThisRelease(f"release {self.release_id} has no factors of {what}")
         return int(row[fmt.CODE])
@@ -196,15 +196,14 @@ class Release:
 
     @cached_property
     def _annoy(self) -> Any | None:
-        local = self._files.local(fmt.INDEX) if self._files.has(fmt.INDEX) else None
-        if local is None:
+        if not self._files.has(fmt.INDEX):
             return None
         try:
             from annoy import AnnoyIndex
         except ImportError:
             return None
         index = AnnoyIndex(self._item_factors.shape[1], "angular")
-        index.load(str(local))
+        index.load(str(self._files.local(fmt.INDEX)))
         return index
 
     def _by_index(self, code: int, n: int) -> tuple[Codes, Floats]:

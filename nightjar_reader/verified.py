@@ -1,7 +1,11 @@
 """One release's files, each compared with the manifest when it is first opened."""
 
-from io import BytesIO
+import shutil
+import weakref
+from functools import cached_property
 from pathlib import Path
+from tempfile import NamedTemporaryFile, mkdtemp
+from typing import BinaryIO
 
 import numpy as np
 import pyarrow as pa
@@ -25,7 +29,8 @@ class VerifiedFiles:
     manifest_sha256
         What the ledger says of its manifest; None for a release that is pinned by its id alone.
     verify
-        Whether a file's length and digest are compared with the manifest when it is first opened.
+        Whether a file's length and digest are compared with the manifest when it is first opened. Of
+        a release that lies elsewhere each file that is asked for is then copied to this machine.
 
     Raises
     ------
@@ -41,7 +46,7 @@ class VerifiedFiles:
         self.release_id = release_id
         self._files = files
         self._verify = verify
-        self._verified: set[str] = set()
+        self._local: dict[str, Path] = {}
         self.manifest = fmt.parse(self._manifest_bytes(manifest_sha256))
 
     def _manifest_bytes(self, sha256: str | None) -> bytes:
@@ -65,8 +70,10 @@ class VerifiedFiles:
         """Whether the release holds a file."""
         return file in self.manifest.files
 
-    def path(self, file: str) -> str:
-        """The file's path below the releases root, once its content is verified.
+    def local(self, file: str) -> Path:
+        """Where the file lies on this machine, once it is verified.
+
+        Of a release that lies elsewhere it is a temporary copy, which goes when this object does.
 
         Raises
         ------
@@ -75,18 +82,38 @@ class VerifiedFiles:
         ReleaseCorrupt
             When the file is missing, cut, or changed.
         """
+        self._require(file)
+        if file not in self._local:
+            self._local[file] = self._verified_path(file) or self._fetch(file)
+        return self._local[file]
+
+    def _require(self, file: str) -> None:
         if not self.has(file):
             raise NotInThisRelease(f"release {self.release_id} has no {file}")
-        if self._verify and file not in self._verified:
-            self._check(file)
-            self._verified.add(file)
-        return fmt.release_path(self.release_id, file)
 
-    def _check(self, file: str) -> None:
+    def _verified_path(self, file: str) -> Path | None:
+        path = self._files.local(fmt.release_path(self.release_id, file))
+        if path and self._verify:
+            self._check(file)
+        return path
+
+    def _fetch(self, file: str) -> Path:
+        with NamedTemporaryFile(dir=self._scratch, delete=False) as copy:
+            self._check(file, copy)  # type: ignore[arg-type]
+        return Path(copy.name)
+
+    @cached_property
+    def _scratch(self) -> str:
+        folder = mkdtemp(prefix="nightjar-reader-")
+        weakref.finalize(self, shutil.rmtree, folder, ignore_errors=True)
+        return folder
+
+    def _check(self, file: str, copy: BinaryIO | None = None) -> None:
+        """Compare a file with the manifest, and copy what is read."""
         path, entry = fmt.release_path(self.release_id, file), self.manifest.files[file]
         expected = f"{entry.bytes} bytes, sha256 {entry.sha256}"
         try:
-            length, digest = self._files.sha256(path)
+            length, digest = self._files.sha256(path, copy)
         except FileNotFoundError:
             raise ReleaseCorrupt(self._files.uri(path), expected, "no file") from None
         if (length, digest) != (entry.bytes, entry.sha256):
@@ -96,7 +123,6 @@ class VerifiedFiles:
         """Verify every file of the release now; `ReleaseCorrupt` names the first bad one."""
         for file in sorted(self.manifest.files):
             self._check(file)
-            self._verified.add(file)
 
     def table(self, file: str) -> pa.Table:
         """A whole Parquet file."""
@@ -104,20 +130,16 @@ class VerifiedFiles:
             return pq.read_table(source)
 
     def array(self, file: str) -> Floats:
-        """A ``.npy`` file, mapped where it lies on this machine."""
-        local = self._files.local(self.path(file))
-        if local is not None:
-            factors: Floats = np.load(local, mmap_mode="r", allow_pickle=False)
-            return factors
-        return np.asarray(np.load(BytesIO(self._files.read(self.path(file))), allow_pickle=False))
+        """A ``.npy`` file, mapped."""
+        factors: Floats = np.load(self.local(file), mmap_mode="r", allow_pickle=False)
+        return factors
 
     def open(self, file: str) -> pa.NativeFile:
-        """A file, for reads at any position."""
-        return self._files.open(self.path(file))
-
-    def local(self, file: str) -> Path | None:
-        """Where a file lies on this machine; None where the release lies elsewhere."""
-        return self._files.local(self.path(file))
+        """A file, for reads at any position; on the server where it is neither verified nor here."""
+        self._require(file)
+        if self._verify:
+            return pa.OSFile(str(self.local(file)))
+        return self._files.open(fmt.release_path(self.release_id, file))
 
     def corrupt(self, file: str, expected: str, found: str) -> ReleaseCorrupt:
         """The error for a file that is as published and yet not as the format says."""

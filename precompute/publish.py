@@ -5,7 +5,6 @@ all entries before it and a release that is no older than those who wrote them s
 cannot move readers back.
 """
 
-import hashlib
 import logging
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -14,7 +13,7 @@ from typing import Literal
 from lake.errors import PermanentError
 from lake.ledger import Ledger
 from lake.partitions import stamp
-from lake.storage import Storage
+from lake.storage import Storage, sha256_of
 from nightjar_reader import format as fmt
 
 log = logging.getLogger(__name__)
@@ -76,8 +75,8 @@ def put_release(
 
 
 def _copy(source: Storage, origin: str, target: Storage, path: str, sha256: str) -> None:
-    with source.fetched(origin) as local, local.open("rb") as content:
-        if (found := hashlib.file_digest(content, "sha256").hexdigest()) != sha256:
+    with source.fetched(origin) as local:
+        if (found := sha256_of(local)) != sha256:
             raise PermanentError(f"{origin}: built with sha256 {sha256}, now {found}; run precompute again")
         is_new = target.put_file(path, local)
     if not is_new and (there := target.sha256(path)) != sha256:

@@ -17,7 +17,7 @@ from lake import inputs, layout, settings, tables
 from lake.errors import PermanentError
 from lake.records import Record, Records, require_unchanged
 from lake.settings import Dataset
-from lake.storage import Storage, open_storage
+from lake.storage import Storage, open_storage, sha256_of
 from nightjar_reader import format as fmt
 from precompute import annoy_index, columns, items, lists, release, similar
 from recommender import bundle, scoring
@@ -257,7 +257,7 @@ def _counts(made: scoring.Lists, catalogue: pa.Table, factors: items.Factors | N
 def _put(storage: Storage, folder: Path, attempt: str) -> None:
     for path in sorted(path for path in folder.rglob("*") if path.is_file()):
         name = folder_of(attempt, path.relative_to(folder).as_posix())
-        if not storage.put_file(name, path) and storage.sha256(name) != fmt.sha256(path.read_bytes()):
+        if not storage.put_file(name, path) and storage.sha256(name) != sha256_of(path):
             raise PermanentError(
                 f"{storage.uri(name)} is there with other bytes: this attempt was built before, from "
                 "something else; run precompute again, which starts a new attempt"

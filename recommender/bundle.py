@@ -22,7 +22,7 @@ from lake import layout
 from lake.errors import PermanentError
 from lake.records import STAGES, config_digest
 from lake.settings import Dataset
-from lake.storage import Storage
+from lake.storage import Storage, sha256_of
 from recommender.candidates import most_popular
 from recommender.ids import Ids
 from recommender.matrix import FEATURES
@@ -139,16 +139,11 @@ def publish(storage: Storage, folder: Path, bundle_id: str) -> None:
     names = sorted((path.name for path in folder.iterdir()), key=lambda name: (name == MLMODEL, name))
     for name in names:
         path = f"{layout.bundle(bundle_id)}/{name}"
-        if not storage.put_file(path, folder / name) and storage.sha256(path) != _sha256(folder / name):
+        if not storage.put_file(path, folder / name) and storage.sha256(path) != sha256_of(folder / name):
             raise PermanentError(
                 f"{storage.uri(path)} is there with other bytes than this bundle's: "
                 "it is damaged; remove the bundle's folder and train again"
             )
-
-
-def _sha256(path: Path) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def load(storage: Storage, bundle_id: str) -> Bundle:

@@ -1,6 +1,9 @@
 """What every job's program does around its `run`: read the request, write the result or the error."""
 
+import errno
 import logging
+import os
+import re
 import sys
 import traceback
 from collections.abc import Callable
@@ -8,12 +11,15 @@ from dataclasses import dataclass
 from typing import TypeVar
 
 from lake import layout, messages
-from lake.errors import PermanentError
-from lake.storage import open_storage
+from lake.errors import DiskFull, NightjarError, PermanentError
+from lake.storage import Storage, open_storage
 
 log = logging.getLogger(__name__)
 
 Request = TypeVar("Request")
+
+_NO_ROOM = os.strerror(errno.ENOSPC)
+_JAVA_ERROR = re.compile(r"^(?:: |Caused by: )(.+)$", re.MULTILINE)
 
 
 @dataclass(frozen=True)
@@ -58,13 +64,30 @@ def main(kind: type[Request], run: Callable[[Request], object]) -> None:
         messages.write(storage, layout.result(attempt), result)
     except Exception as error:
         log.exception("the job failed")
-        messages.write(storage, layout.error(attempt), describe(error))
+        _put(storage, layout.error(attempt), describe(error))
         raise SystemExit(1) from error
 
 
+def _put(storage: Storage, path: str, error: JobError) -> None:
+    """Put an error; where there is no room for it an empty file, which needs none."""
+    try:
+        messages.write(storage, path, error)
+    except DiskFull:
+        storage.put_new(path, b"")
+
+
 def describe(error: Exception) -> JobError:
-    """An exception as what is put into the attempt's folder; of a Java error the first line."""
-    lines = str(error).strip().splitlines() or [repr(error)]
-    message = str(error) if isinstance(error, PermanentError) else lines[0]
+    """An exception as what is put into the attempt's folder; of a Java error what failed, and why."""
+    text = str(error).strip() or repr(error)
     trace = "".join(traceback.format_exception(error))
-    return JobError(type(error).__name__, message, isinstance(error, PermanentError), trace)
+    if isinstance(error, NightjarError):
+        return JobError(type(error).__name__, text, isinstance(error, PermanentError), trace)
+    if _NO_ROOM in text:
+        return JobError(DiskFull.__name__, f"{_briefly(text)}; free some space, then run again", False, trace)
+    return JobError(type(error).__name__, _briefly(text), False, trace)
+
+
+def _briefly(text: str) -> str:
+    """The first line; of a Java trace its error and the cause behind all others."""
+    causes = _JAVA_ERROR.findall(text)
+    return "; ".join(dict.fromkeys((causes[0], causes[-1]))) if causes else text.splitlines()[0]

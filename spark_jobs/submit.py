@@ -8,7 +8,7 @@ import time
 from pathlib import Path
 
 from lake import errors, layout, messages
-from lake.errors import JobFailed, NightjarError
+from lake.errors import DiskFull, JobFailed, NightjarError
 from lake.settings import Settings
 from lake.storage import Storage, open_storage
 from spark_jobs.java import environment, spark_home
@@ -133,6 +133,9 @@ def raise_job_error(storage: Storage, attempt: str, otherwise: str = "the job le
         return
     if not storage.exists(layout.error(attempt)):
         raise JobFailed(f"attempt {attempt} has no result: {otherwise}")
+    if not storage.size(layout.error(attempt)):
+        place = storage.uri(layout.attempt(attempt))
+        raise DiskFull(f"{place}: the job ran out of space on this disk; free some, then run again")
     error = messages.read(storage, layout.error(attempt), JobError)
     log.debug("%s", error.trace)
     raise _exception(error)

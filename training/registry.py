@@ -9,9 +9,10 @@ records, so a process that comes late mends what an earlier one set.
 import fcntl
 import logging
 import os
-import time
+import threading
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import Future
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,7 +22,7 @@ log = logging.getLogger(__name__)
 
 ALIAS = "champion"
 TRIES = 3
-CATCH_UP_SECONDS = 60.0
+SECONDS = 60.0  # for all of it: a timeout of the network ends one silence, not a server that drips
 _PAGE = 1000
 SETTINGS = {
     "MLFLOW_DISABLE_TELEMETRY": "true",
@@ -90,15 +91,10 @@ def mirror(uri: str, dataset: str, decisions: Decisions) -> dict[str, str]:
     """
     try:
         _import_mlflow()
-        name = model_name(dataset)
-        with _alone(uri):
-            client = _client(uri)
-            numbers = _catch_up(client, name, decisions())
-            _follow(client, name, numbers, decisions)
-            return numbers
+        return _in_time(lambda: _mirror(uri, model_name(dataset), decisions))
     except Exception as error:
         # not the error's text: it may hold the address with its password
-        kind = type(error).__name__
+        kind = " ".join((type(error).__name__, getattr(error, "error_code", ""))).strip()
         log.warning(
             "MLflow at %s is behind (%s): this night's model is not registered there, or not as the "
             "champion; lists do not need it, and the next night registers what is missing",
@@ -108,16 +104,35 @@ def mirror(uri: str, dataset: str, decisions: Decisions) -> dict[str, str]:
         return {}
 
 
+def _in_time(work: Callable[[], dict[str, str]]) -> dict[str, str]:
+    """What the work gives; a `TimeoutError` when it takes too long, and it is left to itself."""
+    done: Future[dict[str, str]] = Future()
+
+    def run() -> None:
+        try:
+            done.set_result(work())
+        except Exception as error:
+            done.set_exception(error)
+
+    threading.Thread(target=run, name="mlflow", daemon=True).start()
+    return done.result(SECONDS)
+
+
+def _mirror(uri: str, name: str, decisions: Decisions) -> dict[str, str]:
+    with _alone(uri):
+        client = _client(uri)
+        numbers = _catch_up(client, name, decisions())
+        _follow(client, name, numbers, decisions)
+        return numbers
+
+
 def _catch_up(client: Any, name: str, decisions: Sequence[Version]) -> dict[str, str]:
     """The version of each decision's bundle, made where there is none; one search where all are there."""
-    deadline = time.monotonic() + CATCH_UP_SECONDS
     _ensure_model(client, name)
     found = _registered(client, name)
     numbers = {bundle_id: _keep_lowest(client, name, versions) for bundle_id, versions in found.items()}
     for decision in decisions:
         if decision.bundle_id not in numbers:
-            if time.monotonic() > deadline:
-                raise TimeoutError(f"{len(decisions) - len(numbers)} versions are left to register")
             numbers[decision.bundle_id] = register(client, name, decision)
             log.info("registered version %s for %s", numbers[decision.bundle_id], decision.as_of)
     return numbers

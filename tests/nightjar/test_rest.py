@@ -125,13 +125,16 @@ def test_a_run_is_started_by_its_partition(server, client):
 
 def test_a_backfill_is_asked_for_as_the_ui_does(server, client):
     server.answers["POST", "/api/v2/backfills"] = [(200, {"id": 7})]
-    assert client.backfill("nightly", dt.date(2017, 9, 1), dt.date(2017, 9, 3)) == 7
+    assert client.backfill("nightly", dt.date(2017, 9, 1), dt.date(2017, 9, 3), reprocess="failed") == 7
     assert server.asked[-1][2] == {
         "dag_id": "nightly",
-        "from_date": "2017-09-01T00:00:00Z",
-        "to_date": "2017-09-03T00:00:00Z",
-        "reprocess_behavior": "none",
+        "dag_run_conf": {},
+        "from_date": "2017-09-01T00:00:00.000Z",
+        "to_date": "2017-09-03T00:00:00.000Z",
         "max_active_runs": 10,
+        "reprocess_behavior": "failed",
+        "run_backwards": False,
+        "run_on_latest_version": True,
     }
 
 

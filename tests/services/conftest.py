@@ -1,19 +1,46 @@
-"""One Airflow on a slice of the demo data, with a history; the TOML has no last day."""
+"""One Airflow on a slice of the demo data, and the real servers that a night can stand on.
+
+The slice's TOML has no last day. Servers are started as people start them, by `nightjar serve`.
+"""
 
 import datetime as dt
+import os
 import re
+import secrets
+import shutil
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import pytest
 
+from lake.records import Records
 from lake.settings import CONFIG_DIR, Settings
-from nightjar import services
+from lake.storage import open_storage
+from nightjar import processes, rest, services
 from nightjar.land import land
 from nightjar.rest import Client
 
 FIRST, LAST_RAW = dt.date(2017, 6, 15), dt.date(2017, 8, 17)
 HOUSEHOLDS = 500
+START_SECONDS = 180
+NIGHT_SECONDS = 900
+IVY = Path(sys.prefix) / "ivy"
+POSTGRES = Path("/usr/lib/postgresql/15/bin")
+POSTGRES_CONF = """
+listen_addresses = '127.0.0.1'
+port = {port}
+unix_socket_directories = ''
+fsync = off  # it lives as long as the tests
+max_connections = 200
+"""
 
 
 @dataclass(frozen=True)
@@ -25,12 +52,12 @@ class Slice:
     client: Client
 
 
-def _dataset(folder: Path) -> Path:
-    """Complete Journey from June on, with no last day, fewer rows and snapshots; the gate as it is."""
+def _dataset(folder: Path, last_day: dt.date | None = None) -> Path:
+    """Complete Journey from June on, with fewer rows and snapshots; the gate as it is."""
     text = (CONFIG_DIR / "complete_journey.toml").read_text(encoding="utf-8")
     for pattern, replacement in {
         r"^first_day = .*$": f"first_day = {FIRST}",
-        r"^last_day = .*$": "",
+        r"^last_day = .*$": f"last_day = {last_day}" if last_day else "",
         r"^name = \"complete_journey\"$": 'name = "slice"',
         r"^min_rows = .*$": "min_rows = 20",
         r"^snapshots = .*$": "snapshots = 2",
@@ -42,20 +69,343 @@ def _dataset(folder: Path) -> Path:
     return path
 
 
+def _slice_settings(folder: Path, last_day: dt.date | None = None, **changes: Any) -> Settings:
+    """Settings of the slice with its home in a folder; Spark's jars for S3 are fetched once for all."""
+    home = folder / "home"
+    home.mkdir(exist_ok=True)
+    IVY.mkdir(exist_ok=True)
+    if not (home / "ivy").exists():
+        (home / "ivy").symlink_to(IVY)
+    told = {"raw_wait": 15, "spark_master": "local[2]", "spark_memory": "1g", "threads": 2}
+    return Settings(home=home, dataset=str(_dataset(folder, last_day)), **(told | changes))
+
+
+@pytest.fixture(scope="session")
+def slice_settings():
+    """`_slice_settings`, for tests that cannot import this file."""
+    return _slice_settings
+
+
 @pytest.fixture(scope="module")
 def night_slice(tmp_path_factory):
-    folder = tmp_path_factory.mktemp("slice")
-    settings = Settings(
-        home=folder / "home",
-        dataset=str(_dataset(folder)),
-        raw_wait=15,
-        spark_master="local[2]",
-        spark_memory="1g",
-        threads=2,
-    )
+    settings = _slice_settings(tmp_path_factory.mktemp("slice"))
     land(settings, FIRST, LAST_RAW, households=HOUSEHOLDS)
     with services.running(settings) as airflow:
         client = airflow.client()
         for dag in ("bootstrap_history", "nightly"):
             client.wait_for_dag(dag)
         yield Slice(settings, airflow, client)
+
+
+@dataclass(frozen=True)
+class Nights:
+    """Nights on disk by the command line, one after the other, as they go on beside the tests.
+
+    Attributes
+    ----------
+    days
+        Their partitions.
+    """
+
+    folder: Path
+    days: list[dt.date]
+    settings: Settings
+    run: processes.Component
+
+    def release_id(self, night: dt.date) -> str:
+        """The release of a night, when it is there."""
+        records = Records(open_storage(self.settings.lake))
+        _wait_until(lambda: bool(records.latest("precompute", night)), self.run, NIGHT_SECONDS)
+        found = records.current("precompute", night)
+        assert found
+        release_id: str = found.details["release_id"]
+        return release_id
+
+    def copy_before(self, night: dt.date, lake: Path) -> None:
+        """Make a lake that is as theirs was before one of the first two."""
+        kept = self.folder / f"before-{night}"
+        _wait_until(kept.exists, self.run, NIGHT_SECONDS)
+        shutil.copytree(kept, lake)
+
+
+@pytest.fixture(scope="session")
+def nights_on_disk(tmp_path_factory):
+    """Six nights that nothing disturbs: what others have to come to."""
+    folder = tmp_path_factory.mktemp("nights")
+    nights = [dt.date(2017, 8, day) for day in range(14, 20)]
+    settings = _slice_settings(folder, nights[-1])
+    told = {f"NIGHTJAR_{name.upper()}": str(value) for name, value in settings.model_dump().items()}
+    nightjar = Path(sys.executable).with_name("nightjar")
+    lake, history = settings.home / "lake", nights[0] - dt.timedelta(days=1)
+    steps = [
+        f"{nightjar} land --households {HOUSEHOLDS} --from {FIRST} --to {nights[-1]}",
+        f"{nightjar} bootstrap --from {FIRST} --to {history}",
+    ]
+    for night in nights:
+        kept = folder / f"before-{night}"
+        if night in nights[:2]:
+            steps.append(f"cp -r {lake} {kept}.part && mv {kept}.part {kept}")
+        steps.append(f"{nightjar} run night --partition {night}")
+    shell = ["sh", "-c", " && ".join(steps)]
+    run = processes.spawn("nights on disk", shell, os.environ | told, folder, folder / "out.log")
+    yield Nights(folder, nights, settings, run)
+    processes.stop([run])
+
+
+@contextmanager
+def _airflow_before(nights: Nights, night: dt.date, folder: Path, **changes: Any) -> Iterator[Slice]:
+    settings = _slice_settings(folder, nights.days[-1], **changes)
+    nights.copy_before(night, settings.home / "lake")
+    with services.running(settings) as airflow:
+        client = airflow.client()
+        client.wait_for_dag("nightly")
+        client.unpause("nightly")
+        yield Slice(settings, airflow, client)
+
+
+@pytest.fixture(scope="session")
+def airflow_before():
+    """An Airflow of one's own, in a lake that is as before one of the nights on disk, as a context."""
+    return _airflow_before
+
+
+@pytest.fixture(scope="session", autouse=True)
+def ended_in_order():
+    """Let a SIGTERM end the run as Ctrl-C does, so that what was started is stopped."""
+    before = signal.signal(signal.SIGTERM, lambda *_: pytest.exit("SIGTERM", returncode=143))
+    yield
+    signal.signal(signal.SIGTERM, before)
+
+
+@dataclass
+class S3Server:
+    """A real S3 server (versitygw) on a folder of its own; `stop` and `start` keep what it has.
+
+    Attributes
+    ----------
+    environment
+        The AWS_* variables with which its clients reach it.
+    """
+
+    home: Path
+    port: int
+    access_key: str
+    secret_key: str
+    component: processes.Component | None = None
+
+    @property
+    def url(self) -> str:
+        return f"http://127.0.0.1:{self.port}"
+
+    @property
+    def environment(self) -> dict[str, str]:
+        return {
+            "AWS_ENDPOINT_URL": self.url,
+            "AWS_ACCESS_KEY_ID": self.access_key,
+            "AWS_SECRET_ACCESS_KEY": self.secret_key,
+            "AWS_REGION": "us-east-1",
+        }
+
+    def start(self) -> None:
+        """Start it, and wait until it answers."""
+        self.component = _serve("s3", self.home, self.port, self.environment)
+        _wait_until(lambda: rest.answers(f"{self.url}/health"), self.component)
+
+    def stop(self) -> None:
+        """End it; connections to it are refused then."""
+        if self.component:
+            processes.stop([self.component])
+
+    def client(self) -> Any:
+        """A boto3 client of it."""
+        import boto3
+
+        keys = {"aws_access_key_id": self.access_key, "aws_secret_access_key": self.secret_key}
+        return boto3.client("s3", endpoint_url=self.url, region_name="us-east-1", **keys)
+
+    def make_bucket(self, name: str) -> str:
+        """Make a bucket; gives its address."""
+        self.client().create_bucket(Bucket=name)
+        return f"s3://{name}"
+
+
+@dataclass
+class Postgres:
+    """A PostgreSQL server on this machine alone, behind a password."""
+
+    port: int
+    user: str
+    password: str
+    component: processes.Component | None = None
+
+    def url(self, database: str) -> str:
+        """The SQLAlchemy address of a database, which is made where there is none."""
+        import psycopg2
+
+        with closing(psycopg2.connect(self._dsn("postgres"))) as connection:
+            connection.autocommit = True
+            with connection.cursor() as cursor:
+                cursor.execute("SELECT 1 FROM pg_database WHERE datname = %s", (database,))
+                if not cursor.fetchone():
+                    cursor.execute(f'CREATE DATABASE "{database}"')
+        return f"postgresql+psycopg2://{self.user}:{self.password}@127.0.0.1:{self.port}/{database}"
+
+    def _dsn(self, database: str) -> str:
+        return f"host=127.0.0.1 port={self.port} user={self.user} password={self.password} dbname={database}"
+
+    def answers(self) -> bool:
+        """Whether it takes a login."""
+        import psycopg2
+
+        try:
+            psycopg2.connect(self._dsn("postgres")).close()
+        except psycopg2.OperationalError:
+            return False
+        return True
+
+
+@dataclass
+class MlflowServer:
+    """An MLflow server: its store in PostgreSQL, its artefacts on the S3 server.
+
+    Attributes
+    ----------
+    environment
+        The MLFLOW_* variables with which its clients log in.
+    told
+        What the server itself is told beyond these.
+    """
+
+    home: Path
+    port: int
+    environment: dict[str, str]
+    told: dict[str, str]
+    component: processes.Component | None = None
+
+    @property
+    def url(self) -> str:
+        return f"http://127.0.0.1:{self.port}"
+
+    def start(self) -> None:
+        """Start it, and wait until it answers."""
+        self.component = _serve("mlflow", self.home, self.port, self.environment | self.told)
+        _wait_until(lambda: rest.answers(f"{self.url}/health"), self.component)
+
+    def stop(self) -> None:
+        """End it; connections to it are refused then."""
+        if self.component:
+            processes.stop([self.component])
+
+
+def _serve(server: str, home: Path, port: int, environment: dict[str, str]) -> processes.Component:
+    """Start a server as `nightjar serve` does, with its output in its home."""
+    home.mkdir(parents=True, exist_ok=True)
+    command = [str(Path(sys.executable).parent / "nightjar"), "serve", server, "--port", str(port)]
+    told = {**os.environ, **environment, "NIGHTJAR_HOME": str(home)}
+    return processes.spawn(server, command, told, home, home / f"{server}.log")
+
+
+def _wait_until(
+    ready: Callable[[], bool], component: processes.Component, seconds: float = START_SECONDS
+) -> None:
+    deadline = time.monotonic() + seconds
+    while not ready():
+        assert component.alive(), component.last_lines()
+        assert time.monotonic() < deadline, component.last_lines()
+        time.sleep(0.1)
+
+
+@pytest.fixture(scope="session")
+def s3_server(tmp_path_factory):
+    """An S3 server for the whole run; make a bucket of your own."""
+    server = S3Server(
+        tmp_path_factory.mktemp("s3"), services.free_port(), "nightjar", secrets.token_urlsafe(16)
+    )
+    try:
+        server.start()
+        yield server
+    finally:
+        server.stop()
+
+
+@contextmanager
+def _new_postgres() -> Iterator[Postgres]:
+    with tempfile.TemporaryDirectory(prefix="nightjar-postgres-", ignore_cleanup_errors=True) as folder:
+        server = Postgres(services.free_port(), "nightjar", secrets.token_urlsafe(16))
+        server.component = _start_postgres(Path(folder), server)
+        try:
+            _wait_until(server.answers, server.component)
+            yield server
+        finally:
+            _stop_postgres(server.component)
+
+
+@pytest.fixture(scope="session")
+def new_postgres():
+    """A PostgreSQL of one's own, as a context."""
+    return _new_postgres
+
+
+@pytest.fixture(scope="session")
+def postgres():
+    """PostgreSQL for the whole run; take a database of your own."""
+    with _new_postgres() as server:
+        yield server
+
+
+def _start_postgres(folder: Path, server: Postgres) -> processes.Component:
+    """Make a cluster that asks everyone for the password, and start it."""
+    as_postgres = _drop_root(folder)
+    told, data = folder / "password", folder / "data"
+    told.write_text(server.password)
+    made = [*as_postgres, str(POSTGRES / "initdb"), "--pgdata", str(data), "--username", server.user]
+    options = ["--pwfile", str(told), "--auth", "scram-sha-256", "--encoding", "UTF8", "--locale", "C.UTF-8"]
+    done = subprocess.run([*made, *options], cwd=folder, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    told.unlink()
+    with (data / "postgresql.conf").open("a") as conf:
+        conf.write(POSTGRES_CONF.format(port=server.port))
+    command = [*as_postgres, str(POSTGRES / "postgres"), "-D", str(data)]
+    return processes.spawn("postgres", command, os.environ, folder, folder / "postgres.log")
+
+
+def _drop_root(folder: Path) -> list[str]:
+    """What to put before a command of PostgreSQL, which refuses to be root."""
+    if os.getuid() != 0:
+        return []
+    shutil.chown(folder, "postgres", "postgres")
+    return ["setpriv", "--reuid=postgres", "--regid=postgres", "--init-groups"]
+
+
+def _stop_postgres(component: processes.Component) -> None:
+    """A fast shutdown: its workers lead sessions of their own and end with it."""
+    if component.alive():
+        os.kill(component.pid, signal.SIGINT)
+    deadline = time.monotonic() + processes.STOP_SECONDS
+    while component.alive() and time.monotonic() < deadline:
+        time.sleep(0.1)
+    processes.stop([component])
+
+
+@pytest.fixture(scope="session")
+def mlflow_server(tmp_path_factory, postgres, s3_server):
+    """An MLflow server for the whole run, whose login is in the environment of the run."""
+    login = {
+        "MLFLOW_TRACKING_USERNAME": "nightjar",
+        "MLFLOW_TRACKING_PASSWORD": secrets.token_urlsafe(16),
+    }
+    places = {
+        "MLFLOW_BACKEND_STORE_URI": postgres.url("mlflow"),
+        "MLFLOW_ARTIFACTS_DESTINATION": s3_server.make_bucket("mlflow"),
+    }
+    server = MlflowServer(
+        tmp_path_factory.mktemp("mlflow"), services.free_port(), login, s3_server.environment | places
+    )
+    try:
+        server.start()
+        with pytest.MonkeyPatch.context() as patch:
+            for name, value in login.items():
+                patch.setenv(name, value)
+            yield server
+    finally:
+        server.stop()

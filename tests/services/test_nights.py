@@ -160,7 +160,12 @@ def test_nothing_listens_beyond_this_machine(night_slice, history, heard):
 
 def test_pools_have_one_slot_and_secrets_are_private(night_slice):
     pools = night_slice.client.pools()
-    assert {name: pools[name] for name in services.POOLS} == {"spark": 1, "train": 1, "precompute": 1}
+    assert {name: pools[name] for name in services.POOLS} == {
+        "spark": 1,
+        "train": 1,
+        "precompute": 1,
+        "mirror": 1,
+    }
     for name in ("secrets.json", "passwords.json"):
         file = night_slice.settings.home / "airflow" / name
         assert stat.S_IMODE(file.stat().st_mode) == 0o600

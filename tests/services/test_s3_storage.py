@@ -1,18 +1,34 @@
-"""What `lake.storage` promises, on a real S3 server."""
+"""What `lake.storage` promises, on a real S3 server, also behind one that fails."""
 
-import hashlib
+import inspect
+import runpy
+import threading
+import time
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 
-import pyarrow as pa
-import pyarrow.parquet as pq
 import pytest
 
 from lake import s3
 from lake.errors import ConfigError, StorageUnavailable
 from lake.storage import open_storage
+from nightjar_reader import NoRelease, Reader
+from nightjar_reader.endpoint import Endpoint
+from nightjar_reader.errors import ReaderError
 from nightjar_reader.files import Files
 
 pytestmark = pytest.mark.services
+
+HERE = Path(__file__).parent
+PROXY = runpy.run_path(str(HERE / "proxy.py"))
+CASES = runpy.run_path(str(HERE.parent / "lake" / "test_storage.py"))
+globals().update(
+    {
+        name: case
+        for name, case in CASES.items()
+        if name.startswith("test_") and "storage" in inspect.signature(case).parameters
+    }
+)
 
 
 @pytest.fixture(scope="module")
@@ -20,8 +36,15 @@ def bucket(s3_server):
     with pytest.MonkeyPatch.context() as patch:
         for name, value in s3_server.environment.items():
             patch.setenv(name, value)
-        s3._client_of.cache_clear()
         yield s3_server.make_bucket("storage")
+
+
+@pytest.fixture(autouse=True)
+def new_clients():
+    """Keys and tries differ between tests; a client keeps those that it began with."""
+    s3._client_of.cache_clear()
+    yield
+    s3._client_of.cache_clear()
 
 
 @pytest.fixture
@@ -29,65 +52,29 @@ def storage(bucket, request):
     return open_storage(f"{bucket}/{request.node.name}")
 
 
-def test_the_first_put_wins_and_the_second_changes_nothing(storage):
-    assert storage.put_new("a/b.json", b"one")
-    assert not storage.put_new("a/b.json", b"two")
-    assert storage.read("a/b.json") == b"one"
-    assert storage.sha256("a/b.json") == hashlib.sha256(b"one").hexdigest()
-    assert (storage.size("a/b.json"), storage.exists("a/b.json")) == (3, True)
+@pytest.fixture
+def proxy(bucket, s3_server, monkeypatch):
+    """The server behind a proxy that fails when it is told to."""
+    with PROXY["Proxy"](s3_server.port) as proxy:
+        monkeypatch.setenv("AWS_ENDPOINT_URL", f"http://127.0.0.1:{proxy.port}")
+        yield proxy
 
 
-def test_of_many_writers_exactly_one_wins(storage):
-    with ThreadPoolExecutor(8) as pool:
-        won = list(pool.map(lambda n: storage.put_new("taken", str(n).encode()), range(64)))
-    assert won.count(True) == 1
-    assert storage.read("taken") == str(won.index(True)).encode()
-
-
-def test_what_is_not_bytes_leaves_nothing(storage):
-    with pytest.raises(TypeError):
-        storage.put_new("a", "text, not bytes")
-    assert storage.list("") == []
-
-
-def test_a_listing_is_sorted_deep_whole_and_of_its_folder_alone(storage):
-    names = [f"t/{n:05d}" for n in range(1100)]
-    with ThreadPoolExecutor(16) as pool:
-        list(pool.map(lambda name: storage.put_new(name, b""), [*names, "t-other", "u/v"]))
-    assert storage.list("t") == names
-    assert storage.list("nowhere") == []
-    assert len(storage.list("")) == 1102
-
-
-def test_a_file_goes_there_and_back(storage, tmp_path):
-    source = tmp_path / "source"
-    source.write_bytes(b"x" * (9 << 20))
-    assert storage.put_file("copy", source)
-    assert not storage.put_file("copy", source)
-    with storage.fetched("copy") as there:
-        assert there.read_bytes() == source.read_bytes()
-    assert not there.exists()
-
-
-def test_what_is_missing_is_named(storage):
-    for ask in (storage.read, storage.size, storage.sha256):
-        with pytest.raises(FileNotFoundError, match="test_what_is_missing_is_named/nothing: no such file"):
-            ask("nothing")
-    assert not storage.exists("nothing")
-
-
-def test_arrow_and_the_reader_s_files_see_the_same(storage):
+def test_the_reader_s_files_are_the_same(storage):
     storage.put_new("folder/some.txt", b"content")
-    system, root = storage.arrow()
-    pq.write_table(pa.table({"a": [1, 2]}), f"{root}/folder/t.parquet", filesystem=system)
-    assert storage.list("folder") == ["folder/some.txt", "folder/t.parquet"]
     files = Files(storage.root)
     assert files.read("folder/some.txt") == b"content"
-    assert sorted(files.names("folder")) == ["some.txt", "t.parquet"]
+    assert files.sha256("folder/some.txt") == (7, storage.sha256("folder/some.txt"))
+    assert files.names("folder") == ["some.txt"]
     assert (files.names("nowhere"), files.local("folder/some.txt")) == ([], None)
     assert files.uri("folder/some.txt") == storage.uri("folder/some.txt")
     with pytest.raises(FileNotFoundError):
         files.read("folder/nothing")
+
+
+def test_a_reader_of_an_empty_prefix_says_that_nothing_is_published(storage):
+    with pytest.raises(NoRelease, match=f"{storage.root}: nothing is published here"):
+        Reader(storage.root)
 
 
 @pytest.mark.parametrize("ask", [lambda s: s.read("a"), lambda s: s.put_new("a", b""), lambda s: s.list("")])
@@ -98,18 +85,95 @@ def test_a_bucket_that_is_not_there_is_named(bucket, s3_server, ask):
 
 def test_a_wrong_key_is_refused_without_being_told(storage, monkeypatch, s3_server):
     monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "wrong-secret")
-    s3._client_of.cache_clear()
     with pytest.raises(ConfigError, match="keys in AWS_") as raised:
         storage.read("a")
-    s3._client_of.cache_clear()
     assert "wrong-secret" not in str(raised.value)
     assert s3_server.access_key not in str(raised.value)
 
 
-def test_a_server_that_is_away_is_named(storage, monkeypatch):
-    monkeypatch.setenv("AWS_ENDPOINT_URL", "http://127.0.0.1:9")
-    monkeypatch.setattr(s3, "ATTEMPTS", 2)
-    s3._client_of.cache_clear()
-    with pytest.raises(StorageUnavailable, match=r"http://127\.0\.0\.1:9 .*check AWS_ENDPOINT_URL"):
+def test_missing_keys_are_asked_for(storage, monkeypatch):
+    monkeypatch.setenv("AWS_EC2_METADATA_DISABLED", "true")
+    for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"):
+        monkeypatch.delenv(name)
+    with pytest.raises(ConfigError, match="set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY"):
         storage.read("a")
-    s3._client_of.cache_clear()
+
+
+def test_an_address_without_a_scheme_is_refused(storage, monkeypatch):
+    monkeypatch.setenv("AWS_ENDPOINT_URL", "127.0.0.1:7070")
+    with pytest.raises(ReaderError, match=r"AWS_ENDPOINT_URL: expected http://.*, found '127\.0\.0\.1:7070'"):
+        storage.read("a")
+
+
+def test_a_server_that_stays_away_is_named(storage, monkeypatch):
+    monkeypatch.setenv("AWS_ENDPOINT_URL", "http://127.0.0.1:9")
+    monkeypatch.setattr(s3, "ATTEMPTS", 3)
+    with pytest.raises(StorageUnavailable, match=r"/a: .*http://127\.0\.0\.1:9, .*after 3 tries; check AWS_"):
+        storage.read("a")
+
+
+def test_a_reader_names_a_server_that_stays_away(storage, monkeypatch):
+    monkeypatch.setenv("AWS_ENDPOINT_URL", "http://127.0.0.1:9")
+    monkeypatch.setattr("nightjar_reader.endpoint.ATTEMPTS", 2)
+    with pytest.raises(ReaderError, match=rf"{storage.root}/ledger: .*http://127\.0\.0\.1:9 .*check AWS_"):
+        Reader(storage.root)
+
+
+def _use(storage, folder):
+    """Put, list and read small and big files in each way; all has to come out as where nothing fails."""
+    contents = {f"t/{n:02d}": bytes([n]) * (n * 100_000 + 1) for n in range(12)}
+    source = folder / "source"
+    source.write_bytes(b"x" * 3_000_000)
+    files = Files(storage.root)
+    for path, content in contents.items():
+        assert storage.put_new(path, content)
+        assert storage.put_file(f"f/{path}", source)
+        assert not storage.put_new(path, content + b"other")
+        assert (storage.size(path), storage.read(path)) == (len(content), content)
+        with storage.fetched(f"f/{path}") as copy:
+            assert copy.read_bytes() == source.read_bytes()
+        with storage.open(path) as file:
+            assert (file.seek(-1, 2), file.read()) == (len(content) - 1, content[-1:])
+        assert files.read(path) == content
+    assert storage.list("t") == list(contents)
+
+
+@pytest.mark.parametrize("faults", [{"busy": 5}, {"cut": 3}, {"lost": 3}, {"torn": 3}], ids=str)
+def test_all_comes_out_right_where_requests_fail(storage, proxy, faults, tmp_path):
+    proxy.faults = PROXY["Faults"](**faults)
+    _use(storage, tmp_path)
+    assert proxy.failed.total() > 10
+
+
+def test_a_long_listing_where_pages_fail(storage, proxy):
+    with ThreadPoolExecutor(16) as pool:
+        list(pool.map(lambda n: storage.put_new(f"{n:05d}", b""), range(2100)))
+    proxy.faults = PROXY["Faults"](busy=2, cut=3)
+    assert storage.list("") == [f"{n:05d}" for n in range(2100)]
+
+
+def test_a_server_that_is_away_for_20_seconds_is_waited_for(storage, proxy, caplog):
+    storage.put_new("a", b"one")
+    proxy.hang_up()
+    threading.Timer(20, proxy.listen).start()
+    began = time.monotonic()
+    with ThreadPoolExecutor(2) as pool:
+        read = pool.submit(storage.read, "a")
+        by_reader = pool.submit(Files(storage.root).read, "a")
+        assert (read.result(), by_reader.result()) == (b"one", b"one")
+    assert time.monotonic() - began > 19
+    assert f"{storage.uri('a')}: EndpointConnectionError from {Endpoint.from_environment()}" in caplog.text
+
+
+def _lose_the_answer_to_the_next_write(proxy, storage):
+    proxy.faults = PROXY["Faults"](lost=2)
+    storage.put_new("first", b"")
+
+
+def test_a_lost_answer_is_a_success_and_a_taken_name_is_not(storage, proxy):
+    _lose_the_answer_to_the_next_write(proxy, storage)
+    assert storage.put_new("a", b"ours")
+    _lose_the_answer_to_the_next_write(proxy, storage)
+    assert not storage.put_new("a", b"theirs")
+    assert proxy.failed["lost"] == 2
+    assert storage.read("a") == b"ours"

@@ -59,6 +59,21 @@ def test_an_airflow_that_runs_already_goes_on_running(settings, component):
     assert not component.alive()
 
 
+def test_what_is_left_of_one_that_lost_a_part_is_stopped_first(settings, component, monkeypatch):
+    folder = settings.home / "airflow"
+    dead = processes.spawn("api-server", ["true"], os.environ, folder, folder / "out.log")
+    (folder / "components.json").write_text(json.dumps([asdict(component), asdict(dead)]))
+    processes.stop([dead])
+
+    def started(settings):
+        raise services.ServiceError("it goes on to start")
+
+    monkeypatch.setattr(services, "migrate", started)
+    with pytest.raises(services.ServiceError, match="it goes on to start"):
+        services.start(settings, services.free_port())
+    assert not component.alive()
+
+
 @pytest.mark.parametrize(
     ("first", "code"),
     [
@@ -94,16 +109,3 @@ def test_what_is_ignored_stays_ignored(settings, monkeypatch):
             assert signal.getsignal(signal.SIGHUP) is signal.SIG_IGN
     finally:
         signal.signal(signal.SIGHUP, before)
-
-
-def test_components_reach_this_machine_directly(monkeypatch):
-    monkeypatch.setenv("NO_PROXY", "example.org,localhost")
-    monkeypatch.setenv("no_proxy", "example.net")
-    hosts = "example.org,localhost,example.net,127.0.0.1"
-    assert services._no_proxy() == {"NO_PROXY": hosts, "no_proxy": hosts}
-
-
-def test_without_a_proxy_only_this_machine_is_named(monkeypatch):
-    for name in ("NO_PROXY", "no_proxy"):
-        monkeypatch.delenv(name, raising=False)
-    assert services._no_proxy()["no_proxy"] == "127.0.0.1,localhost"

@@ -20,6 +20,21 @@ def test_files_of_several_attempts_each_with_their_day(spark, tiny, tiny_row):
     assert [row.user_id for row in only.collect()] == [2]
 
 
+@pytest.mark.parametrize(
+    ("uri", "path", "literal"),
+    [
+        ("file:///a%20b/c[1].parquet", "file:///a b/c[1].parquet", r"file:///a b/c\[1\].parquet"),
+        (
+            "s3://bucket/a%20b/c{1}.parquet",
+            "s3a://bucket/a%20b/c{1}.parquet",
+            r"s3a://bucket/a%20b/c\{1\}.parquet",
+        ),
+    ],
+)
+def test_paths_as_hadoop_wants_them(uri, path, literal):
+    assert (read.hadoop_path(uri), read.literal(uri)) == (path, literal)
+
+
 def test_no_files_give_an_empty_frame_with_all_columns(spark):
     rows = read.table(spark, "file:///nowhere", "user_features", [], "string")
     assert rows.count() == 0

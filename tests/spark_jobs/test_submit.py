@@ -14,7 +14,7 @@ from lake.storage import open_storage
 from nightjar import ingest
 from spark_jobs import java
 from spark_jobs.job import JobError
-from spark_jobs.submit import _run, command, raise_job_error, submit
+from spark_jobs.submit import _run, command, raise_job_error, spark_conf, submit
 
 DAY = dt.date(2024, 1, 1)
 
@@ -26,6 +26,38 @@ def test_the_command_names_master_memory_program_and_request(tmp_path):
     assert line[1:5] == ["--master", "local[2]", "--conf", "spark.driver.memory=3g"]
     assert line[-2].endswith("spark_jobs/extract.py")
     assert line[-1] == "file:///a/request.json"
+
+
+@pytest.fixture
+def server(monkeypatch):
+    monkeypatch.delenv("AWS_ENDPOINT_URL_S3", raising=False)
+    monkeypatch.setenv("AWS_ENDPOINT_URL", "http://127.0.0.1:7070/")
+    monkeypatch.setenv("AWS_REGION", "eu-central-1")
+    monkeypatch.setenv("AWS_ACCESS_KEY_ID", "the-access-key")
+    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "the-secret-key")
+
+
+@pytest.mark.parametrize("place", ["lake", "raw"])
+@pytest.mark.usefixtures("server")
+def test_on_s3_spark_is_told_where_and_never_with_which_keys(tmp_path, place):
+    settings = Settings(home=tmp_path, **{place: "s3://bucket/prefix"})
+    conf = spark_conf(settings)
+    told = {name.removeprefix("spark.hadoop.fs.s3a."): value for name, value in conf.items()}
+    assert told["endpoint"] == "http://127.0.0.1:7070"
+    assert told["endpoint.region"] == "eu-central-1"
+    assert (told["path.style.access"], told["connection.ssl.enabled"]) == ("true", "false")
+    assert conf["spark.hadoop.mapreduce.fileoutputcommitter.algorithm.version"] == "1"
+    assert conf["spark.jars.ivy"] == str(tmp_path / "ivy")
+    assert "hadoop-aws" in conf["spark.jars.packages"]
+    line = " ".join(command("extract", "s3://bucket/prefix/request.json", settings))
+    assert "fs.s3a.endpoint=http" in line
+    assert not any(key in line for key in ("the-access-key", "the-secret-key"))
+
+
+@pytest.mark.usefixtures("server")
+def test_on_disk_spark_needs_no_jars_also_where_releases_are_on_s3(tmp_path):
+    settings = Settings(home=tmp_path, releases="s3://bucket/prefix")
+    assert spark_conf(settings) == {"spark.driver.memory": settings.spark_memory}
 
 
 def test_a_job_with_a_result_raises_nothing(tmp_path):

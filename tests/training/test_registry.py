@@ -62,9 +62,9 @@ def test_versions_are_found_on_every_page(uri, monkeypatch):
     assert len(versions(uri)) == 2
 
 
-def test_catching_up_ends_in_time_and_goes_on_with_the_next_night(uri, monkeypatch, caplog):
-    monkeypatch.setattr(registry, "CATCH_UP_SECONDS", 0.0)
-    with caplog.at_level(logging.WARNING):
+def test_a_store_that_another_process_holds_is_left_in_time_for_the_next_night(uri, monkeypatch, caplog):
+    monkeypatch.setattr(registry, "SECONDS", 0.2)
+    with registry._alone(uri), caplog.at_level(logging.WARNING):
         assert registry.mirror(uri, "small", lambda: [OLD, NEW]) == {}
     assert "is behind (TimeoutError)" in caplog.text
     monkeypatch.undo()

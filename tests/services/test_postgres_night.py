@@ -1,0 +1,244 @@
+"""A night as it runs in production: Airflow on PostgreSQL, lake and releases on S3, an MLflow server."""
+
+import datetime as dt
+import ipaddress
+import json
+import os
+import stat
+import sys
+import threading
+import time
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import httpx
+import psutil
+import pytest
+
+from lake.records import Records
+from lake.settings import Settings
+from lake.storage import open_storage
+from nightjar import processes, serve, services
+from nightjar.land import land
+from nightjar_reader import Reader
+
+pytestmark = pytest.mark.services
+
+FIRST, LAST_HISTORY, NIGHT = dt.date(2017, 6, 15), dt.date(2017, 8, 13), dt.date(2017, 8, 14)
+HOUSEHOLDS = 500
+RUN_SECONDS = 900
+
+
+@dataclass
+class Watch:
+    """What every process of the machine had for arguments, and where ours listened, while it looked."""
+
+    components: list[processes.Component]
+    arguments: set[str] = field(default_factory=set)
+    addresses: set[tuple[str, int]] = field(default_factory=set)
+    done: threading.Event = field(default_factory=threading.Event)
+
+    def run(self) -> None:
+        while not self.done.wait(0.5):
+            self.arguments |= {
+                " ".join(process.info["cmdline"] or ()) for process in psutil.process_iter(["cmdline"])
+            }
+            for process in processes.members(self.components):
+                self.addresses |= _listening(process)
+
+
+@contextmanager
+def _watching(components):
+    watch = Watch(components)
+    thread = threading.Thread(target=watch.run)
+    thread.start()
+    try:
+        yield watch
+    finally:
+        watch.done.set()
+        thread.join()
+
+
+def _listening(process):
+    try:
+        found = process.net_connections("inet")
+    except psutil.Error:
+        return set()
+    return {(c.laddr.ip, c.laddr.port) for c in found if c.status == psutil.CONN_LISTEN}
+
+
+def _is_loopback(text):
+    address = ipaddress.ip_address(text)
+    return (getattr(address, "ipv4_mapped", None) or address).is_loopback
+
+
+@dataclass(frozen=True)
+class Night:
+    """One night that has ended, and Airflow with it.
+
+    Attributes
+    ----------
+    refused
+        What Airflow's API answered to one who had not logged in.
+    """
+
+    settings: Settings
+    states: dict[str, str]
+    watch: Watch
+    refused: int
+    secrets: dict[str, str]
+
+
+@pytest.fixture(scope="module")
+def environment(s3_server, postgres, mlflow_server):
+    """What a person sets who runs Nightjar on such servers."""
+    with pytest.MonkeyPatch.context() as patch:
+        database = {"AIRFLOW__DATABASE__SQL_ALCHEMY_CONN": postgres.url("airflow")}
+        told = s3_server.environment | mlflow_server.environment | database
+        for name, value in told.items():
+            patch.setenv(name, value)
+        yield told
+
+
+def _run(client, dag, **run):
+    client.wait_for_dag(dag)
+    client.unpause(dag)
+    ended = client.wait_for_run(dag, client.trigger(dag, **run), RUN_SECONDS)
+    failed = [task for task in client.tasks(dag, ended.id) if task.state == "failed"]
+    logs = {task.id: client.logs(dag, ended.id, task.id, task.tries)[-3000:] for task in failed}
+    assert (ended.state, logs) == ("success", {})
+    return {task.id: task.state for task in client.tasks(dag, ended.id)}
+
+
+@pytest.fixture(scope="module")
+def on_disk(tmp_path_factory, slice_settings):
+    """The same night on disk by the command line, running beside; gives its settings when it has ended."""
+    folder = tmp_path_factory.mktemp("disk")
+    settings = slice_settings(folder, NIGHT)
+    told = {f"NIGHTJAR_{name.upper()}": str(value) for name, value in settings.model_dump().items()}
+    command = Path(sys.executable).with_name("nightjar")
+    steps = (
+        f"{command} land --households {HOUSEHOLDS} --from {FIRST} --to {NIGHT}",
+        f"{command} bootstrap --from {FIRST} --to {LAST_HISTORY}",
+        f"{command} run night --partition {NIGHT}",
+    )
+    shell = ["sh", "-c", " && ".join(steps)]
+    run = processes.spawn("night on disk", shell, os.environ | told, folder, folder / "out.log")
+
+    def ended():
+        deadline = time.monotonic() + RUN_SECONDS
+        while run.alive() and time.monotonic() < deadline:
+            time.sleep(0.5)
+        return settings
+
+    yield ended
+    processes.stop([run])
+
+
+@pytest.fixture(scope="module")
+def on_servers(tmp_path_factory, slice_settings, on_disk, environment, s3_server, postgres, mlflow_server):
+    """The night through Airflow on real servers."""
+    settings = slice_settings(
+        tmp_path_factory.mktemp("servers"),
+        NIGHT,
+        lake=s3_server.make_bucket("lake"),
+        releases=s3_server.make_bucket("releases"),
+        mlflow_uri=mlflow_server.url,
+    )
+    land(settings, FIRST, NIGHT, households=HOUSEHOLDS)
+    servers = [s3_server.component, postgres.component, mlflow_server.component]
+    with services.running(settings) as airflow:
+        refused = httpx.get(f"{airflow.url}/api/v2/dags", trust_env=False).status_code
+        with _watching([*services._components(settings), *servers]) as watch:
+            client = airflow.client()
+            _run(client, "bootstrap_history", conf={"from": str(FIRST), "to": str(LAST_HISTORY)})
+            states = _run(client, "nightly", partition=str(NIGHT))
+    secrets = {
+        "airflow": airflow.password,
+        "postgres": postgres.password,
+        "s3": s3_server.secret_key,
+        "mlflow": environment["MLFLOW_TRACKING_PASSWORD"],
+        **json.loads((serve.airflow_home(settings) / "secrets.json").read_text()),
+    }
+    return Night(settings, states, watch, refused, secrets)
+
+
+def test_every_task_of_the_night_succeeded(on_servers):
+    assert set(on_servers.states.values()) == {"success"}
+    assert len(on_servers.states) > 10
+
+
+def test_the_release_is_that_of_the_same_night_on_disk(on_servers, on_disk):
+    assert Reader(on_servers.settings.releases).release_id == Reader(on_disk().releases).release_id
+
+
+def test_the_bundle_is_registered_once_with_its_tags_and_loads(on_servers, mlflow_server):
+    import mlflow
+
+    decision = Records(open_storage(on_servers.settings.lake)).current("train", NIGHT)
+    client = mlflow.MlflowClient(mlflow_server.url, mlflow_server.url)
+    [version] = client.search_model_versions("name = 'nightjar-slice'")
+    assert version.source == f"{on_servers.settings.lake}/bundles/{decision.details['bundle_id']}"
+    assert version.tags["bundle_id"] == decision.details["bundle_id"]
+    assert (version.tags["as_of"], version.tags["outcome"]) == (str(NIGHT), decision.outcome)
+    assert version.tags["fingerprint"] == decision.fingerprint
+    assert client.get_model_version_by_alias("nightjar-slice", "champion").version == version.version
+    mlflow.set_tracking_uri(mlflow_server.url)
+    assert mlflow.pyfunc.load_model("models:/nightjar-slice@champion") is not None
+
+
+def test_airflow_asks_for_a_login_and_its_home_is_private(on_servers):
+    assert on_servers.refused == 401
+    for name in ("airflow", "logs"):
+        assert stat.S_IMODE((on_servers.settings.home / name).stat().st_mode) == 0o700
+
+
+def test_nothing_listens_beyond_this_machine(on_servers, s3_server, postgres, mlflow_server):
+    heard = on_servers.watch.addresses
+    ports = {s3_server.port, postgres.port, int(mlflow_server.url.rpartition(":")[2])}
+    assert ports < {port for _, port in heard}
+    assert {address for address in heard if not _is_loopback(address[0])} == set()
+
+
+def _told_in(files, secrets):
+    """Which secrets stand in which files."""
+    return {
+        (str(file), name)
+        for file in files
+        for name, secret in secrets.items()
+        if secret.encode() in file.read_bytes()
+    }
+
+
+def test_no_process_argument_holds_a_secret(on_servers):
+    arguments = "\n".join(on_servers.watch.arguments)
+    assert "org.apache.spark.deploy.SparkSubmit" in arguments
+    assert len(on_servers.secrets) == 7
+    assert [name for name, secret in on_servers.secrets.items() if secret in arguments] == []
+
+
+def test_no_log_record_request_or_other_file_holds_a_secret(on_servers, s3_server):
+    """But for the two files that are there to keep them."""
+    places = (on_servers.settings.home, s3_server.home)
+    files = [file for place in places for file in place.rglob("*") if file.is_file()]
+    assert len([file for file in files if "task_id=ingest.extract" in str(file)]) == 1
+    assert len([file for file in files if file.name == "request.json"]) > 3
+    assert len([file for file in files if f"/records/train/{NIGHT}/" in str(file)]) == 1
+    kept = {on_servers.settings.home / "airflow" / name for name in ("passwords.json", "secrets.json")}
+    assert _told_in(set(files) - kept, on_servers.secrets) == set()
+
+
+def test_no_process_is_left(on_servers):
+    """Whatever session it is in: each inherits the settings."""
+    assert processes.members(services._components(on_servers.settings)) == []
+    ours = f"NIGHTJAR_HOME={on_servers.settings.home}"
+    left = [process for process in psutil.process_iter() if ours in _environment_of(process)]
+    assert left == []
+
+
+def _environment_of(process):
+    try:
+        return {f"{name}={value}" for name, value in process.environ().items()}
+    except psutil.Error:
+        return set()

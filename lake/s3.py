@@ -226,7 +226,6 @@ def _list_page(place: dict[str, str]) -> dict[str, Any]:
 
 def _fill(file: BinaryIO, body: Any) -> None:
     file.seek(0)
-    file.truncate()
     shutil.copyfileobj(body, file, _CHUNK)
     file.flush()
 

@@ -18,6 +18,7 @@ from urllib.parse import unquote, urlsplit
 
 from lake.errors import ConfigError, DiskFull
 
+NO_ROOM = (errno.ENOSPC, errno.EDQUOT)
 _CHUNK = 1 << 20
 
 
@@ -175,7 +176,7 @@ def _room_for(path: Path) -> Iterator[None]:
     try:
         yield
     except OSError as error:
-        if error.errno not in (errno.ENOSPC, errno.EDQUOT):
+        if error.errno not in NO_ROOM:
             raise
         raise DiskFull(f"{path}: {error.strerror}; free some space, then run again") from error
 

@@ -3,6 +3,7 @@
 import hashlib
 import time
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import BinaryIO, TypeVar
 from urllib.parse import unquote, urlsplit
@@ -17,7 +18,7 @@ T = TypeVar("T")
 
 _CHUNK = 1 << 20
 _TRIES = 10
-_PAUSE = 0.2
+_PAUSE = 0.05
 _MISREAD = "INTERNAL_FAILURE"
 """What Arrow says, and does not ask again, when a busy server's answer is longer than the file asked for."""
 
@@ -65,13 +66,9 @@ class Files:
 
     def read(self, path: str) -> bytes:
         """The whole file; `FileNotFoundError` where there is none."""
-
-        def read() -> bytes:
-            with self.open(path) as file:
-                content: bytes = file.read()
-            return content
-
-        return self._insist(path, read)
+        with self.open(path) as file:
+            content: bytes = self._insist(path, file.read)
+        return content
 
     def names(self, folder: str) -> list[str]:
         """The names of the files in a folder; empty where there is no such folder."""
@@ -85,19 +82,15 @@ class Files:
         Parameters
         ----------
         copy
-            An empty file that takes what is read.
+            A file that takes what is read.
         """
-        return self._insist(path, lambda: self._digest(path, copy))
-
-    def _digest(self, path: str, copy: BinaryIO | None) -> tuple[int, str]:
         digest, length = hashlib.sha256(), 0
         with self.open(path) as file:
-            while chunk := file.read(_CHUNK):
-                if copy:
-                    copy.seek(length)
-                    copy.write(chunk)
+            while chunk := self._insist(path, partial(file.read, _CHUNK)):
                 digest.update(chunk)
                 length += len(chunk)
+                if copy:
+                    copy.write(chunk)
         return length, digest.hexdigest()
 
     def _insist(self, path: str, request: Callable[[], T]) -> T:

@@ -1,6 +1,5 @@
 """What every job's program does around its `run`: read the request, write the result or the error."""
 
-import errno
 import logging
 import os
 import re
@@ -12,13 +11,13 @@ from typing import TypeVar
 
 from lake import layout, messages
 from lake.errors import DiskFull, NightjarError, PermanentError
-from lake.storage import Storage, open_storage
+from lake.storage import NO_ROOM, Storage, open_storage
 
 log = logging.getLogger(__name__)
 
 Request = TypeVar("Request")
 
-_NO_ROOM = os.strerror(errno.ENOSPC)
+_NO_ROOM = tuple(os.strerror(number) for number in NO_ROOM)
 _JAVA_ERROR = re.compile(r"^(?:: |Caused by: )(.+)$", re.MULTILINE)
 
 
@@ -82,7 +81,7 @@ def describe(error: Exception) -> JobError:
     trace = "".join(traceback.format_exception(error))
     if isinstance(error, NightjarError):
         return JobError(type(error).__name__, text, isinstance(error, PermanentError), trace)
-    if _NO_ROOM in text:
+    if any(words in text for words in _NO_ROOM):
         return JobError(DiskFull.__name__, f"{_briefly(text)}; free some space, then run again", False, trace)
     return JobError(type(error).__name__, _briefly(text), False, trace)
 

@@ -76,8 +76,9 @@ def _slice_settings(folder: Path, last_day: dt.date | None = None, **changes: An
     IVY.mkdir(exist_ok=True)
     if not (home / "ivy").exists():
         (home / "ivy").symlink_to(IVY)
-    told = {"raw_wait": 15, "spark_master": "local[2]", "spark_memory": "1g", "threads": 2}
-    return Settings(home=home, dataset=str(_dataset(folder, last_day)), **(told | changes))
+    told = {"dataset": str(_dataset(folder, last_day)), "raw_wait": 15}
+    limits = {"spark_master": "local[2]", "spark_memory": "1g", "threads": 2}
+    return Settings(home=home, **(told | limits | changes))
 
 
 @pytest.fixture(scope="session")

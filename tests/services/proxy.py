@@ -139,7 +139,7 @@ class Proxy:
         self._seed = seed
         self._lock = threading.Lock()
         self._open: set[socket.socket] = set()
-        self._trap: tuple[Callable[[str, str], bool], Callable[[], None]] | None = None
+        self._trap: tuple[str, str, Callable[[], None]] | None = None
         self.faults = Faults()
         self.port = 0
 
@@ -175,9 +175,9 @@ class Proxy:
         for connection in ended:
             _close(connection)
 
-    def before(self, matches: Callable[[str, str], bool], act: Callable[[], None]) -> None:
-        """Act once, before the first request goes on whose method and target match."""
-        self._trap = (matches, act)
+    def before(self, method: str, part: str, act: Callable[[], None]) -> None:
+        """Act once, before the first request of that method goes on whose target has that part."""
+        self._trap = (method, part, act)
 
     @property
     def is_armed(self) -> bool:
@@ -233,10 +233,10 @@ class Proxy:
     def _spring(self, method: str, target: str) -> None:
         with self._lock:
             trap = self._trap
-            if not trap or not trap[0](method, target):
+            if not trap or method != trap[0] or trap[1] not in target:
                 return
             self._trap = None
-        trap[1]()
+        trap[2]()
 
     def _next_fault(self, method: str) -> str:
         for kind in fields(Faults):

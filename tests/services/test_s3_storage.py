@@ -145,6 +145,16 @@ def test_all_comes_out_right_where_requests_fail(storage, proxy, faults, tmp_pat
     assert proxy.failed.total() > 10
 
 
+@pytest.mark.parametrize("busy", [2, 4])
+def test_a_reader_of_a_small_file_whose_server_is_often_busy(storage, proxy, busy):
+    """What the server says is longer than the file, and it says so more than 100 times."""
+    storage.put_new("a", b"1")
+    proxy.faults = PROXY["Faults"](busy=busy)
+    files = Files(storage.root)
+    assert {files.read("a") for _ in range(120)} == {b"1"}
+    assert proxy.failed.total() > 50
+
+
 def test_a_long_listing_where_pages_fail(storage, proxy):
     with ThreadPoolExecutor(16) as pool:
         list(pool.map(lambda n: storage.put_new(f"{n:05d}", b""), range(2100)))

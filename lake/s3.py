@@ -24,7 +24,7 @@ from botocore import exceptions as boto
 from botocore.exceptions import BotoCoreError, ClientError
 
 from lake.errors import ConfigError, NightjarError, StorageUnavailable
-from lake.storage import sha256_of
+from lake.storage import room_for, sha256_of
 from nightjar_reader.endpoint import Endpoint, bucket_and_prefix
 
 log = logging.getLogger(__name__)
@@ -113,7 +113,8 @@ class S3Storage:
     def fetched(self, path: str) -> Iterator[Path]:
         """See `Storage.fetched`: a temporary copy, whose name ends as the file's does."""
         with tempfile.NamedTemporaryFile(prefix="nightjar-", suffix=PurePosixPath(path).suffix) as file:
-            self._get(path, lambda body: _fill(file, body))  # type: ignore[arg-type]
+            with room_for(Path(file.name)):
+                self._get(path, lambda body: _fill(file, body))  # type: ignore[arg-type]
             yield Path(file.name)
 
     def _get(self, path: str, consume: Callable[[Any], T], **options: str) -> T:

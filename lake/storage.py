@@ -130,7 +130,7 @@ class LocalStorage:
         target = self.local(path)
         if target.exists():
             return False
-        with _room_for(target):
+        with room_for(target):
             target.parent.mkdir(parents=True, exist_ok=True)
             return _link_new(fill, target)
 
@@ -172,7 +172,8 @@ def sha256_of(path: Path) -> str:
 
 
 @contextmanager
-def _room_for(path: Path) -> Iterator[None]:
+def room_for(path: Path) -> Iterator[None]:
+    """Say it plainly where there is no room for a file: `DiskFull`."""
     try:
         yield
     except OSError as error:

@@ -62,8 +62,8 @@ def _deliver(tiny, rows, brand):
     from spark_jobs.requests import FeaturesRequest
 
     tiny.put(DAY, rows)
-    items = [{"item": n, "title": "m", "department": "f", "kind": "milk", "brand": brand} for n in (1, 2)]
-    tiny.put_items(DAY, items)
+    described = {"title": "Milk", "department": "dairy", "kind": "milk", "brand": brand, "size": "1 l"}
+    tiny.put_items(DAY, [{"item": item} | described for item in (1, 2)])
     tiny.ingest(DAY)
     storage, attempt = open_storage(tiny.settings.lake), features.prepare(DAY, tiny.settings)
     request = messages.read(storage, layout.request(attempt), FeaturesRequest)
@@ -118,7 +118,7 @@ class Place:
         )
 
     def in_polars(self, table, version=None):
-        return _plain(pl.read_delta(self.storage.uri(table), version=version).to_dicts())
+        return _plain(pl.read_delta(self.storage.uri(table), version=version).to_arrow().to_pylist())
 
     @contextmanager
     def open_duckdb(self) -> Iterator[Any]:
@@ -145,11 +145,7 @@ def _plain(rows):
 
 
 def _text(value):
-    if isinstance(value, dt.datetime):
-        return value.astimezone(dt.UTC).isoformat()
-    if isinstance(value, list):
-        return str([tuple(each.values()) if isinstance(each, dict) else each for each in value])
-    return str(value)
+    return value.astimezone(dt.UTC).isoformat() if isinstance(value, dt.datetime) else str(value)
 
 
 @pytest.fixture(params=["disk", "s3"])

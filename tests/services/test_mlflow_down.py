@@ -215,17 +215,3 @@ def test_a_faulty_server_holds_no_night_up_and_its_password_is_not_told(behave, 
     assert time.monotonic() - began < (limit + 2 if limit else HANG_SECONDS)
     assert f"127.0.0.1:{port} is behind" in caplog.text
     assert "secret" not in caplog.text
-
-
-class _Prepared:
-    days = (None, None)
-
-    def copy_before(self, day, lake):
-        shutil.copytree("/tmp/mlflow/base", lake)
-        for made in ("records/train", "records/precompute", "published"):
-            (lake / made).mkdir()
-
-
-@pytest.fixture(scope="session")
-def nights_on_disk():
-    return _Prepared()

@@ -7,7 +7,9 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pyarrow as pa
 import pytest
+from deltalake import DeltaTable
 
 from lake.records import Records
 from lake.storage import open_storage
@@ -81,6 +83,30 @@ def test_work_on_different_days_all_lands(root, together):
     told = together("days")
     assert _collisions(told) == 0
     assert list(Records(open_storage(root)).partitions("ingest").values()) == [1] * EIGHT
+
+
+def _delta_log(storage, table):
+    """What each commit of a Delta table adds and removes."""
+    commits = [storage.read(path).splitlines() for path in storage.list(f"{table}/_delta_log")]
+    for actions in ([json.loads(line) for line in commit] for commit in commits):
+        yield [[a[kind]["path"] for a in actions if kind in a] for kind in ("add", "remove")]
+
+
+def test_mirrors_show_the_files_of_all_records_once_while_others_commit(root, together):
+    told = together("mirror")
+    storage = open_storage(root)
+    current = Records(storage).all_current("ingest", dt.date.max)
+    named = [file.path for record in current for file in record.tables["interactions"].files]
+    assert len(named) == EIGHT
+    delta = DeltaTable(storage.uri("interactions"), storage_options=storage.delta())
+    shown = pa.table(delta.get_add_actions())["path"].to_pylist()
+    assert sorted(f"interactions/{path}" for path in shown) == sorted(named)
+    log = list(_delta_log(storage, "interactions"))
+    for moved in zip(*log, strict=True):
+        paths = [path for paths in moved for path in paths]
+        assert len(paths) == len(set(paths))
+    assert all(set(added).isdisjoint(removed) for added, removed in log)
+    assert _collisions(told) > 0
 
 
 def test_publishers_take_every_number_once_and_the_newest_day_is_current(root, together):

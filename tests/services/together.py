@@ -4,14 +4,22 @@ Usage: together.py WORK ROOT NUMBER OF BARRIER
 """
 
 import datetime as dt
+import io
 import json
 import sys
 import time
+from dataclasses import replace
 from pathlib import Path
 
+import pyarrow as pa
+import pyarrow.parquet as pq
+from deltalake.exceptions import CommitFailedError
+
+from lake import layout, tables
 from lake.errors import Conflict
 from lake.ledger import Ledger
-from lake.records import Draft, Input, Records, TableContent
+from lake.records import Draft, Input, Records, TableContent, TableFile
+from lake.schemas import arrow_schema
 from lake.storage import open_storage
 from nightjar_reader import format as fmt
 from precompute import publish as publishing
@@ -19,13 +27,14 @@ from precompute.publish import Candidate
 
 DAY = dt.date(2017, 9, 1)
 RELEASES = 50
+DELIVERIES = 5
 
 collisions = 0
 
 
 def _count_collisions():
-    """Count the puts for which another process was faster."""
-    append = Ledger.append
+    """Count the puts and the Delta commits for which another process was faster."""
+    append, follow = Ledger.append, tables._follow
 
     def counted(self, sequence, entry):
         global collisions
@@ -33,7 +42,15 @@ def _count_collisions():
         collisions += not won
         return won
 
-    Ledger.append = counted
+    def following(*arguments):
+        global collisions
+        try:
+            return follow(*arguments)
+        except CommitFailedError:
+            collisions += 1
+            raise
+
+    Ledger.append, tables._follow = counted, following
 
 
 def _wait_for_all(barrier, number, of):
@@ -66,6 +83,26 @@ def other(storage, number, of):
 
 def days(storage, number, of):
     return _commit(storage, DAY + dt.timedelta(days=number), number, "1:1:1")
+
+
+def _deliver(storage, day, attempt):
+    """Make a new file the state of a day."""
+    content = io.BytesIO()
+    pq.write_table(pa.Table.from_pylist([{}], schema=arrow_schema("interactions", "int64")), content)
+    path = f"{layout.partition('interactions', f'{attempt:016x}', day)}/part.parquet"
+    assert storage.put_new(path, content.getvalue())
+    delivered = TableContent((TableFile(path, len(content.getvalue()), 1),), 1, f"{attempt}")
+    draft = replace(_draft(day, attempt, ""), tables={"interactions": delivered})
+    records = Records(storage)
+    records.commit(draft, records.latest("ingest", day))
+
+
+def mirror(storage, number, of):
+    """Deliver a day of one's own again and again, with a mirror after each."""
+    for turn in range(DELIVERIES):
+        _deliver(storage, DAY + dt.timedelta(days=number), turn * of + number)
+        tables.mirror(storage, "int64")
+    return {}
 
 
 def _release(storage, day):

@@ -320,6 +320,8 @@ def spark_options() -> dict[str, str]:
     """How Spark's s3a reaches the server; it finds the keys in the environment.
 
     The committer is Hadoop's first version: a failed attempt leaves no file among the good ones.
+    Of s3a's ways to read, only the "classic" one asks again when a connection ends in the middle of
+    a file, and only where ranges are not read side by side ("vectored").
     """
     endpoint = Endpoint.from_environment()
     place = {
@@ -330,6 +332,8 @@ def spark_options() -> dict[str, str]:
     options = {
         **(place if endpoint.url else {}),
         "fs.s3a.endpoint.region": endpoint.region,
+        "fs.s3a.input.stream.type": "classic",
+        "parquet.hadoop.vectored.io.enabled": "false",
         "mapreduce.fileoutputcommitter.algorithm.version": "1",
     }
     return {f"spark.hadoop.{name}": value for name, value in options.items()}

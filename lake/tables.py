@@ -8,6 +8,7 @@ import datetime as dt
 import json
 import logging
 import random
+import re
 import time
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping
@@ -38,6 +39,7 @@ B = TypeVar("B")
 MIRROR_TRIES: Final = 20
 _AT_ONCE: Final = 8
 _JITTER_SECONDS: Final = 0.5
+_DECORATION: Final = re.compile(r"\x1b\[[0-9;]*m|↳")
 
 
 def read(
@@ -127,7 +129,8 @@ def mirror(storage: Storage, id_type: str) -> dict[str, int]:
     Raises
     ------
     NightjarError
-        When other mirrors were faster `MIRROR_TRIES` times in a row.
+        When it did not go `MIRROR_TRIES` times in a row: other mirrors were faster, the disk is
+        full, or the server loses connections in the middle of files, which delta-rs does not bear.
     """
     records = Records(storage)
     stages = {stage for stage in ("ingest", "features") if records.partitions(stage)}
@@ -135,17 +138,20 @@ def mirror(storage: Storage, id_type: str) -> dict[str, int]:
 
 
 def _mirror(storage: Storage, records: Records, table: str, id_type: str) -> int:
-    from deltalake.exceptions import CommitFailedError
+    from deltalake.exceptions import DeltaError
 
-    for _ in range(MIRROR_TRIES):
+    for left in reversed(range(MIRROR_TRIES)):
         try:
             return _follow(storage, records, table, id_type)
-        except CommitFailedError as error:
-            log.debug("%s: another mirror was faster (%s)", table, error)
+        except (DeltaError, OSError) as error:
+            told = " ".join(_DECORATION.sub("", str(error)).split())
+            if not left:
+                raise NightjarError(
+                    f"{storage.uri(table)}: not mirrored in {MIRROR_TRIES} tries ({told}); the next one mends it"
+                ) from error
+            log.debug("%s: another mirror was faster, or a connection was lost (%s)", table, told)
             time.sleep(random.uniform(0, _JITTER_SECONDS))
-    raise NightjarError(
-        f"{storage.uri(table)}: other mirrors were faster {MIRROR_TRIES} times; the next one mends it"
-    )
+    raise AssertionError("unreachable")
 
 
 def _follow(storage: Storage, records: Records, table: str, id_type: str) -> int:
@@ -187,17 +193,23 @@ def _open_delta(storage: Storage, table: str) -> "DeltaTable | None":
 
 def _create_delta(storage: Storage, table: str, id_type: str, added: "list[AddAction]") -> None:
     from deltalake import Schema
+    from deltalake.exceptions import CommitFailedError, DeltaError
     from deltalake.transaction import create_table_with_add_actions
 
     columns = arrow_schema(table, id_type).append(pa.field(layout.KEYS[table], pa.date32()))
-    create_table_with_add_actions(
-        storage.uri(table),
-        Schema.from_arrow(columns),
-        added,
-        partition_by=[layout.KEYS[table]],
-        storage_options=storage.delta(),
-        commit_properties=_once(),
-    )
+    try:
+        create_table_with_add_actions(
+            storage.uri(table),
+            Schema.from_arrow(columns),
+            added,
+            partition_by=[layout.KEYS[table]],
+            storage_options=storage.delta(),
+            commit_properties=_once(),
+        )
+    except DeltaError as error:
+        if _open_delta(storage, table) is None:
+            raise
+        raise CommitFailedError(f"another mirror has made the table ({error})") from error
 
 
 def _shown(delta: "DeltaTable", table: str) -> dict[str, dt.date]:

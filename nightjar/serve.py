@@ -47,8 +47,11 @@ AIRFLOW = {
     Server.triggerer: ["triggerer", "--skip-serve-logs"],
 }
 PORTS = {Server.mlflow: 5000, Server.s3: 7070}
-# How soon a task is missed whose supervisor was killed, or that a dead scheduler had queued (seconds).
+# How soon Airflow notices what has ended (seconds): a task's process, which its supervisor may miss for
+# one such interval and which must be heard of before a sensor looks again; a supervisor that was
+# killed; a scheduler, whose queued tasks are then queued anew.
 NOTICE = {
+    "AIRFLOW__WORKERS__MIN_HEARTBEAT_INTERVAL": "2",
     "AIRFLOW__SCHEDULER__TASK_INSTANCE_HEARTBEAT_TIMEOUT": "30",
     "AIRFLOW__SCHEDULER__TASK_INSTANCE_HEARTBEAT_DETECTION_INTERVAL": "5",
     "AIRFLOW__SCHEDULER__ORPHANED_TASKS_CHECK_INTERVAL": "30",

@@ -15,8 +15,9 @@ if TYPE_CHECKING:
     from airflow.sdk import Context
 
 NEVER = dt.timedelta(days=365)
-# A busy scheduler that hears of the end of one poke only after the next has begun takes that for
-# a failure of the task (seen in Airflow 3.3.2), and such a try must not end the night.
+# A scheduler that hears of the end of one poke only after the next was queued takes that for a failure
+# of the task (Airflow 3.3.2; the supervisor may hear of it `min_heartbeat_interval` late, the scheduler
+# when it is busy), and such a try must not end the night.
 RETRIES = 20
 
 

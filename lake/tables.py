@@ -147,7 +147,7 @@ def _mirror(storage: Storage, records: Records, table: str, id_type: str) -> int
             told = " ".join(_DECORATION.sub("", str(error)).split())
             if not left:
                 raise NightjarError(
-                    f"{storage.uri(table)}: not mirrored in {MIRROR_TRIES} tries ({told}); the next one mends it"
+                    f"{storage.uri(table)}: not mirrored in {MIRROR_TRIES} tries ({told}); the next mends it"
                 ) from error
             log.debug("%s: another mirror was faster, or a connection was lost (%s)", table, told)
             time.sleep(random.uniform(0, _JITTER_SECONDS))
@@ -193,23 +193,17 @@ def _open_delta(storage: Storage, table: str) -> "DeltaTable | None":
 
 def _create_delta(storage: Storage, table: str, id_type: str, added: "list[AddAction]") -> None:
     from deltalake import Schema
-    from deltalake.exceptions import CommitFailedError, DeltaError
     from deltalake.transaction import create_table_with_add_actions
 
     columns = arrow_schema(table, id_type).append(pa.field(layout.KEYS[table], pa.date32()))
-    try:
-        create_table_with_add_actions(
-            storage.uri(table),
-            Schema.from_arrow(columns),
-            added,
-            partition_by=[layout.KEYS[table]],
-            storage_options=storage.delta(),
-            commit_properties=_once(),
-        )
-    except DeltaError as error:
-        if _open_delta(storage, table) is None:
-            raise
-        raise CommitFailedError(f"another mirror has made the table ({error})") from error
+    create_table_with_add_actions(
+        storage.uri(table),
+        Schema.from_arrow(columns),
+        added,
+        partition_by=[layout.KEYS[table]],
+        storage_options=storage.delta(),
+        commit_properties=_once(),
+    )
 
 
 def _shown(delta: "DeltaTable", table: str) -> dict[str, dt.date]:

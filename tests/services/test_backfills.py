@@ -1,7 +1,4 @@
-"""A backfill is the nightly run: through a real Airflow, against the same nights by the command line.
-
-One chain of scenarios in one Airflow; each fixture goes on from where the one before it ended.
-"""
+"""A backfill is the nightly run: through a real Airflow, against the same nights by the command line."""
 
 import datetime as dt
 import time
@@ -11,15 +8,13 @@ import pytest
 
 from lake.records import Records
 from lake.storage import open_storage
-from nightjar.rest import ENDED_RUN
 from nightjar_reader import Reader
 
 pytestmark = pytest.mark.services
 
 NIGHTS = [dt.date(2017, 8, day) for day in (14, 15, 16)]
-BESIDE, GOES_ON, CUT_OFF = (dt.date(2017, 8, day) for day in (17, 18, 19))
+BESIDE = dt.date(2017, 8, 17)
 STAGES = ("ingest", "features", "train", "precompute")
-TRAIN = ["train.wait_for_decision", "train.train", "train.decide"]
 SECONDS = 900
 
 
@@ -47,7 +42,7 @@ class Seen:
 def _look(airflow):
     records, runs = Records(open_storage(airflow.settings.lake)), airflow.client.runs("nightly")
     reader = Reader(airflow.settings.releases)
-    days = [*NIGHTS, BESIDE, GOES_ON, CUT_OFF]
+    days = [*NIGHTS, BESIDE]
     made = {day: records.current("precompute", day) for day in days}
     return Seen(
         {day: sorted((run.kind, run.state) for run in runs if run.partition == str(day)) for day in days},
@@ -65,11 +60,6 @@ def _until(true, seconds=SECONDS):
         time.sleep(0.5)
 
 
-def _run_of(airflow, day):
-    [run] = [run for run in airflow.client.runs("nightly") if run.partition == str(day)]
-    return run
-
-
 def _wait_for(airflow, run_id):
     run = airflow.client.wait_for_run("nightly", run_id, SECONDS)
     logs = {
@@ -78,10 +68,6 @@ def _wait_for(airflow, run_id):
         if task.state == "failed"
     }
     assert (run.state, logs) == ("success", {})
-
-
-def _backfill(airflow, first, last, **how):
-    airflow.client.wait_for_backfill(airflow.client.backfill("nightly", first, last, **how), SECONDS)
 
 
 @pytest.fixture(scope="module")
@@ -101,46 +87,6 @@ def three_at_once(airflow):
     return _look(airflow)
 
 
-@pytest.fixture(scope="module")
-def cancelled(airflow, three_at_once):
-    """A backfill of what is missing, one night at a time, cancelled while its first night goes on."""
-    backfill = airflow.client.backfill("nightly", NIGHTS[0], CUT_OFF, max_active_runs=1)
-    records = Records(open_storage(airflow.settings.lake))
-    _until(lambda: records.latest("ingest", GOES_ON))
-    airflow.client.cancel_backfill(backfill)
-    assert _run_of(airflow, GOES_ON).state not in ENDED_RUN
-    _wait_for(airflow, _run_of(airflow, GOES_ON).id)
-    return _look(airflow)
-
-
-@pytest.fixture(scope="module")
-def started_again(airflow, cancelled):
-    """The same days once more, those that failed."""
-    _backfill(airflow, NIGHTS[0], CUT_OFF, reprocess="failed")
-    return _look(airflow)
-
-
-@pytest.fixture(scope="module")
-def older_again(airflow, started_again):
-    """Two nights that are long done, while a newer one is live."""
-    _backfill(airflow, *NIGHTS[1:], reprocess="completed")
-    return _look(airflow)
-
-
-@pytest.fixture(scope="module")
-def cleared(airflow, older_again):
-    """One stage of three nights."""
-    runs = [run for run in airflow.client.runs("nightly") if run.partition in map(str, NIGHTS)]
-    first = {run.partition: run.id for run in reversed(runs)}
-    for run_id in first.values():
-        airflow.client.clear("nightly", run_id, TRAIN)
-    for run_id in first.values():
-        _wait_for(airflow, run_id)
-    tries = [task.tries for run_id in first.values() for task in airflow.client.tasks("nightly", run_id)]
-    assert tries.count(2) >= len(TRAIN) * len(NIGHTS)
-    return _look(airflow)
-
-
 def test_three_nights_at_once_are_those_of_the_command_line(three_at_once, nights_on_disk):
     assert [three_at_once.runs[night] for night in NIGHTS] == [[("backfill", "success")]] * 3
     releases = [three_at_once.releases[night] for night in NIGHTS]
@@ -151,38 +97,3 @@ def test_a_night_by_hand_in_their_middle_builds_on_all_of_them(three_at_once, ni
     assert three_at_once.runs[BESIDE] == [("manual", "success")]
     assert three_at_once.releases[BESIDE] == nights_on_disk.release_id(BESIDE)
     assert three_at_once.read == str(BESIDE)
-
-
-def test_only_missing_nights_are_run(cancelled, three_at_once):
-    for night in (*NIGHTS, BESIDE):
-        assert cancelled.runs[night] == three_at_once.runs[night]
-        assert cancelled.records[night] == three_at_once.records[night] == [1, 1, 1, 1]
-
-
-def test_a_cancelled_backfill_ends_the_night_that_goes_on_and_begins_no_other(cancelled, nights_on_disk):
-    assert cancelled.runs[GOES_ON] == [("backfill", "success")]
-    assert cancelled.releases[GOES_ON] == nights_on_disk.release_id(GOES_ON)
-    assert cancelled.runs[CUT_OFF] == [("backfill", "failed")]
-    assert cancelled.records[CUT_OFF] == [0, 0, 0, 0]
-    assert cancelled.read == str(GOES_ON)
-
-
-def test_started_again_it_runs_what_failed_and_no_more(started_again, cancelled, nights_on_disk):
-    assert started_again.runs == cancelled.runs | {CUT_OFF: [("backfill", "failed"), ("backfill", "success")]}
-    assert started_again.releases == {
-        night: nights_on_disk.release_id(night) for night in nights_on_disk.days
-    }
-    assert set(map(tuple, started_again.records.values())) == {(1, 1, 1, 1)}
-    assert started_again.read == str(CUT_OFF)
-
-
-def test_an_older_night_again_keeps_its_release_and_moves_no_reader(older_again, started_again):
-    assert [older_again.runs[night] for night in NIGHTS[1:]] == [[("backfill", "success")] * 2] * 2
-    assert older_again.releases == started_again.releases
-    assert older_again.records == started_again.records
-    assert older_again.published == started_again.published
-    assert older_again.read == str(CUT_OFF)
-
-
-def test_one_stage_again_comes_to_the_same(cleared, older_again):
-    assert cleared == older_again

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pyarrow as pa
 import pyarrow.parquet as pq
-from deltalake.exceptions import CommitFailedError
+from deltalake.exceptions import DeltaError
 
 from lake import layout, tables
 from lake.errors import Conflict
@@ -46,7 +46,7 @@ def _count_collisions():
         global collisions
         try:
             return follow(*arguments)
-        except CommitFailedError:
+        except DeltaError:
             collisions += 1
             raise
 

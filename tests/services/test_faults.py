@@ -90,18 +90,10 @@ class Night:
 
 
 @pytest.fixture(scope="module")
-def unharmed(tmp_path_factory, request):
-    import pickle  # DEV
-
-    prep = Path("/tmp/faults/prep")  # DEV
-    if (prep / "p").exists():  # DEV
-        return pickle.loads((prep / "p").read_bytes())  # DEV
-    tmp_path_factory._basetemp = prep  # DEV
-    prep.mkdir()  # DEV
+def unharmed(tmp_path_factory, spark):
     settings = _settings(tmp_path_factory.mktemp("unharmed"))
     land(settings, FIRST, NEXT, households=HOUSEHOLDS)
     before = {}
-    request.getfixturevalue("spark")  # DEV
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(night, "submit", _run_here)
         night.run_bootstrap(FIRST, NEXT - dt.timedelta(days=1), settings)
@@ -110,7 +102,6 @@ def unharmed(tmp_path_factory, request):
         for stage in STAGES:
             before[stage] = _copy(settings, tmp_path_factory.mktemp(stage))
             night.run_stage(stage, NEXT, settings)
-    (prep / "p").write_bytes(pickle.dumps(Night(before, settings)))  # DEV
     return Night(before, settings)
 
 

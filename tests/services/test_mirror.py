@@ -3,6 +3,7 @@
 import datetime as dt
 import os
 import re
+import secrets
 import signal
 import subprocess
 import sys
@@ -155,7 +156,7 @@ def place(request, tmp_path, deliveries, s3_server, monkeypatch):
     else:
         for name, value in (s3_server.environment | {"AWS_ALLOW_HTTP": "true"}).items():
             monkeypatch.setenv(name, value)
-        bucket = s3_server.make_bucket(f"mirror-{abs(hash(request.node.name))}")
+        bucket = s3_server.make_bucket(f"mirror-{secrets.token_hex(4)}")
         [secret] = re.findall(r"CREATE SECRET .*?;", DOCS.read_text(encoding="utf-8"), re.DOTALL)
         for told, true in {
             "the access key": s3_server.access_key,

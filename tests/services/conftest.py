@@ -170,6 +170,16 @@ def airflow_before():
     return _airflow_before
 
 
+@pytest.fixture(scope="session")
+def night_in_steps(tmp_path_factory):
+    """A folder with a small night as it is before each of its parts; see `stages.py`."""
+    folder = tmp_path_factory.mktemp("steps")
+    line = [sys.executable, str(Path(__file__).with_name("stages.py")), "make", str(folder)]
+    done = subprocess.run(line, capture_output=True, text=True, timeout=1200, check=False)
+    assert done.returncode == 0, done.stdout[-3000:] + done.stderr[-3000:]
+    return folder
+
+
 @pytest.fixture(scope="session", autouse=True)
 def ended_in_order():
     """Let a SIGTERM end the run as Ctrl-C does, so that what was started is stopped."""

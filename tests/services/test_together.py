@@ -3,6 +3,7 @@
 import datetime as dt
 import json
 import os
+import secrets
 import subprocess
 import sys
 from pathlib import Path
@@ -14,11 +15,13 @@ from deltalake import DeltaTable
 from lake.records import Records
 from lake.storage import open_storage
 from nightjar_reader import Reader
+from nightjar_reader import format as fmt
 from precompute import publish as publishing
+from precompute.publish import Candidate
 
 pytestmark = pytest.mark.services
 
-PROGRAM = Path(__file__).with_name("together.py")
+PROGRAM, STAGES = (Path(__file__).with_name(f"{name}.py") for name in ("together", "together_stage"))
 EIGHT = 8
 RELEASES = 50
 DAY = dt.date(2017, 9, 1)
@@ -30,8 +33,7 @@ def root(request, tmp_path, s3_server, monkeypatch):
         return str(tmp_path / "lake")
     for name, value in s3_server.environment.items():
         monkeypatch.setenv(name, value)
-    name = request.node.name.partition("[")[0].replace("_", "-")[-60:].strip("-")
-    return f"{s3_server.make_bucket(name)}/lake"
+    return f"{s3_server.make_bucket(f'together-{secrets.token_hex(4)}')}/lake"
 
 
 @pytest.fixture
@@ -57,6 +59,16 @@ def together(root, tmp_path):
         return [json.loads(told) for told, _ in ended]
 
     return run
+
+
+def _publish(root, day):
+    """Put a release of a day, and make readers follow it."""
+    storage = open_storage(root)
+    manifest = fmt.canonical(fmt.Manifest(str(day), "c", None, None, {}, (), {}, {}, (), None, (), {}))
+    release = Candidate(fmt.release_id(manifest), fmt.sha256(manifest), str(day))
+    storage.put_new(fmt.manifest_path(release.release_id), manifest)
+    publishing.publish(storage, lambda: release, "someone", "before")
+    return release.release_id
 
 
 def _collisions(told):
@@ -122,3 +134,37 @@ def test_publishers_take_every_number_once_and_the_newest_day_is_current(root, t
     assert _collisions(told) > 0
     newest = str(DAY + dt.timedelta(days=EIGHT * RELEASES - 1))
     assert Reader(root).manifest.as_of == newest
+
+
+def test_publishers_at_once_do_not_bring_back_what_readers_were_rolled_back_from(root, together):
+    first = _publish(root, DAY)
+    _publish(root, DAY + dt.timedelta(days=1))
+    publishing.rollback(open_storage(root), first, "bad prices", "someone")
+    told = together("after_rollback")
+    old = {state for one in told[1::2] for state, *_ in one["states"]}
+    new = [state for one in told[::2] for state in one["states"]]
+    entries = publishing.entries(open_storage(root))[3:]
+    assert old == {"withdrawn"}
+    assert {state for state, *_ in new} <= {"published", "current", "kept"}
+    assert [entry.as_of for entry in entries] == [
+        str(DAY + dt.timedelta(days=n + 2)) for n in range(RELEASES)
+    ]
+    assert len([state for state, *_ in new if state == "published"]) == RELEASES
+    assert _collisions(told) > 0
+
+
+@pytest.mark.parametrize("stage", ["ingest", "features", "train", "precompute"])
+def test_attempts_of_a_stage_that_commit_at_once_are_as_one(root, night_in_steps, tmp_path, stage):
+    lake = [root] if root.startswith("s3:") else []
+    line = [str(STAGES), str(night_in_steps), str(tmp_path / "home"), stage, str(EIGHT), *lake]
+    one_thread = os.environ | {"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"}
+    done = subprocess.run(
+        [sys.executable, *line], env=one_thread, capture_output=True, text=True, timeout=600, check=False
+    )
+    assert done.returncode == 0, done.stderr[-3000:]
+    told = json.loads(done.stdout)
+    assert [one["error"] for one in told["each"]] == [""] * EIGHT
+    assert _collisions(told["each"]) >= EIGHT - 1
+    now, expected = told["now"]["state"], told["expected"]["state"]
+    assert [name for name in now.keys() | expected if now.get(name) != expected.get(name)] == []
+    assert told["now"] == told["expected"]

@@ -122,6 +122,16 @@ def publish(storage, number, of):
     return {"states": states}
 
 
+def after_rollback(storage, number, of):
+    """Half of them publish again what readers were rolled back from, the others the same new releases."""
+    old, states = _release(storage, DAY + dt.timedelta(days=1)), []
+    for turn in range(RELEASES):
+        release = old if number % 2 else _release(storage, DAY + dt.timedelta(days=turn + 2))
+        done = publishing.publish(storage, lambda release=release: release, str(number), "together")
+        states.append([done.state, done.sequence, release.as_of])
+    return {"states": states}
+
+
 def main():
     work, root, number, of, barrier = sys.argv[1:]
     storage = open_storage(root)

@@ -1,6 +1,7 @@
 """The sensors of the night: they ask `waits` at every poke and hold no slot in between."""
 
 import datetime as dt
+from abc import abstractmethod
 from typing import TYPE_CHECKING, Any
 
 import waits
@@ -32,9 +33,9 @@ class WaitSensor(BaseSensorOperator):
         ours = {"poke_interval": pause, "timeout": NEVER, "retries": RETRIES, "retry_delay": pause}
         super().__init__(**kwargs | ours, mode="reschedule")
 
+    @abstractmethod
     def look(self, poke: waits.Poke, context: "Context") -> waits.Pending | None:
         """What is not there yet; None when there is nothing to wait for."""
-        raise NotImplementedError
 
     def poke(self, context: "Context") -> bool:
         """Look once.

@@ -1,6 +1,5 @@
 """A release as a local folder: its files, and the manifest that says what they are."""
 
-import hashlib
 import logging
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -9,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from lake.storage import sha256_of
 from nightjar_reader import format as fmt
 from validation.gate import Check
 
@@ -66,6 +66,4 @@ def _files(folder: Path) -> list[Path]:
 
 
 def _entry(path: Path) -> fmt.FileEntry:
-    with path.open("rb") as file:
-        digest = hashlib.file_digest(file, "sha256").hexdigest()
-    return fmt.FileEntry(path.stat().st_size, digest)
+    return fmt.FileEntry(path.stat().st_size, sha256_of(path))

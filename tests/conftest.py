@@ -2,6 +2,7 @@
 
 import datetime as dt
 import os
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,7 +14,7 @@ import pytest
 
 from lake import layout, messages
 from lake.records import Record
-from lake.settings import Settings
+from lake.settings import CONFIG_DIR, Settings
 from lake.storage import open_storage
 
 TINY = """
@@ -145,6 +146,25 @@ def make_tiny(folder: Path, **changes: Any) -> Tiny:
 def tiny(tmp_path: Path) -> Tiny:
     """The tiny data set, without any raw file."""
     return make_tiny(tmp_path)
+
+
+def make_demo_toml(folder: Path, **fields: Any) -> Path:
+    """The demo's TOML as the data set ``slice``, with other values of some fields; None leaves one out."""
+    text = (CONFIG_DIR / "complete_journey.toml").read_text(encoding="utf-8")
+    text = text.replace('name = "complete_journey"', 'name = "slice"')
+    for name, value in fields.items():
+        line = "" if value is None else f"{name} = {value}"
+        text, found = re.subn(rf"^{name} = .*$", line, text, flags=re.MULTILINE)
+        assert found == 1, name
+    path = folder / "slice.toml"
+    path.write_text(text, encoding="utf-8")
+    return path
+
+
+@pytest.fixture(scope="session")
+def demo_toml():
+    """`make_demo_toml`, for tests that cannot import this file."""
+    return make_demo_toml
 
 
 @pytest.fixture(scope="session")

@@ -151,8 +151,7 @@ def _registered(client: Any, name: str) -> dict[str, list[str]]:
 
 
 def register(client: Any, name: str, version: Version) -> str:
-    """The number of the bundle's one version, made where there is none."""
-    _ensure_model(client, name)
+    """The number of the bundle's one version, made where there is none; the model is there."""
     if not _versions(client, name, version.bundle_id):
         client.create_model_version(name, source=version.source, tags=version.all_tags)
     return _keep_lowest(client, name, _versions(client, name, version.bundle_id))

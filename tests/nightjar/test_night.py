@@ -1,7 +1,6 @@
 """Whole nights without Airflow, on a slice of the demo data; Spark runs in this process."""
 
 import datetime as dt
-import re
 import shutil
 
 import pyarrow as pa
@@ -13,7 +12,7 @@ from lake import layout, messages
 from lake.errors import GateFailed
 from lake.inputs import is_fresh
 from lake.records import Records
-from lake.settings import CONFIG_DIR, Settings
+from lake.settings import Settings
 from lake.storage import open_storage
 from nightjar import cli, night, precompute
 from nightjar.land import land
@@ -27,24 +26,24 @@ FIRST, DAY, NEXT = dt.date(2017, 6, 25), dt.date(2017, 8, 14), dt.date(2017, 8, 
 HISTORY = DAY - dt.timedelta(days=1)
 HOUSEHOLDS = 500
 STAGES = ("ingest", "features", "train", "precompute")
-CHANGES = {
-    r"^first_day = .*$": f"first_day = {FIRST}",
-    r"^name = \"complete_journey\"$": 'name = "slice"',
-    r"^min_rows = .*$": "min_rows = 20",
-    r"^snapshots = .*$": "snapshots = 1",
-    r"^trees = .*$": "trees = [10]",
-    r"^recall_floor = .*$": "recall_floor = 0.5",
+SMALL = {
+    "first_day": FIRST,
+    "min_rows": 20,
+    "snapshots": 1,
+    "trees": [10],
+    "recall_floor": 0.5,
 }
 
 
-def _settings(folder):
-    text = (CONFIG_DIR / "complete_journey.toml").read_text(encoding="utf-8")
-    for pattern, replacement in CHANGES.items():
-        text, found = re.subn(pattern, replacement, text, flags=re.MULTILINE)
-        assert found == 1
-    toml = folder / "slice.toml"
-    toml.write_text(text, encoding="utf-8")
-    return Settings(home=folder / "home", dataset=str(toml), spark_master="local[2]", threads=2)
+@pytest.fixture(scope="module")
+def settings_in(demo_toml):
+    """Settings of the slice with its home in a folder."""
+
+    def make(folder):
+        toml = demo_toml(folder, **SMALL)
+        return Settings(home=folder / "home", dataset=str(toml), spark_master="local[2]", threads=2)
+
+    return make
 
 
 def _run_here(job, attempt, settings):
@@ -69,9 +68,9 @@ def here(spark):
 
 
 @pytest.fixture(scope="module")
-def clean(tmp_path_factory, here):
+def clean(tmp_path_factory, here, settings_in):
     """A lake with a history and the night of `DAY`."""
-    settings = _settings(tmp_path_factory.mktemp("clean"))
+    settings = settings_in(tmp_path_factory.mktemp("clean"))
     land(settings, FIRST, NEXT, households=HOUSEHOLDS)
     night.run_bootstrap(FIRST, HISTORY, settings)
     night.run(DAY, settings)
@@ -130,9 +129,9 @@ def test_the_night_again_makes_no_record_and_the_same_release(clean):
 
 
 def test_a_new_lake_loaded_in_two_passes_with_bad_rows_in_the_day_gives_the_same_release(
-    clean, tmp_path, here
+    clean, tmp_path, here, settings_in
 ):
-    other = _settings(tmp_path)
+    other = settings_in(tmp_path)
     land(other, FIRST, DAY, households=HOUSEHOLDS)
     good = _damage(other, DAY)
     half = FIRST + dt.timedelta(days=10)

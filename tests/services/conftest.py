@@ -5,7 +5,6 @@ The slice's TOML has no last day. Servers are started as people start them, by `
 
 import datetime as dt
 import os
-import re
 import secrets
 import shutil
 import signal
@@ -15,14 +14,14 @@ import tempfile
 import time
 from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from lake.records import Records
-from lake.settings import CONFIG_DIR, Settings
+from lake.settings import Settings
 from lake.storage import open_storage
 from nightjar import processes, rest, services
 from nightjar.land import land
@@ -52,44 +51,26 @@ class Slice:
     client: Client
 
 
-def _dataset(folder: Path, last_day: dt.date | None = None) -> Path:
-    """Complete Journey from June on, with fewer rows and snapshots; the gate as it is."""
-    text = (CONFIG_DIR / "complete_journey.toml").read_text(encoding="utf-8")
-    for pattern, replacement in {
-        r"^first_day = .*$": f"first_day = {FIRST}",
-        r"^last_day = .*$": f"last_day = {last_day}" if last_day else "",
-        r"^name = \"complete_journey\"$": 'name = "slice"',
-        r"^min_rows = .*$": "min_rows = 20",
-        r"^snapshots = .*$": "snapshots = 2",
-    }.items():
-        text, found = re.subn(pattern, replacement, text, flags=re.MULTILINE)
-        assert found == 1
-    path = folder / "slice.toml"
-    path.write_text(text, encoding="utf-8")
-    return path
-
-
-def _slice_settings(folder: Path, last_day: dt.date | None = None, **changes: Any) -> Settings:
-    """Settings of the slice with its home in a folder; Spark's jars for S3 are fetched once for all."""
-    home = folder / "home"
-    home.mkdir(exist_ok=True)
-    IVY.mkdir(exist_ok=True)
-    if not (home / "ivy").exists():
-        (home / "ivy").symlink_to(IVY)
-    told = {"dataset": str(_dataset(folder, last_day)), "raw_wait": 15}
-    limits = {"spark_master": "local[2]", "spark_memory": "1g", "threads": 2}
-    return Settings(home=home, **(told | limits | changes))
-
-
 @pytest.fixture(scope="session")
-def slice_settings():
-    """`_slice_settings`, for tests that cannot import this file."""
-    return _slice_settings
+def slice_settings(demo_toml):
+    """Settings of the slice with its home in a folder; Spark's jars for S3 are fetched once for all."""
+
+    def make(folder: Path, last_day: dt.date | None = None, **changes: Any) -> Settings:
+        home = folder / "home"
+        home.mkdir(exist_ok=True)
+        IVY.mkdir(exist_ok=True)
+        if not (home / "ivy").exists():
+            (home / "ivy").symlink_to(IVY)
+        toml = demo_toml(folder, first_day=FIRST, last_day=last_day, min_rows=20, snapshots=2)
+        limits = {"spark_master": "local[2]", "spark_memory": "1g", "threads": 2}
+        return Settings(home=home, **({"dataset": str(toml), "raw_wait": 15} | limits | changes))
+
+    return make
 
 
 @pytest.fixture(scope="module")
-def night_slice(tmp_path_factory):
-    settings = _slice_settings(tmp_path_factory.mktemp("slice"))
+def night_slice(tmp_path_factory, slice_settings):
+    settings = slice_settings(tmp_path_factory.mktemp("slice"))
     land(settings, FIRST, LAST_RAW, households=HOUSEHOLDS)
     with services.running(settings) as airflow:
         client = airflow.client()
@@ -130,11 +111,11 @@ class Nights:
 
 
 @pytest.fixture(scope="session")
-def nights_on_disk(tmp_path_factory):
+def nights_on_disk(tmp_path_factory, slice_settings):
     """Four nights that nothing disturbs: what others have to come to."""
     folder = tmp_path_factory.mktemp("nights")
     nights = [dt.date(2017, 8, day) for day in range(14, 18)]
-    settings = _slice_settings(folder, nights[-1])
+    settings = slice_settings(folder, nights[-1])
     told = {f"NIGHTJAR_{name.upper()}": str(value) for name, value in settings.model_dump().items()}
     nightjar = Path(sys.executable).with_name("nightjar")
     lake, history = settings.home / "lake", nights[0] - dt.timedelta(days=1)
@@ -153,27 +134,19 @@ def nights_on_disk(tmp_path_factory):
     processes.stop([run])
 
 
-@contextmanager
-def _airflow_before(nights: Nights, night: dt.date, folder: Path, **changes: Any) -> Iterator[Slice]:
-    settings = _slice_settings(folder, nights.days[-1], **changes)
-    nights.copy_before(night, settings.home / "lake")
-    with services.running(settings) as airflow:
-        client = airflow.client()
-        client.wait_for_dag("nightly")
-        client.unpause("nightly")
-        yield Slice(settings, airflow, client)
-
-
 @pytest.fixture(scope="session")
-def airflow_before():
-    """An Airflow of one's own, in a lake that is as before one of the nights on disk, as a context."""
-    return _airflow_before
-
-
-@pytest.fixture(scope="session")
-def night_in_steps(tmp_path_factory):
+def night_in_steps(tmp_path_factory, demo_toml):
     """A folder with a small night as it is before each of its parts; see `stages.py`."""
     folder = tmp_path_factory.mktemp("steps")
+    demo_toml(
+        folder,
+        first_day=dt.date(2017, 6, 25),
+        min_rows=20,
+        snapshots=1,
+        trees=[10],
+        recall_floor=0.5,
+        buckets=4,
+    )
     line = [sys.executable, str(Path(__file__).with_name("stages.py")), "make", str(folder)]
     done = subprocess.run(line, capture_output=True, text=True, timeout=1200, check=False)
     assert done.returncode == 0, done.stdout[-3000:] + done.stderr[-3000:]
@@ -189,43 +162,54 @@ def ended_in_order():
 
 
 @dataclass
-class S3Server:
-    """A real S3 server (versitygw) on a folder of its own; `stop` and `start` keep what it has.
+class Server:
+    """A server that `nightjar serve` starts; `stop` and `start` keep what it has.
 
     Attributes
     ----------
     environment
-        The AWS_* variables with which its clients reach it.
+        The variables with which its clients reach it, or log in.
+    told
+        What the server itself is told beyond these.
     """
 
+    name: str
     home: Path
     port: int
-    access_key: str
-    secret_key: str
+    environment: dict[str, str]
+    told: dict[str, str] = field(default_factory=dict)
     component: processes.Component | None = None
 
     @property
     def url(self) -> str:
         return f"http://127.0.0.1:{self.port}"
 
-    @property
-    def environment(self) -> dict[str, str]:
-        return {
-            "AWS_ENDPOINT_URL": self.url,
-            "AWS_ACCESS_KEY_ID": self.access_key,
-            "AWS_SECRET_ACCESS_KEY": self.secret_key,
-            "AWS_REGION": "us-east-1",
-        }
-
     def start(self) -> None:
-        """Start it, and wait until it answers."""
-        self.component = _serve("s3", self.home, self.port, self.environment)
+        """Start it, with its output in its home, and wait until it answers."""
+        self.home.mkdir(parents=True, exist_ok=True)
+        command = [str(Path(sys.executable).with_name("nightjar")), "serve", self.name]
+        told = {**os.environ, **self.environment, **self.told, "NIGHTJAR_HOME": str(self.home)}
+        log = self.home / f"{self.name}.log"
+        line = [*command, "--port", str(self.port)]
+        self.component = processes.spawn(self.name, line, told, self.home, log)
         _wait_until(lambda: rest.answers(f"{self.url}/health"), self.component)
 
     def stop(self) -> None:
         """End it; connections to it are refused then."""
         if self.component:
             processes.stop([self.component])
+
+
+class S3Server(Server):
+    """A real S3 server (versitygw) on a folder of its own."""
+
+    @property
+    def access_key(self) -> str:
+        return self.environment["AWS_ACCESS_KEY_ID"]
+
+    @property
+    def secret_key(self) -> str:
+        return self.environment["AWS_SECRET_ACCESS_KEY"]
 
     def client(self) -> Any:
         """A boto3 client of it."""
@@ -275,47 +259,6 @@ class Postgres:
         return True
 
 
-@dataclass
-class MlflowServer:
-    """An MLflow server: its store in PostgreSQL, its artefacts on the S3 server.
-
-    Attributes
-    ----------
-    environment
-        The MLFLOW_* variables with which its clients log in.
-    told
-        What the server itself is told beyond these.
-    """
-
-    home: Path
-    port: int
-    environment: dict[str, str]
-    told: dict[str, str]
-    component: processes.Component | None = None
-
-    @property
-    def url(self) -> str:
-        return f"http://127.0.0.1:{self.port}"
-
-    def start(self) -> None:
-        """Start it, and wait until it answers."""
-        self.component = _serve("mlflow", self.home, self.port, self.environment | self.told)
-        _wait_until(lambda: rest.answers(f"{self.url}/health"), self.component)
-
-    def stop(self) -> None:
-        """End it; connections to it are refused then."""
-        if self.component:
-            processes.stop([self.component])
-
-
-def _serve(server: str, home: Path, port: int, environment: dict[str, str]) -> processes.Component:
-    """Start a server as `nightjar serve` does, with its output in its home."""
-    home.mkdir(parents=True, exist_ok=True)
-    command = [str(Path(sys.executable).parent / "nightjar"), "serve", server, "--port", str(port)]
-    told = {**os.environ, **environment, "NIGHTJAR_HOME": str(home)}
-    return processes.spawn(server, command, told, home, home / f"{server}.log")
-
-
 def _wait_until(
     ready: Callable[[], bool], component: processes.Component, seconds: float = START_SECONDS
 ) -> None:
@@ -329,9 +272,14 @@ def _wait_until(
 @pytest.fixture(scope="session")
 def s3_server(tmp_path_factory):
     """An S3 server for the whole run; make a bucket of your own."""
-    server = S3Server(
-        tmp_path_factory.mktemp("s3"), services.free_port(), "nightjar", secrets.token_urlsafe(16)
-    )
+    port = services.free_port()
+    environment = {
+        "AWS_ENDPOINT_URL": f"http://127.0.0.1:{port}",
+        "AWS_ACCESS_KEY_ID": "nightjar",
+        "AWS_SECRET_ACCESS_KEY": secrets.token_urlsafe(16),
+        "AWS_REGION": "us-east-1",
+    }
+    server = S3Server("s3", tmp_path_factory.mktemp("s3"), port, environment)
     try:
         server.start()
         yield server
@@ -409,9 +357,8 @@ def mlflow_server(tmp_path_factory, postgres, s3_server):
         "MLFLOW_BACKEND_STORE_URI": postgres.url("mlflow"),
         "MLFLOW_ARTIFACTS_DESTINATION": s3_server.make_bucket("mlflow"),
     }
-    server = MlflowServer(
-        tmp_path_factory.mktemp("mlflow"), services.free_port(), login, s3_server.environment | places
-    )
+    home, port = tmp_path_factory.mktemp("mlflow"), services.free_port()
+    server = Server("mlflow", home, port, login, s3_server.environment | places)
     try:
         server.start()
         with pytest.MonkeyPatch.context() as patch:

@@ -3,16 +3,15 @@
 Usage: stages.py make FOLDER
        stages.py look HOME DATASET
 
-The first runs a night part by part, and keeps the home as it was before each of them, in
-`FOLDER/before/<stage>-<part>` and at last `FOLDER/before/end`; in all of them the release of an
-earlier night is served. The second prints, as JSON, how things are in a home.
+The first runs a night of the data set `FOLDER/slice.toml` part by part, and keeps the home as it was
+before each of them, in `FOLDER/before/<stage>-<part>` and at last `FOLDER/before/end`; in all of
+them the release of an earlier night is served. The second prints, as JSON, how things are in a home.
 """
 
 import contextlib
 import datetime as dt
 import json
 import os
-import re
 import shutil
 import sqlite3
 import sys
@@ -26,7 +25,7 @@ import deltalake
 from lake import layout
 from lake.records import Record, Records
 from lake.schemas import TABLES
-from lake.settings import CONFIG_DIR, Settings
+from lake.settings import Settings
 from lake.storage import Storage, open_storage
 from nightjar import features, ingest, mirror, night, precompute, train
 from nightjar.land import land
@@ -37,15 +36,6 @@ from spark_jobs.submit import submit
 
 FIRST, BEFORE, DAY = dt.date(2017, 6, 25), dt.date(2017, 8, 13), dt.date(2017, 8, 14)
 HOUSEHOLDS = 500
-CHANGES = {
-    r"^first_day = .*$": f"first_day = {FIRST}",
-    r"^name = \"complete_journey\"$": 'name = "slice"',
-    r"^min_rows = .*$": "min_rows = 20",
-    r"^snapshots = .*$": "snapshots = 1",
-    r"^trees = .*$": "trees = [10]",
-    r"^recall_floor = .*$": "recall_floor = 0.5",
-    r"^buckets = .*$": "buckets = 4",
-}
 STAGES = {"ingest": ingest, "features": features, "train": train, "precompute": precompute}
 PARTS = [(stage, part) for stage in STAGES for part in ("work", "commit")]
 NIGHT = 1
@@ -228,20 +218,9 @@ def _copy(source: str, target: str) -> None:
     (os.link if lasts else shutil.copy2)(source, target)
 
 
-def _dataset(folder: Path) -> Path:
-    """Complete Journey with fewer days, rows, trees and files."""
-    text = (CONFIG_DIR / "complete_journey.toml").read_text(encoding="utf-8")
-    for pattern, replacement in CHANGES.items():
-        text, found = re.subn(pattern, replacement, text, flags=re.MULTILINE)
-        assert found == 1, pattern
-    path = folder / "slice.toml"
-    path.write_text(text, encoding="utf-8")
-    return path
-
-
 def make(folder: Path) -> None:
     """Run the night, and keep the homes."""
-    settings = settings_of(folder / "home", _dataset(folder))
+    settings = settings_of(folder / "home", folder / "slice.toml")
     land(settings, FIRST, DAY, households=HOUSEHOLDS)
     (settings.home / "made_in").write_text(settings.home.as_uri())
     night.run_bootstrap(FIRST, BEFORE - dt.timedelta(days=1), settings)

@@ -72,8 +72,8 @@ def test_a_store_that_another_process_holds_is_left_in_time_for_the_next_night(u
 
 
 def test_of_two_versions_of_a_bundle_the_lower_stays(uri):
+    registry.mirror(uri, "small", lambda: [OLD])
     client = registry._client(uri)
-    registry.register(client, NAME, OLD)
     for _ in range(2):
         client.create_model_version(NAME, source=NEW.source, tags=NEW.all_tags)
     assert registry.mirror(uri, "small", lambda: [OLD, NEW]) == {"bundle-old": "1", "bundle-new": "2"}

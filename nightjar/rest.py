@@ -35,6 +35,8 @@ class Task:
 
     Attributes
     ----------
+    try_id
+        Names its last try; the processes of the try bear it in their titles.
     state
         None before it is scheduled.
     seconds
@@ -42,6 +44,7 @@ class Task:
     """
 
     id: str
+    try_id: str
     state: str | None
     tries: int
     start: dt.datetime | None
@@ -243,6 +246,10 @@ class Client:
         backfill_id: int = self._api("POST", "backfills", json=body)["id"]
         return backfill_id
 
+    def cancel_backfill(self, backfill: int) -> None:
+        """Start no more runs of a backfill: those that wait fail, those that have begun go on."""
+        self._api("PUT", f"backfills/{backfill}/cancel")
+
     def wait_for_backfill(self, backfill: int, seconds: float) -> None:
         """Wait until a backfill is completed, which is some seconds after its last run.
 
@@ -270,6 +277,7 @@ def _task(entry: Json) -> Task:
     start, end = (_instant(entry[name]) for name in ("start_date", "end_date"))
     return Task(
         entry["task_id"],
+        entry["id"],
         entry["state"],
         entry["try_number"],
         start,

@@ -3,7 +3,10 @@
 import logging
 import os
 import re
+import signal
 import sys
+import threading
+import time
 import traceback
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -14,6 +17,10 @@ from lake.errors import DiskFull, NightjarError, PermanentError
 from lake.storage import NO_ROOM, Storage, open_storage
 
 log = logging.getLogger(__name__)
+
+SUBMITTER = "NIGHTJAR_SUBMITTER"
+"""The environment variable with the process that waits for the job on this machine."""
+WATCH_SECONDS = 1.0
 
 Request = TypeVar("Request")
 
@@ -46,7 +53,9 @@ class JobError:
 def main(kind: type[Request], run: Callable[[Request], object]) -> None:
     """Run the request whose URI is the program's only argument.
 
-    The result, or what ended the job, is put beside the request, where `lake.layout` says.
+    The result, or what ended the job, is put beside the request, where `lake.layout` says. When the
+    process that waits for it is killed, the job ends with its whole process group: nobody would use
+    what it makes, and its memory is needed by the next try.
 
     Parameters
     ----------
@@ -56,6 +65,8 @@ def main(kind: type[Request], run: Callable[[Request], object]) -> None:
         The job: a request in, a result (a frozen dataclass) out.
     """
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(name)s %(levelname)s %(message)s")
+    if submitter := os.environ.get(SUBMITTER):
+        threading.Thread(target=_end_with, args=[int(submitter)], daemon=True).start()
     attempt = sys.argv[1].split("/")[-2]
     storage = open_storage(sys.argv[1].removesuffix(f"/{layout.request(attempt)}"))
     try:
@@ -65,6 +76,22 @@ def main(kind: type[Request], run: Callable[[Request], object]) -> None:
         log.exception("the job failed")
         _put(storage, layout.error(attempt), describe(error))
         raise SystemExit(1) from error
+
+
+def _end_with(submitter: int) -> None:
+    """End this process group, the JVM among it, once a process is gone."""
+    while _there(submitter):
+        time.sleep(WATCH_SECONDS)
+    log.error("the process that started this job is gone: the job ends too")
+    os.killpg(os.getpgrp(), signal.SIGTERM)
+
+
+def _there(pid: int) -> bool:
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    return True
 
 
 def _put(storage: Storage, path: str, error: JobError) -> None:

@@ -12,7 +12,7 @@ from lake.errors import DiskFull, JobFailed, NightjarError
 from lake.settings import Settings
 from lake.storage import Storage, open_storage
 from spark_jobs.java import environment, spark_home
-from spark_jobs.job import JobError
+from spark_jobs.job import SUBMITTER, JobError
 
 log = logging.getLogger(__name__)
 
@@ -81,7 +81,8 @@ def submit(job: str, attempt: str, settings: Settings) -> None:
     logfile.parent.mkdir(parents=True, exist_ok=True)
     line = command(job, storage.uri(layout.request(attempt)), settings)
     log.info("%s: spark-submit, log in %s", job, logfile)
-    code = _run(line, os.environ | environment(settings), logfile)
+    told = environment(settings) | {SUBMITTER: str(os.getpid())}
+    code = _run(line, os.environ | told, logfile)
     raise_job_error(storage, attempt, f"spark-submit ended with {code}; see {logfile}")
 
 

@@ -112,9 +112,9 @@ class Nights:
 
 @pytest.fixture(scope="session")
 def nights_on_disk(tmp_path_factory, slice_settings):
-    """Four nights that nothing disturbs: what others have to come to."""
+    """Six nights that nothing disturbs: what others have to come to."""
     folder = tmp_path_factory.mktemp("nights")
-    nights = [dt.date(2017, 8, day) for day in range(14, 18)]
+    nights = [dt.date(2017, 8, day) for day in range(14, 20)]
     settings = slice_settings(folder, nights[-1])
     told = {f"NIGHTJAR_{name.upper()}": str(value) for name, value in settings.model_dump().items()}
     nightjar = Path(sys.executable).with_name("nightjar")
@@ -132,6 +132,23 @@ def nights_on_disk(tmp_path_factory, slice_settings):
     run = processes.spawn("nights on disk", shell, os.environ | told, folder, folder / "out.log")
     yield Nights(folder, nights, settings, run)
     processes.stop([run])
+
+
+@pytest.fixture(scope="session")
+def airflow_before(slice_settings):
+    """An Airflow of one's own, in a lake that is as before one of the nights on disk, as a context."""
+
+    @contextmanager
+    def start(nights: Nights, night: dt.date, folder: Path, **changes: Any) -> Iterator[Slice]:
+        settings = slice_settings(folder, nights.days[-1], **changes)
+        nights.copy_before(night, settings.home / "lake")
+        with services.running(settings) as airflow:
+            client = airflow.client()
+            client.wait_for_dag("nightly")
+            client.unpause("nightly")
+            yield Slice(settings, airflow, client)
+
+    return start
 
 
 @pytest.fixture(scope="session")

@@ -3,23 +3,22 @@
 import datetime as dt
 import ipaddress
 import json
-import os
 import stat
-import sys
 import threading
-import time
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
 import httpx
 import psutil
+import pyarrow.parquet as pq
 import pytest
 
+from lake.errors import FileFault
 from lake.records import Records
 from lake.settings import Settings
-from lake.storage import open_storage
-from nightjar import processes, serve, services
+from lake.storage import LocalStorage, open_storage
+from nightjar import ingest, processes, serve, services
 from nightjar.land import land
 from nightjar_reader import Reader
 
@@ -112,36 +111,13 @@ def _run(client, dag, **run):
 
 
 @pytest.fixture(scope="module")
-def on_disk(tmp_path_factory, slice_settings):
-    """The same night on disk by the command line, running beside; gives its settings when it has ended."""
-    folder = tmp_path_factory.mktemp("disk")
-    settings = slice_settings(folder, NIGHT)
-    told = {f"NIGHTJAR_{name.upper()}": str(value) for name, value in settings.model_dump().items()}
-    command = Path(sys.executable).with_name("nightjar")
-    steps = (
-        f"{command} land --households {HOUSEHOLDS} --from {FIRST} --to {NIGHT}",
-        f"{command} bootstrap --from {FIRST} --to {LAST_HISTORY}",
-        f"{command} run night --partition {NIGHT}",
-    )
-    shell = ["sh", "-c", " && ".join(steps)]
-    run = processes.spawn("night on disk", shell, os.environ | told, folder, folder / "out.log")
-
-    def ended():
-        deadline = time.monotonic() + RUN_SECONDS
-        while run.alive() and time.monotonic() < deadline:
-            time.sleep(0.5)
-        return settings
-
-    yield ended
-    processes.stop([run])
-
-
-@pytest.fixture(scope="module")
-def on_servers(tmp_path_factory, slice_settings, on_disk, environment, s3_server, postgres, mlflow_server):
+def on_servers(
+    tmp_path_factory, slice_settings, nights_on_disk, environment, s3_server, postgres, mlflow_server
+):
     """The night through Airflow on real servers."""
     settings = slice_settings(
         tmp_path_factory.mktemp("servers"),
-        NIGHT,
+        nights_on_disk.days[-1],
         lake=s3_server.make_bucket("lake"),
         releases=s3_server.make_bucket("releases"),
         mlflow_uri=mlflow_server.url,
@@ -169,8 +145,69 @@ def test_every_task_of_the_night_succeeded(on_servers):
     assert len(on_servers.states) > 10
 
 
-def test_the_release_is_that_of_the_same_night_on_disk(on_servers, on_disk):
-    assert Reader(on_servers.settings.releases).release_id == Reader(on_disk().releases).release_id
+def test_the_release_is_that_of_the_same_night_on_disk(on_servers, nights_on_disk):
+    assert Reader(on_servers.settings.releases).release_id == nights_on_disk.release_id(NIGHT)
+
+
+@pytest.mark.parametrize("verify", [True, False])
+def test_a_reader_answers_as_from_disk(on_servers, nights_on_disk, verify):
+    release_id = nights_on_disk.release_id(NIGHT)
+    here, there = (
+        Reader(settings.releases, release_id=release_id, verify=verify)
+        for settings in (nights_on_disk.settings, on_servers.settings)
+    )
+    users = list(here.users())
+    assert list(there.users()) == users
+
+    def answers(reader):
+        item = reader.for_user(users[0]).items[0]
+        return [
+            *(reader.for_user(user) for user in [*users[:20], -1]),
+            reader.similar_items(item),
+            reader.popular(),
+            reader.catalogue([item]),
+            reader.nearest(20, user=users[0]),
+            reader.nearest(20, item=item),
+        ]
+
+    assert answers(there) == answers(here)
+
+
+def _cut(path):
+    path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
+
+
+def _drop_a_column(path):
+    rows = pq.read_table(path).drop_columns("sales_value")
+    path.unlink()
+    pq.write_table(rows, path)
+
+
+@pytest.mark.parametrize(
+    ("damage", "message"),
+    [
+        (Path.unlink, "no file"),
+        (lambda path: path.write_bytes(b""), "0 bytes"),
+        (_cut, "footer"),
+        (_drop_a_column, "sales_value"),
+    ],
+    ids=["missing", "empty", "cut", "column"],
+)
+def test_a_faulty_raw_file_is_told_as_on_disk(on_servers, s3_server, tmp_path, request, damage, message):
+    settings = on_servers.settings
+    name = settings.data.raw.path(NIGHT)
+    local, remote = LocalStorage(tmp_path), open_storage(s3_server.make_bucket(request.node.callspec.id))
+    with open_storage(settings.raw).fetched(name) as good:
+        local.put_file(name, good)
+    damage(local.local(name))
+    if local.exists(name):
+        remote.put_file(name, local.local(name))
+    told = []
+    for storage in (local, remote):
+        with pytest.raises(FileFault, match=message) as raised:
+            ingest.prepare(NIGHT, settings.model_copy(update={"raw": storage.root}))
+        told.append(str(raised.value).replace(storage.root, "ROOT"))
+    assert told[0] == told[1]
 
 
 def test_the_bundle_is_registered_once_with_its_tags_and_loads(on_servers, mlflow_server):
@@ -224,9 +261,11 @@ def test_no_log_record_request_or_other_file_holds_a_secret(on_servers, s3_serve
     files = [file for place in places for file in place.rglob("*") if file.is_file()]
     assert len([file for file in files if "task_id=ingest.extract" in str(file)]) == 1
     assert len([file for file in files if file.name == "request.json"]) > 3
-    assert len([file for file in files if f"/records/train/{NIGHT}/" in str(file)]) == 1
+    assert len([file for file in files if f"/s3/lake/records/train/{NIGHT}/" in str(file)]) == 1
     kept = {on_servers.settings.home / "airflow" / name for name in ("passwords.json", "secrets.json")}
     assert _told_in(set(files) - kept, on_servers.secrets) == set()
+    told = {name for _, name in _told_in(kept, on_servers.secrets)}
+    assert told == on_servers.secrets.keys() - {"postgres", "s3", "mlflow"}
 
 
 def test_no_process_is_left(on_servers):

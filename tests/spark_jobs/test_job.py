@@ -1,4 +1,7 @@
+import os
+import subprocess
 import sys
+import time
 from dataclasses import dataclass
 
 import pytest
@@ -98,3 +101,53 @@ def test_an_error_for_which_there_is_no_room_says_that_the_disk_is_full(storage,
         main(Request, lambda _: Result(1))
     with pytest.raises(DiskFull, match=r"attempts/a1: .*out of space"):
         raise_job_error(storage, "a1")
+
+
+JOB = """
+import sys, time
+from pathlib import Path
+from spark_jobs.job import main
+
+def work(request):
+    Path(sys.argv[2]).touch()
+    time.sleep(600)
+
+main(dict, work)
+"""
+SUBMITTING = """
+import os, subprocess, sys
+from spark_jobs.job import SUBMITTER
+
+job = [sys.executable, "-c", *sys.argv[1:]]
+told = os.environ | {SUBMITTER: str(os.getpid())}
+started = subprocess.Popen(["sh", "-c", 'sleep 600 & "$@"', "sh", *job], env=told, start_new_session=True)
+print(started.pid, flush=True)
+started.wait()
+"""
+
+
+def _group_is_there(leader):
+    try:
+        os.killpg(leader, 0)
+    except ProcessLookupError:
+        return False
+    return True
+
+
+def _wait_until(true):
+    deadline = time.monotonic() + 60
+    while not true():
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
+
+
+def test_a_job_ends_with_all_of_its_group_when_its_submitter_is_killed(tmp_path):
+    storage, began = open_storage(tmp_path.as_uri()), tmp_path / "began"
+    messages.write(storage, layout.request("a1"), Request(21))
+    line = [sys.executable, "-c", SUBMITTING, JOB, storage.uri(layout.request("a1")), str(began)]
+    with subprocess.Popen(line, stdout=subprocess.PIPE, text=True) as submitter:
+        leader = int(submitter.stdout.readline())
+        _wait_until(began.exists)
+        assert _group_is_there(leader)
+        submitter.kill()
+    _wait_until(lambda: not _group_is_there(leader))

@@ -1,0 +1,285 @@
+"""Nights whose processes are killed, through a real Airflow, against the same nights unharmed.
+
+Three nights in a row in one lake: in the first every task's own process is killed on its first try
+and its supervisor on the second, in the next both Spark JVMs, in the last the scheduler.
+"""
+
+import datetime as dt
+import threading
+import time
+from collections import Counter
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from urllib.parse import urlsplit
+
+import psutil
+import pytest
+
+from lake.records import Records
+from lake.storage import open_storage
+from nightjar import processes, services
+from nightjar.rest import ENDED_RUN
+from nightjar_reader import Reader
+
+pytestmark = pytest.mark.services
+
+BEFORE, EVERY_TASK, JVMS, SCHEDULER = (dt.date(2017, 8, day) for day in (14, 15, 16, 17))
+STAGES = ("ingest", "features", "train", "precompute")
+WORKER = "airflow worker -- LocalExecutor: "
+IDLE = "<idle>"
+SECONDS = 1200
+# How long a process may work before it is killed, where it is not killed at once.
+MOMENTS = {"ingest.extract": 5, "features.build": 7, "train.train": 3, "precompute.build": 2, "mirror": 0.5}
+SPARK_TASKS = ("ingest.extract", "features.build")
+LEFT_SECONDS = 60
+QUICK = {
+    "AIRFLOW__SCHEDULER__TASK_INSTANCE_HEARTBEAT_TIMEOUT": "15",
+    "AIRFLOW__SCHEDULER__TASK_INSTANCE_HEARTBEAT_DETECTION_INTERVAL": "2",
+}
+
+
+@dataclass
+class Served:
+    """What readers were served, and what went wrong for them, while it looked."""
+
+    releases: str
+    ids: list[str] = field(default_factory=list)
+    errors: list[Exception] = field(default_factory=list)
+    done: threading.Event = field(default_factory=threading.Event)
+
+    def run(self) -> None:
+        while not self.done.wait(1):
+            try:
+                reader = Reader(self.releases)
+                assert reader.for_user(next(reader.users())).items
+                self.ids.append(reader.release_id)
+            except Exception as error:
+                self.errors.append(error)
+
+
+@dataclass(frozen=True)
+class Killed:
+    """A night that has ended.
+
+    Attributes
+    ----------
+    kills
+        What was killed, in order.
+    left
+        The processes of its tasks that were there a minute after its end.
+    """
+
+    state: str
+    tries: dict[str, int]
+    kills: list[object]
+    served: Served
+    left: list[str]
+
+
+@contextmanager
+def _reading(settings):
+    served = Served(settings.releases)
+    thread = threading.Thread(target=served.run)
+    thread.start()
+    try:
+        yield served
+    finally:
+        served.done.set()
+        thread.join()
+
+
+def _title(process):
+    try:
+        return " ".join(process.cmdline()).strip()
+    except psutil.Error:
+        return ""
+
+
+def _children(process, recursive=False):
+    try:
+        return process.children(recursive)
+    except psutil.Error:
+        return []
+
+
+def _age(process):
+    return time.time() - process.create_time()
+
+
+def _scheduler(settings):
+    [found] = [found for found in services._components(settings) if found.name == "scheduler"]
+    return psutil.Process(found.pid)
+
+
+def _supervisors(settings):
+    """The executor's workers that have a task now, by the id of the task's try."""
+    titled = {_title(child): child for child in _children(_scheduler(settings))}
+    return {
+        title.removeprefix(WORKER): worker
+        for title, worker in titled.items()
+        if title.startswith(WORKER) and not title.endswith(IDLE)
+    }
+
+
+def _tasks(slice, run_id):
+    return {task.try_id: task for task in slice.client.tasks("nightly", run_id)}
+
+
+def _go_on(slice, run_id, kill):
+    """Call `kill` again and again until the run has ended; returns its state."""
+    deadline = time.monotonic() + SECONDS
+    while True:
+        kill()
+        if slice.client.run("nightly", run_id).state in ENDED_RUN:
+            return slice.client.run("nightly", run_id).state
+        assert time.monotonic() < deadline
+        time.sleep(0.2)
+
+
+def _kill_tries(slice, run_id, kills):
+    """Kill each task's process on its first try, and its supervisor on the second."""
+    supervisors = _supervisors(slice.settings)
+    known = _tasks(slice, run_id) if supervisors else {}
+    for try_id, supervisor in supervisors.items():
+        task, own = known.get(try_id), _children(supervisor)
+        if task is None or task.tries > 2 or (task.id, task.tries) in kills or not own:
+            continue
+        if _age(own[0]) >= MOMENTS.get(task.id, 0):
+            (own[0] if task.tries == 1 else supervisor).kill()
+            kills.append((task.id, task.tries))
+
+
+def _kill_jvms(slice, run_id, kills):
+    """Kill the JVM of each Spark task's first try, when it has worked for a while."""
+    known = _tasks(slice, run_id)
+    for try_id, supervisor in _supervisors(slice.settings).items():
+        task = known.get(try_id)
+        if task and task.id in SPARK_TASKS and task.id not in kills:
+            for jvm in _children(supervisor, recursive=True):
+                if jvm.name() == "java" and _age(jvm) >= MOMENTS[task.id]:
+                    jvm.kill()
+                    kills.append(task.id)
+
+
+def _kill_scheduler(slice, run_id, kills):
+    """Kill the scheduler while the training goes on, and start Airflow again."""
+    working = [] if kills else [_tasks(slice, run_id).get(id) for id in _supervisors(slice.settings)]
+    if "train.train" in [task.id for task in working if task]:
+        _scheduler(slice.settings).kill()
+        kills.append("scheduler")
+        services.start(slice.settings, urlsplit(slice.airflow.url).port)
+
+
+def _of_tasks(settings):
+    """The processes of tasks: Spark, the tasks' own, and workers that have one."""
+    titles = map(_title, processes.members(services._components(settings)))
+    return [
+        title
+        for title in titles
+        if "spark" in title or (title.startswith("airflow worker") and IDLE not in title)
+    ]
+
+
+def _left(settings):
+    deadline = time.monotonic() + LEFT_SECONDS
+    while (left := _of_tasks(settings)) and time.monotonic() < deadline:
+        time.sleep(0.5)
+    return left
+
+
+def _night(slice, night, kill):
+    kills = []
+    with _reading(slice.settings) as served:
+        run_id = slice.client.trigger("nightly", str(night))
+        state = _go_on(slice, run_id, lambda: kill(slice, run_id, kills))
+    tries = {task.id: task.tries for task in slice.client.tasks("nightly", run_id)}
+    return Killed(state, tries, kills, served, _left(slice.settings))
+
+
+@pytest.fixture(scope="module")
+def airflow(nights_on_disk, airflow_before, tmp_path_factory):
+    folder = tmp_path_factory.mktemp("kills")
+    with pytest.MonkeyPatch.context() as patch:
+        for name, value in QUICK.items():
+            patch.setenv(name, value)
+        with airflow_before(nights_on_disk, EVERY_TASK, folder, retry_delay=5) as slice:
+            yield slice
+
+
+@pytest.fixture(scope="module")
+def every_task(airflow):
+    return _night(airflow, EVERY_TASK, _kill_tries)
+
+
+@pytest.fixture(scope="module")
+def jvms(airflow, every_task):
+    return _night(airflow, JVMS, _kill_jvms)
+
+
+@pytest.fixture(scope="module")
+def scheduler(airflow, jvms):
+    return _night(airflow, SCHEDULER, _kill_scheduler)
+
+
+def _is_as_unharmed(airflow, nights, night, killed):
+    """The release of the unharmed night, everything once, and the release before it until then."""
+    release, before = nights.release_id(night), nights.release_id(night - dt.timedelta(days=1))
+    records = Records(open_storage(airflow.settings.lake))
+    assert killed.state == "success"
+    assert records.current("precompute", night).details["release_id"] == release
+    assert [len(records.history(stage, night)) for stage in STAGES] == [1, 1, 1, 1]
+    assert [entry.as_of for entry in Reader(airflow.settings.releases).releases()].count(str(night)) == 1
+    assert killed.served.errors == []
+    assert list(dict.fromkeys(killed.served.ids)) in ([before], [before, release])
+    assert killed.left == []
+    return True
+
+
+def test_every_task_was_killed_twice_and_succeeded_the_third_time(every_task):
+    assert Counter(every_task.kills) == Counter(
+        (task, tried) for task in every_task.tries for tried in (1, 2)
+    )
+    sensors = {task for task in every_task.tries if "wait_" in task}
+    assert {every_task.tries[task] for task in every_task.tries.keys() - sensors} == {3}
+    assert min(every_task.tries[task] for task in sensors) == 3
+
+
+def test_the_night_of_killed_tasks_is_as_unharmed(airflow, nights_on_disk, every_task):
+    assert _is_as_unharmed(airflow, nights_on_disk, EVERY_TASK, every_task)
+
+
+def test_the_night_of_killed_jvms_is_as_unharmed(airflow, nights_on_disk, jvms):
+    assert jvms.kills == list(SPARK_TASKS)
+    assert {task: jvms.tries[task] for task in SPARK_TASKS} == dict.fromkeys(SPARK_TASKS, 2)
+    assert _is_as_unharmed(airflow, nights_on_disk, JVMS, jvms)
+
+
+def test_the_night_whose_scheduler_was_killed_is_as_unharmed(airflow, nights_on_disk, scheduler):
+    assert scheduler.kills == ["scheduler"]
+    assert scheduler.tries["train.train"] == 2
+    assert _is_as_unharmed(airflow, nights_on_disk, SCHEDULER, scheduler)
+
+
+def test_each_bundle_is_one_version_in_mlflow(airflow, scheduler):
+    from mlflow import MlflowClient
+
+    uri = airflow.settings.mlflow_uri
+    versions = MlflowClient(uri, uri).search_model_versions("name = 'nightjar-slice'")
+    records = Records(open_storage(airflow.settings.lake))
+    decisions = [records.current("train", night) for night in (BEFORE, EVERY_TASK, JVMS, SCHEDULER)]
+    bundles = Counter(version.tags["bundle_id"] for version in versions)
+    assert bundles == Counter(decision.details["bundle_id"] for decision in decisions)
+
+
+def test_no_process_is_left(airflow, scheduler):
+    """After the stop, whatever session it is in: each inherits the settings."""
+    services.stop(airflow.settings)
+    ours = str(airflow.settings.home)
+    assert [process for process in psutil.process_iter() if _home_of(process) == ours] == []
+
+
+def _home_of(process):
+    try:
+        return process.environ().get("NIGHTJAR_HOME")
+    except psutil.Error:
+        return None

@@ -16,7 +16,7 @@ test: .venv/.ready ## Run all tests, real nights through Airflow among them.
 	@$(BIN)/pytest
 
 test-services: .venv/.ready versitygw ## Run the tests on real servers (S3, PostgreSQL, MLflow), and those that kill nights.
-	@$(BIN)/pytest -m services --timeout 1800
+	@$(BIN)/pytest -m services --timeout 1800 -n 2 --dist loadgroup
 
 versitygw: $(BIN)/versitygw ## Build the S3 server versitygw into .venv/bin.
 $(BIN)/versitygw: scripts/versitygw.sh | .venv/.ready

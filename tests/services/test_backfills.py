@@ -14,7 +14,7 @@ from lake.storage import open_storage
 from nightjar.rest import ENDED_RUN
 from nightjar_reader import Reader
 
-pytestmark = pytest.mark.services
+pytestmark = [pytest.mark.services, pytest.mark.xdist_group("nights")]
 
 NIGHTS = [dt.date(2017, 8, day) for day in (14, 15, 16)]
 BESIDE, GOES_ON, CUT_OFF = (dt.date(2017, 8, day) for day in (17, 18, 19))

@@ -27,7 +27,7 @@ from nightjar.land import land
 from nightjar_reader import Reader
 from spark_jobs import requests
 
-pytestmark = pytest.mark.services
+pytestmark = [pytest.mark.services, pytest.mark.xdist_group("rest")]
 
 PROXY = runpy.run_path(str(Path(__file__).with_name("proxy.py")))
 
@@ -345,13 +345,15 @@ def _require_one_night(settings, unharmed):
 def test_a_night_while_the_server_refuses_every_fifth_request(on_s3, network, unharmed):
     network.faults = PROXY["Faults"](busy=5)
     night.run(NEXT, on_s3)
+    network.faults = PROXY["Faults"]()
     _require_one_night(on_s3, unharmed)
     assert network.failed["busy"] > 100
 
 
 def test_a_night_while_connections_end_in_the_middle_of_bodies(on_s3, network, unharmed):
-    network.faults = PROXY["Faults"](cut=4, lost=5, torn=7)
+    network.faults = PROXY["Faults"](cut=6, lost=5, torn=7)
     night.run(NEXT, on_s3)
+    network.faults = PROXY["Faults"]()
     _require_one_night(on_s3, unharmed)
     assert min(network.failed[kind] for kind in ("cut", "lost", "torn")) > 20
 

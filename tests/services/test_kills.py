@@ -21,7 +21,7 @@ from nightjar import processes, services
 from nightjar.rest import ENDED_RUN
 from nightjar_reader import Reader
 
-pytestmark = pytest.mark.services
+pytestmark = [pytest.mark.services, pytest.mark.xdist_group("nights")]
 
 BEFORE, EVERY_TASK, JVMS, SCHEDULER = (dt.date(2017, 8, day) for day in (14, 15, 16, 17))
 STAGES = ("ingest", "features", "train", "precompute")
@@ -165,7 +165,9 @@ def _kill_scheduler(slice, run_id, kills):
     """Kill the scheduler while the training goes on, and start Airflow again."""
     working = [] if kills else [_tasks(slice, run_id).get(id) for id in _supervisors(slice.settings)]
     if "train.train" in [task.id for task in working if task]:
-        _scheduler(slice.settings).kill()
+        scheduler = _scheduler(slice.settings)
+        scheduler.kill()
+        scheduler.wait()
         kills.append("scheduler")
         services.start(slice.settings, urlsplit(slice.airflow.url).port)
 

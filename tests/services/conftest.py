@@ -18,17 +18,22 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
 import pytest
 
+from lake.partitions import ONE_DAY, utc_now
 from lake.records import Records
 from lake.settings import Settings
 from lake.storage import open_storage
 from nightjar import processes, rest, services
-from nightjar.land import land
+from nightjar.land import STAMP, land
 from nightjar.rest import Client
 
-FIRST, LAST_RAW = dt.date(2017, 6, 15), dt.date(2017, 8, 17)
+FIRST = dt.date(2017, 6, 15)
 HOUSEHOLDS = 500
+SLICE_DAYS = 64
 START_SECONDS = 180
 NIGHT_SECONDS = 900
 IVY = Path(sys.prefix) / "ivy"
@@ -55,13 +60,15 @@ class Slice:
 def slice_settings(demo_toml):
     """Settings of the slice with its home in a folder; Spark's jars for S3 are fetched once for all."""
 
-    def make(folder: Path, last_day: dt.date | None = None, **changes: Any) -> Settings:
+    def make(
+        folder: Path, last_day: dt.date | None = None, first_day: dt.date = FIRST, **changes: Any
+    ) -> Settings:
         home = folder / "home"
         home.mkdir(exist_ok=True)
         IVY.mkdir(exist_ok=True)
         if not (home / "ivy").exists():
             (home / "ivy").symlink_to(IVY)
-        toml = demo_toml(folder, first_day=FIRST, last_day=last_day, min_rows=20, snapshots=2)
+        toml = demo_toml(folder, first_day=first_day, last_day=last_day, min_rows=20, snapshots=2)
         limits = {"spark_master": "local[2]", "spark_memory": "1g", "threads": 2}
         return Settings(home=home, **({"dataset": str(toml), "raw_wait": 15} | limits | changes))
 
@@ -70,13 +77,34 @@ def slice_settings(demo_toml):
 
 @pytest.fixture(scope="module")
 def night_slice(tmp_path_factory, slice_settings):
-    settings = slice_settings(tmp_path_factory.mktemp("slice"))
-    land(settings, FIRST, LAST_RAW, households=HOUSEHOLDS)
+    """Airflow on a data set that goes on until yesterday: the demo's days, moved by whole weeks."""
+    yesterday = utc_now().date() - ONE_DAY
+    first, moved = (
+        yesterday - (SLICE_DAYS - 1) * ONE_DAY,
+        dt.timedelta(weeks=(yesterday - FIRST).days // 7 - 10),
+    )
+    landed = slice_settings(tmp_path_factory.mktemp("landed"), first_day=first - moved)
+    settings = slice_settings(tmp_path_factory.mktemp("slice"), first_day=first)
+    land(landed, first - moved, yesterday - moved, households=HOUSEHOLDS)
+    _move(landed, settings, moved)
     with services.running(settings) as airflow:
         client = airflow.client()
         for dag in ("bootstrap_history", "nightly"):
             client.wait_for_dag(dag)
         yield Slice(settings, airflow, client)
+
+
+def _move(landed: Settings, settings: Settings, by: dt.timedelta) -> None:
+    """Put raw files as if all of it had happened so much later."""
+    source, raw = open_storage(landed.raw), Path(open_storage(settings.raw).local(""))
+    for path in map(Path, source.list("")):
+        rows, day = pq.read_table(source.local(str(path))), dt.date.fromisoformat(path.stem) + by
+        if STAMP in rows.column_names:
+            later = pc.add(rows[STAMP], pa.scalar(by))
+            rows = rows.set_column(rows.column_names.index(STAMP), STAMP, later)
+        target = raw / path.with_stem(str(day))
+        target.parent.mkdir(parents=True, exist_ok=True)
+        pq.write_table(rows, target)
 
 
 @dataclass(frozen=True)

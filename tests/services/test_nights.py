@@ -1,15 +1,21 @@
-"""Real nights through a real Airflow: a backfill as the UI makes it, a fault, a scheduled run."""
+"""Real nights through a real Airflow: a backfill as the UI makes it, a scheduled run beside it, faults."""
 
 import datetime as dt
 import ipaddress
+import os
+import shutil
 import stat
+import subprocess
+import sys
 import time
+from dataclasses import dataclass
+from pathlib import Path
 
 import httpx
 import psutil
 import pytest
 
-from lake.partitions import days, utc_now
+from lake.partitions import ONE_DAY
 from lake.records import Records
 from lake.storage import open_storage
 from nightjar import processes, rest, services
@@ -17,9 +23,23 @@ from nightjar_reader import Reader
 
 pytestmark = pytest.mark.airflow
 
-FIRST, LAST_HISTORY = dt.date(2017, 6, 15), dt.date(2017, 8, 13)
-NIGHTS = [dt.date(2017, 8, day) for day in (14, 15, 16)]
-FAULTY = dt.date(2017, 8, 17)
+HISTORY_DAYS = 60
+
+
+@dataclass(frozen=True)
+class Calendar:
+    """The days of the slice: those of the history, the nights of the backfill, and yesterday."""
+
+    history: list[dt.date]
+    nights: list[dt.date]
+    yesterday: dt.date
+
+
+@pytest.fixture(scope="module")
+def calendar(night_slice):
+    first = night_slice.settings.data.first_day
+    every = [first + n * ONE_DAY for n in range(HISTORY_DAYS + 4)]
+    return Calendar(every[:HISTORY_DAYS], every[HISTORY_DAYS:-1], every[-1])
 
 
 def _partition_runs(client, partition):
@@ -46,11 +66,13 @@ def heard():
 
 
 @pytest.fixture(scope="module")
-def history(night_slice, heard):
+def history(night_slice, calendar, heard):
     """The days before the nights, loaded by the DAG; gives its run."""
     client = night_slice.client
     client.unpause("bootstrap_history")
-    run = client.trigger("bootstrap_history", conf={"from": str(FIRST), "to": str(LAST_HISTORY)})
+    run = client.trigger(
+        "bootstrap_history", conf={"from": str(calendar.history[0]), "to": str(calendar.history[-1])}
+    )
     deadline = time.monotonic() + 300
     while (found := client.run("bootstrap_history", run)).state not in rest.ENDED_RUN:
         heard |= _all_listening(night_slice.settings)
@@ -60,26 +82,30 @@ def history(night_slice, heard):
 
 
 @pytest.fixture(scope="module")
-def scheduled(night_slice, history):
-    """Yesterday as the schedule sees it, after the DAG `nightly` was unpaused."""
-    yesterday = utc_now().date() - dt.timedelta(days=1)
-    night_slice.client.unpause("nightly")
-    return yesterday
+def backfill(night_slice, calendar, history):
+    """Three nights, up to ten at once, as the UI asks for them; gives the run of each.
+
+    The schedule begins the night of yesterday as soon as the DAG is unpaused.
+    """
+    client = night_slice.client
+    client.unpause("nightly")
+    number = client.backfill("nightly", calendar.nights[0], calendar.nights[-1])
+    client.wait_for_backfill(number, 900)
+    return {night: _partition_runs(client, night) for night in calendar.nights}
 
 
 @pytest.fixture(scope="module")
-def backfill(night_slice, scheduled):
-    """Three nights, up to ten at once, as the UI asks for them; gives the run of each."""
+def scheduled(night_slice, calendar, backfill):
+    """The runs that the schedule made, once the night of yesterday has ended."""
     client = night_slice.client
-    number = client.backfill("nightly", NIGHTS[0], NIGHTS[-1])
-    client.wait_for_backfill(number, 900)
-    return {night: _partition_runs(client, night) for night in NIGHTS}
+    client.wait_for_run("nightly", _partition_runs(client, calendar.yesterday)[0].id, 300)
+    return [run for run in client.runs("nightly") if run.kind == "scheduled"]
 
 
-def test_bootstrap_makes_the_records_of_its_days(night_slice, history):
+def test_bootstrap_makes_the_records_of_its_days(night_slice, calendar, history):
     assert history.state == "success"
     ingested = Records(open_storage(night_slice.settings.lake)).partitions("ingest")
-    assert set(days(FIRST, LAST_HISTORY)) <= set(ingested)
+    assert set(calendar.history) <= set(ingested)
 
 
 def test_backfill_runs_each_night_once_its_last_day_too(night_slice, backfill):
@@ -95,43 +121,56 @@ def test_backfill_runs_each_night_once_its_last_day_too(night_slice, backfill):
     assert [runs[0].state for runs in backfill.values()] == ["success"] * 3
 
 
-def test_each_night_of_the_backfill_has_its_outcome(night_slice, backfill):
+def test_each_night_of_the_backfill_has_its_outcome(night_slice, calendar, backfill):
     records = Records(open_storage(night_slice.settings.lake))
-    decisions = {night: records.current("train", night) for night in NIGHTS}
+    decisions = {night: records.current("train", night) for night in calendar.nights}
     assert [decision.outcome for decision in decisions.values()] == ["promoted", "promoted", "promoted"]
 
 
-def test_readers_follow_the_newest_night(night_slice, backfill):
-    reader = Reader(night_slice.settings.releases)
-    assert reader.manifest.as_of == str(NIGHTS[-1])
+def test_a_scheduled_night_in_the_middle_of_a_backfill_builds_on_all_of_it(night_slice, calendar, scheduled):
+    assert [(run.partition, run.state) for run in scheduled] == [(str(calendar.yesterday), "success")]
+    records = Records(open_storage(night_slice.settings.lake))
+    features = records.current("features", calendar.yesterday)
+    assert {source.partition for source in features.inputs} >= set(map(str, calendar.nights))
+    made = records.current("precompute", calendar.yesterday)
+    assert Reader(night_slice.settings.releases).release_id == made.details["release_id"]
 
 
-def test_train_and_precompute_start_together(night_slice, backfill):
+def test_the_command_line_makes_the_same_of_the_scheduled_night(night_slice, calendar, scheduled, tmp_path):
+    """In a lake of its own, where the nights before it are there."""
+    settings, day = night_slice.settings, calendar.yesterday
+    shutil.copytree(settings.home / "lake", tmp_path / "lake")
+    for stage in ("ingest", "features", "train", "precompute"):
+        shutil.rmtree(tmp_path / "lake" / "records" / stage / str(day))
+    told = {
+        f"NIGHTJAR_{name.upper()}": str(value)
+        for name, value in settings.model_dump().items()
+        if name not in ("lake", "releases", "raw")
+    }
+    place = {"NIGHTJAR_LAKE": str(tmp_path / "lake"), "NIGHTJAR_RAW": settings.raw}
+    nightjar = Path(sys.executable).with_name("nightjar")
+    line = [nightjar, "run", "night", "--partition", str(day)]
+    done = subprocess.run(line, env=os.environ | told | place, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stdout + done.stderr
+    made = Records(open_storage(f"{tmp_path}/lake")).current("precompute", day)
+    assert made.details["release_id"] == Reader(settings.releases).release_id
+
+
+def test_train_and_precompute_start_together(night_slice, calendar, backfill):
     client = night_slice.client
-    tasks = {task.id: task for task in client.tasks("nightly", backfill[NIGHTS[0]][0].id)}
+    tasks = {task.id: task for task in client.tasks("nightly", backfill[calendar.nights[0]][0].id)}
     features = tasks["features.commit"]
     assert tasks["train.wait_for_decision"].start >= features.end
     assert tasks["precompute.wait_for_decide"].start >= features.end
     assert tasks["precompute.build"].start >= tasks["train.decide"].end
 
 
-def test_scheduled_run_is_yesterday_s_and_fails_naming_the_raw_day(night_slice, scheduled, backfill):
-    client = night_slice.client
-    assert [run.partition for run in client.runs("nightly") if run.kind == "scheduled"] == [str(scheduled)]
-    run = client.wait_for_run("nightly", _partition_runs(client, scheduled)[0].id, 300)
-    tries = {task.id: task.tries for task in client.tasks("nightly", run.id)}
-    log = client.logs("nightly", run.id, "ingest.wait_for_raw", tries["ingest.wait_for_raw"])
-    expected = open_storage(night_slice.settings.raw).uri(f"transactions/{scheduled}.parquet")
-    assert run.state == "failed"
-    assert f"FileFault: the raw file of {scheduled}, expected at {expected}" in log
-
-
-def test_a_cut_raw_file_fails_ingest_and_readers_keep_the_release_before(night_slice, backfill):
-    client, raw = night_slice.client, open_storage(night_slice.settings.raw)
+def test_a_cut_raw_file_fails_ingest_and_readers_keep_the_release_before(night_slice, calendar, scheduled):
+    client, raw, day = night_slice.client, open_storage(night_slice.settings.raw), calendar.yesterday
     before = Reader(night_slice.settings.releases).manifest
-    path = raw.local(f"transactions/{FAULTY}.parquet")
-    path.write_bytes(path.read_bytes()[: raw.size(f"transactions/{FAULTY}.parquet") // 2])
-    run = client.wait_for_run("nightly", client.trigger("nightly", str(FAULTY)), 300)
+    path = raw.local(f"transactions/{day}.parquet")
+    path.write_bytes(path.read_bytes()[: raw.size(f"transactions/{day}.parquet") // 2])
+    run = client.wait_for_run("nightly", client.trigger("nightly", str(day)), 300)
     tasks = {task.id: task for task in client.tasks("nightly", run.id)}
     log = client.logs("nightly", run.id, "ingest.extract", 1)
     assert run.state == "failed"
@@ -139,8 +178,18 @@ def test_a_cut_raw_file_fails_ingest_and_readers_keep_the_release_before(night_s
     assert tasks["train.decide"].state == "failed"
     assert tasks["precompute.publish"].state == "upstream_failed"
     assert "FileFault" in log
-    assert f"transactions/{FAULTY}.parquet" in log
+    assert f"transactions/{day}.parquet" in log
     assert Reader(night_slice.settings.releases).manifest == before
+
+
+def test_a_night_whose_raw_day_does_not_come_fails_naming_it(night_slice, calendar, scheduled):
+    client, raw, day = night_slice.client, open_storage(night_slice.settings.raw), calendar.yesterday
+    raw.local(f"transactions/{day}.parquet").unlink()
+    run = client.wait_for_run("nightly", client.trigger("nightly", str(day)), 300)
+    tries = {task.id: task.tries for task in client.tasks("nightly", run.id)}
+    log = client.logs("nightly", run.id, "ingest.wait_for_raw", tries["ingest.wait_for_raw"])
+    assert run.state == "failed"
+    assert f"FileFault: the raw file of {day}, expected at {raw.uri(f'transactions/{day}.parquet')}" in log
 
 
 def test_the_api_asks_for_a_login(night_slice):

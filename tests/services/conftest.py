@@ -77,15 +77,12 @@ def slice_settings(demo_toml):
 
 @pytest.fixture(scope="module")
 def night_slice(tmp_path_factory, slice_settings):
-    """Airflow on a data set that goes on until yesterday: the demo's days, moved by whole weeks."""
-    yesterday = utc_now().date() - ONE_DAY
-    first, moved = (
-        yesterday - (SLICE_DAYS - 1) * ONE_DAY,
-        dt.timedelta(weeks=(yesterday - FIRST).days // 7 - 10),
-    )
-    landed = slice_settings(tmp_path_factory.mktemp("landed"), first_day=first - moved)
+    """Airflow on a data set that goes on until yesterday: the demo's days, moved."""
+    first = utc_now().date() - SLICE_DAYS * ONE_DAY
+    moved = first - FIRST
+    landed = slice_settings(tmp_path_factory.mktemp("landed"))
     settings = slice_settings(tmp_path_factory.mktemp("slice"), first_day=first)
-    land(landed, first - moved, yesterday - moved, households=HOUSEHOLDS)
+    land(landed, FIRST, FIRST + (SLICE_DAYS - 1) * ONE_DAY, households=HOUSEHOLDS)
     _move(landed, settings, moved)
     with services.running(settings) as airflow:
         client = airflow.client()

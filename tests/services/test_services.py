@@ -25,6 +25,7 @@ def stop(settings):
 
 services.start, services.stop = lambda settings, port: "airflow", stop
 first = {first}
+signal.signal(signal.SIGHUP, signal.SIG_DFL)  # whatever the tests are run under
 with services.running(Settings()):
     signal.pthread_sigmask(signal.SIG_BLOCK, first)
     for number in first:

@@ -1,6 +1,6 @@
 # Nightjar's commands; `make help` lists them.
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-services versitygw lint format up down env lock
+.PHONY: help demo test test-services test-nights test-servers versitygw lint format up down env lock
 BIN := .venv/bin
 
 help: ## List the commands.
@@ -16,7 +16,13 @@ test: .venv/.ready ## Run all tests, real nights through Airflow among them.
 	@$(BIN)/pytest
 
 test-services: .venv/.ready versitygw ## Run the tests on real servers (S3, PostgreSQL, MLflow), and those that kill nights.
-	@$(BIN)/pytest -m services --timeout 1800 -n 2 --dist loadgroup
+	@$(MAKE) --no-print-directory --jobs 2 --keep-going --output-sync=line test-nights test-servers
+
+test-nights: # those of its tests that wait for nights, most of the time
+	@$(BIN)/pytest -m "services and nights" --timeout 1800
+
+test-servers: # and all others, beside them
+	@$(BIN)/pytest -m "services and not nights" --timeout 1800
 
 versitygw: $(BIN)/versitygw ## Build the S3 server versitygw into .venv/bin.
 $(BIN)/versitygw: scripts/versitygw.sh | .venv/.ready

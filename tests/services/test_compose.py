@@ -24,7 +24,7 @@ from nightjar.rest import Client
 from nightjar.serve import Server
 from nightjar.services import POOLS, free_port
 
-pytestmark = [pytest.mark.services, pytest.mark.xdist_group("rest")]
+pytestmark = pytest.mark.services
 
 COMPOSE = CHECKOUT / "docker-compose.yaml"
 START_SECONDS = 180

@@ -13,7 +13,7 @@ from pathlib import Path
 import psutil
 import pytest
 
-pytestmark = [pytest.mark.services, pytest.mark.xdist_group("rest")]
+pytestmark = pytest.mark.services
 
 CUTS, STAGES = (Path(__file__).with_name(f"{name}.py") for name in ("cuts", "stages"))
 NIGHTJAR = Path(sys.executable).with_name("nightjar")

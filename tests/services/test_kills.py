@@ -21,7 +21,7 @@ from nightjar import processes, services
 from nightjar.rest import ENDED_RUN
 from nightjar_reader import Reader
 
-pytestmark = [pytest.mark.services, pytest.mark.xdist_group("nights")]
+pytestmark = [pytest.mark.services, pytest.mark.nights]
 
 BEFORE, EVERY_TASK, JVMS, SCHEDULER = (dt.date(2017, 8, day) for day in (14, 15, 16, 17))
 STAGES = ("ingest", "features", "train", "precompute")

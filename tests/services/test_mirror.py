@@ -24,7 +24,7 @@ from lake.settings import CHECKOUT
 from lake.storage import LocalStorage, Storage, open_storage
 from nightjar import features
 
-pytestmark = [pytest.mark.services, pytest.mark.spark, pytest.mark.xdist_group("rest")]
+pytestmark = [pytest.mark.services, pytest.mark.spark]
 
 FIRST, DAY = dt.date(2024, 1, 1), dt.date(2024, 1, 2)
 DOCS = CHECKOUT / "docs" / "tables.md"

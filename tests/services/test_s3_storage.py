@@ -17,7 +17,7 @@ from nightjar_reader.endpoint import Endpoint
 from nightjar_reader.errors import ReaderError
 from nightjar_reader.files import Files
 
-pytestmark = [pytest.mark.services, pytest.mark.xdist_group("rest")]
+pytestmark = pytest.mark.services
 
 HERE = Path(__file__).parent
 PROXY = runpy.run_path(str(HERE / "proxy.py"))

@@ -7,7 +7,7 @@ from botocore.exceptions import ClientError
 
 from nightjar import processes
 
-pytestmark = [pytest.mark.services, pytest.mark.xdist_group("rest")]
+pytestmark = pytest.mark.services
 
 
 def test_s3_keeps_what_it_has_over_a_stop(s3_server):

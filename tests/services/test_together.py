@@ -19,7 +19,7 @@ from nightjar_reader import format as fmt
 from precompute import publish as publishing
 from precompute.publish import Candidate
 
-pytestmark = [pytest.mark.services, pytest.mark.xdist_group("rest")]
+pytestmark = pytest.mark.services
 
 PROGRAM, STAGES = (Path(__file__).with_name(f"{name}.py") for name in ("together", "together_stage"))
 EIGHT = 8

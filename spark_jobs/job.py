@@ -12,6 +12,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TypeVar
 
+import psutil
+
 from lake import layout, messages
 from lake.errors import DiskFull, NightjarError, PermanentError
 from lake.storage import NO_ROOM, Storage, open_storage
@@ -87,11 +89,11 @@ def _end_with(submitter: int) -> None:
 
 
 def _there(pid: int) -> bool:
+    """Whether a process runs; one that has ended counts no more, also where nobody reaps it."""
     try:
-        os.kill(pid, 0)
-    except ProcessLookupError:
+        return bool(psutil.Process(pid).status() != psutil.STATUS_ZOMBIE)
+    except psutil.NoSuchProcess:
         return False
-    return True
 
 
 def _put(storage: Storage, path: str, error: JobError) -> None:

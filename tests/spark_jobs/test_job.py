@@ -150,4 +150,4 @@ def test_a_job_ends_with_all_of_its_group_when_its_submitter_is_killed(tmp_path)
         _wait_until(began.exists)
         assert _group_is_there(leader)
         submitter.kill()
-    _wait_until(lambda: not _group_is_there(leader))
+        _wait_until(lambda: not _group_is_there(leader))  # before anyone has reaped it

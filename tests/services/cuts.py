@@ -186,18 +186,16 @@ class Cutter:
         return found
 
     def cut(self, one: Try) -> list[str]:
-        """Cut, look, do the part again as a retry and, of a commit, as a whole stage; what was wrong."""
+        """Cut, look, and do the part again, as a retry or as a whole stage; what was wrong."""
         before, after = self.seen_before(one.stage, one.part)
         stages.copy_home(self.before / f"{one.stage}-{one.part}", self.home)
         code = in_child(lambda: self._run(one), self.told)
         wrong = [] if code == one.end else [f"ended with {code}: {self._log()}"]
-        half = self.home.with_name(f"{self.home.name}-half")
-        stages.copy_home(self.home, half)
         wrong += self._between(before, after)
-        wrong += self._again(lambda: stages.run(one.stage, one.part, self.settings), after, "the task")
-        if one.part == "commit":
-            stages.copy_home(half, self.home)
+        if one.part == "commit" and not one.kill:
             wrong += self._again(lambda: stages.run_anew(one.stage, self.settings), after, "the stage")
+        else:
+            wrong += self._again(lambda: stages.run(one.stage, one.part, self.settings), after, "the task")
         return wrong
 
     def _run(self, one: Try) -> None:

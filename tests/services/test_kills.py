@@ -142,9 +142,9 @@ def _kill_tries(slice, run_id, kills):
     known = _tasks(slice, run_id) if supervisors else {}
     for try_id, supervisor in supervisors.items():
         task, own = known.get(try_id), _children(supervisor)
-        if task is None or task.tries > 2 or (task.id, task.tries) in kills or not own:
+        if task is None or task.state != "running" or task.tries > 2 or not own:
             continue
-        if _age(own[0]) >= MOMENTS.get(task.id, 0):
+        if (task.id, task.tries) not in kills and _age(own[0]) >= MOMENTS.get(task.id, 0):
             (own[0] if task.tries == 1 else supervisor).kill()
             kills.append((task.id, task.tries))
 

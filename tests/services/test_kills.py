@@ -133,7 +133,7 @@ def _go_on(slice, run_id, kill):
         if slice.client.run("nightly", run_id).state in ENDED_RUN:
             return slice.client.run("nightly", run_id).state
         assert time.monotonic() < deadline
-        time.sleep(0.2)
+        time.sleep(0.1)
 
 
 def _kill_tries(slice, run_id, kills):

@@ -98,9 +98,17 @@ def test_hard_items(items):
 
 
 def test_nearly_equal_scores_are_told_apart():
-    items = np.ones((3000, 64), np.float32)
-    items[:, 63] += np.random.default_rng(0).integers(0, 5, 3000).astype(np.float32) * np.float32(2**-23)
-    assert_exact(normal(3, 64), items, 10)
+    by = np.random.default_rng(0).integers(-2, 3, (3000, 64)) * 2.0**-23
+    items = (normal(1, 64) * (1 + by)).astype(np.float32)
+    assert_exact(normal(20, 64), items, 10)
+
+
+def test_an_item_that_barely_counts_is_met():
+    before = np.full((1000, 2), [0.9999, 2], np.float32)
+    before[:, 1] += np.arange(1000) / 1000
+    last = np.full((300, 2), [1, 0], np.float32)
+    found = assert_exact(np.array([[1, 0]], np.float32), np.concatenate([before, last]), 50)
+    assert found.items.tolist() == list(range(1000, 1050))
 
 
 @pytest.mark.parametrize(

@@ -131,7 +131,8 @@ def test_a_user_gets_the_same_list_alone():
 
 def test_equal_items_past_what_a_list_can_need_are_left_out_of_the_work():
     items = np.repeat(normal(1, 8), 3000, axis=0)
-    hidden = csr_matrix((np.ones(700), (np.repeat([0, 1], [500, 200]), np.r_[:500, 100:300])), shape=(3, 3000))
+    pairs = np.repeat([0, 1], [500, 200]), np.r_[:500, 100:300]
+    hidden = csr_matrix((np.ones(700), pairs), shape=(3, 3000))
     found = assert_exact(np.repeat(np.abs(normal(1, 8)), 3, axis=0), items, 20, hidden)
     assert found.items[::20].tolist() == [500, 0, 0]
     assert found.computed < 0.5

@@ -183,7 +183,11 @@ def spark(problem: Problem, threads: int) -> Pass:
     os.environ.update(java.environment(settings.load()))
     folder = Path(tempfile.mkdtemp(prefix="topn-spark-"))
     builder = SparkSession.builder.master(f"local[{threads}]").config("spark.driver.memory", "4g")
-    builder = builder.config("spark.ui.enabled", "false").config("spark.sql.shuffle.partitions", str(threads))
+    builder = (
+        builder.config("spark.ui.showConsoleProgress", "false")
+        .config("spark.ui.enabled", "false")
+        .config("spark.sql.shuffle.partitions", str(threads))
+    )
     engine = builder.getOrCreate()
 
     def run(problem: Problem) -> None:

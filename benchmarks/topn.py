@@ -82,7 +82,9 @@ def _measure(asked: argparse.Namespace, name: str, factors: int) -> None:
     for _ in range(asked.rounds):
         for worker in workers:
             worker.turn()
-    _store([worker.end() for worker in workers])
+        _store([worker.record() for worker in workers])  # what is cut off keeps its whole rounds
+    for worker in workers:
+        worker.end()
 
 
 class _Worker:
@@ -104,8 +106,10 @@ class _Worker:
         self._passes.append(self._read())
         print(self._key | self._passes[-1], file=sys.stderr)
 
-    def end(self) -> dict[str, Any]:
+    def end(self) -> None:
         self._process.communicate()
+
+    def record(self) -> dict[str, Any]:
         spent = round(time.monotonic() - self._began)
         return self._key | self._facts | {"passes": self._passes, "spent": spent, "machine": _machine()}
 

@@ -11,9 +11,7 @@ import numpy.typing as npt
 Floats = npt.NDArray[np.float32]
 Codes = npt.NDArray[np.int32]
 
-_TILE = 2048  # doubles from step to step, for a step costs as much as some thousand products
-_UNIT = 2.0**-24  # the relative error of one float32 operation
-_TINY = 2.0**-120  # above what underflow can take from a product of float32 values
+_TILE = 2048
 
 
 def unit_rows(factors: Floats) -> Floats:
@@ -32,8 +30,10 @@ def exact_scores(factors: Floats, query: Floats) -> Floats:
     query
         float32 ``[f]``.
     """
-    products = factors.astype(np.float64) * query.astype(np.float64)
-    return np.cumsum(products, axis=1)[:, -1].astype(np.float32) + np.float32(0)
+    total = np.zeros(len(factors), np.float64)
+    for column, weight in zip(factors.T, query.astype(np.float64), strict=True):
+        total += column.astype(np.float64) * weight
+    return total.astype(np.float32)
 
 
 def ranked(codes: Codes, scores: Floats, n: int) -> tuple[Codes, Floats]:
@@ -71,30 +71,22 @@ class ExactSearch:
         return ranked(self._codes[rows], exact_scores(self._factors[rows], query), n)
 
     def _survivors(self, query: Floats, n: int) -> npt.NDArray[np.intp]:
-        """The places of all items that may be among the n best."""
-        places = np.empty(0, np.intp)
-        scores = np.empty(0, np.float32)
-        length = float(np.sqrt(np.square(query.astype(np.float64)).sum()))
-        slack = length * (len(query) + 8) * _UNIT
-        floor, start, size = -np.inf, 0, _TILE
-        end = len(self._codes) if n else 0
-        while start < end:
-            stop = min(start + size, end)
-            tile = self._factors[start:stop] @ query
-            entering = np.flatnonzero(tile >= floor - slack * self._norms[start] - _TINY)
-            places, scores = np.append(places, start + entering), np.append(scores, tile[entering])
-            if len(places) >= n:
-                margins = slack * self._norms[places] + _TINY
-                floor = np.partition(scores - margins, -n)[-n]
-                able = scores + margins >= floor
-                places, scores = places[able], scores[able]
-                end = min(end, self._able(length, floor))
-            start, size = stop, 2 * size
-        return places
+        rows, scores = np.empty(0, np.intp), np.empty(0, np.float32)
+        if n < 1:
+            return rows
+        length, margin, floor = self._bounds(query)
+        for start in range(0, len(self._codes), _TILE):
+            if length * self._norms[start] < floor:
+                break
+            tile = self._factors[start : start + _TILE] @ query
+            entering = np.flatnonzero(tile >= floor)
+            rows, scores = np.append(rows, start + entering), np.append(scores, tile[entering])
+            if len(rows) >= n:
+                floor = float(np.partition(scores, -n)[-n]) - margin
+                rows, scores = rows[scores >= floor], scores[scores >= floor]
+        return rows
 
-    def _able(self, length: float, floor: float) -> int:
-        """How many items have norms that let them reach the floor."""
-        if floor <= _TINY:
-            return len(self._norms)
-        least = (floor - _TINY) / (length * (1 + 1e-6))
-        return len(self._norms) - int(np.searchsorted(self._norms[::-1], least))
+    def _bounds(self, query: Floats) -> tuple[float, float, float]:
+        length = float(np.sqrt(np.dot(query.astype(np.float64), query.astype(np.float64))))
+        margin = 2 * (len(query) + 2) * 2.0**-23 * length * float(self._norms[0])
+        return length, margin, -np.inf

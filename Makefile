@@ -15,14 +15,14 @@ demo: .venv/.ready ## Land the demo data, load its history, run one night throug
 test: .venv/.ready ## Run all tests, real nights through Airflow among them.
 	@$(BIN)/pytest
 
-test-services: .venv/.ready versitygw ## Run the tests on real servers (S3, PostgreSQL, MLflow), and those that kill nights.
+test-services: ## Run the tests on real servers (S3, PostgreSQL, MLflow), and those that kill nights.
 	@$(MAKE) --no-print-directory --jobs 2 --keep-going --output-sync=line test-nights test-servers
 
-test-nights: # those of its tests that wait for nights, most of the time
-	@$(BIN)/pytest -m "services and nights" --timeout 1800
+test-nights: .venv/.ready versitygw # those that kill, cancel and starve whole nights
+	@$(BIN)/pytest -m "services and nights" --timeout 2400
 
-test-servers: # and all others, beside them
-	@$(BIN)/pytest -m "services and not nights" --timeout 1800
+test-servers: .venv/.ready versitygw # and all others, beside them
+	@$(BIN)/pytest -m "services and not nights" --timeout 2400
 
 versitygw: $(BIN)/versitygw ## Build the S3 server versitygw into .venv/bin.
 $(BIN)/versitygw: scripts/versitygw.sh | .venv/.ready

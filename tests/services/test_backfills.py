@@ -21,7 +21,7 @@ OLDER = NIGHTS[1]
 BESIDE, GOES_ON, CUT_OFF = (dt.date(2017, 8, day) for day in (17, 18, 19))
 STAGES = ("ingest", "features", "train", "precompute")
 TRAIN = ["train.wait_for_decision", "train.train", "train.decide"]
-SECONDS = 900
+SECONDS = 1500
 
 
 @dataclass(frozen=True)

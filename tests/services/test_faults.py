@@ -27,7 +27,7 @@ from nightjar.land import land
 from nightjar_reader import Reader
 from spark_jobs import requests
 
-pytestmark = pytest.mark.services
+pytestmark = [pytest.mark.services, pytest.mark.nights]
 
 PROXY = runpy.run_path(str(Path(__file__).with_name("proxy.py")))
 

@@ -27,7 +27,7 @@ BEFORE, EVERY_TASK, JVMS, SCHEDULER = (dt.date(2017, 8, day) for day in (14, 15,
 STAGES = ("ingest", "features", "train", "precompute")
 WORKER = "airflow worker -- LocalExecutor: "
 IDLE = "<idle>"
-SECONDS = 1200
+SECONDS = 1500
 # How long a process may work before it is killed, where it is not killed at once.
 MOMENTS = {"ingest.extract": 5, "features.build": 7, "train.train": 3, "precompute.build": 2, "mirror": 0.5}
 SPARK_TASKS = ("ingest.extract", "features.build")

@@ -76,6 +76,19 @@ SCHEMA = pa.schema(
 )
 
 
+def run_here(job: str, attempt: str, settings: Settings) -> None:
+    """`spark_jobs.submit.submit` in the Spark session of this process (needs the fixture `spark`)."""
+    from spark_jobs import extract, features, requests
+
+    module, kind = {
+        "extract": (extract, requests.ExtractRequest),
+        "features": (features, requests.FeaturesRequest),
+    }[job]
+    storage = open_storage(settings.lake)
+    request = messages.read(storage, layout.request(attempt), kind)
+    messages.write(storage, layout.result(attempt), module.run(request))
+
+
 @dataclass(frozen=True)
 class Tiny:
     """A data set in a temporary folder: its settings, and ways to put raw files."""
@@ -102,11 +115,7 @@ class Tiny:
 
     def extract(self, attempt: str) -> None:
         """Run the job `extract` in this process (needs the fixture `spark`)."""
-        from spark_jobs import extract, requests
-
-        storage = open_storage(self.settings.lake)
-        request = messages.read(storage, layout.request(attempt), requests.ExtractRequest)
-        messages.write(storage, layout.result(attempt), extract.run(request))
+        run_here("extract", attempt, self.settings)
 
     def ingest_unjudged(self, day: dt.date) -> Record:
         """`ingest` without the gate: the record as it would be, also of a day that is refused."""
@@ -192,3 +201,9 @@ def spark(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
     made = session("tests")
     yield made
     made.stop()
+
+
+@pytest.fixture(scope="session")
+def submit_here(spark):
+    """`run_here`, for tests that cannot import this file."""
+    return run_here

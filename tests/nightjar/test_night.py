@@ -8,7 +8,7 @@ import pyarrow.parquet as pq
 import pytest
 from typer.testing import CliRunner
 
-from lake import layout, messages
+from lake import layout
 from lake.errors import GateFailed
 from lake.inputs import is_fresh
 from lake.records import Records
@@ -17,7 +17,6 @@ from lake.storage import open_storage
 from nightjar import cli, night, precompute
 from nightjar.land import land
 from nightjar_reader import Reader
-from spark_jobs import requests
 from training import run as training
 
 pytestmark = pytest.mark.spark
@@ -46,24 +45,10 @@ def settings_in(demo_toml):
     return make
 
 
-def _run_here(job, attempt, settings):
-    """`spark_jobs.submit.submit` in the session of this process."""
-    from spark_jobs import extract, features
-
-    module, kind = {
-        "extract": (extract, requests.ExtractRequest),
-        "features": (features, requests.FeaturesRequest),
-    }[job]
-    storage = open_storage(settings.lake)
-    messages.write(
-        storage, layout.result(attempt), module.run(messages.read(storage, layout.request(attempt), kind))
-    )
-
-
 @pytest.fixture(scope="module")
-def here(spark):
+def here(submit_here):
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(night, "submit", _run_here)
+        patch.setattr(night, "submit", submit_here)
         yield
 
 

@@ -17,7 +17,7 @@ import pyarrow.parquet as pq
 import pytest
 from botocore.exceptions import ClientError, HTTPClientError
 
-from lake import layout, messages
+from lake import layout
 from lake.errors import DiskFull
 from lake.records import Records
 from lake.settings import Settings
@@ -25,7 +25,6 @@ from lake.storage import LocalStorage, open_storage
 from nightjar import mirror, night
 from nightjar.land import land
 from nightjar_reader import Reader
-from spark_jobs import requests
 
 pytestmark = [pytest.mark.services, pytest.mark.nights]
 
@@ -35,19 +34,6 @@ FIRST, DAY, NEXT = dt.date(2017, 7, 10), dt.date(2017, 8, 14), dt.date(2017, 8, 
 HOUSEHOLDS = 500
 STAGES = ("ingest", "features", "train", "precompute")
 SMALL = {"first_day": FIRST, "min_rows": 20, "snapshots": 1, "trees": [10], "recall_floor": 0.5}
-
-
-def _run_here(job, attempt, settings):
-    """`spark_jobs.submit.submit` in the session of this process, which is there already."""
-    from spark_jobs import extract, features
-
-    module, kind = {
-        "extract": (extract, requests.ExtractRequest),
-        "features": (features, requests.FeaturesRequest),
-    }[job]
-    storage = open_storage(settings.lake)
-    request = messages.read(storage, layout.request(attempt), kind)
-    messages.write(storage, layout.result(attempt), module.run(request))
 
 
 def _copy(settings, folder):
@@ -73,14 +59,14 @@ class Night:
 
 
 @pytest.fixture(scope="module")
-def unharmed(tmp_path_factory, spark, demo_toml):
+def unharmed(tmp_path_factory, submit_here, demo_toml):
     folder = tmp_path_factory.mktemp("unharmed")
     toml = demo_toml(folder, **SMALL)
     settings = Settings(home=folder / "home", dataset=str(toml), spark_master="local[2]", threads=2)
     land(settings, FIRST, NEXT, households=HOUSEHOLDS)
     before = {}
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(night, "submit", _run_here)
+        patch.setattr(night, "submit", submit_here)
         night.run_bootstrap(FIRST, NEXT - dt.timedelta(days=1), settings)
         for stage in STAGES[1:]:
             night.run_stage(stage, DAY, settings)

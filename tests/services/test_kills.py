@@ -1,7 +1,8 @@
 """Nights whose processes are killed, through a real Airflow, against the same nights unharmed.
 
 Three nights in a row in one lake: in the first every task's own process is killed on its first try
-and its supervisor on the second, in the next both Spark JVMs, in the last the scheduler.
+and its supervisor on the second, in the next both Spark JVMs and a worker that has not begun its
+task yet, in the last the scheduler.
 """
 
 import datetime as dt
@@ -31,10 +32,13 @@ SECONDS = 1500
 # How long a process may work before it is killed, where it is not killed at once.
 MOMENTS = {"ingest.extract": 5, "features.build": 7, "train.train": 3, "precompute.build": 2, "mirror": 0.5}
 SPARK_TASKS = ("ingest.extract", "features.build")
+UNBEGUN = "train.decide"
 LEFT_SECONDS = 60
 QUICK = {
     "AIRFLOW__SCHEDULER__TASK_INSTANCE_HEARTBEAT_TIMEOUT": "15",
     "AIRFLOW__SCHEDULER__TASK_INSTANCE_HEARTBEAT_DETECTION_INTERVAL": "2",
+    "AIRFLOW__SCHEDULER__TASK_QUEUED_TIMEOUT": "20",
+    "AIRFLOW__SCHEDULER__TASK_QUEUED_TIMEOUT_CHECK_INTERVAL": "2",
 }
 
 
@@ -161,6 +165,23 @@ def _kill_jvms(slice, run_id, kills):
                     kills.append(task.id)
 
 
+def _kill_unbegun(slice, run_id, kills):
+    """Kill the worker that has taken a certain task and not begun it."""
+    if UNBEGUN in kills:
+        return
+    known = _tasks(slice, run_id)
+    for try_id, supervisor in _supervisors(slice.settings).items():
+        task = known.get(try_id)
+        if task and task.id == UNBEGUN and task.state == "queued":
+            supervisor.kill()
+            kills.append(UNBEGUN)
+
+
+def _kill_jvms_and_unbegun(slice, run_id, kills):
+    _kill_jvms(slice, run_id, kills)
+    _kill_unbegun(slice, run_id, kills)
+
+
 def _kill_scheduler(slice, run_id, kills):
     """Kill the scheduler while the training goes on, and start Airflow again."""
     working = [] if kills else [_tasks(slice, run_id).get(id) for id in _supervisors(slice.settings)]
@@ -215,7 +236,7 @@ def every_task(airflow):
 
 @pytest.fixture(scope="module")
 def jvms(airflow, every_task):
-    return _night(airflow, JVMS, _kill_jvms)
+    return _night(airflow, JVMS, _kill_jvms_and_unbegun)
 
 
 @pytest.fixture(scope="module")
@@ -251,8 +272,8 @@ def test_the_night_of_killed_tasks_is_as_unharmed(airflow, nights_on_disk, every
 
 
 def test_the_night_of_killed_jvms_is_as_unharmed(airflow, nights_on_disk, jvms):
-    assert jvms.kills == list(SPARK_TASKS)
-    assert {task: jvms.tries[task] for task in SPARK_TASKS} == dict.fromkeys(SPARK_TASKS, 2)
+    assert jvms.kills == [*SPARK_TASKS, UNBEGUN]
+    assert {task: jvms.tries[task] for task in jvms.kills} == dict.fromkeys(SPARK_TASKS, 2) | {UNBEGUN: 1}
     assert _is_as_unharmed(airflow, nights_on_disk, JVMS, jvms)
 
 

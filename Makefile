@@ -16,9 +16,9 @@ test: .venv/.ready ## Run all tests, real nights through Airflow among them.
 	@$(BIN)/pytest
 
 test-services: ## Run the tests on real servers (S3, PostgreSQL, MLflow), and those that kill nights.
-	@$(MAKE) --no-print-directory --jobs 2 --keep-going --output-sync=line test-nights test-servers
+	@$(MAKE) --no-print-directory --jobs 2 --keep-going test-nights test-servers
 
-test-nights: .venv/.ready versitygw # those that kill, cancel and starve whole nights
+test-nights: .venv/.ready versitygw # those that are compared with nights on disk
 	@$(BIN)/pytest -m "services and nights" --timeout 2400
 
 test-servers: .venv/.ready versitygw # and all others, beside them

@@ -137,9 +137,9 @@ class Nights:
 
 @pytest.fixture(scope="session")
 def nights_on_disk(tmp_path_factory, slice_settings):
-    """Six nights that nothing disturbs: what others have to come to."""
+    """Five nights that nothing disturbs: what others have to come to."""
     folder = tmp_path_factory.mktemp("nights")
-    nights = [dt.date(2017, 8, day) for day in range(14, 20)]
+    nights = [dt.date(2017, 8, day) for day in range(14, 19)]
     settings = slice_settings(folder, nights[-1])
     told = {f"NIGHTJAR_{name.upper()}": str(value) for name, value in settings.model_dump().items()}
     nightjar = Path(sys.executable).with_name("nightjar")

@@ -30,6 +30,8 @@ SECONDS = 180
 EXIT = 70
 FOLDERS = ("/reports/", "/releases/", "/bundles/", "/release/")
 """Of the many files in one of these only the first, a middle and the last are cut at."""
+WAYS = [(after, kill) for after in (False, True) for kill in (False, True)]
+"""Before or after a write, by an exception or a sudden end."""
 PARTS = [
     (stage, part) for stage, part in stages.PARTS if part == "commit" or stage in ("train", "precompute")
 ]
@@ -252,15 +254,10 @@ def _folder(name: str) -> str:
     return "" if last else next((folder for folder in FOLDERS if folder in name), "")
 
 
-def ways(stage: str, part: str) -> list[tuple[bool, bool]]:
-    """Before or after a write, by an exception or a sudden end."""
-    return [(after, kill) for after in (False, True) for kill in (False, True)]
-
-
 def tries(cutter: Cutter, stage: str, part: str) -> list[Try]:
     """All cuts of a part."""
     writes = cutter.writes(stage, part)
-    return [Try(stage, part, at, writes[at], *way) for at in points(writes) for way in ways(stage, part)]
+    return [Try(stage, part, at, writes[at], *way) for at in points(writes) for way in WAYS]
 
 
 def warm_up(folder: Path, home: Path, parts: Sequence[tuple[str, str]]) -> None:

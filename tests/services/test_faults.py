@@ -26,7 +26,7 @@ from nightjar import mirror, night
 from nightjar.land import land
 from nightjar_reader import Reader
 
-pytestmark = [pytest.mark.services, pytest.mark.nights]
+pytestmark = pytest.mark.services
 
 PROXY = runpy.run_path(str(Path(__file__).with_name("proxy.py")))
 

@@ -21,6 +21,7 @@ TRIES = 20
 RETRY_SECONDS = 0.5
 POLL_SECONDS = 1.0
 CONFLICT = 409
+UNAVAILABLE = 503
 NOT_SENT = (httpx.ConnectError, httpx.ConnectTimeout)
 PARTS = frozenset({"scheduler", "dag-processor", "triggerer"})
 
@@ -105,17 +106,19 @@ class Client:
             raise RestError(f"{method} {path}: {answer.status_code} {answer.text[:500]}")
         return answer.json() if answer.content else {}
 
-    def _try(self, method: str, path: str, **kwargs: Any) -> httpx.Response:
-        problem = ""
+    def _try(self, method: str, path: str, *, again: bool = False, **kwargs: Any) -> httpx.Response:
+        """Send a request; anew where it cannot have arrived, or where `again` or a GET does no harm."""
+        problem, again = "", again or method == "GET"
         for _ in range(TRIES):
             try:
                 answer = self._http.request(method, path, **kwargs)
-                if answer.status_code != httpx.codes.SERVICE_UNAVAILABLE:
+                failed = answer.is_server_error if again else answer.status_code == UNAVAILABLE
+                if not failed:
                     return answer
                 problem = f"{answer.status_code} {answer.text[:500]}"
             except httpx.TransportError as error:
                 problem = f"no answer from {self._http.base_url}: {type(error).__name__}: {error}"
-                if method != "GET" and not isinstance(error, NOT_SENT):
+                if not again and not isinstance(error, NOT_SENT):
                     break
             time.sleep(RETRY_SECONDS)
         raise RestError(f"{method} {path}: {problem}; is Airflow up?")
@@ -126,7 +129,7 @@ class Client:
     def put_pool(self, name: str, slots: int, description: str) -> None:
         """Make a pool; one that is there already is left as it is."""
         pool = {"name": name, "slots": slots, "description": description, "include_deferred": False}
-        answer = self._try("POST", "/api/v2/pools", json=pool)
+        answer = self._try("POST", "/api/v2/pools", json=pool, again=True)
         if answer.is_error and answer.status_code != CONFLICT:
             raise RestError(f"pool {name}: {answer.status_code} {answer.text[:500]}")
 

@@ -69,6 +69,17 @@ def test_it_tries_again_while_the_service_is_unavailable(server, client):
     assert len(server.asked) == 4
 
 
+def test_it_asks_again_where_the_server_failed(server, client):
+    """As Airflow does for a moment while its SQLite is locked."""
+    server.answers["GET", "/api/v2/pools"] = [(500, {}), (200, {"pools": []})]
+    assert client.pools() == {}
+    server.answers["POST", "/api/v2/pools"] = [(500, {}), (201, {})]
+    client.put_pool("spark", 1, "Spark jobs")
+    server.answers["PATCH", "/api/v2/dags/nightly"] = [(500, {}), (200, {})]
+    with pytest.raises(rest.RestError, match="dags/nightly: 500"):
+        client.unpause("nightly")
+
+
 def test_it_asks_again_where_no_answer_came(server, client):
     server.answers["GET", "/api/v2/pools"] = [httpx.ReadError("reset"), (200, {"pools": []})]
     assert client.pools() == {}

@@ -14,7 +14,7 @@ from lake.storage import open_storage
 from nightjar.rest import ENDED_RUN
 from nightjar_reader import Reader
 
-pytestmark = [pytest.mark.services, pytest.mark.nights]
+pytestmark = pytest.mark.services
 
 NIGHTS = [dt.date(2017, 8, day) for day in (14, 15, 16)]
 OLDER = NIGHTS[1]

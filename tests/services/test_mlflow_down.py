@@ -22,7 +22,7 @@ from nightjar_reader import format as fmt
 from training import registry
 from training.registry import ALIAS, Version
 
-pytestmark = [pytest.mark.services, pytest.mark.nights]
+pytestmark = pytest.mark.services
 
 NIGHTS = [dt.date(2017, 7, 31), dt.date(2017, 8, 7), dt.date(2017, 8, 14)]
 NAME = registry.model_name("down")

@@ -22,7 +22,7 @@ from nightjar import ingest, processes, serve, services
 from nightjar.land import land
 from nightjar_reader import Reader
 
-pytestmark = [pytest.mark.services, pytest.mark.nights]
+pytestmark = pytest.mark.services
 
 FIRST, LAST_HISTORY, NIGHT = dt.date(2017, 6, 15), dt.date(2017, 8, 13), dt.date(2017, 8, 14)
 HOUSEHOLDS = 500

@@ -343,7 +343,13 @@ def load() -> Settings:
 
 def threads(settings: Settings) -> int:
     """How many threads to use: the setting, else what the process may run on."""
-    return settings.threads or _cgroup_cores() or len(os.sched_getaffinity(0))
+    return settings.threads or cores()
+
+
+def cores() -> int:
+    """How many cores the process may use: those it may run on, at most its cgroup's quota."""
+    allowed = len(os.sched_getaffinity(0))
+    return min(allowed, _cgroup_cores() or allowed)
 
 
 def _cgroup_cores() -> int:

@@ -10,7 +10,6 @@ only where its ``s + e`` is below the N-th best ``s - e``. The survivors are sco
 result depends on BLAS, tiles, threads, or which users share a block.
 """
 
-import os
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor, as_completed
 from dataclasses import dataclass
@@ -20,6 +19,7 @@ import numpy.typing as npt
 from scipy.sparse import csr_matrix
 from threadpoolctl import threadpool_limits
 
+from lake import settings
 from recommender.topn_kernel import CHUNK, LARGEST, Catalogue, hidden_counts, norms, solve_block
 
 Floats = npt.NDArray[np.float32]
@@ -167,7 +167,7 @@ def _block_size(memory_mib: int, threads: int, capacity: int, factors: int) -> i
 
 
 def _threads(threads: int | None) -> int:
-    return max(1, threads or len(os.sched_getaffinity(0)))
+    return max(1, threads or settings.cores())
 
 
 def _checked_factors(users: Floats, items: Floats) -> tuple[Floats, Floats]:

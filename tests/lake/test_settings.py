@@ -120,3 +120,12 @@ def test_a_day_s_file_has_one_placeholder(toml):
         dataset(
             toml(lambda text: text.replace("{partition}.parquet", "{partition:%Y}/{partition}.parquet", 1))
         )
+
+
+@pytest.mark.parametrize(("quota", "cores"), [(0, 3), (2, 2), (8, 3)])
+def test_cores_are_those_allowed_up_to_the_quota(quota, cores, monkeypatch):
+    monkeypatch.setattr(module.os, "sched_getaffinity", lambda _: {0, 4, 5})
+    monkeypatch.setattr(module, "_cgroup_cores", lambda: quota)
+    assert module.cores() == cores
+    assert module.threads(Settings()) == cores
+    assert module.threads(Settings(threads=7)) == 7

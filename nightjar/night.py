@@ -9,7 +9,7 @@ import logging
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, nullcontext, suppress
 
-from lake.errors import PermanentError
+from lake.errors import PermanentError, StorageUnavailable
 from lake.records import Records
 from lake.settings import Settings
 from lake.storage import open_storage
@@ -20,24 +20,47 @@ from spark_jobs.submit import submit
 
 log = logging.getLogger(__name__)
 
+TRIES = 3
+"""How often a Spark job is run whose connection to the storage is lost; the DAGs' tasks have as many."""
+
 
 def run_ingest(day: dt.date, settings: Settings) -> None:
     """Take in the raw day: check its files, split its rows, validate, commit."""
-    with step(f"ingest {day}: check the raw files"):
-        attempt = ingest.prepare(day, settings)
-    with step(f"ingest {day}: extract (Spark)"):
-        submit("extract", attempt, settings)
+
+    def prepare() -> str:
+        with step(f"ingest {day}: check the raw files"):
+            return ingest.prepare(day, settings)
+
+    attempt = _by_spark("extract", prepare, f"ingest {day}: extract (Spark)", settings)
     with step(f"ingest {day}: validate and commit"):
         ingest.commit(attempt, settings)
 
 
 def run_features(day: dt.date, settings: Settings) -> None:
     """Build the feature tables as of the day, and those of earlier days that training lacks."""
-    attempt = features.prepare(day, settings)
-    with step(f"features {day}: build (Spark)"):
-        submit("features", attempt, settings)
+    title = f"features {day}: build (Spark)"
+    attempt = _by_spark("features", lambda: features.prepare(day, settings), title, settings)
     with step(f"features {day}: validate and commit"):
         features.commit(attempt, settings)
+
+
+def _by_spark(job: str, prepare: Callable[[], str], title: str, settings: Settings) -> str:
+    """Prepare an attempt and run its Spark job, up to `TRIES` times while the storage is lost meanwhile.
+
+    The AWS library makes most requests again whose connection ends, but not all: an answer of
+    which only the head has come is an error to it that cannot pass.
+    """
+    for left in reversed(range(TRIES)):
+        attempt = prepare()
+        try:
+            with step(title):
+                submit(job, attempt, settings)
+            break
+        except StorageUnavailable as error:
+            if not left:
+                raise
+            log.warning("%s", error)
+    return attempt
 
 
 def run_train(day: dt.date, settings: Settings, night: int = 0) -> None:
@@ -133,9 +156,10 @@ def run_bootstrap(first: dt.date, last: dt.date, settings: Settings) -> None:
 
 
 def _run_bootstrap(first: dt.date, last: dt.date, settings: Settings) -> None:
-    with step(f"bootstrap {first} to {last}: check the raw files"):
-        attempt = bootstrap.prepare(first, last, settings)
-    with step("bootstrap: extract (Spark)"):
-        submit("extract", attempt, settings)
+    def prepare() -> str:
+        with step(f"bootstrap {first} to {last}: check the raw files"):
+            return bootstrap.prepare(first, last, settings)
+
+    attempt = _by_spark("extract", prepare, "bootstrap: extract (Spark)", settings)
     with step("bootstrap: validate and commit"):
         bootstrap.commit(attempt, settings)

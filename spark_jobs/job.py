@@ -15,7 +15,7 @@ from typing import TypeVar
 import psutil
 
 from lake import layout, messages
-from lake.errors import DiskFull, NightjarError, PermanentError
+from lake.errors import DiskFull, NightjarError, PermanentError, StorageUnavailable
 from lake.storage import NO_ROOM, Storage, open_storage
 
 log = logging.getLogger(__name__)
@@ -28,6 +28,8 @@ Request = TypeVar("Request")
 
 _NO_ROOM = tuple(os.strerror(number) for number in NO_ROOM)
 _JAVA_ERROR = re.compile(r"^(?:: |Caused by: )(.+)$", re.MULTILINE)
+_S3A = "org.apache.hadoop.fs.s3a."
+_LOST = re.compile(r"[\w.]+\.(?:ConnectionClosed|NoHttpResponse|Connect|Socket|SocketTimeout)Exception\b")
 
 
 @dataclass(frozen=True)
@@ -112,6 +114,9 @@ def describe(error: Exception) -> JobError:
         return JobError(type(error).__name__, text, isinstance(error, PermanentError), trace)
     if any(words in text for words in _NO_ROOM):
         return JobError(DiskFull.__name__, f"{_briefly(text)}; free some space, then run again", False, trace)
+    if _S3A in text and any(map(_LOST.match, _JAVA_ERROR.findall(text))):
+        message = f"{_briefly(text)}; the connection to the S3 server was lost: run again"
+        return JobError(StorageUnavailable.__name__, message, False, trace)
     return JobError(type(error).__name__, _briefly(text), False, trace)
 
 

@@ -2,6 +2,7 @@
 
 import datetime as dt
 import shutil
+from contextlib import nullcontext
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -9,7 +10,7 @@ import pytest
 from typer.testing import CliRunner
 
 from lake import layout
-from lake.errors import GateFailed
+from lake.errors import GateFailed, StorageUnavailable
 from lake.inputs import is_fresh
 from lake.records import Records
 from lake.settings import Settings
@@ -104,6 +105,24 @@ def test_a_night_publishes_lists_by_the_ranker(clean):
     assert reader.manifest.as_of == str(DAY)
     assert reader.manifest.bundle.outcome == "promoted"
     assert len(reader.for_user(next(reader.users())).items) == 50
+
+
+@pytest.mark.parametrize("lost", [2, 3])
+def test_a_job_that_loses_the_storage_is_run_again_twice(clean, tmp_path, monkeypatch, submit_here, lost):
+    attempts = []
+
+    def submit(job, attempt, settings):
+        attempts.append(attempt)
+        if len(attempts) <= lost:
+            raise StorageUnavailable("lost")
+        submit_here(job, attempt, settings)
+
+    monkeypatch.setattr(night, "submit", submit)
+    settings = _copy(clean, tmp_path)
+    with pytest.raises(StorageUnavailable) if lost == 3 else nullcontext():
+        night.run_stage("ingest", NEXT, settings)
+    assert len(set(attempts)) == len(attempts) == 3
+    assert _records(settings).latest("ingest", NEXT) == (0 if lost == 3 else 1)
 
 
 def test_the_night_again_makes_no_record_and_the_same_release(clean):

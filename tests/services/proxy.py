@@ -139,7 +139,7 @@ class Proxy:
         self._seed = seed
         self._lock = threading.Lock()
         self._open: set[socket.socket] = set()
-        self._trap: tuple[str, str, Callable[[], None]] | None = None
+        self._trap: tuple[str, str, Callable[[], str | None]] | None = None
         self.faults = Faults()
         self.port = 0
 
@@ -175,8 +175,12 @@ class Proxy:
         for connection in ended:
             _close(connection)
 
-    def before(self, method: str, part: str, act: Callable[[], None]) -> None:
-        """Act once, before the first request of that method goes on whose target has that part."""
+    def before(self, method: str, part: str, act: Callable[[], str | None]) -> None:
+        """Act once, before the first request of that method goes on whose target has that part.
+
+        That request fails in the way that `act` returns: as `Faults` names them, or "bare" where
+        the connection is to end between an answer's head and its body.
+        """
         self._trap = (method, part, act)
 
     @property
@@ -220,23 +224,24 @@ class Proxy:
         """Pass on one request; whether the connection goes on."""
         method, target, _ = request.first
         fault, number = self._count(method, target)
-        return exchange.run(request, fault, random.Random(f"{self._seed}/{number}"))
+        share = 0.0 if fault == "bare" else random.Random(f"{self._seed}/{number}").random()
+        return exchange.run(request, fault, share)
 
     def _count(self, method: str, target: str) -> tuple[str, int]:
-        self._spring(method, target)
+        asked = self._spring(method, target)
         with self._lock:
             self.requests.append((method, target))
-            fault = self._next_fault(method)
+            fault = asked or self._next_fault(method)
             self.failed.update([fault] if fault else [])
             return fault, len(self.requests)
 
-    def _spring(self, method: str, target: str) -> None:
+    def _spring(self, method: str, target: str) -> str | None:
         with self._lock:
             trap = self._trap
             if not trap or method != trap[0] or trap[1] not in target:
-                return
+                return None
             self._trap = None
-        trap[2]()
+        return trap[2]()
 
     def _next_fault(self, method: str) -> str:
         for kind in fields(Faults):
@@ -255,18 +260,21 @@ class _Exchange:
         self._to_client, self._to_server = client, server
         self.client, self._server = client.makefile("rb"), server.makefile("rb")
 
-    def run(self, request: _Head, fault: str, draw: random.Random) -> bool:
-        """Pass on one request and its answer, or fail; whether the connection goes on."""
+    def run(self, request: _Head, fault: str, share: float) -> bool:
+        """Pass on one request and its answer, or fail; whether the connection goes on.
+
+        Of a body that is cut, this share comes through.
+        """
         if fault == "busy":
             return self._refuse(request)
         self._to_server.sendall(request.raw)
         answer = self._invited(request)
         if answer is None:
-            self._send_body(request, draw if fault == "torn" else None)
+            self._send_body(request, share if fault == "torn" else None)
             answer = _read_head(self._server)
         if answer is None or fault == "lost":
             return False
-        return self._answer(request, answer, draw if fault == "cut" else None)
+        return self._answer(request, answer, share if fault in ("cut", "bare") else None)
 
     def _invited(self, request: _Head) -> _Head | None:
         """The answer that comes before the body; None where the body is to be sent."""
@@ -292,7 +300,7 @@ class _Exchange:
         self._to_client.sendall(head + b"Content-Length: %d\r\n\r\n" % len(body) + body)
         return not waits
 
-    def _send_body(self, request: _Head, torn: random.Random | None) -> None:
+    def _send_body(self, request: _Head, torn: float | None) -> None:
         """Send the body on; a server that refuses it may have answered, and takes no more of it."""
         is_taken = True
         for piece in _cut(_body(self.client, request), request, torn):
@@ -302,7 +310,7 @@ class _Exchange:
             except OSError:
                 is_taken = False
 
-    def _answer(self, request: _Head, answer: _Head, cut: random.Random | None) -> bool:
+    def _answer(self, request: _Head, answer: _Head, cut: float | None) -> bool:
         self._to_client.sendall(answer.raw)
         if request.first[0] == "HEAD" or answer.first[1] in ("204", "304"):
             return True
@@ -311,9 +319,9 @@ class _Exchange:
         return answer.value("connection") != "close"
 
 
-def _cut(pieces: Iterator[bytes], head: _Head, draw: random.Random | None) -> Iterator[bytes]:
-    """A body as it is; where it is to be cut, less than the whole of it and then `ConnectionError`."""
-    left = int((head.length or 0) * draw.random()) if draw else None
+def _cut(pieces: Iterator[bytes], head: _Head, share: float | None) -> Iterator[bytes]:
+    """A body as it is; where it is to be cut, that share of it and then `ConnectionError`."""
+    left = None if share is None else int((head.length or 0) * share)
     for piece in pieces:
         if left is not None and left < len(piece):
             yield piece[:left]

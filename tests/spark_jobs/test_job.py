@@ -9,7 +9,7 @@ import pytest
 from lake import layout, messages
 from lake.errors import DiskFull, PermanentError
 from lake.storage import open_storage
-from spark_jobs.job import JobError, main
+from spark_jobs.job import JobError, describe, main
 from spark_jobs.submit import raise_job_error
 
 
@@ -86,6 +86,28 @@ def test_of_a_java_error_what_failed_and_why_is_told(storage, cause, kind, end):
     found = messages.read(storage, layout.error("a1"), JobError)
     assert (found.type, found.message) == (kind, f"{FAILED}; java.io.IOException: {cause}{end}")
     assert "Unable to close" in found.trace
+
+
+ENDED = "org.apache.http.ConnectionClosedException: Premature end of Content-Length delimited message body"
+S3A = "\tat org.apache.hadoop.fs.s3a.Invoker.retry"
+
+
+@pytest.mark.parametrize(
+    ("trace", "kind"),
+    [
+        (f": java.io.UncheckedIOException: {ENDED}\n{S3A}\nCaused by: {ENDED}", "lost"),
+        (f": {ENDED}\n{S3A}", "lost"),
+        (f": java.io.IOException: x\n{S3A}\nCaused by: java.net.SocketException: reset", "lost"),
+        (f": java.io.IOException: {ENDED}\n{S3A}", "other"),
+        (f": {ENDED}\n\tat org.apache.spark.rpc", "other"),
+        (f": java.nio.file.AccessDeniedException: no\n{S3A}", "other"),
+    ],
+)
+def test_a_connection_to_s3_that_was_lost_is_told_from_other_java_errors(trace, kind):
+    found = describe(ValueError(f"An error occurred while calling o1.parquet.\n{trace}"))
+    lost = ("StorageUnavailable", False, True)
+    ended = found.message.endswith("the connection to the S3 server was lost: run again")
+    assert ((found.type, found.permanent, ended) == lost) == (kind == "lost")
 
 
 def test_an_error_for_which_there_is_no_room_says_that_the_disk_is_full(storage, monkeypatch):

@@ -11,7 +11,11 @@ import numpy.typing as npt
 Floats = npt.NDArray[np.float32]
 Codes = npt.NDArray[np.int32]
 
-_TILE = 2048
+_CHUNK = 4096  # rows that are scored exactly at a time, to bound the memory
+_LARGEST = 3e38  # scores above it would not be float32
+_TILE = 2048  # doubles from step to step, for a step costs as much as some thousand products
+_UNIT = 2.0**-24  # the relative error of one float32 operation
+_TINY = 2.0**-120  # above what underflow can take from a product of float32 values
 
 
 def unit_rows(factors: Floats) -> Floats:
@@ -30,10 +34,11 @@ def exact_scores(factors: Floats, query: Floats) -> Floats:
     query
         float32 ``[f]``.
     """
-    total = np.zeros(len(factors), np.float64)
-    for column, weight in zip(factors.T, query.astype(np.float64), strict=True):
-        total += column.astype(np.float64) * weight
-    return total.astype(np.float32)
+    scores, weights = np.empty(len(factors), np.float32), query.astype(np.float64)
+    for at in range(0, len(factors), _CHUNK):
+        products = factors[at : at + _CHUNK].astype(np.float64) * weights
+        scores[at : at + _CHUNK] = np.cumsum(products, axis=1)[:, -1]
+    return scores + np.float32(0)
 
 
 def ranked(codes: Codes, scores: Floats, n: int) -> tuple[Codes, Floats]:
@@ -48,11 +53,18 @@ class ExactSearch:
     Parameters
     ----------
     factors
-        float32 ``[n_items, f]``; row = code.
+        float32 ``[n_items, f]``, finite; row = code.
+
+    Raises
+    ------
+    ValueError
+        When a factor is not finite.
     """
 
     def __init__(self, factors: Floats) -> None:
         norms = np.sqrt(np.einsum("ij,ij->i", factors, factors, dtype=np.float64))
+        if not np.isfinite(norms).all():
+            raise ValueError(f"factors: row {np.argmin(np.isfinite(norms))} holds NaN or infinity")
         self._codes = np.argsort(-norms, kind="stable").astype(np.int32)
         self._norms = norms[self._codes]
         self._factors = np.ascontiguousarray(factors[self._codes])
@@ -66,27 +78,44 @@ class ExactSearch:
             float32 ``[f]``.
         n
             At most so many; fewer where there are fewer items.
+
+        Raises
+        ------
+        ValueError
+            When `n` is negative, or a score would not be finite.
         """
-        rows = self._survivors(query, min(n, len(self._codes)))
+        if n < 0:
+            raise ValueError(f"n is {n}: expected at least 0")
+        length = float(np.sqrt(np.square(query.astype(np.float64)).sum()))
+        if not length * self._norms.max(initial=0) <= _LARGEST:
+            raise ValueError("query: expected finite factors whose inner products are finite in float32")
+        rows = self._survivors(query, length, min(n, len(self._codes)))
         return ranked(self._codes[rows], exact_scores(self._factors[rows], query), n)
 
-    def _survivors(self, query: Floats, n: int) -> npt.NDArray[np.intp]:
-        rows, scores = np.empty(0, np.intp), np.empty(0, np.float32)
-        if n < 1:
-            return rows
-        length, margin, floor = self._bounds(query)
-        for start in range(0, len(self._codes), _TILE):
-            if length * self._norms[start] < floor:
-                break
-            tile = self._factors[start : start + _TILE] @ query
-            entering = np.flatnonzero(tile >= floor)
-            rows, scores = np.append(rows, start + entering), np.append(scores, tile[entering])
-            if len(rows) >= n:
-                floor = float(np.partition(scores, -n)[-n]) - margin
-                rows, scores = rows[scores >= floor], scores[scores >= floor]
-        return rows
+    def _survivors(self, query: Floats, length: float, n: int) -> npt.NDArray[np.intp]:
+        """The places of all items that may be among the n best."""
+        places = np.empty(0, np.intp)
+        scores = np.empty(0, np.float32)
+        slack = length * (len(query) + 8) * _UNIT
+        floor, start, size = -np.inf, 0, _TILE
+        end = len(self._codes) if n else 0
+        while start < end:
+            stop = min(start + size, end)
+            tile = self._factors[start:stop] @ query
+            entering = np.flatnonzero(tile >= floor - slack * self._norms[start] - _TINY)
+            places, scores = np.append(places, start + entering), np.append(scores, tile[entering])
+            if len(places) >= n:
+                margins = slack * self._norms[places] + _TINY
+                floor = np.partition(scores - margins, -n)[-n]
+                able = scores + margins >= floor
+                places, scores = places[able], scores[able]
+                end = min(end, self._able(length, floor))
+            start, size = stop, 2 * size
+        return places
 
-    def _bounds(self, query: Floats) -> tuple[float, float, float]:
-        length = float(np.sqrt(np.dot(query.astype(np.float64), query.astype(np.float64))))
-        margin = 2 * (len(query) + 2) * 2.0**-23 * length * float(self._norms[0])
-        return length, margin, -np.inf
+    def _able(self, length: float, floor: float) -> int:
+        """How many items have norms that let them reach the floor."""
+        if floor <= _TINY:
+            return len(self._norms)
+        least = (floor - _TINY) / (length * (1 + 1e-6))
+        return len(self._norms) - int(np.searchsorted(self._norms[::-1], least))

@@ -47,7 +47,7 @@ class Retrieval:
 
 def fit(night: Night, config: settings.Retrieval, threads: int) -> Retrieval:
     """Fit retrieval on what was bought as of a day; the bytes do not depend on `threads`."""
-    user_factors, item_factors = _als(night, config, threads)
+    user_factors, item_factors = als(night.m60, config, threads)
     similarity = _neighbours(night, config, threads)
     return Retrieval(night.users, night.items, user_factors, item_factors, similarity, popularity(night))
 
@@ -60,10 +60,11 @@ def popularity(night: Night) -> Float32:
     return score
 
 
-def _als(night: Night, config: settings.Retrieval, threads: int) -> tuple[Float32, Float32]:
+def als(m60: Any, config: settings.Retrieval, threads: int) -> tuple[Float32, Float32]:
+    """User and item factors from decayed purchases, CSR float32 users x items."""
     from implicit.cpu.als import AlternatingLeastSquares
 
-    confidence = night.m60.copy()
+    confidence = m60.copy()
     confidence.data = np.log1p(np.float32(DAMPING) * confidence.data)
     with threadpool_limits(1, "blas"):
         model = AlternatingLeastSquares(

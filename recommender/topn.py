@@ -1,13 +1,17 @@
-"""Exact top-N of every user over all items: blocked matrix products that stop early.
+"""Exact top-N of every user over all items: matrix products that stop early.
 
-Items are sorted by norm, largest first, and met in tiles. For each user a buffer holds the
-candidates so far and a *floor*, which N scores are known to reach. By Cauchy-Schwarz no item of
-norm ``y`` scores above ``|u| y``: a user whose floor is above that is done.
+Items are met by falling norm. For each user a pool holds the candidates so far, and a *floor* is a
+score that N of them are known to reach. By Cauchy-Schwarz no item of norm ``y`` scores above
+``|u| y``: a user whose floor is above that is done (Teflioudi and others, LEMP, SIGMOD 2015).
 
-A score is the float64 dot product in index order, rounded to float32. The float32 matrix product
-only selects: it is off by at most ``e``, about ``(f + 2) 2^-24 |u| |y|``, so an item is dropped
-only where its ``s + e`` is below the N-th best ``s - e``. The survivors are scored again. So no
-result depends on BLAS, tiles, threads, or which users share a block.
+A score is the float64 dot product in index order, rounded to float32. The float32 products only
+select: they are off by at most ``e``, about ``(f + 2) 2^-24 |u| |y|`` (Higham, Accuracy and Stability
+of Numerical Algorithms, section 3.1; `kernel.SPARE` is what is taken for the 2), so an item is dropped
+only where its ``s + e`` is below the N-th best ``s - e``. The survivors are scored again. So no result
+depends on tiles, threads, the processor's vectors, or which users share a block.
+
+Here are the order of the items and the threads; `recommender.topn_kernel` is what a thread does with
+a block of users, `recommender.topn_inputs` what is refused.
 """
 
 from collections.abc import Callable, Iterator
@@ -17,16 +21,20 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 from scipy.sparse import csr_matrix
-from threadpoolctl import threadpool_limits
 
 from lake import settings
-from recommender.topn_kernel import CHUNK, LARGEST, Catalogue, hidden_counts, norms, solve_block
+from recommender import topn_inputs as inputs
+from recommender import topn_kernel as kernel
+from recommender.simd import ROWS, WIDTH
+from recommender.topn_inputs import Exclusions, Floats, Mask, blocks
 
-Floats = npt.NDArray[np.float32]
 Progress = Callable[[int, int], None]
 
-TILE_ITEMS = 512
-BLOCK_USERS = 256
+TILE_ITEMS = 256
+BLOCK_PANELS = 10
+MOST_SHARES = 1000  # of the users, for what waits for a thread takes memory
+BLOCKS_A_THREAD = 4  # so that threads end at about the same time
+LEAST_SPARE = 32  # candidates that a pool has room for beyond a list
 
 
 @dataclass(frozen=True)
@@ -42,7 +50,7 @@ class TopN:
     scores
         float32, beside `items`.
     computed
-        The fraction of all dot products that had to be computed.
+        The fraction of all dot products of users and allowed items that were computed.
     """
 
     indptr: npt.NDArray[np.int64]
@@ -57,17 +65,18 @@ def top_n(
     n: int,
     *,
     exclude: csr_matrix | None = None,
-    allowed: npt.NDArray[np.bool_] | None = None,
+    allowed: Mask | None = None,
     memory_mib: int = 64,
     threads: int | None = None,
     on_progress: Progress | None = None,
+    prune: bool = True,
 ) -> TopN:
     """Find the `n` items with the largest dot product for every user, exactly.
 
     Parameters
     ----------
     user_factors, item_factors
-        float32 [users, f] and [items, f], finite.
+        float32 [users, f] and [items, f], finite; copied unless each row follows the one before.
     n
         How many items at most; a user with fewer that are left gets those.
     exclude
@@ -75,81 +84,124 @@ def top_n(
     allowed
         bool [items]; the others are left out for all.
     memory_mib
-        What the tiles and buffers of all threads may take, beside inputs, one sorted copy of
-        the items, and outputs. At least one user a thread is worked on, however small it is.
+        What all threads may take beside inputs and outputs. Not less than 70 bytes an item are
+        taken, and what one thread needs for `WIDTH` users: each 16 bytes an item of a list and a
+        bit an item. Fewer threads work where it does not suffice for all.
     threads
-        How many threads; None for all that the process may run on.
+        How many threads at most; None for as many as the process may run on.
     on_progress
         Called with users done and users in all, in the calling thread.
+    prune
+        False computes every dot product: for measurements.
 
     Raises
     ------
     ValueError
-        When shapes or types do not fit, `n` is below 1, a factor is not finite, or a code in
-        `exclude` is not an item's.
+        When shapes or types do not fit, `n` is below 1, a factor is not finite, dot products
+        could overflow, or `exclude` is malformed or has a code that is not an item's.
     """
-    users, items = _checked_factors(user_factors, item_factors)
+    users, items = inputs.checked_factors(user_factors, item_factors)
     if n < 1:
         raise ValueError(f"n is {n}: expected at least 1")
-    catalogue = _sorted_catalogue(items, _checked_mask(allowed, len(items)))
-    hidden = _checked_exclusions(exclude, len(users), len(items))
-    user_norms = _checked_norms(users, "user_factors")
-    _refuse_overflow(user_norms, catalogue.norms)
-    n = min(n, max(1, len(catalogue.norms)))
-    left = len(catalogue.norms) - hidden_counts(hidden.indptr, hidden.indices, catalogue.places)
-    indptr = np.concatenate([[0], np.cumsum(np.minimum(left, n))]).astype(np.int64)
-    result = TopN(indptr, np.empty(indptr[-1], np.int32), np.empty(indptr[-1], np.float32))
-    work = _Work(users, user_norms, catalogue, hidden, n, result)
-    computed = work.run(_threads(threads), memory_mib, on_progress)
-    return TopN(indptr, result.items, result.scores, computed / max(1, len(users) * len(catalogue.norms)))
+    mask = inputs.checked_mask(allowed, len(items))
+    hidden = inputs.checked_exclusions(exclude, len(users), len(items))
+    catalogue = _catalogue(items, mask, n + hidden.most())
+    inputs.check_users(users, catalogue.norms.max(initial=0))
+    bounds = _list_bounds(hidden, mask, n)
+    out = bounds, np.empty(bounds[-1], np.int32), np.empty(bounds[-1], np.float32)
+    work = _Work(users, catalogue, hidden, min(n, len(catalogue.norms)), prune, out)
+    computed = work.run(max(1, threads or settings.cores()), memory_mib, on_progress)
+    return TopN(*out, computed / max(1, len(users) * int(mask.sum())))
 
 
-def _sorted_catalogue(items: Floats, allowed: npt.NDArray[np.bool_]) -> Catalogue:
-    lengths = _checked_norms(items, "item_factors")
-    chosen = np.flatnonzero(allowed)
-    codes = chosen[np.argsort(-lengths[chosen], kind="stable")].astype(np.int32)
+def _catalogue(items: Floats, allowed: Mask, most: int) -> kernel.Catalogue:
+    """The allowed items by falling norm; of those with the same factors the first `most`."""
+    lengths = kernel.norms(items)
+    inputs.refuse_infinite(lengths, "item_factors", 0)
+    codes = _by_length(items, lengths, np.flatnonzero(allowed).astype(np.int32))
+    codes = codes[kernel.among_first(items, lengths, codes, most)]
     places = np.full(len(items), -1, np.int32)
     places[codes] = np.arange(len(codes), dtype=np.int32)
-    return Catalogue(np.ascontiguousarray(items[codes]), lengths[codes], codes, places)
+    padded = np.append(codes, np.repeat(codes[-1:], ROWS - 1))
+    return kernel.Catalogue(items, lengths[codes], padded, places)
+
+
+def _by_length(
+    items: Floats, lengths: npt.NDArray[np.float64], codes: npt.NDArray[np.int32]
+) -> npt.NDArray[np.int32]:
+    """Codes by falling length; those of the same factors side by side and ascending."""
+    codes = codes[np.argsort(-lengths[codes])]
+    equal = lengths[codes[1:]] == lengths[codes[:-1]]
+    tied = np.zeros(len(codes), bool)
+    tied[1:] |= equal
+    tied[:-1] |= equal
+    alike = np.sort(codes[tied])
+    codes[tied] = alike[np.lexsort((kernel.mixes(items, alike), -lengths[alike]))]
+    return codes
+
+
+def _list_bounds(hidden: Exclusions, allowed: Mask, n: int) -> npt.NDArray[np.int64]:
+    """Where the users' lists begin and end, when all that are left and `n` at most are listed."""
+    bounds = np.zeros(len(hidden.indptr), np.int64)
+    last_user = np.full(len(allowed), -1, np.int32)
+    for block in blocks(len(bounds) - 1, inputs.CHECKED_USERS):
+        lengths = bounds[block.start + 1 : block.stop + 1]
+        kernel.list_lengths(*hidden.rows(block), block.start, allowed, last_user, n, lengths)
+    return np.cumsum(bounds, out=bounds)
 
 
 @dataclass(frozen=True)
 class _Work:
     users: Floats
-    norms: npt.NDArray[np.float64]
-    catalogue: Catalogue
-    hidden: csr_matrix
+    catalogue: kernel.Catalogue
+    hidden: Exclusions
     n: int
-    result: TopN
+    prune: bool
+    out: tuple[npt.NDArray[np.int64], npt.NDArray[np.int32], Floats]
+
+    @property
+    def capacity(self) -> int:
+        """How many candidates of a user are held at most."""
+        return self.n + max(self.n, LEAST_SPARE)
 
     def run(self, threads: int, memory_mib: int, on_progress: Progress | None) -> int:
-        """Solve all blocks, `threads` at a time, each with one BLAS thread; count the dot products."""
-        capacity = self.n + max(self.n, 256) + CHUNK
-        size = _block_size(memory_mib, threads, capacity, self.users.shape[1])
-        blocks = [slice(at, min(at + size, len(self.users))) for at in range(0, len(self.users), size)]
-        with threadpool_limits(limits=1, user_api="blas"), ThreadPoolExecutor(threads) as pool:
-            return sum(_in_turn(pool, lambda block: self._solve(block, capacity), blocks, on_progress))
+        """Solve all blocks, `threads` at a time; count the dot products."""
+        panels = self._affordable_panels(memory_mib)
+        threads = max(1, min(threads, panels))
+        even = -(-len(self.users) // (threads * BLOCKS_A_THREAD * WIDTH))
+        size = WIDTH * max(1, min(panels // threads, even, BLOCK_PANELS))
+        shares = blocks(len(self.users), max(1, -(-len(self.users) // (size * MOST_SHARES))) * size)
+        with ThreadPoolExecutor(threads) as pool:
+            return sum(_in_turn(pool, lambda share: self._solve(share, size), shares, on_progress))
 
-    def _solve(self, block: slice, capacity: int) -> int:
-        out = self.result
-        indptr = self.hidden.indptr[block.start : block.stop + 1]
-        computed: int = solve_block(
-            np.ascontiguousarray(self.users[block]),
-            self.norms[block],
+    def _affordable_panels(self, memory_mib: int) -> int:
+        """How many times `WIDTH` users, with their tiles, have room."""
+        items, factors = len(self.catalogue.norms), self.users.shape[1]
+        user = 8 * self.capacity + 4 * factors + items // 8 + 80
+        panel: int = WIDTH * user + 4 * TILE_ITEMS * (WIDTH + 4) + 24 * self.capacity
+        return (memory_mib * 2**20 - 24 * items) // panel
+
+    def _solve(self, share: slice, size: int) -> int:
+        return sum(map(self._solve_block, blocks(share.stop, size, share.start)))
+
+    def _solve_block(self, block: slice) -> int:
+        bounds, items, scores = self.out
+        computed: int = kernel.solve_block(
+            self.users[block],
             self.catalogue,
-            (indptr.astype(np.int64), self.hidden.indices),
-            self.n,
-            (capacity, TILE_ITEMS),
-            (out.indptr[block.start : block.stop + 1], out.items, out.scores),
+            self.hidden.rows(block),
+            (self.capacity, TILE_ITEMS),
+            self.prune,
+            (bounds[block.start : block.stop + 1], items, scores),
         )
         return computed
 
 
 def _in_turn(
-    pool: ThreadPoolExecutor, solve: Callable[[slice], int], blocks: list[slice], on_progress: Progress | None
+    pool: ThreadPoolExecutor, solve: Callable[[slice], int], shares: list[slice], on_progress: Progress | None
 ) -> Iterator[int]:
-    """What `solve` says of each block, as they end; an error leaves the rest undone."""
-    futures = {pool.submit(solve, block): block.stop - block.start for block in blocks}
+    """What `solve` says of each share, as they end; an error leaves the rest undone."""
+    futures = {pool.submit(solve, share): share.stop - share.start for share in shares}
     done, total = 0, sum(futures.values())
     try:
         for future in as_completed(futures):
@@ -159,60 +211,3 @@ def _in_turn(
                 on_progress(done, total)
     finally:
         pool.shutdown(cancel_futures=True)
-
-
-def _block_size(memory_mib: int, threads: int, capacity: int, factors: int) -> int:
-    per_user = 4 * (TILE_ITEMS + 2 * capacity + 2 * factors)
-    return max(1, min(BLOCK_USERS, memory_mib * 2**20 // (threads * per_user)))
-
-
-def _threads(threads: int | None) -> int:
-    return max(1, threads or settings.cores())
-
-
-def _checked_factors(users: Floats, items: Floats) -> tuple[Floats, Floats]:
-    for name, factors in (("user_factors", users), ("item_factors", items)):
-        if not isinstance(factors, np.ndarray) or factors.ndim != 2 or factors.dtype != np.float32:
-            raise ValueError(f"{name}: expected a float32 array [rows, factors], found {_shape(factors)}")
-    if users.shape[1] != items.shape[1] or users.shape[1] == 0:
-        raise ValueError(f"factors do not fit: user_factors {users.shape}, item_factors {items.shape}")
-    return users, items
-
-
-def _shape(value: object) -> str:
-    return f"{value.dtype} {value.shape}" if isinstance(value, np.ndarray) else type(value).__name__
-
-
-def _checked_mask(allowed: npt.NDArray[np.bool_] | None, items: int) -> npt.NDArray[np.bool_]:
-    if allowed is None:
-        return np.ones(items, bool)
-    if allowed.shape != (items,) or allowed.dtype != np.bool_:
-        raise ValueError(f"allowed: expected bool [{items}], found {_shape(allowed)}")
-    return allowed
-
-
-def _checked_exclusions(exclude: csr_matrix | None, users: int, items: int) -> csr_matrix:
-    if exclude is None:
-        return csr_matrix((users, items), dtype=np.int8)
-    if exclude.format != "csr" or exclude.shape != (users, items):
-        raise ValueError(f"exclude: expected CSR {(users, items)}, found {exclude.format} {exclude.shape}")
-    codes = exclude.indices
-    if len(codes) and (codes.min() < 0 or codes.max() >= items):
-        raise ValueError(f"exclude: expected item codes 0..{items - 1}, found {codes.min()}..{codes.max()}")
-    if not exclude.has_canonical_format:
-        exclude = exclude.copy()
-        exclude.sum_duplicates()
-    return exclude
-
-
-def _checked_norms(factors: Floats, name: str) -> npt.NDArray[np.float64]:
-    lengths = norms(factors)
-    bad = np.flatnonzero(~np.isfinite(lengths))
-    if len(bad):
-        raise ValueError(f"{name}: row {bad[0]} (of {len(bad)} such) holds NaN or infinity")
-    return lengths
-
-
-def _refuse_overflow(user_norms: npt.NDArray[np.float64], item_norms: npt.NDArray[np.float64]) -> None:
-    if len(user_norms) and len(item_norms) and user_norms.max() * item_norms.max() > LARGEST:
-        raise ValueError("factors are too large: their dot products would overflow float32")

@@ -1,4 +1,7 @@
-"""The compiled part of `recommender.topn`: one block of users against all items."""
+"""The compiled part of `recommender.topn`: one block of users against all items.
+
+`solve_block` is the algorithm; what follows it is in the order of use.
+"""
 
 from typing import NamedTuple
 
@@ -6,20 +9,35 @@ import numpy as np
 from numpy.typing import NDArray
 
 from recommender.jit import jit
+from recommender.simd import ROWS, WIDTH, products, reached, trailing_zeros
 
 F32 = NDArray[np.float32]
 F64 = NDArray[np.float64]
 I32 = NDArray[np.int32]
 I64 = NDArray[np.int64]
+U32 = NDArray[np.uint32]
+Mask = NDArray[np.bool_]
 
 UNIT = 2.0**-24  # the relative error of one float32 operation
+SPARE = 8  # roundings beside the f of a product: true score, cut, margin, and up to 4 in second order
 TINY = 2.0**-120  # above what underflow can take from a product of float32 values
-LARGEST = 3e38  # scores above it would not be float32
-CHUNK = 32
+NEAR, FRESH = 1.25, 32  # times the floor, new candidates: when raising it early is likely to end a user
+COUNTED = 512  # up to so many integers, counting sorts faster than comparing
 
 
 class Catalogue(NamedTuple):
-    """The allowed items, by norm descending: factors, norms, codes; and the place of each code, or -1."""
+    """The items.
+
+    Attributes
+    ----------
+    factors
+        [items, f], in the order of their codes.
+    norms, codes
+        Of the items that can be listed, by norm descending. The place of an item is where it
+        stands here. `ROWS` - 1 more codes follow.
+    places
+        The place of each code, or -1.
+    """
 
     factors: F32
     norms: F64
@@ -27,23 +45,58 @@ class Catalogue(NamedTuple):
     places: I32
 
 
-class Pool(NamedTuple):
-    """A user's candidates.
+class Pools(NamedTuple):
+    """The candidates of a block's users, and what else is known of each of these.
 
     Attributes
     ----------
     values, found
-        Score and place of each.
-    state
-        How many are held; how many of these, all at the front, have their true score.
-    scratch
-        Room for as many values.
+        [users, capacity]: score and place of each candidate, by place but for those of true score.
+    held, clean, true
+        How many are held; of these, all at the front, how many are known not to be excluded, and
+        how many have their true score.
+    floor
+        A score that `wanted` candidates reach.
+    wanted
+        How long the list will be.
+    length, slack
+        The norm; the error of a computed score, as a multiple of the item's norm.
+    hidden
+        [users, words]: a bit for each place, set where the item is excluded.
+    keys
+        [capacity], scratch.
     """
 
     values: F32
     found: I32
-    state: I64
-    scratch: F32
+    held: I64
+    clean: I64
+    true: I64
+    floor: F32
+    wanted: I64
+    length: F64
+    slack: F64
+    hidden: U32
+    keys: I32
+
+
+class Scratch(NamedTuple):
+    """Where a panel meets a tile.
+
+    Attributes
+    ----------
+    cuts
+        [WIDTH]: below which computed score an item cannot count for the user in this lane.
+    scores
+        [tile, WIDTH].
+    rows, lanes
+        [tile + 1]: which rows of `scores` have any that count, and in which lanes, as bits.
+    """
+
+    cuts: F32
+    scores: F32
+    rows: I64
+    lanes: I64
 
 
 @jit
@@ -59,262 +112,375 @@ def norms(factors: F32) -> F64:
 
 
 @jit
-def hidden_counts(indptr: I32, indices: I32, places: I32) -> I64:
-    """How many of the allowed items each user does not want."""
-    counts = np.zeros(len(indptr) - 1, np.int64)
-    for user in range(len(counts)):
-        for at in range(indptr[user], indptr[user + 1]):
-            counts[user] += places[indices[at]] >= 0
-    return counts
+def mixes(factors: F32, codes: I32) -> F64:
+    """A number for each of these rows, by which rows of the same factors lie together when sorted."""
+    mixed = np.empty(len(codes), np.float64)
+    weights = np.sqrt(np.arange(2.0, factors.shape[1] + 2))
+    for at in range(len(codes)):
+        total = 0.0
+        for d in range(factors.shape[1]):
+            total += np.float64(factors[codes[at], d]) * weights[d]
+        mixed[at] = total
+    return mixed
+
+
+@jit
+def among_first(factors: F32, lengths: F64, codes: I32, most: int) -> Mask:
+    """Which of the items, sorted by length, have the same factors as less than `most` just before.
+
+    The others are in no list: as many items as are listed and excluded of a user come before them.
+    """
+    first = np.ones(len(codes), np.bool_)
+    run = 0
+    for at in range(1, len(codes)):
+        this, previous = codes[at], codes[at - 1]
+        equal = lengths[this] == lengths[previous] and (factors[this] == factors[previous]).all()
+        run = run + 1 if equal else 0
+        first[at] = run < most
+    return first
+
+
+@jit
+def list_lengths(
+    indptr: I64, indices: I32, first_user: int, allowed: Mask, last_user: I32, n: int, out: I64
+) -> None:
+    """How many items each user's list has.
+
+    Parameters
+    ----------
+    last_user
+        Of each item, which user of those before excludes it, so that none counts twice.
+    """
+    count = allowed.sum()
+    for row in range(len(out)):
+        left = count
+        for at in range(indptr[row], indptr[row + 1]):
+            item = indices[at]
+            left -= allowed[item] and last_user[item] != first_user + row
+            last_user[item] = first_user + row
+        out[row] = min(n, left)
 
 
 @jit
 def solve_block(
     users: F32,
-    user_norms: F64,
     catalogue: Catalogue,
-    hidden: tuple[I64, I32],
-    n: int,
+    exclusions: tuple[I64, I32],
     sizes: tuple[int, int],
+    prune: bool,
     out: tuple[I64, I32, F32],
 ) -> int:
     """Fill the lists of one block of users; returns how many dot products it computed.
 
     Parameters
     ----------
-    hidden
+    exclusions
         ``indptr`` and ``indices`` of the users' excluded item codes.
     sizes
-        How many candidates a user's pool holds, and how many items a tile has.
+        How many candidates a pool holds, more than a list has; and how many items a tile.
+    prune
+        Whether users may be done before the last item.
     out
         Where each user's list begins in the two arrays that follow, items and scores.
     """
-    factors, lengths = catalogue.factors, catalogue.norms
     capacity, tile = sizes
-    count = len(users)
-    seen_ptr, seen = _hidden_places(hidden[0], hidden[1], catalogue.places)
-    cursor = seen_ptr[:-1].copy()
-    values = np.empty((count, capacity), np.float32)
-    found = np.empty((count, capacity), np.int32)
-    scratch = np.empty(capacity, np.float32)
-    state = np.zeros((count, 2), np.int64)  # candidates held; of them, at the front, with their true score
-    floor = np.full(count, -np.inf, np.float32)
-    slack = user_norms * (UNIT * (users.shape[1] + 8))
-    active, rows = np.arange(count), users.copy()
-    scores = np.empty(count * tile, np.float32)
-    computed = 0
-    for start in range(0, len(lengths), tile):
-        size = min(tile, len(lengths) - start)
-        left = _drop_finished(active, rows, user_norms, floor, lengths[start])
-        active, rows = active[:left], rows[:left]
-        if left == 0:
-            break
-        computed += left * size
-        part = scores[: left * size].reshape(left, size)
-        np.dot(rows, factors[start : start + size].T, part)
-        for at in range(left):
-            u = active[at]
-            cursor[u] = _hide(part[at], seen, cursor[u], seen_ptr[u + 1], start)
-            pool = Pool(values[u], found[u], state[u], scratch)
-            floor[u] = _scan(part[at], start, floor[u], pool, users[u], slack[u], catalogue, n)
-    for u in range(count):
-        pool = Pool(values[u], found[u], state[u], scratch)
-        _write(pool, users[u], slack[u], catalogue, n, out[0][u], out[1], out[2])
+    pools = _pools(users, catalogue, exclusions, capacity, out[0])
+    active = np.flatnonzero((pools.wanted > 0) & (pools.length > 0))
+    panels = _panels(users, active)
+    scratch = _scratch(tile)
+    left, computed = len(active), 0
+    for start in range(0, len(catalogue.norms), tile):
+        norm, stop = catalogue.norms[start], min(start + tile, len(catalogue.norms))
+        if prune:
+            left = _drop_finished(active, left, panels, users, pools, catalogue, norm)
+        for first in range(0, left, WIDTH):
+            lanes = active[first : min(first + WIDTH, left)]
+            _set_cuts(scratch.cuts, lanes, pools, norm)
+            hits = _score(panels[first // WIDTH], catalogue, start, stop, scratch)
+            _collect(scratch, hits, start, lanes, users, pools, catalogue)
+        computed += left * (stop - start)
+    for user in range(len(users)):
+        _write(user, users[user], pools, catalogue, out)
     return computed
 
 
 @jit
-def _hidden_places(indptr: I64, indices: I32, places: I32) -> tuple[I64, I32]:
-    """The places of the excluded items of a block's users, ascending for each user."""
-    seen_ptr = np.zeros(len(indptr), np.int64)
-    seen = np.empty(indptr[-1] - indptr[0], np.int32)
-    end = 0
-    for user in range(len(indptr) - 1):
-        for at in range(indptr[user], indptr[user + 1]):
-            if places[indices[at]] >= 0:
-                seen[end] = places[indices[at]]
-                end += 1
-        seen[seen_ptr[user] : end].sort()
-        seen_ptr[user + 1] = end
-    return seen_ptr, seen
+def _pools(
+    users: F32, catalogue: Catalogue, exclusions: tuple[I64, I32], capacity: int, bounds: I64
+) -> Pools:
+    count, length = len(users), norms(users)
+    return Pools(
+        np.empty((count, capacity), np.float32),
+        np.empty((count, capacity), np.int32),
+        np.zeros(count, np.int64),
+        np.zeros(count, np.int64),
+        np.zeros(count, np.int64),
+        np.full(count, -np.inf, np.float32),
+        bounds[1:] - bounds[:-1],
+        length,
+        length * (UNIT * (users.shape[1] + SPARE)),
+        _hidden_bits(exclusions[0], exclusions[1], catalogue),
+        np.empty(capacity, np.int32),
+    )
 
 
 @jit
-def _drop_finished(active: I64, rows: F32, user_norms: F64, floor: F32, norm: float) -> int:
-    """Keep, at the front, the users for whom an item of this norm could still count."""
-    left = 0
+def _hidden_bits(indptr: I64, indices: I32, catalogue: Catalogue) -> U32:
+    bits = np.zeros((len(indptr) - 1, (len(catalogue.norms) + 31) // 32), np.uint32)
+    for user in range(len(indptr) - 1):
+        for at in range(indptr[user], indptr[user + 1]):
+            place = catalogue.places[indices[at]]
+            if place >= 0:
+                bits[user, place >> 5] |= np.uint32(1) << np.uint32(place & 31)
+    return bits
+
+
+@jit
+def _panels(users: F32, active: I64) -> F32:
+    """The factors of users as columns, `WIDTH` to a panel; the last one ends in columns of zeros."""
+    panels = np.zeros(((len(active) + WIDTH - 1) // WIDTH, users.shape[1], WIDTH), np.float32)
     for at in range(len(active)):
-        u = active[at]
-        if user_norms[u] * norm * (1 + 1e-6) + TINY >= floor[u]:
-            if left != at:
-                active[left] = u
-                rows[left] = rows[at]
-            left += 1
+        panels[at // WIDTH, :, at % WIDTH] = users[active[at]]
+    return panels
+
+
+@jit
+def _scratch(tile: int) -> Scratch:
+    whole = (tile + ROWS - 1) // ROWS * ROWS
+    return Scratch(
+        np.empty(WIDTH, np.float32),
+        np.empty((whole, WIDTH), np.float32),
+        np.empty(tile + 1, np.int64),
+        np.empty(tile + 1, np.int64),
+    )
+
+
+@jit
+def _drop_finished(
+    active: I64, left: int, panels: F32, users: F32, pools: Pools, catalogue: Catalogue, norm: float
+) -> int:
+    """Keep, at the front, the users for whom an item of this norm could still count."""
+    at = 0
+    while at < left:
+        user = active[at]
+        best = pools.length[user] * norm * (1 + 1e-6) + TINY
+        is_near = pools.floor[user] <= best < NEAR * pools.floor[user]
+        if is_near and pools.held[user] - pools.clean[user] >= FRESH:
+            _shrink(user, users[user], pools, catalogue)
+        if best >= pools.floor[user]:
+            at += 1
+        else:
+            left -= 1
+            active[at] = active[left]
+            panels[at // WIDTH, :, at % WIDTH] = panels[left // WIDTH, :, left % WIDTH]
     return left
 
 
 @jit
-def _hide(row: F32, seen: I32, cursor: int, end: int, start: int) -> int:
-    """Make the excluded items of this tile worse than any; returns the place of the next one."""
-    while cursor < end and seen[cursor] < start + len(row):
-        row[seen[cursor] - start] = -np.inf
-        cursor += 1
-    return cursor
+def _set_cuts(cuts: F32, lanes: I64, pools: Pools, norm: float) -> None:
+    cuts[len(lanes) :] = np.inf
+    for lane in range(len(lanes)):
+        user = lanes[lane]
+        cuts[lane] = pools.floor[user] - _margin(pools.slack[user], norm)
 
 
 @jit
-def _scan(
-    row: F32, start: int, floor: np.float32, pool: Pool, user: F32, slack: float, catalogue: Catalogue, n: int
-) -> np.float32:
-    """Take a tile's scores that may belong to the best `n` into the pool; returns the new floor."""
-    values, found, state, _ = pool
-    margin = slack * catalogue.norms[start] + TINY
-    cut = max(np.float32(floor - margin), -np.float32(LARGEST))
-    held, size = state[0], len(row)
-    for begin in range(0, size, CHUNK):
-        end = min(begin + CHUNK, size)
-        hits = np.int32(0)
-        for at in range(begin, end):
-            hits += np.int32(row[at] >= cut)
-        if hits == 0:
-            continue
-        if held + hits > len(values):
-            state[0] = held
-            floor = _shrink(pool, user, slack, catalogue, n)
-            held = state[0]
-            cut = max(np.float32(floor - margin), -np.float32(LARGEST))
-        for at in range(begin, end):
-            if row[at] >= cut:
-                values[held] = row[at]
-                found[held] = start + at
-                held += 1
-    state[0] = held
-    if held > n and (start == 0 or held > len(values) // 2):
-        floor = _shrink(pool, user, slack, catalogue, n)
-    return floor
+def _margin(slack: float, norm: float) -> np.float32:
+    """By how much the computed score of an item of at most this norm may be off."""
+    return np.float32(slack * norm + TINY)
 
 
 @jit
-def _shrink(pool: Pool, user: F32, slack: float, catalogue: Catalogue, n: int) -> np.float32:
-    """Drop the candidates that cannot be among the best `n`; returns the score that `n` of them reach."""
-    values, found, state, scratch = pool
-    norms = catalogue.norms
-    held, true = state
-    for at in range(held):
-        scratch[at] = values[at] - _margin(at, true, slack, norms, found)
-    floor = _nth_largest(scratch, held, n)
-    kept = kept_true = 0
-    for at in range(held):
-        if values[at] + _margin(at, true, slack, norms, found) >= floor:
-            values[kept] = values[at]
-            found[kept] = found[at]
-            kept += 1
-            kept_true += at < true
-    state[0], state[1] = kept, kept_true
-    if kept > n + (len(values) - n) // 2:  # too many nearly equal scores for the margin to tell apart
-        floor = _settle(pool, user, catalogue, n)
-    return floor
+def _score(panel: F32, catalogue: Catalogue, start: int, stop: int, scratch: Scratch) -> int:
+    """Multiply a panel by a tile; returns how many rows of the scores have any that count."""
+    hits = 0
+    for first in range(0, stop - start, ROWS):
+        products(panel, catalogue.factors, catalogue.codes, start + first, scratch.scores[first:])
+        for row in range(first, min(first + ROWS, stop - start)):
+            lanes = reached(scratch.scores, row, scratch.cuts)
+            scratch.rows[hits], scratch.lanes[hits] = row, lanes
+            hits += lanes != 0
+    return hits
 
 
 @jit
-def _margin(at: int, true: int, slack: float, norms: F64, found: I32) -> np.float32:
-    """By how much a candidate's value may be off its true score."""
-    return np.float32(0) if at < true else np.float32(slack * norms[found[at]] + TINY)
+def _collect(
+    scratch: Scratch, hits: int, start: int, lanes: I64, users: F32, pools: Pools, catalogue: Catalogue
+) -> None:
+    """Take the scores that count into the pools of their users."""
+    at = 0
+    while at < hits:  # one loop over rows and lanes, for a loop's end is a branch guessed wrong
+        row, lane = scratch.rows[at], trailing_zeros(scratch.lanes[at])
+        scratch.lanes[at] &= scratch.lanes[at] - 1
+        at += scratch.lanes[at] == 0
+        user = lanes[lane]
+        held = pools.held[user]
+        pools.values[user, held] = scratch.scores[row, lane]
+        pools.found[user, held] = start + row
+        pools.held[user] = held + 1
+        if held + 1 == pools.values.shape[1]:
+            _shrink(user, users[user], pools, catalogue)
 
 
 @jit
-def _settle(pool: Pool, user: F32, catalogue: Catalogue, n: int) -> np.float32:
-    """Keep the best `n` by true score, in order; returns the last one's score."""
-    values, found, state, _ = pool
-    keys = _sorted_keys(pool, user, catalogue)
-    kept = min(n, len(keys))
+def _shrink(user: int, factors: F32, pools: Pools, catalogue: Catalogue) -> None:
+    """Raise a user's floor to what `wanted` of the candidates reach; drop those that cannot count."""
+    values, found = pools.values[user], pools.found[user]
+    true, wanted = pools.true[user], pools.wanted[user]
+    held = _drop_hidden(values, found, pools.clean[user], pools.held[user], pools.hidden[user])
+    if held > wanted:
+        margin = _margin(pools.slack[user], catalogue.norms[found[min(true, held - 1)]])
+        keys = pools.keys[:held]
+        for at in range(held):
+            keys[at] = _ordinal(values[at] - (margin if at >= true else np.float32(0)))
+        floor = _float(_reached_by(keys, wanted, _ordinal(pools.floor[user])))
+        pools.floor[user] = floor
+        pools.true[user] = _keep(values, found, 0, true, 0, floor)
+        held = _keep(values, found, true, held, pools.true[user], floor - margin)
+    pools.held[user] = pools.clean[user] = held
+    if held > wanted + (len(values) - wanted) // 2:  # too many scores nearly equal
+        _settle(user, factors, pools, catalogue)
+
+
+@jit
+def _drop_hidden(values: F32, found: I32, start: int, stop: int, hidden: U32) -> int:
+    """Move those candidates together that are not excluded; returns where they end."""
+    to = start
+    for at in range(start, stop):
+        place = found[at]
+        values[to], found[to] = values[at], place
+        to += 1 - (hidden[place >> 5] >> np.uint32(place & 31) & 1)
+    return to
+
+
+@jit
+def _keep(values: F32, found: I32, start: int, stop: int, to: int, least: np.float32) -> int:
+    """Move those candidates together that score at least this; returns where they end."""
+    for at in range(start, stop):
+        value = values[at]
+        values[to], found[to] = value, found[at]
+        to += value >= least
+    return to
+
+
+@jit
+def _reached_by(keys: I32, n: int, low: int | np.int32) -> int:
+    """The n-th largest of integers, or a smaller one that few more reach; `low` is one that `n` reach.
+
+    Bisection, which counts without branches.
+    """
+    lowest, highest = np.int64(low), np.int64(keys.max())
+    while lowest < highest:
+        middle = lowest + (highest - lowest + 1) // 2
+        count = np.int32(0)
+        for at in range(len(keys)):
+            count += np.int32(keys[at] >= np.int32(middle))
+        if count < n:
+            highest = middle - 1
+        else:
+            lowest = middle
+            if count <= n + n // 32:
+                break
+    return int(lowest)
+
+
+@jit
+def _settle(user: int, factors: F32, pools: Pools, catalogue: Catalogue) -> None:
+    """Keep the best of a user's candidates by true score, in order."""
+    held, kept = pools.held[user], min(pools.wanted[user], pools.held[user])
+    values, found = pools.values[user, :held], pools.found[user, :held]
+    codes = catalogue.codes[found]
+    _score_truly(factors, catalogue.factors, codes, pools.true[user], values)
+    keys = _sorted(_keys(values, codes))
     for at in range(kept):
         values[at] = _score_of(keys[at])
         found[at] = catalogue.places[keys[at] & 0xFFFFFFFF]
-    state[0] = state[1] = kept
-    last: np.float32 = values[kept - 1]
-    return last
+    pools.held[user] = pools.clean[user] = pools.true[user] = kept
+    if kept == pools.wanted[user]:
+        pools.floor[user] = values[kept - 1]
 
 
 @jit
-def _write(
-    pool: Pool, user: F32, slack: float, catalogue: Catalogue, n: int, at: int, items: I32, scores: F32
-) -> None:
-    """Put a user's final list where it belongs."""
-    if pool.state[0] > n:
-        _shrink(pool, user, slack, catalogue, n)
-    keys = _sorted_keys(pool, user, catalogue)[:n]
-    for rank in range(len(keys)):
-        items[at + rank] = keys[rank] & 0xFFFFFFFF
-        scores[at + rank] = _score_of(keys[rank])
+def _score_truly(user: F32, items: F32, codes: I32, start: int, scores: F32) -> None:
+    """Float64 dot products in index order (each product is exact), as float32; never -0."""
+    last = len(codes) - 1
+    for at in range(start, len(codes), 4):  # side by side, for the additions of one sum wait for each other
+        second, third, fourth = min(at + 1, last), min(at + 2, last), min(at + 3, last)
+        i, j, k, m = codes[at], codes[second], codes[third], codes[fourth]
+        a = b = c = d = 0.0
+        for f in range(len(user)):
+            weight = np.float64(user[f])
+            a += weight * np.float64(items[i, f])
+            b += weight * np.float64(items[j, f])
+            c += weight * np.float64(items[k, f])
+            d += weight * np.float64(items[m, f])
+        scores[at], scores[second] = np.float32(a) + np.float32(0), np.float32(b) + np.float32(0)
+        scores[third], scores[fourth] = np.float32(c) + np.float32(0), np.float32(d) + np.float32(0)
 
 
 @jit
-def _sorted_keys(pool: Pool, user: F32, catalogue: Catalogue) -> I64:
-    """The candidates by true score descending, then code ascending: each as one integer."""
-    _, found, state, _ = pool
-    factors, codes = catalogue.factors, catalogue.codes
-    keys = np.empty(state[0], np.int64)
-    for at in range(state[0]):
-        keys[at] = _key(_true_score(user, factors[found[at]]), codes[found[at]])
-    keys.sort()
+def _keys(scores: F32, codes: I32) -> I64:
+    """Integers that sort by score descending, then code ascending."""
+    keys = np.empty(len(codes), np.int64)
+    for at in range(len(codes)):
+        keys[at] = (np.int64(~_ordinal(scores[at])) << 32) | np.int64(codes[at])
     return keys
 
 
 @jit
-def _true_score(user: F32, item: F32) -> np.float32:
-    """The float64 dot product in index order (its products are exact), as float32; never -0."""
-    total = 0.0
-    for d in range(len(user)):
-        total += np.float64(user[d]) * np.float64(item[d])
-    return np.float32(total) + np.float32(0)
-
-
-@jit
-def _key(score: np.float32, code: int) -> np.int64:
-    """An integer that sorts by score descending, then code ascending."""
-    bits = np.int64(_bits(score))
-    ascending = bits if bits >= 0 else bits ^ 0x7FFFFFFF
-    return (~ascending << 32) | np.int64(code)
-
-
-@jit
 def _score_of(key: int) -> np.float32:
-    ascending = ~(key >> 32)
-    return _float(np.int32(ascending if ascending >= 0 else ascending ^ 0x7FFFFFFF))
+    return _float(~(key >> 32))
 
 
 @jit
-def _bits(score: np.float32) -> np.int32:
-    return np.float32(score).view(np.int32)
+def _sorted(keys: I64) -> I64:
+    """Integers of which no two are equal, ascending."""
+    if len(keys) > COUNTED:
+        return np.sort(keys)
+    ordered = np.empty_like(keys)
+    for at in range(len(keys)):
+        rank = np.int64(0)
+        for other in range(len(keys)):
+            rank += np.int64(keys[other] < keys[at])
+        ordered[rank] = keys[at]
+    return ordered
 
 
 @jit
-def _float(bits: np.int32) -> np.float32:
-    return np.int32(bits).view(np.float32)
+def _ordinal(score: np.float32) -> np.int32:
+    """An integer in the order of the floats."""
+    bits = np.float32(score).view(np.int32)
+    return np.int32(bits ^ ((bits >> 31) & 0x7FFFFFFF))
 
 
 @jit
-def _nth_largest(values: F32, count: int, n: int) -> np.float32:
-    """The n-th largest of the first `count` values (quickselect; reorders them)."""
-    low, high, rank = 0, count - 1, n - 1
-    while low < high:
-        pivot = values[(low + high) >> 1]
-        left, right = low, high
-        while left <= right:
-            while values[left] > pivot:
-                left += 1
-            while values[right] < pivot:
-                right -= 1
-            if left <= right:
-                values[left], values[right] = values[right], values[left]
-                left += 1
-                right -= 1
-        if rank <= right:
-            high = right
-        elif rank >= left:
-            low = left
-        else:
-            break
-    found: np.float32 = values[rank]
-    return found
+def _float(ordinal: int) -> np.float32:
+    """The float of an `_ordinal`."""
+    return np.int32(ordinal ^ ((ordinal >> 63) & 0x7FFFFFFF)).view(np.float32)
+
+
+@jit
+def _write(user: int, factors: F32, pools: Pools, catalogue: Catalogue, out: tuple[I64, I32, F32]) -> None:
+    """Put a user's final list where it belongs."""
+    bounds, items, scores = out
+    if pools.length[user] == 0:
+        end = bounds[user] + pools.wanted[user]
+        _write_first(catalogue.places, pools.hidden[user], items[bounds[user] : end])
+        scores[bounds[user] : end] = 0
+    elif pools.wanted[user] > 0:
+        _shrink(user, factors, pools, catalogue)
+        _settle(user, factors, pools, catalogue)
+        for rank in range(pools.wanted[user]):
+            items[bounds[user] + rank] = catalogue.codes[pools.found[user, rank]]
+            scores[bounds[user] + rank] = pools.values[user, rank]
+
+
+@jit
+def _write_first(places: I32, hidden: U32, out: I32) -> None:
+    """The first codes that are not excluded: the list of a user for whom all scores are 0."""
+    code = 0
+    for rank in range(len(out)):
+        while places[code] < 0 or hidden[places[code] >> 5] >> np.uint32(places[code] & 31) & 1:
+            code += 1
+        out[rank] = code
+        code += 1

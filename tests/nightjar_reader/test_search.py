@@ -34,6 +34,25 @@ def test_stops_early_without_losing_any(monkeypatch: pytest.MonkeyPatch) -> None
     assert search.ExactSearch(factors).nearest(query, 5)[0].tolist() == brute(factors, query, 5)
 
 
+def test_near_ties_and_a_giant_lose_none() -> None:
+    random = np.random.default_rng(0)
+    near = random.normal(size=64) * (1 + random.integers(-2, 3, (6000, 64)) * 2.0**-23)
+    for factors in (near.astype(np.float32), random.normal(size=(6000, 64)).astype(np.float32)):
+        factors[17] *= 1e6
+        query = random.normal(size=64).astype(np.float32)
+        for sign in (1, -1):
+            assert search.ExactSearch(factors).nearest(sign * query, 9)[0].tolist() == brute(
+                factors, sign * query, 9
+            )
+
+
+def test_an_item_that_barely_counts_is_met() -> None:
+    before, last = np.full((3000, 2), [0.9999, 2]), np.full((300, 2), [1, 0])
+    factors = np.concatenate([before, last]).astype(np.float32)
+    codes, _ = search.ExactSearch(factors).nearest(np.array([1, 0], np.float32), 300)
+    assert codes.tolist() == list(range(3000, 3300))
+
+
 def test_ties_go_by_code_at_the_cut_too() -> None:
     factors = np.ones((5000, 4), np.float32)
     codes, scores = search.ExactSearch(factors).nearest(np.ones(4, np.float32), 3)
@@ -47,6 +66,25 @@ def test_edges() -> None:
     assert search.ExactSearch(factors).nearest(query, 9)[0].tolist() == [0, 1, 2]
     assert search.ExactSearch(factors).nearest(query, 0)[0].tolist() == []
     assert search.ExactSearch(factors[:0]).nearest(query, 2)[0].tolist() == []
+
+
+@pytest.mark.parametrize(
+    ("query", "n", "message"),
+    [
+        ([1, np.nan], 1, "query: expected finite"),
+        ([np.inf, 1], 1, "query: expected finite"),
+        ([1e30, 0], 1, "query: expected finite"),
+        ([1, 1], -1, "n is -1: expected at least 0"),
+    ],
+)
+def test_refuses_what_has_no_answer(query: list[float], n: int, message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        search.ExactSearch(np.full((3, 2), 1e10, np.float32)).nearest(np.array(query, np.float32), n)
+
+
+def test_refuses_items_that_are_not_finite() -> None:
+    with pytest.raises(ValueError, match="row 1 holds NaN"):
+        search.ExactSearch(np.array([[1, 2], [3, np.nan]], np.float32))
 
 
 def test_unit_rows_keep_zero_rows() -> None:

@@ -1,5 +1,8 @@
 """`top_n` against a full sort of the scores as they are defined."""
 
+import ctypes
+from pathlib import Path
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -20,7 +23,7 @@ def sorted_list(user, items, n, hidden, allowed):
     codes = np.setdiff1d(np.flatnonzero(allowed), hidden)
     scores = scores_of(user, items[codes])
     best = np.lexsort((codes, -scores))[:n]
-    return codes[best].tolist(), scores[best].tolist()
+    return codes[best].tolist(), scores[best].tobytes()
 
 
 def assert_exact(users, items, n, exclude=None, allowed=None, **options):
@@ -29,7 +32,7 @@ def assert_exact(users, items, n, exclude=None, allowed=None, **options):
     for user, (start, stop) in enumerate(zip(found.indptr[:-1], found.indptr[1:], strict=True)):
         hidden = [] if exclude is None else exclude[user].indices
         expected = sorted_list(users[user], items, n, hidden, mask)
-        assert (found.items[start:stop].tolist(), found.scores[start:stop].tolist()) == expected
+        assert (found.items[start:stop].tolist(), found.scores[start:stop].tobytes()) == expected
     return found
 
 
@@ -79,6 +82,8 @@ def test_random_factors_with_exclusions_and_a_mask(n):
     [
         pytest.param(np.repeat(normal(2, 8), 2000, axis=0), id="thousands of equal items"),
         pytest.param(np.zeros((1500, 8), np.float32), id="zero vectors"),
+        pytest.param(normal(1, 8) * np.float32([[1], [-1]])[np.arange(3000) % 2], id="two opposites"),
+        pytest.param(normal(1500, 8) * np.float32(5e18), id="nearly too large"),
         pytest.param(normal(1, 8), id="one item"),
         pytest.param(
             normal(1500, 8) / np.linalg.norm(normal(1500, 8), axis=1, keepdims=True), id="equal norms"
@@ -98,21 +103,60 @@ def test_hard_items(items):
 
 
 def test_nearly_equal_scores_are_told_apart():
-    items = np.ones((3000, 64), np.float32)
-    items[:, 63] += np.random.default_rng(0).integers(0, 5, 3000).astype(np.float32) * np.float32(2**-23)
-    assert_exact(normal(3, 64), items, 10)
+    by = np.random.default_rng(0).integers(-2, 3, (3000, 64)) * 2.0**-23
+    items = (normal(1, 64) * (1 + by)).astype(np.float32)
+    assert_exact(normal(20, 64), items, 10)
+
+
+def test_an_item_that_barely_counts_is_met():
+    before = np.full((1000, 2), [0.9999, 2], np.float32)
+    before[:, 1] += np.arange(1000) / 1000
+    last = np.full((300, 2), [1, 0], np.float32)
+    found = assert_exact(np.array([[1, 0]], np.float32), np.concatenate([before, last]), 50)
+    assert found.items.tolist() == list(range(1000, 1050))
 
 
 @pytest.mark.parametrize(
-    "options", [{"threads": 1}, {"threads": 2}, {"memory_mib": 1}, {"tile": 48}, {"tile": 1000}]
+    "options",
+    [
+        {"threads": 1},
+        {"threads": 2},
+        {"memory_mib": 0},
+        {"memory_mib": 1},
+        {"shares": 2},
+        {"tile": 48},
+        {"tile": 1000},
+    ],
 )
 def test_threads_memory_and_tiles_change_nothing(options, monkeypatch):
     users, items = normal(300, 32), normal(3000, 32, seed=1)
     expected = top_n(users, items, 50)
     monkeypatch.setattr(topn, "TILE_ITEMS", options.pop("tile", topn.TILE_ITEMS))
+    monkeypatch.setattr(topn, "MOST_SHARES", options.pop("shares", topn.MOST_SHARES))
     found = top_n(users, items, 50, **options)
     assert found.items.tobytes() == expected.items.tobytes()
     assert found.scores.tobytes() == expected.scores.tobytes()
+
+
+def _resident(what):
+    line = next(line for line in Path("/proc/self/status").read_text().splitlines() if line.startswith(what))
+    return int(line.split()[1]) / 1024
+
+
+def _taken(users, items, memory_mib):
+    """MiB that a call takes beside its result."""
+    ctypes.CDLL(None).malloc_trim(0)
+    Path("/proc/self/clear_refs").write_text("5")  # the peak starts from here
+    before = _resident("VmRSS")
+    found = top_n(users, items, 1000, threads=2, memory_mib=memory_mib)
+    return _resident("VmHWM") - before - (found.items.nbytes + found.scores.nbytes) / 2**20
+
+
+def test_a_call_takes_no_more_memory_than_it_may():
+    users, items = normal(3840, 4), normal(50_000, 4, seed=1)
+    _taken(users, items, 1)  # what is compiled and imported does not count
+    assert _taken(users, items, 64) > 16
+    assert _taken(users, items, 8) < 10
 
 
 def test_a_user_gets_the_same_list_alone():
@@ -121,14 +165,36 @@ def test_a_user_gets_the_same_list_alone():
     assert together.items[420:430].tolist() == alone.items.tolist()
 
 
+def test_equal_items_past_what_a_list_can_need_are_left_out_of_the_work():
+    items = np.repeat(normal(1, 8), 3000, axis=0)
+    pairs = np.repeat([0, 1], [500, 200]), np.r_[:500, 100:300]
+    hidden = csr_matrix((np.ones(700), pairs), shape=(3, 3000))
+    found = assert_exact(np.repeat(np.abs(normal(1, 8)), 3, axis=0), items, 20, hidden)
+    assert found.items[::20].tolist() == [500, 0, 0]
+    assert found.computed < 0.5
+
+
+def test_arrays_of_any_layout_will_do():
+    users, items = normal(30, 16), normal(200, 16, seed=1)
+    exclude = some_exclusions(30, 200, 0.3)
+    expected = top_n(users, items, 5, exclude=exclude)
+    items.flags.writeable = False
+    exclude.indices, exclude.indptr = exclude.indices.astype(np.int64), exclude.indptr.astype(np.int64)
+    found = top_n(np.asfortranarray(users), items, 5, exclude=exclude)
+    assert found.items.tobytes() == expected.items.tobytes()
+    assert found.scores.tobytes() == expected.scores.tobytes()
+
+
 def test_who_has_seen_everything_gets_an_empty_list():
     found = top_n(normal(2, 4), normal(3, 4), 2, exclude=csr_matrix([[1, 1, 1], [0, 1, 0]]))
     assert found.indptr.tolist() == [0, 0, 2]
 
 
 def test_a_stored_zero_excludes_and_a_repeated_one_counts_once():
-    exclude = csr_matrix((np.zeros(3), np.array([1, 1, 0]), np.array([0, 3])), shape=(1, 4))
-    assert sorted(top_n(normal(1, 4), normal(4, 4), 4, exclude=exclude).items.tolist()) == [2, 3]
+    exclude = csr_matrix((np.zeros(3), np.array([1, 1, 0]), np.array([0, 3, 3])), shape=(2, 4))
+    found = top_n(normal(2, 4), normal(4, 4), 4, exclude=exclude)
+    assert found.indptr.tolist() == [0, 2, 6]
+    assert sorted(found.items[:2].tolist()) == [2, 3]
 
 
 def test_no_users_and_no_items_give_nothing():
@@ -136,9 +202,19 @@ def test_no_users_and_no_items_give_nothing():
     assert top_n(normal(2, 4), np.empty((0, 4), np.float32), 2).indptr.tolist() == [0, 0, 0]
 
 
+def test_a_user_of_zeros_gets_the_first_codes_and_costs_nothing():
+    allowed = np.arange(2000) != 1
+    found = assert_exact(
+        np.zeros((2, 8), np.float32), normal(2000, 8), 3, csr_matrix(([1], ([1], [2])), (2, 2000)), allowed
+    )
+    assert found.items.tolist() == [0, 2, 3, 0, 3, 4]
+    assert found.computed == 0
+
+
 def test_stops_early_where_norms_differ():
     items = normal(20_000, 16) * np.geomspace(1, 1e-3, 20_000, dtype=np.float32)[:, None]
     assert assert_exact(normal(4, 16), items, 10).computed < 0.5
+    assert assert_exact(normal(4, 16), items, 10, prune=False).computed == 1
 
 
 def test_progress_ends_with_all_users():
@@ -163,6 +239,8 @@ NAN = np.full((2, 4), np.nan, np.float32)
         ({"user_factors": normal(2, 4) * 1e30, "item_factors": normal(3, 4) * 1e30}, "overflow"),
         ({"allowed": np.ones(4, bool)}, r"allowed: expected bool \[3\]"),
         ({"exclude": csr_matrix((2, 4))}, r"exclude: expected CSR \(2, 3\)"),
+        ({"exclude": csr_matrix((2, 3)).tocsc()}, r"exclude: expected CSR \(2, 3\), found csc"),
+        ({"exclude": np.zeros((2, 3))}, r"exclude: expected CSR \(2, 3\), found ndarray"),
     ],
 )
 def test_refuses(change, message):
@@ -177,7 +255,22 @@ def test_refuses(change, message):
 
 
 def test_refuses_codes_out_of_range():
-    exclude = csr_matrix((2, 3))
-    exclude.indices, exclude.indptr, exclude.data = np.array([3]), np.array([0, 1, 1]), np.array([1.0])
+    exclude = malformed([0, 1, 1], [3])
     with pytest.raises(ValueError, match=r"expected item codes 0\.\.2, found 3\.\.3"):
         top_n(normal(2, 4), normal(3, 4), 2, exclude=exclude)
+
+
+def malformed(indptr, indices):
+    exclude = csr_matrix((2, 3))
+    exclude.indptr, exclude.indices, exclude.data = np.array(indptr), np.array(indices), np.ones(len(indices))
+    return exclude
+
+
+@pytest.mark.parametrize(
+    ("indptr", "indices"),
+    [([0, 5, 3], [0, 1, 2, 0, 1]), ([0, 1, 9], [0, 1]), ([1, 1, 2], [0, 1]), ([0, 1], [0])],
+    ids=["falls", "past the end", "begins late", "too short"],
+)
+def test_refuses_rows_that_are_not_in_their_arrays(indptr, indices):
+    with pytest.raises(ValueError, match=r"exclude: expected an indptr \[3\]"):
+        top_n(normal(2, 4), normal(3, 4), 2, exclude=malformed(indptr, indices))

@@ -1,0 +1,40 @@
+import numpy as np
+
+from recommender.jit import jit
+from recommender.simd import ROWS, WIDTH, products, reached, trailing_zeros
+
+
+@jit
+def multiply(panel, items, codes, at, out):
+    products(panel, items, codes, at, out)
+
+
+@jit
+def lanes(scores, row, cuts):
+    found = np.zeros(WIDTH, np.bool_)
+    bits = reached(scores, row, cuts)
+    while bits:
+        found[trailing_zeros(bits)] = True
+        bits &= bits - 1
+    return found
+
+
+def whole(*shape):
+    """Small integers, so that sums are exact in any order."""
+    return np.random.default_rng(0).integers(-9, 10, shape).astype(np.float32)
+
+
+def test_products_are_those_of_the_items_from_a_place_on():
+    for factors in (1, 2, 64, 67):
+        panel, items = whole(factors, WIDTH), whole(40, factors)
+        codes = np.random.default_rng(1).permutation(40).astype(np.int32)
+        out = np.full((ROWS + 1, WIDTH), 7, np.float32)
+        multiply(panel, items, codes, 3, out)
+        assert out[:ROWS].tolist() == (items[codes[3 : 3 + ROWS]] @ panel).tolist()
+        assert (out[ROWS] == 7).all()
+
+
+def test_reached_has_a_bit_for_each_lane():
+    scores, cuts = whole(3, WIDTH), whole(5, WIDTH)[4]
+    cuts[:2] = np.inf, -np.inf
+    assert lanes(scores, 1, cuts).tolist() == (scores[1] >= cuts).tolist()

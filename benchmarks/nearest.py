@@ -3,7 +3,7 @@
     python benchmarks/nearest.py
 
 Data sets are those of `benchmarks/topn.py`, so is the page: docs/benchmarks.md. Queries alternate
-between the two; recall is that of ours against a full sort of exact scores.
+between the two; each answer of ours has to be that of a full sort of exact scores.
 """
 
 import json

@@ -7,8 +7,8 @@
     python benchmarks/topn.py --table                # only writes docs/benchmarks.md from the results
 
 Each contestant is one process with the same inputs; they take turns, a pass each, `--rounds` times.
-A pass that would take more than five minutes is made on 4,096 users drawn by seed. But with --quick,
-the figures of a
+A pass that would take more than five minutes is made on 4,096 users drawn by seed. Except with
+--quick, the figures of a
 data set and factors replace all earlier ones of these in benchmarks/results/topn.json, so that each
 table of docs/benchmarks.md, which is made from that file, is of one run.
 """
@@ -18,6 +18,7 @@ import ctypes
 import json
 import os
 import platform
+import shlex
 import subprocess
 import sys
 import time
@@ -149,7 +150,7 @@ def machine() -> dict[str, Any]:
         "load": round(os.getloadavg()[1], 1),
         "python": platform.python_version(),
         "packages": packages,
-        "command": " ".join(["python", f"benchmarks/{Path(sys.argv[0]).name}", *sys.argv[1:]]),
+        "command": shlex.join(["python", f"benchmarks/{Path(sys.argv[0]).name}", *sys.argv[1:]]),
     }
 
 

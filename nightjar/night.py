@@ -59,7 +59,7 @@ def _by_spark(job: str, prepare: Callable[[], str], title: str, settings: Settin
         except StorageUnavailable as error:
             if not left:
                 raise
-            log.warning("%s", error)
+            log.warning("%s; %d more tries", error, left)
     return attempt
 
 

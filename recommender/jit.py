@@ -1,5 +1,6 @@
 """Numba's decorator as we use it: without the GIL, kept on disk, no liberties with floats."""
 
+import hashlib
 import logging
 import os
 import sys
@@ -17,16 +18,23 @@ F = TypeVar("F", bound=Callable[..., Any])
 def _can_keep() -> bool:
     """Find a folder for compiled code: beside the source, else in our home, the environment or the user's."""
     source = Path(__file__).parent
-    others = (os.environ.get("NIGHTJAR_HOME"), sys.prefix, os.environ.get("HOME"))
+    others = (source, os.environ.get("NIGHTJAR_HOME"), sys.prefix, os.environ.get("HOME"))
     config: Any = numba.config
-    if config.CACHE_DIR or os.access(source, os.W_OK):
-        return True
-    folder = next((Path(place) for place in others if place and os.access(place, os.W_OK)), None)
+    folder = config.CACHE_DIR or next(
+        (place for place in others if place and os.access(place, os.W_OK)), None
+    )
     if folder is None:
         log.warning("no folder to keep compiled code in, so each start compiles again: set NUMBA_CACHE_DIR")
         return False
-    config.CACHE_DIR = str(folder / ".numba")
+    config.CACHE_DIR = str(Path(folder) / ".numba" / _content(source))
     return True
+
+
+def _content(source: Path) -> str:
+    """What all source files say, as a name: numba itself looks only at the file of the function at hand."""
+    return hashlib.sha256(b"".join(path.read_bytes() for path in sorted(source.glob("*.py")))).hexdigest()[
+        :12
+    ]
 
 
 _KEEP = _can_keep()

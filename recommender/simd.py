@@ -1,8 +1,7 @@
 """Vector instructions that numba does not write by itself, as LLVM code for its functions.
 
 LLVM turns the vectors into those of the processor at hand; their shape is chosen so that the sums
-of one `products` stay in its registers. Numba compiles a cached function again when its own file
-has changed, not for a change here: change `topn_kernel.py` too, if only a word of it.
+of one `products` stay in its registers.
 """
 
 from collections.abc import Callable

@@ -25,8 +25,10 @@ from scipy.sparse import csr_matrix
 from lake import settings
 from recommender import topn_inputs as inputs
 from recommender import topn_kernel as kernel
+from recommender import vectors
 from recommender.simd import ROWS, WIDTH
-from recommender.topn_inputs import Exclusions, Floats, Mask, blocks
+from recommender.topn_inputs import Exclusions, Floats, blocks
+from recommender.vectors import Mask
 
 Progress = Callable[[int, int], None]
 
@@ -116,10 +118,10 @@ def top_n(
 
 def _catalogue(items: Floats, allowed: Mask, most: int) -> kernel.Catalogue:
     """The allowed items by falling norm; of those with the same factors the first `most`."""
-    lengths = kernel.norms(items)
+    lengths = vectors.norms(items)
     inputs.refuse_infinite(lengths, "item_factors", 0)
     codes = _by_length(items, lengths, np.flatnonzero(allowed).astype(np.int32))
-    codes = codes[kernel.among_first(items, lengths, codes, most)]
+    codes = codes[vectors.among_first(items, lengths, codes, most)]
     places = np.full(len(items), -1, np.int32)
     places[codes] = np.arange(len(codes), dtype=np.int32)
     padded = np.append(codes, np.repeat(codes[-1:], ROWS - 1))
@@ -136,7 +138,7 @@ def _by_length(
     tied[1:] |= equal
     tied[:-1] |= equal
     alike = np.sort(codes[tied])
-    codes[tied] = alike[np.lexsort((kernel.mixes(items, alike), -lengths[alike]))]
+    codes[tied] = alike[np.lexsort((vectors.mixes(items, alike), -lengths[alike]))]
     return codes
 
 
@@ -146,7 +148,7 @@ def _list_bounds(hidden: Exclusions, allowed: Mask, n: int) -> npt.NDArray[np.in
     last_user = np.full(len(allowed), -1, np.int32)
     for block in blocks(len(bounds) - 1, inputs.CHECKED_USERS):
         lengths = bounds[block.start + 1 : block.stop + 1]
-        kernel.list_lengths(*hidden.rows(block), block.start, allowed, last_user, n, lengths)
+        inputs.list_lengths(*hidden.rows(block), block.start, allowed, last_user, n, lengths)
     return np.cumsum(bounds, out=bounds)
 
 

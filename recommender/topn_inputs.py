@@ -7,10 +7,10 @@ import numpy as np
 import numpy.typing as npt
 from scipy.sparse import csr_matrix
 
-from recommender.topn_kernel import norms
+from recommender.jit import jit
+from recommender.vectors import I32, Mask, norms
 
 Floats = npt.NDArray[np.float32]
-Mask = npt.NDArray[np.bool_]
 
 LARGEST = 3e38  # scores above it would not be float32
 MOST_FACTORS = 8192  # up to which the bound of the error holds in the first order, as it is used
@@ -33,13 +33,16 @@ class Exclusions:
         return min((int(counts.min()) for counts in self._counts()), default=0)
 
     def _counts(self) -> list[npt.NDArray[Any]]:
-        return [np.diff(self.bounds(block)) for block in blocks(len(self.indptr) - 1, CHECKED_USERS)]
+        return [
+            np.diff(self.bounds(block).astype(np.int64))
+            for block in blocks(len(self.indptr) - 1, CHECKED_USERS)
+        ]
 
-    def rows(self, block: slice) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int32]]:
+    def rows(self, block: slice) -> tuple[npt.NDArray[np.int64], npt.NDArray[Any]]:
         """Those of some users, with an indptr from 0."""
         indptr = self.bounds(block).astype(np.int64)
         indices = self.indices[indptr[0] : indptr[-1]]
-        return indptr - indptr[0], fixed(indices.astype(np.int32, copy=False))
+        return indptr - indptr[0], fixed(indices)
 
     def bounds(self, block: slice) -> npt.NDArray[Any]:
         """Where the rows of some users lie."""
@@ -90,13 +93,44 @@ def checked_exclusions(exclude: csr_matrix | None, users: int, items: int) -> Ex
     if kind != "csr" or exclude.shape != (users, items):
         raise ValueError(f"exclude: expected CSR {(users, items)}, found {kind} {np.shape(exclude)}")
     found = Exclusions(exclude.indptr, exclude.indices)
-    ends = (len(found.indptr), found.indptr[0], found.least() < 0, found.indptr[-1] > len(found.indices))
-    if ends != (users + 1, 0, False, False):
+    if (
+        len(found.indptr) != users + 1
+        or found.indptr[0] != 0
+        or found.least() < 0
+        or found.indptr[-1] > len(found.indices)
+    ):
         raise ValueError(f"exclude: expected an indptr [{users + 1}] that rises from 0 to len(indices)")
     codes = found.indices[: found.indptr[-1]]
     if len(codes) and (codes.min() < 0 or codes.max() >= items):
         raise ValueError(f"exclude: expected item codes 0..{items - 1}, found {codes.min()}..{codes.max()}")
     return found
+
+
+@jit
+def list_lengths(
+    indptr: npt.NDArray[np.int64],
+    indices: I32,
+    first_user: int,
+    allowed: Mask,
+    last_user: I32,
+    n: int,
+    out: npt.NDArray[np.int64],
+) -> None:
+    """How many items each user's list has.
+
+    Parameters
+    ----------
+    last_user
+        Of each item, which user of those before excludes it, so that none counts twice.
+    """
+    count = allowed.sum()
+    for row in range(len(out)):
+        left = count
+        for at in range(indptr[row], indptr[row + 1]):
+            item = indices[at]
+            left -= allowed[item] and last_user[item] != first_user + row
+            last_user[item] = first_user + row
+        out[row] = min(n, left)
 
 
 def check_users(users: Floats, longest_item: float) -> None:

@@ -10,13 +10,9 @@ from numpy.typing import NDArray
 
 from recommender.jit import jit
 from recommender.simd import ROWS, WIDTH, products, reached, trailing_zeros
+from recommender.vectors import F32, F64, I32, I64, norms, true_scores
 
-F32 = NDArray[np.float32]
-F64 = NDArray[np.float64]
-I32 = NDArray[np.int32]
-I64 = NDArray[np.int64]
 U32 = NDArray[np.uint32]
-Mask = NDArray[np.bool_]
 
 UNIT = 2.0**-24  # the relative error of one float32 operation
 SPARE = 8  # roundings beside the f of a product: true score, cut, margin, and up to 4 in second order
@@ -97,68 +93,6 @@ class Scratch(NamedTuple):
     scores: F32
     rows: I64
     lanes: I64
-
-
-@jit
-def norms(factors: F32) -> F64:
-    """Lengths of the rows, float64."""
-    lengths = np.empty(factors.shape[0], np.float64)
-    for row in range(factors.shape[0]):
-        total = 0.0
-        for d in range(factors.shape[1]):
-            total += np.float64(factors[row, d]) * np.float64(factors[row, d])
-        lengths[row] = np.sqrt(total)
-    return lengths
-
-
-@jit
-def mixes(factors: F32, codes: I32) -> F64:
-    """A number for each of these rows, by which rows of the same factors lie together when sorted."""
-    mixed = np.empty(len(codes), np.float64)
-    weights = np.sqrt(np.arange(2.0, factors.shape[1] + 2))
-    for at in range(len(codes)):
-        total = 0.0
-        for d in range(factors.shape[1]):
-            total += np.float64(factors[codes[at], d]) * weights[d]
-        mixed[at] = total
-    return mixed
-
-
-@jit
-def among_first(factors: F32, lengths: F64, codes: I32, most: int) -> Mask:
-    """Which of the items, sorted by length, have the same factors as less than `most` just before.
-
-    The others are in no list: as many items as are listed and excluded of a user come before them.
-    """
-    first = np.ones(len(codes), np.bool_)
-    run = 0
-    for at in range(1, len(codes)):
-        this, previous = codes[at], codes[at - 1]
-        equal = lengths[this] == lengths[previous] and (factors[this] == factors[previous]).all()
-        run = run + 1 if equal else 0
-        first[at] = run < most
-    return first
-
-
-@jit
-def list_lengths(
-    indptr: I64, indices: I32, first_user: int, allowed: Mask, last_user: I32, n: int, out: I64
-) -> None:
-    """How many items each user's list has.
-
-    Parameters
-    ----------
-    last_user
-        Of each item, which user of those before excludes it, so that none counts twice.
-    """
-    count = allowed.sum()
-    for row in range(len(out)):
-        left = count
-        for at in range(indptr[row], indptr[row + 1]):
-            item = indices[at]
-            left -= allowed[item] and last_user[item] != first_user + row
-            last_user[item] = first_user + row
-        out[row] = min(n, left)
 
 
 @jit
@@ -390,32 +324,14 @@ def _settle(user: int, factors: F32, pools: Pools, catalogue: Catalogue) -> None
     held, kept = pools.held[user], min(pools.wanted[user], pools.held[user])
     values, found = pools.values[user, :held], pools.found[user, :held]
     codes = catalogue.codes[found]
-    _score_truly(factors, catalogue.factors, codes, pools.true[user], values)
+    true_scores(factors, catalogue.factors, codes, pools.true[user], values)
     keys = _sorted(_keys(values, codes))
     for at in range(kept):
-        values[at] = _score_of(keys[at])
+        values[at] = _float(~(keys[at] >> 32))
         found[at] = catalogue.places[keys[at] & 0xFFFFFFFF]
     pools.held[user] = pools.clean[user] = pools.true[user] = kept
     if kept == pools.wanted[user]:
         pools.floor[user] = values[kept - 1]
-
-
-@jit
-def _score_truly(user: F32, items: F32, codes: I32, start: int, scores: F32) -> None:
-    """Float64 dot products in index order (each product is exact), as float32; never -0."""
-    last = len(codes) - 1
-    for at in range(start, len(codes), 4):  # side by side, for the additions of one sum wait for each other
-        second, third, fourth = min(at + 1, last), min(at + 2, last), min(at + 3, last)
-        i, j, k, m = codes[at], codes[second], codes[third], codes[fourth]
-        a = b = c = d = 0.0
-        for f in range(len(user)):
-            weight = np.float64(user[f])
-            a += weight * np.float64(items[i, f])
-            b += weight * np.float64(items[j, f])
-            c += weight * np.float64(items[k, f])
-            d += weight * np.float64(items[m, f])
-        scores[at], scores[second] = np.float32(a) + np.float32(0), np.float32(b) + np.float32(0)
-        scores[third], scores[fourth] = np.float32(c) + np.float32(0), np.float32(d) + np.float32(0)
 
 
 @jit
@@ -425,11 +341,6 @@ def _keys(scores: F32, codes: I32) -> I64:
     for at in range(len(codes)):
         keys[at] = (np.int64(~_ordinal(scores[at])) << 32) | np.int64(codes[at])
     return keys
-
-
-@jit
-def _score_of(key: int) -> np.float32:
-    return _float(~(key >> 32))
 
 
 @jit

@@ -29,7 +29,9 @@ Request = TypeVar("Request")
 _NO_ROOM = tuple(os.strerror(number) for number in NO_ROOM)
 _JAVA_ERROR = re.compile(r"^(?:: |Caused by: )(.+)$", re.MULTILINE)
 _S3A = "org.apache.hadoop.fs.s3a."
-_LOST = re.compile(r"[\w.]+\.(?:ConnectionClosed|NoHttpResponse|Connect|Socket|SocketTimeout)Exception\b")
+_LOST = re.compile(
+    r"[\w.]+\.(?:ConnectionClosed|NoHttpResponse|(?:HttpHost)?Connect(?:Timeout)?|Socket(?:Timeout)?|SSL)Exception\b"
+)
 
 
 @dataclass(frozen=True)

@@ -35,6 +35,10 @@ FIRST = dt.date(2017, 6, 15)
 HOUSEHOLDS = 500
 SLICE_DAYS = 64
 START_SECONDS = 180
+TICK = dt.timedelta(hours=2)
+"""After the end of a day its night is due, by the DAG's schedule."""
+UNPAUSED = dt.timedelta(minutes=6)
+"""So much later at most the DAG is unpaused."""
 NIGHT_SECONDS = 900
 IVY = Path(sys.prefix) / "ivy"
 POSTGRES = Path("/usr/lib/postgresql/15/bin")
@@ -77,8 +81,8 @@ def slice_settings(demo_toml):
 
 @pytest.fixture(scope="module")
 def night_slice(tmp_path_factory, slice_settings):
-    """Airflow on a data set that goes on until yesterday: the demo's days, moved."""
-    first = utc_now().date() - SLICE_DAYS * ONE_DAY
+    """Airflow on a data set that goes on until the newest night that is due: the demo's days, moved."""
+    first = _newest_night() - (SLICE_DAYS - 1) * ONE_DAY
     moved = first - FIRST
     landed = slice_settings(tmp_path_factory.mktemp("landed"))
     settings = slice_settings(tmp_path_factory.mktemp("slice"), first_day=first)
@@ -89,6 +93,17 @@ def night_slice(tmp_path_factory, slice_settings):
         for dag in ("bootstrap_history", "nightly"):
             client.wait_for_dag(dag)
         yield Slice(settings, airflow, client)
+
+
+def _newest_night() -> dt.date:
+    """The newest day whose night is due; waits where that would be another one before the DAG is unpaused."""
+    while (found := _due(utc_now())) != _due(utc_now() + UNPAUSED):
+        time.sleep(1)
+    return found
+
+
+def _due(now: dt.datetime) -> dt.date:
+    return (now - TICK).date() - ONE_DAY
 
 
 def _move(landed: Settings, settings: Settings, by: dt.timedelta) -> None:

@@ -8,7 +8,7 @@ import numpy.typing as npt
 from scipy.sparse import csr_matrix
 
 from recommender.jit import jit
-from recommender.vectors import I32, Mask, norms
+from recommender.vectors import I32, I64, Mask, norms
 
 Floats = npt.NDArray[np.float32]
 
@@ -108,13 +108,7 @@ def checked_exclusions(exclude: csr_matrix | None, users: int, items: int) -> Ex
 
 @jit
 def list_lengths(
-    indptr: npt.NDArray[np.int64],
-    indices: I32,
-    first_user: int,
-    allowed: Mask,
-    last_user: I32,
-    n: int,
-    out: npt.NDArray[np.int64],
+    indptr: I64, indices: I32, first_user: int, allowed: Mask, last_user: I32, n: int, out: I64
 ) -> None:
     """How many items each user's list has.
 

@@ -165,6 +165,23 @@ def test_a_user_gets_the_same_list_alone():
     assert together.items[420:430].tolist() == alone.items.tolist()
 
 
+def _least_share(users, items, n):
+    """The share of products without which a floor that is always exact would not end the users."""
+    items = items[np.argsort(-np.linalg.norm(items, axis=1))]
+    bounds = np.linalg.norm(users, axis=1)[:, None] * np.linalg.norm(items, axis=1)
+    scores, met = users @ items.T, np.full(len(users), len(items))
+    for stop in reversed(range(topn.TILE_ITEMS, len(items), topn.TILE_ITEMS)):
+        met[np.partition(scores[:, :stop], -n, axis=1)[:, -n] > bounds[:, stop]] = stop
+    return met.mean() / len(items)
+
+
+def test_few_more_products_are_computed_than_an_exact_floor_would_need():
+    fading = np.exp(-np.arange(20_000) / 2000).astype(np.float32)
+    users, items = normal(300, 8), normal(20_000, 8, seed=1) * fading[:, None]
+    share = top_n(users, items, 100).computed / _least_share(users, items, 100)
+    assert 1 <= share < 1.05
+
+
 def test_equal_items_past_what_a_list_can_need_are_left_out_of_the_work():
     items = np.repeat(normal(1, 8), 3000, axis=0)
     pairs = np.repeat([0, 1], [500, 200]), np.r_[:500, 100:300]

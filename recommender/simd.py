@@ -29,7 +29,7 @@ _ZEROS = ir.Constant(_VECTOR, [0.0] * LANES)
 
 
 @intrinsic
-def products(_: Any, panel: Any, items: Any, codes: Any, at: Any, out: Any) -> Lowering:
+def products(_: Any, panel: Any, items: Any, codes: Any, at: Any, out: Any, row: Any) -> Lowering:
     """Multiply a panel of users by the items ``codes[at : at + ROWS]``.
 
     Parameters
@@ -40,8 +40,8 @@ def products(_: Any, panel: Any, items: Any, codes: Any, at: Any, out: Any) -> L
         float32 ``[items, f]``.
     codes
         int32: which items, in which order.
-    out
-        float32 ``[ROWS, WIDTH]``, for the products.
+    out, row
+        float32 ``[rows, WIDTH]``, for the products, from this row on.
     """
 
     def lower(context: Any, builder: ir.IRBuilder, signature: Any, arguments: Any) -> Any:
@@ -49,11 +49,12 @@ def products(_: Any, panel: Any, items: Any, codes: Any, at: Any, out: Any) -> L
         factors = builder.extract_value(items.shape, 1)
         rows = [_row(builder, items.data, codes.data, arguments[3], r, factors) for r in range(ROWS)]
         sums = _sums(builder, users.data, rows, factors)
+        to = builder.gep(out.data, [builder.mul(arguments[5], _LONG(WIDTH))])
         for at, total in enumerate(sums):
-            builder.store(total, _vector(builder, out.data, _LONG(at * LANES)), align=4)
+            builder.store(total, _vector(builder, to, _LONG(at * LANES)), align=4)
         return context.get_dummy_value()
 
-    return types.void(panel, items, codes, at, out), lower
+    return types.void(panel, items, codes, at, out, row), lower
 
 
 def _arrays(context: Any, builder: ir.IRBuilder, signature: Any, arguments: Any) -> list[Any]:

@@ -1,7 +1,7 @@
 """Exact top-N of every user over all items: matrix products that stop early.
 
-Items are met by falling norm. For each user a pool holds the candidates so far, and a *floor* is a
-score that N of them are known to reach. By Cauchy-Schwarz no item of norm ``y`` scores above
+Items are met by falling length. For each user a pool holds the candidates so far, and a *floor* is a
+score that N of them are known to reach. By Cauchy-Schwarz no item of length ``y`` scores above
 ``|u| y``: a user whose floor is above that is done (Teflioudi and others, LEMP, SIGMOD 2015).
 
 A score is the float64 dot product in index order, rounded to float32. The float32 products only
@@ -11,12 +11,14 @@ only where its ``s + e`` is below the N-th best ``s - e``. The survivors are sco
 depends on tiles, threads, the processor's vectors, or which users share a block.
 
 Here are the order of the items and the threads; `recommender.topn_kernel` is what a thread does with
-a block of users, `recommender.topn_inputs` what is refused.
+a block of users, `recommender.topn_pools` what happens to the candidates, `recommender.metric` what is
+taken for lengths, `recommender.topn_inputs` what is refused.
 """
 
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor, as_completed
 from dataclasses import dataclass
+from queue import SimpleQueue
 
 import numpy as np
 import numpy.typing as npt
@@ -26,12 +28,16 @@ from lake import settings
 from recommender import topn_inputs as inputs
 from recommender import topn_kernel as kernel
 from recommender import vectors
+from recommender.metric import metric_of
 from recommender.simd import ROWS, WIDTH
 from recommender.topn_inputs import Exclusions, Floats, blocks
+from recommender.topn_pools import Catalogue, Pools
 from recommender.vectors import Mask
 
+Space = tuple[Pools, kernel.Scratch]
 Progress = Callable[[int, int], None]
 
+FIRST_ITEMS = 1024  # by so many the first floors are found, high enough that few more candidates are taken
 TILE_ITEMS = 256
 BLOCK_PANELS = 10
 MOST_SHARES = 1000  # of the users, for what waits for a thread takes memory
@@ -107,8 +113,8 @@ def top_n(
         raise ValueError(f"n is {n}: expected at least 1")
     mask = inputs.checked_mask(allowed, len(items))
     hidden = inputs.checked_exclusions(exclude, len(users), len(items))
-    catalogue = _catalogue(items, mask, n + hidden.most())
-    inputs.check_users(users, catalogue.norms.max(initial=0))
+    lengths = inputs.checked_lengths(users, items, mask)
+    catalogue = _catalogue(users, items, lengths, mask, n + hidden.most())
     bounds = _list_bounds(hidden, mask, n)
     out = bounds, np.empty(bounds[-1], np.int32), np.empty(bounds[-1], np.float32)
     work = _Work(users, catalogue, hidden, min(n, len(catalogue.norms)), prune, out)
@@ -116,16 +122,17 @@ def top_n(
     return TopN(*out, computed / max(1, len(users) * int(mask.sum())))
 
 
-def _catalogue(items: Floats, allowed: Mask, most: int) -> kernel.Catalogue:
-    """The allowed items by falling norm; of those with the same factors the first `most`."""
-    lengths = vectors.norms(items)
-    inputs.refuse_infinite(lengths, "item_factors", 0)
+def _catalogue(users: Floats, items: Floats, norms: vectors.F64, allowed: Mask, most: int) -> Catalogue:
+    """The allowed items by falling length in the metric; of those with the same factors the first `most`."""
+    metric = metric_of(users, items)
+    lengths = vectors.lengths_in(items, metric.items) if len(metric.items) else norms
     codes = _by_length(items, lengths, np.flatnonzero(allowed).astype(np.int32))
     codes = codes[vectors.among_first(items, lengths, codes, most)]
     places = np.full(len(items), -1, np.int32)
     places[codes] = np.arange(len(codes), dtype=np.int32)
     padded = np.append(codes, np.repeat(codes[-1:], ROWS - 1))
-    return kernel.Catalogue(items, lengths[codes], padded, places)
+    longest = np.maximum.accumulate(norms[codes][::-1])[::-1].copy()
+    return Catalogue(items, lengths[codes], padded, longest, places, metric.users)
 
 
 def _by_length(
@@ -155,7 +162,7 @@ def _list_bounds(hidden: Exclusions, allowed: Mask, n: int) -> npt.NDArray[np.in
 @dataclass(frozen=True)
 class _Work:
     users: Floats
-    catalogue: kernel.Catalogue
+    catalogue: Catalogue
     hidden: Exclusions
     n: int
     prune: bool
@@ -168,32 +175,44 @@ class _Work:
 
     def run(self, threads: int, memory_mib: int, on_progress: Progress | None) -> int:
         """Solve all blocks, `threads` at a time; count the dot products."""
-        panels = self._affordable_panels(memory_mib)
-        threads = max(1, min(threads, panels))
-        even = -(-len(self.users) // (threads * BLOCKS_A_THREAD * WIDTH))
-        size = WIDTH * max(1, min(panels // threads, even, BLOCK_PANELS))
+        threads, size = self._affordable(threads, memory_mib)
         shares = blocks(len(self.users), max(1, -(-len(self.users) // (size * MOST_SHARES))) * size)
+        spaces: SimpleQueue[Space] = SimpleQueue()
+        for _ in range(threads):
+            spaces.put(self._space(size))
         with ThreadPoolExecutor(threads) as pool:
-            return sum(_in_turn(pool, lambda share: self._solve(share, size), shares, on_progress))
+            return sum(_in_turn(pool, lambda share: self._solve(share, size, spaces), shares, on_progress))
 
-    def _affordable_panels(self, memory_mib: int) -> int:
-        """How many times `WIDTH` users, with their tiles, have room."""
+    def _affordable(self, threads: int, memory_mib: int) -> tuple[int, int]:
+        """How many threads, and how many users each has at a time."""
         items, factors = len(self.catalogue.norms), self.users.shape[1]
         user = 8 * self.capacity + 4 * factors + items // 8 + 80
-        panel: int = WIDTH * user + 4 * TILE_ITEMS * (WIDTH + 4) + 24 * self.capacity
-        return (memory_mib * 2**20 - 24 * items) // panel
+        tile, panel = 4 * FIRST_ITEMS * (WIDTH + 4) + 24 * self.capacity, WIDTH * user
+        room = memory_mib * 2**20 - 48 * items
+        threads = max(1, min(threads, room // (tile + panel)))
+        even = -(-len(self.users) // (threads * BLOCKS_A_THREAD * WIDTH))
+        return threads, WIDTH * max(1, min((room // threads - tile) // panel, even, BLOCK_PANELS))
 
-    def _solve(self, share: slice, size: int) -> int:
-        return sum(map(self._solve_block, blocks(share.stop, size, share.start)))
+    def _space(self, size: int) -> Space:
+        items, factors = len(self.catalogue.norms), self.users.shape[1]
+        return kernel.workspace(size, factors, items, self.capacity, max(FIRST_ITEMS, TILE_ITEMS))
 
-    def _solve_block(self, block: slice) -> int:
+    def _solve(self, share: slice, size: int, spaces: SimpleQueue[Space]) -> int:
+        space = spaces.get()
+        try:
+            return sum(self._solve_block(block, space) for block in blocks(share.stop, size, share.start))
+        finally:
+            spaces.put(space)
+
+    def _solve_block(self, block: slice, space: Space) -> int:
         bounds, items, scores = self.out
         computed: int = kernel.solve_block(
             self.users[block],
             self.catalogue,
             self.hidden.rows(block),
-            (self.capacity, TILE_ITEMS),
+            (FIRST_ITEMS, TILE_ITEMS),
             self.prune,
+            space,
             (bounds[block.start : block.stop + 1], items, scores),
         )
         return computed

@@ -127,13 +127,17 @@ def list_lengths(
         out[row] = min(n, left)
 
 
-def check_users(users: Floats, longest_item: float) -> None:
-    """Refuse users whose scores would not be finite."""
+def checked_lengths(users: Floats, items: Floats, allowed: Mask) -> npt.NDArray[np.float64]:
+    """Those of the items, where all scores would be finite."""
+    lengths = norms(items)
+    refuse_infinite(lengths, "item_factors", 0)
+    longest = lengths[allowed].max(initial=0)
     for block in blocks(len(users), CHECKED_USERS):
-        lengths = norms(users[block])
-        refuse_infinite(lengths, "user_factors", block.start)
-        if lengths.max() * longest_item > LARGEST:
+        of_users = norms(users[block])
+        refuse_infinite(of_users, "user_factors", block.start)
+        if of_users.max() * longest > LARGEST:
             raise ValueError("factors are too large: their dot products would overflow float32")
+    return lengths
 
 
 def refuse_infinite(lengths: npt.NDArray[np.float64], name: str, first: int) -> None:

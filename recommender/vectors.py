@@ -3,7 +3,7 @@
 import numpy as np
 from numpy.typing import NDArray
 
-from recommender.jit import jit
+from recommender.jit import jit, jit_in_any_order
 
 F32 = NDArray[np.float32]
 F64 = NDArray[np.float64]
@@ -21,6 +21,20 @@ def norms(factors: F32) -> F64:
         for d in range(factors.shape[1]):
             total += np.float64(factors[row, d]) * np.float64(factors[row, d])
         lengths[row] = np.sqrt(total)
+    return lengths
+
+
+@jit_in_any_order
+def lengths_in(factors: F32, metric: F64) -> F64:
+    """Lengths of the rows times a lower triangular matrix [f, f]."""
+    lengths, row = np.empty(len(factors), np.float64), np.empty(len(metric), np.float64)
+    for at in range(len(factors)):
+        row[:] = 0
+        for d in range(len(metric)):
+            factor = np.float64(factors[at, d])
+            for e in range(d + 1):
+                row[e] += factor * metric[d, e]
+        lengths[at] = np.sqrt((row * row).sum())
     return lengths
 
 
@@ -54,18 +68,35 @@ def among_first(factors: F32, lengths: F64, codes: I32, most: int) -> Mask:
 
 
 @jit
-def true_scores(user: F32, items: F32, codes: I32, start: int, scores: F32) -> None:
-    """Float64 dot products in index order (each product is exact), as float32; never -0."""
-    last = len(codes) - 1
-    for at in range(start, len(codes), 4):  # side by side, for the additions of one sum wait for each other
-        second, third, fourth = min(at + 1, last), min(at + 2, last), min(at + 3, last)
-        i, j, k, m = codes[at], codes[second], codes[third], codes[fourth]
-        a = b = c = d = 0.0
-        for f in range(len(user)):
-            weight = np.float64(user[f])
-            a += weight * np.float64(items[i, f])
-            b += weight * np.float64(items[j, f])
-            c += weight * np.float64(items[k, f])
-            d += weight * np.float64(items[m, f])
-        scores[at], scores[second] = np.float32(a) + np.float32(0), np.float32(b) + np.float32(0)
-        scores[third], scores[fourth] = np.float32(c) + np.float32(0), np.float32(d) + np.float32(0)
+def true_scores(user: F32, items: F32, codes: I32, off: float, scores: F32) -> None:
+    """Float64 dot products in index order (each product is exact), as float32; never -0.
+
+    Parameters
+    ----------
+    off
+        By how much two orders of summing may differ, at most: where both ends of that are rounded to the
+        same float32, so is the sum in index order.
+    """
+    weights = user.astype(np.float64)
+    for at in range(len(codes)):
+        total = _dot(weights, items[codes[at]])
+        score = np.float32(total - off)
+        if score != np.float32(total + off):
+            score = np.float32(_dot_in_order(weights, items[codes[at]]))
+        scores[at] = score + np.float32(0)
+
+
+@jit_in_any_order
+def _dot(weights: F64, item: F32) -> float:
+    total = 0.0
+    for d in range(len(weights)):
+        total += weights[d] * np.float64(item[d])
+    return total
+
+
+@jit
+def _dot_in_order(weights: F64, item: F32) -> float:
+    total = 0.0
+    for d in range(len(weights)):
+        total += weights[d] * np.float64(item[d])
+    return total

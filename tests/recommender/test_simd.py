@@ -5,8 +5,8 @@ from recommender.simd import ROWS, WIDTH, products, reached, trailing_zeros
 
 
 @jit
-def multiply(panel, items, codes, at, out):
-    products(panel, items, codes, at, out)
+def multiply(panel, items, codes, at, out, row):
+    products(panel, items, codes, at, out, row)
 
 
 @jit
@@ -28,10 +28,10 @@ def test_products_are_those_of_the_items_from_a_place_on():
     for factors in (1, 2, 64, 67):
         panel, items = whole(factors, WIDTH), whole(40, factors)
         codes = np.random.default_rng(1).permutation(40).astype(np.int32)
-        out = np.full((ROWS + 1, WIDTH), 7, np.float32)
-        multiply(panel, items, codes, 3, out)
-        assert out[:ROWS].tolist() == (items[codes[3 : 3 + ROWS]] @ panel).tolist()
-        assert (out[ROWS] == 7).all()
+        out = np.full((ROWS + 2, WIDTH), 7, np.float32)
+        multiply(panel, items, codes, 3, out, 1)
+        assert out[1:-1].tolist() == (items[codes[3 : 3 + ROWS]] @ panel).tolist()
+        assert (out[[0, -1]] == 7).all()
 
 
 def test_reached_has_a_bit_for_each_lane():

@@ -12,7 +12,15 @@ from nightjar_reader import format as fmt
 from nightjar_reader.answers import CatalogueItem, Id, Neighbours, Popular, Recommendations, SimilarItems
 from nightjar_reader.errors import BadId, NotInThisRelease
 from nightjar_reader.keyed import KeyedFile, position
-from nightjar_reader.search import Codes, ExactSearch, Floats, exact_scores, ranked, unit_rows
+from nightjar_reader.search import (
+    Codes,
+    ExactSearch,
+    Floats,
+    exact_scores,
+    ranked,
+    refuse_negative,
+    unit_rows,
+)
 from nightjar_reader.verified import VerifiedFiles
 
 _OPEN_FILES = 128
@@ -175,6 +183,7 @@ class Release:
 
     def nearest_to_item(self, item_id: Id, n: int) -> Neighbours:
         """The items of the largest cosines with this one, itself left out; by the index if there is one."""
+        refuse_negative(n)
         code = self._code(self._item(item_id := self.checked_id(item_id)), f"item {item_id!r}")
         if self._annoy is None:
             codes, scores = self._by_cosine.nearest(self._unit_factors[code], n + 1)

@@ -47,6 +47,12 @@ def ranked(codes: Codes, scores: Floats, n: int) -> tuple[Codes, Floats]:
     return codes[best], scores[best]
 
 
+def refuse_negative(n: int) -> None:
+    """Raise ValueError where `n` is no number of items."""
+    if n < 0:
+        raise ValueError(f"n is {n}: expected at least 0")
+
+
 class ExactSearch:
     """The items of one release, ready for queries.
 
@@ -67,6 +73,7 @@ class ExactSearch:
             raise ValueError(f"factors: row {np.argmin(np.isfinite(norms))} holds NaN or infinity")
         self._codes = np.argsort(-norms, kind="stable").astype(np.int32)
         self._norms = norms[self._codes]
+        self._longest = float(norms.max(initial=0))
         self._factors = np.ascontiguousarray(factors[self._codes])
 
     def nearest(self, query: Floats, n: int) -> tuple[Codes, Floats]:
@@ -84,10 +91,9 @@ class ExactSearch:
         ValueError
             When `n` is negative, or a score would not be finite.
         """
-        if n < 0:
-            raise ValueError(f"n is {n}: expected at least 0")
+        refuse_negative(n)
         length = float(np.sqrt(np.square(query.astype(np.float64)).sum()))
-        if not length * self._norms.max(initial=0) <= _LARGEST:
+        if not length * self._longest <= _LARGEST:
             raise ValueError("query: expected finite factors whose inner products are finite in float32")
         rows = self._survivors(query, length, min(n, len(self._codes)))
         return ranked(self._codes[rows], exact_scores(self._factors[rows], query), n)

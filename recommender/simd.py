@@ -17,9 +17,17 @@ Lowering: TypeAlias = tuple[Any, Callable[..., Any]]
 intrinsic: Callable[[Callable[..., Any]], Any] = extending.intrinsic
 trailing_zeros: Any = numbers.trailing_zeros
 
+
+def _has_avx512() -> bool:
+    try:
+        return bool(llvm.get_host_cpu_features().get("avx512f"))
+    except RuntimeError:  # LLVM cannot tell on this platform
+        return False
+
+
 # 24 sums of 16 floats leave 8 of the 32 registers of AVX-512 to the factors,
 # 12 of 8 floats leave 4 of the 16 of AVX2.
-LANES, ROWS = (16, 8) if llvm.get_host_cpu_features().get("avx512f") else (8, 4)
+LANES, ROWS = (16, 8) if _has_avx512() else (8, 4)
 VECTORS = 3
 WIDTH = LANES * VECTORS
 

@@ -118,6 +118,12 @@ def test_nearest_to_an_item_by_the_index(tiny) -> None:
     assert list(found.scores) == sorted(scores.tolist(), reverse=True)[:5]
 
 
+def test_a_negative_number_of_items_is_refused_as_it_was_asked_for(build) -> None:
+    for one in (build(seed=1), build(seed=2, index=False)):
+        with pytest.raises(ValueError, match="n is -2: expected at least 0"):
+            Reader(one.uri, release_id=one.release_id).nearest(-2, item=500)
+
+
 def test_nearest_to_an_item_without_annoy_or_index(build, monkeypatch) -> None:
     tiny, bare = build(seed=1), build(seed=2, index=False)
     expected = ids(tiny, np.argsort(-cosines(tiny, 0), kind="stable")[:5].tolist())

@@ -98,7 +98,7 @@ class _Worker:
     """One contestant's process; `turn` makes it do a pass."""
 
     def __init__(self, asked: argparse.Namespace, name: str, factors: int, who: str, half: str) -> None:
-        self._began = time.monotonic()
+        began = time.monotonic()
         command = [sys.executable, __file__, "--worker", who + "|" + half, "--set", name]
         command += ["--factors", str(factors), "--threads", str(asked.threads)] + ["--quick"] * asked.quick
         environment = _environment(CONTESTANTS[who][1], asked.threads)
@@ -107,18 +107,21 @@ class _Worker:
         self._key = {"set": name, "factors": factors, "contestant": who, "half": half}
         self._key |= {"threads": asked.threads, "growth": asked.growth}
         self._facts, self._passes = self._read(), []
+        self._spent = time.monotonic() - began
 
     def turn(self) -> None:
+        began = time.monotonic()
         print("go", file=self._process.stdin, flush=True)
         self._passes.append(self._read())
+        self._spent += time.monotonic() - began
         print(self._key | self._passes[-1], file=sys.stderr)
 
     def end(self) -> None:
         self._process.communicate()
 
     def record(self) -> dict[str, Any]:
-        spent = round(time.monotonic() - self._began)
-        return self._key | self._facts | {"passes": self._passes, "spent": spent, "machine": machine()}
+        facts = self._key | self._facts | {"passes": self._passes}
+        return facts | {"spent": round(self._spent), "machine": machine()}
 
     def _read(self) -> dict[str, Any]:
         line = self._process.stdout.readline()
@@ -167,7 +170,7 @@ def _kind(record: dict[str, Any]) -> tuple[str, int, bool]:
 
 
 def _estimate(asked: argparse.Namespace) -> None:
-    """Add up what each part took in the run that the results are of."""
+    """Add up what each contestant took in the run that the results are of."""
     records = json.loads(RESULTS.read_text()) if RESULTS.exists() else []
     spent = {(r["set"], r["factors"], r["contestant"]): r["spent"] for r in records if not r["growth"]}
     wanted = [(s, f, c) for s in asked.set for f in asked.factors for c in asked.contestant]

@@ -13,6 +13,7 @@ Codes = npt.NDArray[np.int32]
 
 _CHUNK = 4096  # rows that are scored exactly at a time, to bound the memory
 _LARGEST = 3e38  # scores above it would not be float32
+_MOST_FACTORS = 8192  # up to which the bound of the error holds
 _TILE = 2048  # doubles from step to step, for a step costs as much as some thousand products
 _UNIT = 2.0**-24  # the relative error of one float32 operation
 _TINY = 2.0**-120  # above what underflow can take from a product of float32 values
@@ -64,10 +65,12 @@ class ExactSearch:
     Raises
     ------
     ValueError
-        When a factor is not finite.
+        When a factor is not finite, or an item has none or too many.
     """
 
     def __init__(self, factors: Floats) -> None:
+        if not 0 < factors.shape[1] <= _MOST_FACTORS:
+            raise ValueError(f"factors {factors.shape}: expected 1 to {_MOST_FACTORS} columns")
         norms = np.sqrt(np.einsum("ij,ij->i", factors, factors, dtype=np.float64))
         if not np.isfinite(norms).all():
             raise ValueError(f"factors: row {np.argmin(np.isfinite(norms))} holds NaN or infinity")

@@ -1,4 +1,4 @@
-"""Numba's decorator as we use it: without the GIL, kept on disk, no liberties with floats."""
+"""Numba's decorator as we use it: without the GIL, kept on disk, no liberties with floats unasked."""
 
 import hashlib
 import logging

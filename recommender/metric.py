@@ -16,6 +16,7 @@ Matrix = npt.NDArray[np.float64]
 
 ROWS_A_FACTOR = 64  # with fewer users or items, finding lengths in a metric takes longer than it saves
 SAMPLE = 4096  # rows, which tell the directions of all
+AT_ONCE = 256  # rows, to bound the memory
 RIDGE = 0.1  # of a direction's mean square: bounds how far from 1 A is
 
 
@@ -47,15 +48,21 @@ def metric_of(users: Floats, items: Floats) -> Metric:
     of_users, of_items = _moments(users), _moments(items)
     root, inverse = _power(of_users, 0.5), _power(of_users, -0.5)
     mean = inverse @ _power(root @ of_items @ root, 0.5) @ inverse
-    return Metric(_lower(mean), _lower(np.linalg.inv(mean)))
+    for_users, for_items = _lower(mean), _lower(np.linalg.inv(mean))
+    # where one is not quite the inverse of the other: u . y = (u L) (K' L)^-1 (y K)'
+    least = np.linalg.svd(for_items.T @ for_users, compute_uv=False)[-1]
+    return Metric(for_users / least, for_items)
 
 
 def _moments(rows: Floats) -> Matrix:
     """Second moments of the directions of rows."""
-    some = rows[:: -(-len(rows) // SAMPLE)].astype(np.float64)
-    directions = some / np.maximum(np.linalg.norm(some, axis=1, keepdims=True), 1e-300)
-    factors = rows.shape[1]
-    moments: Matrix = directions.T @ directions / len(some) + RIDGE / factors * np.eye(factors)
+    some, factors = rows[:: -(-len(rows) // SAMPLE)], rows.shape[1]
+    total = np.zeros((factors, factors))
+    for at in range(0, len(some), AT_ONCE):
+        part = some[at : at + AT_ONCE].astype(np.float64)
+        directions = part / np.maximum(np.linalg.norm(part, axis=1, keepdims=True), 1e-300)
+        total += directions.T @ directions
+    moments: Matrix = total / len(some) + RIDGE / factors * np.eye(factors)
     return moments
 
 

@@ -11,6 +11,7 @@ from recommender.vectors import F32, I32, I64
 
 COUNTED = 512  # up to so many integers, counting sorts faster than comparing
 HALF = 1 << 23  # between a float's ordinal and that of its half
+FURTHEST = 1 << 33  # more than there are floats
 
 
 @jit
@@ -33,7 +34,7 @@ def enough(n: int) -> int:
 
 
 @jit
-def reached_by(keys: I32, n: int, low: int | np.int32) -> int:
+def floor_of_keys(keys: I32, n: int, low: int | np.int32) -> int:
     """The n-th largest of integers, or a smaller one that few more reach; `low` is one that `n` reach."""
     lowest, highest = np.int64(low), np.int64(keys.max())
     while lowest < highest:
@@ -51,7 +52,7 @@ def reached_by(keys: I32, n: int, low: int | np.int32) -> int:
 
 
 @jit
-def reached_in_lanes(scores: F32, n: I64) -> F32:
+def floors_of_lanes(scores: F32, n: I64) -> F32:
     """The same for every column: what `n` of its scores reach, and few more; else -inf.
 
     Parameters
@@ -68,14 +69,14 @@ def reached_in_lanes(scores: F32, n: I64) -> F32:
         for lane in range(WIDTH):  # halves of the highest score come near sooner than those of all floats
             middle[lane] = max((lowest[lane] + highest[lane] + 1) >> 1, highest[lane] - step)
             cuts[lane] = float_of(middle[lane])
-        counts = _reaching(scores, cuts)
+        counts = _counts_reaching(scores, cuts)
         for lane in range(WIDTH):
             if counts[lane] < n[lane]:
                 highest[lane] = middle[lane] - 1
             else:
                 lowest[lane] = middle[lane]
                 highest[lane] = middle[lane] if counts[lane] <= enough(n[lane]) else highest[lane]
-        step *= 2
+        step = min(2 * step, FURTHEST)
     for lane in range(WIDTH):
         cuts[lane] = float_of(lowest[lane])
     return cuts
@@ -94,7 +95,7 @@ def _highest(scores: F32) -> I64:
 
 
 @jit
-def _reaching(scores: F32, cuts: F32) -> I32:
+def _counts_reaching(scores: F32, cuts: F32) -> I32:
     """How many scores of each column are at least its cut."""
     counts = np.zeros(WIDTH, np.int32)
     for row in range(len(scores)):

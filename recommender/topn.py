@@ -8,7 +8,8 @@ A score is the float64 dot product in index order, rounded to float32. The float
 select: they are off by at most ``e``, about ``(f + 2) 2^-24 |u| |y|`` (Higham, Accuracy and Stability
 of Numerical Algorithms, section 3.1; `kernel.SPARE` is what is taken for the 2), so an item is dropped
 only where its ``s + e`` is below the N-th best ``s - e``. The survivors are scored again. So no result
-depends on tiles, threads, the processor's vectors, or which users share a block.
+depends on tiles, threads, the processor's vectors, or which users share a block. In this error ``|u|`` and
+``|y|`` are Euclidean norms; the lengths that end a user may be of another metric.
 
 Here are the order of the items and the threads; `recommender.topn_kernel` is what a thread does with
 a block of users, `recommender.topn_pools` what happens to the candidates, `recommender.metric` what is
@@ -18,6 +19,7 @@ taken for lengths, `recommender.topn_inputs` what is refused.
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor, as_completed
 from dataclasses import dataclass
+from operator import index
 from queue import SimpleQueue
 
 import numpy as np
@@ -92,9 +94,9 @@ def top_n(
     allowed
         bool [items]; the others are left out for all.
     memory_mib
-        What all threads may take beside inputs and outputs. Not less than 70 bytes an item are
-        taken, and what one thread needs for `WIDTH` users: each 16 bytes an item of a list and a
-        bit an item. Fewer threads work where it does not suffice for all.
+        What all threads may take beside inputs and outputs. Not less than 70 bytes an item and 100
+        bytes for each two factors are taken, and what one thread needs for `WIDTH` users: each 16
+        bytes an item of a list and a bit an item. Fewer threads work where it does not suffice for all.
     threads
         How many threads at most; None for as many as the process may run on.
     on_progress
@@ -113,8 +115,9 @@ def top_n(
         raise ValueError(f"n is {n}: expected at least 1")
     mask = inputs.checked_mask(allowed, len(items))
     hidden = inputs.checked_exclusions(exclude, len(users), len(items))
-    lengths = inputs.checked_lengths(users, items, mask)
-    catalogue = _catalogue(users, items, lengths, mask, n + hidden.most())
+    norms = inputs.checked_norms(users, items, mask)
+    n = min(index(n), max(1, len(items)))
+    catalogue = _catalogue(users, items, norms, mask, n + hidden.most())
     bounds = _list_bounds(hidden, mask, n)
     out = bounds, np.empty(bounds[-1], np.int32), np.empty(bounds[-1], np.float32)
     work = _Work(users, catalogue, hidden, min(n, len(catalogue.norms)), prune, out)
@@ -187,7 +190,7 @@ class _Work:
         """How many threads, and how many users each has at a time."""
         items, factors = len(self.catalogue.norms), self.users.shape[1]
         user = 8 * self.capacity + 4 * factors + items // 8 + 80
-        tile, panel = 4 * FIRST_ITEMS * (WIDTH + 4) + 24 * self.capacity, WIDTH * user
+        tile, panel = 4 * max(FIRST_ITEMS, TILE_ITEMS) * (WIDTH + 4) + 24 * self.capacity, WIDTH * user
         room = memory_mib * 2**20 - 48 * items
         threads = max(1, min(threads, room // (tile + panel)))
         even = -(-len(self.users) // (threads * BLOCKS_A_THREAD * WIDTH))

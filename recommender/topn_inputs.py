@@ -13,7 +13,7 @@ from recommender.vectors import I32, I64, Mask, norms
 Floats = npt.NDArray[np.float32]
 
 LARGEST = 3e38  # scores above it would not be float32
-MOST_FACTORS = 8192  # up to which the bound of the error holds in the first order, as it is used
+MOST_FACTORS = 8192  # up to which SPARE covers what the bound of the error leaves out
 CHECKED_USERS = 4096
 
 
@@ -127,17 +127,17 @@ def list_lengths(
         out[row] = min(n, left)
 
 
-def checked_lengths(users: Floats, items: Floats, allowed: Mask) -> npt.NDArray[np.float64]:
-    """Those of the items, where all scores would be finite."""
-    lengths = norms(items)
-    refuse_infinite(lengths, "item_factors", 0)
-    longest = lengths[allowed].max(initial=0)
+def checked_norms(users: Floats, items: Floats, allowed: Mask) -> npt.NDArray[np.float64]:
+    """Those of all items, where all scores would be finite."""
+    of_items = norms(items)
+    refuse_infinite(of_items, "item_factors", 0)
+    longest = of_items[allowed].max(initial=0)
     for block in blocks(len(users), CHECKED_USERS):
         of_users = norms(users[block])
         refuse_infinite(of_users, "user_factors", block.start)
         if of_users.max() * longest > LARGEST:
             raise ValueError("factors are too large: their dot products would overflow float32")
-    return lengths
+    return of_items
 
 
 def refuse_infinite(lengths: npt.NDArray[np.float64], name: str, first: int) -> None:

@@ -8,7 +8,7 @@ from typing import NamedTuple
 import numpy as np
 
 from recommender.jit import jit
-from recommender.selection import reached_in_lanes
+from recommender.selection import floors_of_lanes
 from recommender.simd import ROWS, WIDTH, products, reached, trailing_zeros
 from recommender.topn_pools import (
     TINY,
@@ -24,8 +24,14 @@ from recommender.topn_pools import (
 )
 from recommender.vectors import F32, I32, I64, lengths_in, norms
 
-SPARE = 8  # roundings beside the f of a product: true score, cut, margin, and up to 4 in second order
-NEAR, FRESH = 1.25, 32  # times the floor, new candidates: when raising it early is likely to end a user
+SPARE = (
+    8  # roundings beside the f of a product: true score, cut, margin, shrinking, and up to 4 in second order
+)
+ROUNDING = 1 + 1e-6  # of floors to float32, and of lengths
+# A floor is raised before the pool is full where the user's bound is less than so many times the floor,
+NEAR = 1.25
+# and there are so many candidates that it does not know of: then that is likely to end the user.
+FRESH = 32
 
 
 class Scratch(NamedTuple):
@@ -101,12 +107,16 @@ def solve_block(
     active = _active(pools.users[: len(factors)])
     _fill_panels(scratch.panels, factors, active)
     left, computed, start, stop = len(active), 0, 0, min(tiles[0], len(catalogue.norms))
-    while start < stop:
+    while start < stop and left > 0:
         if prune:
             left = _drop_finished(active, left, scratch.panels, factors, pools, catalogue, start)
         for first in range(0, left, WIDTH):
             lanes = active[first : min(first + WIDTH, left)]
-            hits = _score(scratch, first // WIDTH, lanes, pools, catalogue, start, stop)
+            panel = scratch.panels[first // WIDTH]
+            if start == 0:
+                hits = _score_first(panel, lanes, pools, catalogue, stop, scratch)
+            else:
+                hits = _score(panel, lanes, pools, catalogue, start, stop, scratch)
             _collect(scratch, hits, start, lanes, factors, pools, catalogue)
         computed += left * (stop - start)
         start, stop = stop, min(stop + tiles[1], len(catalogue.norms))
@@ -126,8 +136,8 @@ def _open(factors: F32, catalogue: Catalogue, exclusions: tuple[I64, I32], pools
         this.length = lengths[user]
         this.slack = lengths[user] * (UNIT * (factors.shape[1] + SPARE))
         this.floor = -np.inf
-    if len(catalogue.metric):
-        lengths = lengths_in(factors, catalogue.metric)
+    if len(catalogue.users_metric):
+        lengths = lengths_in(factors, catalogue.users_metric)
         for user in range(len(factors)):
             pools.users[user].length = lengths[user]
     _mark_hidden(pools.hidden[: len(factors)], exclusions[0], exclusions[1], catalogue.places)
@@ -169,7 +179,7 @@ def _drop_finished(
     at, users = 0, pools.users
     while at < left:
         user = active[at]
-        best = users[user].length * catalogue.bounds[start] * (1 + 1e-6) + TINY
+        best = users[user].length * catalogue.lengths[start] * ROUNDING + TINY
         is_near = users[user].floor <= best < NEAR * users[user].floor
         if is_near and users[user].held - users[user].clean >= FRESH:
             shrink(user, factors[user], pools, catalogue)
@@ -183,20 +193,52 @@ def _drop_finished(
 
 
 @jit
+def _score_first(
+    panel: F32, lanes: I64, pools: Pools, catalogue: Catalogue, stop: int, scratch: Scratch
+) -> int:
+    """Multiply a panel by the first tile, which sets the floors; returns what `_score` does."""
+    for first in range(0, stop, ROWS):
+        products(panel, catalogue.factors, catalogue.codes, first, scratch.scores, first)
+    _first_floors(scratch.scores[:stop], lanes, pools, catalogue.norms[0])
+    _set_cuts(scratch.cuts, lanes, pools.users, catalogue.norms[0])
+    return _note(scratch, 0, 0, stop)
+
+
+@jit
+def _first_floors(scores: F32, lanes: I64, pools: Pools, norm: float) -> None:
+    """Find what the users' floors can be after the first tile."""
+    wanted = np.full(WIDTH, len(scores))  # in lanes without a user, where all scores are 0, found at once
+    for lane in range(len(lanes)):
+        wanted[lane] = pools.users[lanes[lane]].wanted
+        _hide(scores, lane, pools.hidden[lanes[lane]])
+    floors = floors_of_lanes(scores, wanted)
+    for lane in range(len(lanes)):
+        user = pools.users[lanes[lane]]
+        user.floor = floors[lane] - margin_of(user.slack, norm)
+
+
+@jit
+def _hide(scores: F32, lane: int, hidden: U32) -> None:
+    """Put the scores of a user's excluded items below all others."""
+    for word in range((len(scores) + 31) // 32):
+        bits = np.int64(hidden[word])
+        while bits:
+            place = 32 * word + trailing_zeros(bits)
+            if place < len(scores):
+                scores[place, lane] = -np.inf
+            bits &= bits - 1
+
+
+@jit
 def _score(
-    scratch: Scratch, panel: int, lanes: I64, pools: Pools, catalogue: Catalogue, start: int, stop: int
+    panel: F32, lanes: I64, pools: Pools, catalogue: Catalogue, start: int, stop: int, scratch: Scratch
 ) -> int:
     """Multiply a panel by a tile; returns how many rows of the scores have any that count."""
-    users, scores, norm, hits = scratch.panels[panel], scratch.scores, catalogue.norms[start], 0
-    _set_cuts(scratch.cuts, lanes, pools.users, norm)
+    scores, hits = scratch.scores, 0
+    _set_cuts(scratch.cuts, lanes, pools.users, catalogue.norms[start])
     for first in range(0, stop - start, ROWS):
-        products(users, catalogue.factors, catalogue.codes, start + first, scores, first)
-        if start > 0:
-            hits = _note(scratch, hits, first, min(first + ROWS, stop - start))
-    if start == 0:
-        _raise_floors(scores[:stop], lanes, pools, norm)
-        _set_cuts(scratch.cuts, lanes, pools.users, norm)
-        hits = _note(scratch, 0, 0, stop)
+        products(panel, catalogue.factors, catalogue.codes, start + first, scores, first)
+        hits = _note(scratch, hits, first, min(first + ROWS, stop - start))
     return hits
 
 
@@ -216,31 +258,6 @@ def _note(scratch: Scratch, hits: int, first: int, stop: int) -> int:
         scratch.rows[hits], scratch.lanes[hits] = row, lanes
         hits += lanes != 0
     return hits
-
-
-@jit
-def _raise_floors(scores: F32, lanes: I64, pools: Pools, norm: float) -> None:
-    """Find the first floors, by the first tile as a whole."""
-    wanted = np.zeros(WIDTH, np.int64)
-    for lane in range(len(lanes)):
-        wanted[lane] = pools.users[lanes[lane]].wanted
-        _hide(scores, lane, pools.hidden[lanes[lane]])
-    floors = reached_in_lanes(scores, wanted)
-    for lane in range(len(lanes)):
-        user = pools.users[lanes[lane]]
-        user.floor = floors[lane] - margin_of(user.slack, norm)
-
-
-@jit
-def _hide(scores: F32, lane: int, hidden: U32) -> None:
-    """Put the scores of a user's excluded items below all others."""
-    for word in range((len(scores) + 31) // 32):
-        bits = np.int64(hidden[word])
-        while bits:
-            place = 32 * word + trailing_zeros(bits)
-            if place < len(scores):
-                scores[place, lane] = -np.inf
-            bits &= bits - 1
 
 
 @jit

@@ -6,7 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from recommender.jit import jit
-from recommender.selection import float_of, in_order, ordinal, ranking_keys, reached_by
+from recommender.selection import float_of, floor_of_keys, in_order, ordinal, ranking_keys
 from recommender.vectors import F32, F64, I32, I64, true_scores
 
 U32 = NDArray[np.uint32]
@@ -23,23 +23,23 @@ class Catalogue(NamedTuple):
     ----------
     factors
         [items, f], in the order of their codes.
-    bounds, codes
+    lengths, codes
         Of the items that can be listed, by length in the metric descending. The place of an item is
         where it stands here. `ROWS` - 1 more codes follow.
     norms
-        The largest norm of the items from this place on.
+        The largest Euclidean norm of the items from this place on.
     places
         The place of each code, or -1.
-    metric
-        That of the users: [f, f], or [0, f] where a length is the norm.
+    users_metric
+        [f, f], or [0, f] where the length of a user is the norm.
     """
 
     factors: F32
-    bounds: F64
+    lengths: F64
     codes: I32
     norms: F64
     places: I32
-    metric: F64
+    users_metric: F64
 
 
 USER = np.dtype(
@@ -58,7 +58,7 @@ length
 slack
     The error of a computed score, as a multiple of the item's norm.
 floor
-    A float32 score that `wanted` candidates reach.
+    A float32 score that `wanted` items not excluded are known to reach.
 """
 
 
@@ -101,7 +101,7 @@ def shrink(user: int, factors: F32, pools: Pools, catalogue: Catalogue) -> None:
         keys = pools.keys[:held]
         for at in range(held):
             keys[at] = ordinal(values[at] - (margin if at >= true else np.float32(0)))
-        floor = float_of(reached_by(keys, wanted, ordinal(np.float32(this.floor))))
+        floor = float_of(floor_of_keys(keys, wanted, ordinal(np.float32(this.floor))))
         this.floor = floor
         this.true = _keep(values, found, 0, true, 0, floor)
         held = _keep(values, found, true, held, this.true, floor - margin)

@@ -14,7 +14,7 @@ Mask = NDArray[np.bool_]
 
 @jit
 def norms(factors: F32) -> F64:
-    """Lengths of the rows, float64."""
+    """Euclidean norms of the rows, float64."""
     lengths = np.empty(factors.shape[0], np.float64)
     for row in range(factors.shape[0]):
         total = 0.0

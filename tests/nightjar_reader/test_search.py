@@ -87,6 +87,12 @@ def test_refuses_items_that_are_not_finite() -> None:
         search.ExactSearch(np.array([[1, 2], [3, np.nan]], np.float32))
 
 
+@pytest.mark.parametrize("columns", [0, 8193])
+def test_refuses_items_of_no_or_too_many_factors(columns: int) -> None:
+    with pytest.raises(ValueError, match=f"{columns}.*: expected 1 to 8192 columns"):
+        search.ExactSearch(np.zeros((2, columns), np.float32))
+
+
 def test_unit_rows_keep_zero_rows() -> None:
     rows = search.unit_rows(np.array([[3, 4], [0, 0]], np.float32))
     assert rows.tolist() == [[np.float32(0.6), np.float32(0.8)], [0, 0]]

@@ -30,19 +30,19 @@ def assert_reached_by(n, scores, floor):
 def test_what_n_reach_few_more_reach(values, n):
     scores = np.repeat(np.array(values, np.float32)[:, None] + np.float32(0), WIDTH, axis=1)
     scores[:, 1] = np.random.default_rng(0).permutation(scores[:, 1])
-    floors = selection.reached_in_lanes(scores, np.full(WIDTH, n))
+    floors = selection.floors_of_lanes(scores, np.full(WIDTH, n))
     assert (floors == floors[0]).all()
     assert_reached_by(n, scores[:, 0], floors[0])
     keys = np.array([selection.ordinal(score) for score in scores[:, 0]], np.int32)
     if n <= len(keys):
-        found = selection.reached_by(keys, n, keys.min())
+        found = selection.floor_of_keys(keys, n, keys.min())
         assert_reached_by(n, scores[:, 0], selection.float_of(found))
 
 
 def test_every_lane_has_its_own_n():
     scores = np.random.default_rng(0).standard_normal((200, WIDTH)).astype(np.float32)
     wanted = np.arange(1, WIDTH + 1) * 201 // WIDTH
-    floors = selection.reached_in_lanes(scores, wanted)
+    floors = selection.floors_of_lanes(scores, wanted)
     for n, lane, floor in zip(wanted, scores.T, floors, strict=True):
         assert_reached_by(n, lane, floor)
 

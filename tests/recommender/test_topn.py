@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.sparse import csr_matrix
 
-from recommender import topn
+from recommender import metric, topn
 from recommender.topn import top_n
 
 
@@ -67,6 +67,26 @@ def test_equals_a_full_sort(problem):
     assert_exact(*problem, threads=1)
 
 
+@pytest.fixture
+def _small_tiles_and_a_metric(monkeypatch):
+    small_tiles_and_a_metric(monkeypatch)
+
+
+def small_tiles_and_a_metric(patch):
+    """What else only large problems have."""
+    for name in ("FIRST_ITEMS", "TILE_ITEMS"):
+        patch.setattr(topn, name, 8)
+    patch.setattr(metric, "ROWS_A_FACTOR", 1)
+
+
+@given(problems())
+@settings(max_examples=200, deadline=None)
+def test_equals_a_full_sort_in_small_tiles_and_another_metric(problem):
+    with pytest.MonkeyPatch.context() as patch:
+        small_tiles_and_a_metric(patch)
+        assert_exact(*problem, threads=1)
+
+
 @pytest.mark.parametrize("n", [1, 7, 700, 3000])
 def test_random_factors_with_exclusions_and_a_mask(n):
     users, items = (
@@ -77,35 +97,57 @@ def test_random_factors_with_exclusions_and_a_mask(n):
     assert_exact(users, items, n, some_exclusions(40, 2000, 0.3), allowed)
 
 
-@pytest.mark.parametrize(
-    "items",
-    [
-        pytest.param(np.repeat(normal(2, 8), 2000, axis=0), id="thousands of equal items"),
-        pytest.param(np.zeros((1500, 8), np.float32), id="zero vectors"),
-        pytest.param(normal(1, 8) * np.float32([[1], [-1]])[np.arange(3000) % 2], id="two opposites"),
-        pytest.param(normal(1500, 8) * np.float32(5e18), id="nearly too large"),
-        pytest.param(normal(1, 8), id="one item"),
-        pytest.param(
-            normal(1500, 8) / np.linalg.norm(normal(1500, 8), axis=1, keepdims=True), id="equal norms"
-        ),
-        pytest.param(
-            normal(1500, 8) * np.where(np.arange(1500) == 9, 1e6, 1).astype(np.float32)[:, None], id="a giant"
-        ),
-        pytest.param(-np.abs(normal(1500, 8)), id="negative scores only"),
-        pytest.param(np.round(normal(1500, 8)), id="many ties"),
-        pytest.param(normal(1500, 8) * np.float32(1e-40), id="below the smallest normal number"),
-    ],
-)
+HARD_ITEMS = [
+    pytest.param(np.repeat(normal(2, 8), 2000, axis=0), id="thousands of equal items"),
+    pytest.param(np.zeros((1500, 8), np.float32), id="zero vectors"),
+    pytest.param(normal(1, 8) * np.float32([[1], [-1]])[np.arange(3000) % 2], id="two opposites"),
+    pytest.param(normal(1500, 8) * np.float32(5e18), id="nearly too large"),
+    pytest.param(normal(1, 8), id="one item"),
+    pytest.param(normal(1500, 8) / np.linalg.norm(normal(1500, 8), axis=1, keepdims=True), id="equal norms"),
+    pytest.param(
+        normal(1500, 8) * np.where(np.arange(1500) == 9, 1e6, 1).astype(np.float32)[:, None], id="a giant"
+    ),
+    pytest.param(-np.abs(normal(1500, 8)), id="negative scores only"),
+    pytest.param(np.round(normal(1500, 8)), id="many ties"),
+    pytest.param(normal(1500, 8) * np.float32(1e-40), id="below the smallest normal number"),
+]
+
+
+@pytest.mark.parametrize("items", HARD_ITEMS)
 def test_hard_items(items):
     users = np.concatenate([np.abs(normal(5, 8)), np.zeros((1, 8), np.float32)])
     assert_exact(users, items, 20)
     assert_exact(users, items, 20, some_exclusions(6, len(items), 0.9))
 
 
+@pytest.mark.usefixtures("_small_tiles_and_a_metric")
+@pytest.mark.parametrize("items", HARD_ITEMS)
+def test_hard_items_in_small_tiles_and_another_metric(items):
+    test_hard_items(np.concatenate([items] * (8 // len(items) + 1)))
+
+
+@pytest.mark.parametrize("n", [5000, 2**31, 2**63 - 1, np.int64(2**63 - 1), 2**70])
+def test_as_many_as_there_are(n):
+    users, items = normal(3, 4), normal(40, 4, seed=1)
+    assert_exact(users, items, n, some_exclusions(3, 40, 0.3))
+
+
 def test_nearly_equal_scores_are_told_apart():
     by = np.random.default_rng(0).integers(-2, 3, (3000, 64)) * 2.0**-23
     items = (normal(1, 64) * (1 + by)).astype(np.float32)
     assert_exact(normal(20, 64), items, 10)
+
+
+@pytest.mark.parametrize("fillers", [0, 2000])
+def test_an_item_is_kept_whose_computed_score_is_off_as_far_as_can_be(fillers):
+    """What is added is just above or below half of a last digit: all rounded up, or all lost."""
+    user = np.full((1, 64), 2.0**-12, np.float32)
+    user[0, 0] = 1
+    up, lost = np.full((2, 64), [[1.001 * 2.0**-12], [0.999 * 2.0**-12]], np.float32)
+    up[0], lost[0] = 1, 1 + 2.0**-22
+    less = np.where(np.arange(64) == 63, 0, up).astype(np.float32)  # so that the floor is just below `up`
+    items = np.stack([up, lost, less, *np.zeros((fillers, 64), np.float32)])
+    assert assert_exact(user, items, 1).items.tolist() == [1]
 
 
 def test_an_item_that_barely_counts_is_met():

@@ -195,6 +195,7 @@ def _work(asked: argparse.Namespace) -> None:
     facts = {"users": len(chosen.users), "items": len(chosen.items), "seen": int(chosen.seen.nnz)}
     facts |= {"prepare": round(prepared, 2), "held_mib": round(held, 1)}
     facts |= {"note": getattr(contestant, "note", "")}
+    _lay_out(contestant, chosen)
     print(json.dumps(facts), file=answers, flush=True)
     for _ in sys.stdin:
         print(json.dumps(_pass(chosen, contestant, times)), file=answers, flush=True)
@@ -207,6 +208,7 @@ def _affordable(problem: data.Problem, contestant: Any, quick: bool) -> tuple[da
     It also is the first pass, which warms up.
     """
     pilot = problem.part(PILOT_USERS)
+    _lay_out(contestant, pilot)
     contestant(pilot)
     began = time.monotonic()
     contestant(pilot)
@@ -214,6 +216,11 @@ def _affordable(problem: data.Problem, contestant: Any, quick: bool) -> tuple[da
     many = each * len(problem.users) > SLOW_SECONDS
     chosen = problem.part(QUICK_USERS if quick else FEW_USERS if many else len(problem.users))
     return chosen, min(MOST_TIMES, 1 + int(1 / (each * len(chosen.users))))
+
+
+def _lay_out(contestant: Any, problem: data.Problem) -> None:
+    """Let a contestant write what it will read."""
+    getattr(contestant, "lay_out", lambda problem: None)(problem)
 
 
 def _pass(problem: data.Problem, contestant: Any, times: int) -> dict[str, Any]:

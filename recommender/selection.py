@@ -28,7 +28,7 @@ def float_of(number: int) -> np.float32:
 
 
 @jit
-def enough(n: int) -> int:
+def _enough(n: int) -> int:
     """How many are few enough to be left where `n` are sought."""
     return n + n // 32
 
@@ -46,7 +46,7 @@ def floor_of_keys(keys: I32, n: int, low: int | np.int32) -> int:
             highest = middle - 1
         else:
             lowest = middle
-            if count <= enough(n):
+            if count <= _enough(n):
                 break
     return int(lowest)
 
@@ -75,7 +75,7 @@ def floors_of_lanes(scores: F32, n: I64) -> F32:
                 highest[lane] = middle[lane] - 1
             else:
                 lowest[lane] = middle[lane]
-                highest[lane] = middle[lane] if counts[lane] <= enough(n[lane]) else highest[lane]
+                highest[lane] = middle[lane] if counts[lane] <= _enough(n[lane]) else highest[lane]
         step = min(2 * step, FURTHEST)
     for lane in range(WIDTH):
         cuts[lane] = float_of(lowest[lane])

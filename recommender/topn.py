@@ -16,10 +16,10 @@ a block of users, `recommender.topn_pools` what happens to the candidates, `reco
 taken for lengths, `recommender.topn_inputs` what is refused.
 """
 
+import operator
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor, as_completed
 from dataclasses import dataclass
-from operator import index
 from queue import SimpleQueue
 
 import numpy as np
@@ -66,7 +66,7 @@ class TopN:
     indptr: npt.NDArray[np.int64]
     items: npt.NDArray[np.int32]
     scores: Floats
-    computed: float = 1.0
+    computed: float
 
 
 def top_n(
@@ -95,7 +95,7 @@ def top_n(
         bool [items]; the others are left out for all.
     memory_mib
         What all threads may take beside inputs and outputs. Not less than 70 bytes an item and 100
-        bytes for each two factors are taken, and what one thread needs for `WIDTH` users: each 16
+        bytes a pair of factors are taken, and what one thread needs for `WIDTH` users: each 16
         bytes an item of a list and a bit an item. Fewer threads work where it does not suffice for all.
     threads
         How many threads at most; None for as many as the process may run on.
@@ -116,7 +116,7 @@ def top_n(
     mask = inputs.checked_mask(allowed, len(items))
     hidden = inputs.checked_exclusions(exclude, len(users), len(items))
     norms = inputs.checked_norms(users, items, mask)
-    n = min(index(n), max(1, len(items)))
+    n = min(operator.index(n), max(1, len(items)))
     catalogue = _catalogue(users, items, norms, mask, n + hidden.most())
     bounds = _list_bounds(hidden, mask, n)
     out = bounds, np.empty(bounds[-1], np.int32), np.empty(bounds[-1], np.float32)
@@ -190,7 +190,7 @@ class _Work:
         """How many threads, and how many users each has at a time."""
         items, factors = len(self.catalogue.norms), self.users.shape[1]
         user = 8 * self.capacity + 4 * factors + items // 8 + 80
-        tile, panel = 4 * max(FIRST_ITEMS, TILE_ITEMS) * (WIDTH + 4) + 24 * self.capacity, WIDTH * user
+        tile, panel = 4 * _tallest() * (WIDTH + 4) + 24 * self.capacity, WIDTH * user
         room = memory_mib * 2**20 - 48 * items
         threads = max(1, min(threads, room // (tile + panel)))
         even = -(-len(self.users) // (threads * BLOCKS_A_THREAD * WIDTH))
@@ -198,7 +198,7 @@ class _Work:
 
     def _space(self, size: int) -> Space:
         items, factors = len(self.catalogue.norms), self.users.shape[1]
-        return kernel.workspace(size, factors, items, self.capacity, max(FIRST_ITEMS, TILE_ITEMS))
+        return kernel.workspace(size, factors, items, self.capacity, _tallest())
 
     def _solve(self, share: slice, size: int, spaces: SimpleQueue[Space]) -> int:
         space = spaces.get()
@@ -219,6 +219,11 @@ class _Work:
             (bounds[block.start : block.stop + 1], items, scores),
         )
         return computed
+
+
+def _tallest() -> int:
+    """How many items a tile has at most."""
+    return max(FIRST_ITEMS, TILE_ITEMS)
 
 
 def _in_turn(

@@ -63,7 +63,7 @@ floor
 
 
 class Pools(NamedTuple):
-    """The candidates of a block's users. Few arrays, for to pass each on costs as much as ten products.
+    """The candidates of a block's users. Few arrays, for passing each on costs as much as ten products.
 
     Attributes
     ----------

@@ -4,6 +4,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from recommender.jit import jit, jit_in_any_order
+from recommender.kernels import dots
 
 F32 = NDArray[np.float32]
 F64 = NDArray[np.float64]
@@ -82,20 +83,12 @@ def true_scores(user: F32, items: F32, codes: I32, off: float, scores: F32) -> N
         total = _dot(weights, items[codes[at]])
         score = np.float32(total - off)
         if score != np.float32(total + off):
-            score = np.float32(_dot_in_order(weights, items[codes[at]]))
+            score = dots(user.reshape(1, -1), items, np.zeros(1, np.int32), codes[at : at + 1])[0]
         scores[at] = score + np.float32(0)
 
 
 @jit_in_any_order
 def _dot(weights: F64, item: F32) -> float:
-    total = 0.0
-    for d in range(len(weights)):
-        total += weights[d] * np.float64(item[d])
-    return total
-
-
-@jit
-def _dot_in_order(weights: F64, item: F32) -> float:
     total = 0.0
     for d in range(len(weights)):
         total += weights[d] * np.float64(item[d])

@@ -8,6 +8,7 @@ import datetime as dt
 import logging
 import platform
 import subprocess
+from dataclasses import asdict
 from importlib import metadata
 from typing import Any
 
@@ -21,6 +22,7 @@ from precompute import publish as publishing
 from precompute.publish import Candidate, Published
 from precompute.run import Decision, PrecomputeRequest, PrecomputeResult, folder_of, pinned, run
 from training.registry import Registered
+from training.run import TrainResult
 from validation import report
 from validation.gate import require
 
@@ -171,6 +173,8 @@ def _provenance(
         "commit": _commit(),
         "host": platform.node(),
         "platform": platform.platform(),
+        "machine": asdict(result.machine),
+        "trained_on": decision and _trained_on(open_storage(request.lake), decision),
         "python": platform.python_version(),
         "libraries": {name: metadata.version(name) for name in _LIBRARIES},
     }
@@ -183,6 +187,14 @@ def _registration(storage: Storage, decision: Record) -> dict[str, str]:
     except FileNotFoundError:
         return {"state": "behind: not registered when its night ended; a later night registers it"}
     return {"state": "registered", "version": found.version}
+
+
+def _trained_on(storage: Storage, decision: Record) -> dict[str, Any] | None:
+    """The machine of the decision's factors and booster; None where training failed."""
+    try:
+        return asdict(messages.read(storage, layout.result(decision.attempt), TrainResult).machine)
+    except FileNotFoundError:
+        return None
 
 
 def _commit() -> str | None:

@@ -15,6 +15,7 @@ import pyarrow as pa
 
 from lake import inputs, layout, settings, tables
 from lake.errors import PermanentError
+from lake.processor import Machine
 from lake.records import Record, Records, require_unchanged
 from lake.settings import Dataset
 from lake.storage import Storage, open_storage, sha256_of
@@ -73,7 +74,7 @@ class PrecomputeResult:
     Attributes
     ----------
     timings
-        Seconds by step; with `latency_us` of the index, for provenance only.
+        Seconds by step; with `latency_us` of the index and `machine`, for provenance only.
     """
 
     release_id: str
@@ -82,6 +83,7 @@ class PrecomputeResult:
     checks: tuple[Check, ...]
     timings: dict[str, float] = field(default_factory=dict)
     latency_us: float = 0.0
+    machine: Machine = field(default_factory=Machine)
 
 
 @dataclass(frozen=True)
@@ -131,6 +133,7 @@ def run(request: PrecomputeRequest) -> PrecomputeResult:
         described.checks,
         watch.seconds,
         latency,
+        Machine.here(),
     )
 
 

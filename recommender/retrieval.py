@@ -6,14 +6,15 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.sparse import csr_matrix
+from scipy.sparse import coo_matrix, csr_matrix
 from threadpoolctl import threadpool_limits
 
-from lake import settings
+from lake import processor, settings
 from recommender.ids import Ids, Int32
+from recommender.logarithms import log, log1p
 from recommender.night import Float32, Night
 
-log = logging.getLogger(__name__)
+logger = logging.getLogger(__name__)
 
 DAMPING = 4.0
 """ALS sees log(1 + DAMPING * m60): the tenth purchase says less than the first."""
@@ -61,11 +62,14 @@ def popularity(night: Night) -> Float32:
 
 
 def als(m60: Any, config: settings.Retrieval, threads: int) -> tuple[Float32, Float32]:
-    """User and item factors from decayed purchases, CSR float32 users x items."""
+    """User and item factors from decayed purchases, CSR float32 users x items.
+
+    Who has no purchase of any weight gets a row of zeros: "not known", and nobody's neighbour.
+    """
     from implicit.cpu.als import AlternatingLeastSquares
 
-    confidence = m60.copy()
-    confidence.data = np.log1p(np.float32(DAMPING) * confidence.data)
+    confidence = _weighty(m60)
+    confidence.data = log1p(DAMPING * confidence.data.astype(np.float64)).astype(np.float32)
     with threadpool_limits(1, "blas"):
         model = AlternatingLeastSquares(
             factors=config.factors,
@@ -75,20 +79,58 @@ def als(m60: Any, config: settings.Retrieval, threads: int) -> tuple[Float32, Fl
             num_threads=threads,
             random_state=config.seed,
         )
+        _warn_of_kernels()
         model.fit(confidence, show_progress=False)
+    # ALS leaves these where its random start put them, or at a norm of 1e-12.
+    model.user_factors[np.diff(confidence.indptr) == 0] = 0
+    model.item_factors[np.bincount(confidence.indices, minlength=confidence.shape[1]) == 0] = 0
     return model.user_factors, model.item_factors
 
 
-def _neighbours(night: Night, config: settings.Retrieval, threads: int) -> Any:
-    from implicit.nearest_neighbours import ItemItemRecommender, bm25_weight
+def _weighty(m60: Any) -> Any:
+    """The purchases whose weight is above zero, as a matrix of its own."""
+    kept = m60.copy()
+    kept.eliminate_zeros()
+    return kept
 
-    weighted = bm25_weight(night.m60.T, K1=BM25_K1, B=BM25_B).T.tocsr()
+
+def _warn_of_kernels() -> None:
+    """Say when a BLAS that sums in another order was loaded before the one kernel was asked for."""
+    others = set(processor.blas_kernels()) - {processor.BLAS_KERNEL}
+    if others:
+        logger.warning(
+            "BLAS runs %s, expected %s: factors will differ from those of other machines; "
+            "start this process with OPENBLAS_CORETYPE=%s",
+            ", ".join(sorted(others)),
+            processor.BLAS_KERNEL,
+            processor.BLAS_KERNEL,
+        )
+
+
+def _neighbours(night: Night, config: settings.Retrieval, threads: int) -> Any:
+    from implicit.nearest_neighbours import ItemItemRecommender
+
     model = ItemItemRecommender(K=config.neighbours, num_threads=threads)
-    model.fit(weighted, show_progress=False)
+    model.fit(_bm25(_weighty(night.m60)), show_progress=False)
     similarity = csr_matrix(model.similarity, dtype=np.float32)
     similarity.eliminate_zeros()
     similarity.sort_indices()
     return similarity
+
+
+def _bm25(m60: Any) -> Any:
+    """Purchases weighted by BM25, items as documents and users as terms, CSR float64 users x items.
+
+    As `implicit.nearest_neighbours.bm25_weight` does, but for its logarithms, whose last digit is left
+    to the processor.
+    """
+    purchases = coo_matrix(m60.T)
+    sizes = np.ravel(purchases.sum(axis=1, dtype=np.float64))
+    rarity = log(purchases.shape[0]) - log1p(np.bincount(purchases.col, minlength=purchases.shape[1]))
+    norms = (1.0 - BM25_B) + BM25_B * sizes / (sizes.mean() or 1.0)
+    lengths = BM25_K1 * norms[purchases.row] + purchases.data
+    purchases.data = purchases.data * (BM25_K1 + 1.0) / lengths * rarity[purchases.col]
+    return purchases.T.tocsr()
 
 
 def align(retrieval: Retrieval, night: Night) -> Retrieval:

@@ -49,6 +49,7 @@ else
 fi
 echo 'This downloads about 1 GB the first time and takes a minute or a few; compiling Annoy is part of it'
 .venv/bin/python -m pip install --quiet --disable-pip-version-check "uv==$UV_VERSION"
-.venv/bin/uv pip install --quiet --python .venv/bin/python --requirement requirements.txt
+# Annoy anew, since one that was built with other flags (pyproject.toml has ours) may be there.
+.venv/bin/uv pip install --quiet --python .venv/bin/python --reinstall-package annoy --requirement requirements.txt
 .venv/bin/uv pip install --quiet --python .venv/bin/python --no-deps --editable .
 touch .venv/.ready

@@ -9,6 +9,7 @@ import sys
 from pathlib import Path
 from typing import Final
 
+from lake import processor
 from lake.errors import ConfigError
 from lake.settings import Settings
 
@@ -90,4 +91,5 @@ def environment(settings: Settings) -> dict[str, str]:
         "PYSPARK_PYTHON": sys.executable,
         "PYSPARK_DRIVER_PYTHON": sys.executable,
         "OPENBLAS_NUM_THREADS": "1",
+        **processor.VARIABLES,
     }

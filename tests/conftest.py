@@ -1,5 +1,9 @@
 """A Spark session for the whole run, and a data set of five days that any test can fill."""
 
+# First, so that the BLAS kernel is asked for before numpy is loaded.
+import lake  # noqa: F401
+
+# isort: split
 import datetime as dt
 import os
 import re

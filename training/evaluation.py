@@ -8,6 +8,7 @@ import numpy as np
 import numpy.typing as npt
 
 from lake.settings import Evaluation as Config
+from recommender.logarithms import log2
 from training.labels import Truth
 from training.metrics import Estimate, estimate, estimate_coverage, mean_over_list, means, per_user, resamples
 
@@ -125,7 +126,7 @@ def evaluate(field: Field, lists: Mapping[str, Ints], config: Config) -> Evaluat
 
 def _vectors(field: Field, lists: Ints) -> dict[str, Floats]:
     hits = field.truth.holds(field.users[:, None], lists)
-    novelty = -np.log2(np.maximum(field.item_users, 1) / field.known_users)
+    novelty = -log2(np.maximum(field.item_users, 1) / field.known_users)
     return per_user(hits, field.truth.counts[field.users]) | {"novelty": mean_over_list(lists, novelty)}
 
 

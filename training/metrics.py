@@ -10,6 +10,8 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
+from recommender.logarithms import log2
+
 Floats = npt.NDArray[np.float64]
 Ints = npt.NDArray[np.int32]
 Bools = npt.NDArray[np.bool_]
@@ -35,7 +37,7 @@ def head(indptr: npt.NDArray[np.int64], items: Ints, users: Ints, cut: int) -> I
 
 def discounts(cut: int) -> Floats:
     """1 / log2(rank + 1) of the ranks 1..cut."""
-    return 1.0 / np.log2(np.arange(2, cut + 2))
+    return 1.0 / log2(np.arange(2, cut + 2))
 
 
 def ideal(counts: npt.ArrayLike, cut: int) -> Floats:

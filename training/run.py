@@ -20,6 +20,7 @@ import pyarrow as pa
 
 from lake import layout, settings
 from lake.inputs import WEEK
+from lake.processor import Machine
 from lake.records import Input, Record, Records, require_unchanged
 from lake.settings import Dataset
 from lake.storage import Storage, open_storage
@@ -109,6 +110,8 @@ class TrainResult:
         Users and items of D, snapshots, rows and positives of the ranking set, users evaluated.
     notes
         What a person should know: a champion that does not fit, say.
+    machine
+        What it ran on, for provenance only.
     """
 
     decision: promotion.Decision
@@ -116,6 +119,7 @@ class TrainResult:
     evaluation: Evaluation | None = None
     counts: dict[str, int] = field(default_factory=dict)
     notes: tuple[str, ...] = ()
+    machine: Machine = field(default_factory=Machine)
 
 
 def run(request: TrainRequest) -> TrainResult:
@@ -138,7 +142,9 @@ def run(request: TrainRequest) -> TrainResult:
     decision = promotion.decide(evaluation, lake.data.evaluation.min_users, why)
     log.info("decision for %s: %s (%s)", request.day, decision.outcome, "; ".join(decision.reasons))
     bundle_id, sizes = _put_bundle(decision, boosters, lake)
-    return TrainResult(decision, bundle_id, evaluation, _counts(rows, evaluation) | sizes, notes)
+    return TrainResult(
+        decision, bundle_id, evaluation, _counts(rows, evaluation) | sizes, notes, Machine.here()
+    )
 
 
 @dataclass(frozen=True)

@@ -2,6 +2,8 @@
 
 import datetime as dt
 import json
+from hashlib import sha256
+from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
@@ -11,6 +13,7 @@ from scipy.sparse import csr_matrix
 
 from lake import layout, messages
 from lake.errors import Conflict, GateFailed, PermanentError
+from lake.processor import Machine, annoy_library
 from lake.records import Draft, Input, Records, TableContent, TableFile
 from lake.schemas import FEATURE_KEYS, FEATURES, arrow_schema
 from lake.storage import open_storage
@@ -22,7 +25,9 @@ from precompute.run import folder_of
 from recommender import bundle
 from recommender.ids import Ids
 from recommender.retrieval import Retrieval
+from training import promotion
 from training.registry import Registered
+from training.run import TrainResult
 from validation.gate import CRITICAL, Check
 
 DAYS = [dt.date(2024, 1, day) for day in (1, 2, 4, 5)]
@@ -224,6 +229,19 @@ def test_each_attempt_leaves_its_provenance(whole):
     stories = [whole.releases.read(path) for path in whole.releases.list(folder)]
     assert len(stories) == 2
     assert any(b'"actor": "airflow"' in story for story in stories)
+
+
+def test_provenance_names_the_machines_that_trained_and_built(whole):
+    decision = whole.records.current("train", DAYS[0])
+    trained = TrainResult(
+        promotion.Decision("untested"), "", machine=Machine("a processor", ("Haswell",), "f00")
+    )
+    messages.write(whole.storage, layout.result(decision.attempt), trained)
+    story = _stories(whole, whole.night(DAYS[0]).release_id)[0]
+    assert story["machine"]["processor"] in Path("/proc/cpuinfo").read_text()
+    assert story["machine"]["blas"] == ["Haswell"]
+    assert story["machine"]["annoy"] == sha256(annoy_library().read_bytes()).hexdigest()
+    assert story["trained_on"] == {"processor": "a processor", "blas": ["Haswell"], "annoy": "f00"}
 
 
 def _stories(lake, release_id):

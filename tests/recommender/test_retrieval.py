@@ -1,3 +1,7 @@
+import os
+import subprocess
+import sys
+
 import numpy as np
 import pytest
 
@@ -81,3 +85,60 @@ def test_one_user_with_one_item_can_be_fitted(make_night, data):
     found = retrieval.fit(make_night({(1, 10): 1.0}), data.retrieval, 1)
     assert np.isfinite(found.user_factors).all()
     assert np.isfinite(found.similarity.data).all()
+
+
+FIT = """
+from hashlib import sha256
+from recommender.retrieval import als
+from lake.settings import Retrieval
+from scipy.sparse import random
+import numpy as np
+m60 = random(300, 200, 0.1, "csr", np.float32, np.random.default_rng(0))
+print(*(sha256(factors).hexdigest() for factors in als(m60, Retrieval(factors=32), 1)))
+"""
+
+
+def test_two_kernels_asked_for_from_outside_give_the_same_factors():
+    """OpenBLAS chose its kernel by the processor: other sums, other factors, other lists."""
+    asked = ("Nehalem", "Sandybridge", "")
+    told = [os.environ | {"OPENBLAS_CORETYPE": kernel} for kernel in asked]
+    fits = [subprocess.run([sys.executable, "-c", FIT], env=env, capture_output=True) for env in told]
+    assert [fit.returncode for fit in fits] == [0, 0, 0]
+    assert len({fit.stdout for fit in fits}) == 1
+
+
+@pytest.fixture
+def looked_at(make_night, data):
+    """Item 13 and user 4 have nothing but events of weight zero, which are rows of zeros in the features."""
+    bought = {(1, 10): 1.0, (1, 11): 3.0, (2, 10): 2.0, (2, 11): 1.0, (3, 12): 1.0}
+    night = make_night(bought | {(1, 13): 0.0, (4, 13): 0.0})
+    return night, retrieval.fit(night, data.retrieval, 1)
+
+
+def test_events_of_weight_zero_make_no_factors(looked_at):
+    """They made factors of norm 1e-12, near to anything by cosine."""
+    _, found = looked_at
+    assert known(found.user_factors).tolist() == [True, True, True, False]
+    assert known(found.item_factors).tolist() == [True, True, True, False]
+
+
+def test_events_of_weight_zero_make_no_neighbours(looked_at):
+    _, found = looked_at
+    assert found.similarity[3].nnz == 0
+    assert found.similarity[:, 3].nnz == 0
+    assert found.similarity[0].nnz > 0
+
+
+def test_a_night_of_nothing_but_weight_zero_knows_nobody(make_night, data):
+    found = retrieval.fit(make_night({(1, 10): 0.0, (2, 11): 0.0}), data.retrieval, 1)
+    assert not known(found.user_factors).any()
+    assert not known(found.item_factors).any()
+    assert found.similarity.nnz == 0
+
+
+def test_neighbours_are_weighted_as_implicit_weights_them(night):
+    from implicit.nearest_neighbours import bm25_weight
+
+    ours = retrieval._bm25(night.m60)
+    theirs = bm25_weight(night.m60.T, K1=retrieval.BM25_K1, B=retrieval.BM25_B).T.tocsr()
+    assert np.allclose(ours.toarray(), theirs.toarray(), rtol=1e-6)

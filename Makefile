@@ -1,6 +1,6 @@
 # Nightjar's commands; `make help` lists them.
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-services test-nights test-servers versitygw lint format up down env lock
+.PHONY: help demo test test-services test-long test-nights test-servers versitygw lint format up down env lock
 BIN := .venv/bin
 # Those that compare with nights on disk; first what waits more than it works, beside the others' longest work.
 NIGHTS := $(patsubst %,tests/services/test_%.py,kills backfills postgres_night mlflow_down)
@@ -17,14 +17,18 @@ demo: .venv/.ready ## Land the demo data, load its history, run one night throug
 test: .venv/.ready ## Run all tests, real nights through Airflow among them.
 	@$(BIN)/pytest
 
-test-services: ## Run the tests on real servers (S3, PostgreSQL, MLflow), and those that kill nights.
+test-services: ## Run the tests on real servers (S3, PostgreSQL, MLflow): nights, a backfill, kills, faults.
 	@$(MAKE) --no-print-directory --jobs 2 --keep-going test-nights test-servers
 
+test-long: ## Run those on real servers that take long: every kill, every cut, long backfills, sizes.
+	@$(MAKE) --no-print-directory --jobs 2 --keep-going test-nights test-servers CHOSEN="services and long"
+
+CHOSEN := services and not long
 test-nights: .venv/.ready versitygw # one half of them
-	@$(BIN)/pytest -m services --timeout 2400 $(NIGHTS)
+	@$(BIN)/pytest -m "$(CHOSEN)" --timeout 2400 $(NIGHTS)
 
 test-servers: .venv/.ready versitygw # the other half
-	@$(BIN)/pytest -m services --timeout 2400 $(addprefix --ignore=,$(NIGHTS))
+	@$(BIN)/pytest -m "$(CHOSEN)" --timeout 2400 $(addprefix --ignore=,$(NIGHTS))
 
 versitygw: $(BIN)/versitygw ## Build the S3 server versitygw into .venv/bin.
 $(BIN)/versitygw: scripts/versitygw.sh | .venv/.ready

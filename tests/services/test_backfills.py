@@ -145,12 +145,14 @@ def test_three_nights_at_once_are_those_of_the_command_line(three_at_once, night
     assert three_at_once.read == str(NIGHTS[-1])
 
 
+@pytest.mark.long
 def test_only_missing_nights_are_run(cancelled, three_at_once):
     for night in NIGHTS:
         assert cancelled.runs[night] == three_at_once.runs[night]
         assert cancelled.records[night] == three_at_once.records[night] == [1, 1, 1, 1]
 
 
+@pytest.mark.long
 def test_a_cancelled_backfill_ends_the_night_that_goes_on_and_begins_no_other(cancelled, nights_on_disk):
     assert cancelled.runs[GOES_ON] == [("backfill", "success")]
     assert cancelled.releases[GOES_ON] == nights_on_disk.release_id(GOES_ON)
@@ -159,6 +161,7 @@ def test_a_cancelled_backfill_ends_the_night_that_goes_on_and_begins_no_other(ca
     assert cancelled.read == str(GOES_ON)
 
 
+@pytest.mark.long
 def test_started_again_it_runs_what_failed_and_no_more(started_again, cancelled, nights_on_disk):
     assert started_again.runs == cancelled.runs | {CUT_OFF: [("backfill", "failed"), ("backfill", "success")]}
     assert started_again.releases == {
@@ -168,6 +171,7 @@ def test_started_again_it_runs_what_failed_and_no_more(started_again, cancelled,
     assert started_again.read == str(CUT_OFF)
 
 
+@pytest.mark.long
 def test_an_older_night_again_keeps_its_release_and_moves_no_reader(older_again, started_again):
     assert older_again.runs == started_again.runs | {OLDER: [("backfill", "success")] * 2}
     assert older_again.releases == started_again.releases
@@ -176,5 +180,6 @@ def test_an_older_night_again_keeps_its_release_and_moves_no_reader(older_again,
     assert older_again.read == str(CUT_OFF)
 
 
+@pytest.mark.long
 def test_one_stage_again_comes_to_the_same(cleared, older_again):
     assert cleared == older_again

@@ -72,6 +72,7 @@ def cuts(night_in_steps, tmp_path_factory):
     return [json.loads(line) for lines in told for line in lines.splitlines()]
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("part", list(WRITES))
 def test_after_any_cut_a_later_try_ends_as_without_the_cut(cuts, part):
     made = [cut for cut in cuts if f"{cut['stage']} {cut['part']}" == part]
@@ -81,6 +82,7 @@ def test_after_any_cut_a_later_try_ends_as_without_the_cut(cuts, part):
         assert len(ways) == 4, write
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(
     ("stage", "table", "after"),
     [

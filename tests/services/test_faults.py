@@ -154,6 +154,7 @@ def _require_harmless(settings, stage):
     _require_whole_files(settings)
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("stage", ["ingest", "features"])
 def test_a_disk_that_gets_full_while_spark_writes(unharmed, disk, stage):
     settings = _copy(unharmed.before[stage], disk.folder)
@@ -185,6 +186,7 @@ def full_before(disk, monkeypatch):
 ONE_PAGE = 4096
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(
     "cuts",
     [
@@ -346,6 +348,7 @@ def _require_one_night(settings, unharmed):
         assert _shown(settings, table) == _shown(expected, table)
 
 
+@pytest.mark.long
 def test_a_night_while_the_server_refuses_every_fifth_request(on_s3, network, unharmed):
     network.faults = PROXY["Faults"](busy=5)
     night.run(NEXT, on_s3)
@@ -354,6 +357,7 @@ def test_a_night_while_the_server_refuses_every_fifth_request(on_s3, network, un
     assert network.failed["busy"] > 100
 
 
+@pytest.mark.long
 def test_a_night_while_connections_end_in_the_middle_of_bodies(on_s3, network, unharmed):
     network.faults = PROXY["Faults"](cut=6, lost=5, torn=7)
     night.run(NEXT, on_s3)
@@ -384,6 +388,7 @@ MIDDLES = {
 }
 
 
+@pytest.mark.long
 def test_the_server_is_away_for_20_seconds_in_the_middle_of_each_stage(on_s3, network, s3_server, unharmed):
     def be_away():
         network.hang_up()

@@ -1,8 +1,8 @@
 """Nights whose processes are killed, through a real Airflow, against the same nights unharmed.
 
-Three nights in a row in one lake: in the first every task's own process is killed on its first try
-and its supervisor on the second, in the next both Spark JVMs and a worker that has not begun its
-task yet, in the last the scheduler.
+One night in which a process of each stage is killed; and three nights in a row in one lake: in the
+first every task's own process is killed on its first try and its supervisor on the second, in the
+next both Spark JVMs and a worker that has not begun its task yet, in the last the scheduler.
 """
 
 import datetime as dt
@@ -32,6 +32,7 @@ SECONDS = 1500
 # How long a process may work before it is killed, where it is not killed at once.
 MOMENTS = {"ingest.extract": 5, "features.build": 7, "train.train": 3, "precompute.build": 2, "mirror": 0.5}
 SPARK_TASKS = ("ingest.extract", "features.build")
+OF_EACH_STAGE = (*SPARK_TASKS, "train.train", "precompute.build")
 UNBEGUN = "train.decide"
 LEFT_SECONDS = 60
 QUICK = {
@@ -160,6 +161,18 @@ def _kill_tries(slice, run_id, kills):
         _do(child.resume)
 
 
+def _kill_in_each_stage(slice, run_id, kills):
+    """Kill the process of each stage's longest task on its first try, when it has worked for a while."""
+    known = _tasks(slice, run_id)
+    for try_id, supervisor in _supervisors(slice.settings).items():
+        task = known.get(try_id)
+        if task and task.id in OF_EACH_STAGE and task.id not in kills:
+            for child in _children(supervisor)[:1]:
+                if _age(child) >= MOMENTS[task.id]:
+                    child.kill()
+                    kills.append(task.id)
+
+
 def _do(act):
     with suppress(psutil.NoSuchProcess):
         act()
@@ -233,14 +246,20 @@ def _night(slice, night, kill):
     return Killed(state, tries, kills, served, _left(slice.settings))
 
 
-@pytest.fixture(scope="module")
-def airflow(nights_on_disk, airflow_before, tmp_path_factory):
-    folder = tmp_path_factory.mktemp("kills")
+@contextmanager
+def _quick_airflow(nights, start, folder):
+    """An Airflow that soon finds what was killed, in the lake as it is before `EVERY_TASK`."""
     with pytest.MonkeyPatch.context() as patch:
         for name, value in QUICK.items():
             patch.setenv(name, value)
-        with airflow_before(nights_on_disk, EVERY_TASK, folder, retry_delay=5) as slice:
+        with start(nights, EVERY_TASK, folder, retry_delay=5) as slice:
             yield slice
+
+
+@pytest.fixture(scope="module")
+def airflow(nights_on_disk, airflow_before, tmp_path_factory):
+    with _quick_airflow(nights_on_disk, airflow_before, tmp_path_factory.mktemp("kills")) as slice:
+        yield slice
 
 
 @pytest.fixture(scope="module")
@@ -272,6 +291,15 @@ def _is_as_unharmed(airflow, nights, night, killed):
     return True
 
 
+def test_a_night_with_a_kill_in_each_stage_is_as_unharmed(nights_on_disk, airflow_before, tmp_path):
+    with _quick_airflow(nights_on_disk, airflow_before, tmp_path) as slice:
+        night = _night(slice, EVERY_TASK, _kill_in_each_stage)
+        assert set(night.kills) == set(OF_EACH_STAGE)
+        assert {task: night.tries[task] for task in OF_EACH_STAGE} == dict.fromkeys(OF_EACH_STAGE, 2)
+        assert _is_as_unharmed(slice, nights_on_disk, EVERY_TASK, night)
+
+
+@pytest.mark.long
 def test_every_task_was_killed_twice_and_succeeded_the_third_time(every_task):
     assert Counter(every_task.kills) == Counter(
         (task, tried) for task in every_task.tries for tried in (1, 2)
@@ -281,22 +309,26 @@ def test_every_task_was_killed_twice_and_succeeded_the_third_time(every_task):
     assert min(every_task.tries[task] for task in sensors) == 3
 
 
+@pytest.mark.long
 def test_the_night_of_killed_tasks_is_as_unharmed(airflow, nights_on_disk, every_task):
     assert _is_as_unharmed(airflow, nights_on_disk, EVERY_TASK, every_task)
 
 
+@pytest.mark.long
 def test_the_night_of_killed_jvms_is_as_unharmed(airflow, nights_on_disk, jvms):
     assert jvms.kills == [*SPARK_TASKS, UNBEGUN]
     assert {task: jvms.tries[task] for task in jvms.kills} == dict.fromkeys(SPARK_TASKS, 2) | {UNBEGUN: 1}
     assert _is_as_unharmed(airflow, nights_on_disk, JVMS, jvms)
 
 
+@pytest.mark.long
 def test_the_night_whose_scheduler_was_killed_is_as_unharmed(airflow, nights_on_disk, scheduler):
     assert scheduler.kills == ["scheduler"]
     assert scheduler.tries["train.train"] == 2
     assert _is_as_unharmed(airflow, nights_on_disk, SCHEDULER, scheduler)
 
 
+@pytest.mark.long
 def test_each_bundle_is_one_version_in_mlflow(airflow, scheduler):
     from mlflow import MlflowClient
 
@@ -308,6 +340,7 @@ def test_each_bundle_is_one_version_in_mlflow(airflow, scheduler):
     assert bundles == Counter(decision.details["bundle_id"] for decision in decisions)
 
 
+@pytest.mark.long
 def test_no_process_is_left(airflow, scheduler):
     """After the stop, whatever session it is in: each inherits the settings."""
     services.stop(airflow.settings)

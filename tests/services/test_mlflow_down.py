@@ -119,6 +119,7 @@ def _decisions(settings):
     return [records.current("train", day) for day in NIGHTS]
 
 
+@pytest.mark.long
 def test_lists_ship_while_mlflow_is_down_and_log_and_provenance_say_that_it_is_behind(told):
     for day, night_of in zip(NIGHTS[:2], told[:2], strict=True):
         assert night_of.release_id.startswith(f"{day}-")
@@ -128,6 +129,7 @@ def test_lists_ship_while_mlflow_is_down_and_log_and_provenance_say_that_it_is_b
         assert night_of.mlflow["state"].startswith("behind")
 
 
+@pytest.mark.long
 def test_the_next_night_registers_what_is_missing_and_its_own_once_oldest_first(told, settings):
     bundles = [decision.details["bundle_id"] for decision in _decisions(settings)]
     assert _versions(settings) == bundles
@@ -135,6 +137,7 @@ def test_the_next_night_registers_what_is_missing_and_its_own_once_oldest_first(
     assert told[2].mlflow == {"state": "registered", "version": "3"}
 
 
+@pytest.mark.long
 def test_the_same_night_again_registers_nothing(told, settings):
     before = _versions(settings)
     attempt = train.prepare(NIGHTS[2], settings)
@@ -143,6 +146,7 @@ def test_the_same_night_again_registers_nothing(told, settings):
     assert _versions(settings) == before
 
 
+@pytest.mark.long
 def test_the_alias_is_the_champion_and_mlflow_opens_it_from_s3(told, settings):
     import mlflow
     import pandas as pd

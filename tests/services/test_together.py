@@ -153,6 +153,7 @@ def test_publishers_at_once_do_not_bring_back_what_readers_were_rolled_back_from
     assert _collisions(told) > 0
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("stage", ["ingest", "features", "train", "precompute"])
 def test_attempts_of_a_stage_that_commit_at_once_are_as_one(root, night_in_steps, tmp_path, stage):
     lake = [root] if root.startswith("s3:") else []

@@ -25,10 +25,10 @@ test-long: ## Run those on real servers that take long: every kill, every cut, l
 
 CHOSEN := services and not long
 test-nights: .venv/.ready versitygw # one half of them
-	@$(BIN)/pytest -m "$(CHOSEN)" --timeout 2400 $(NIGHTS)
+	@$(BIN)/pytest -m "$(CHOSEN)" $(NIGHTS)
 
 test-servers: .venv/.ready versitygw # the other half
-	@$(BIN)/pytest -m "$(CHOSEN)" --timeout 2400 $(addprefix --ignore=,$(NIGHTS))
+	@$(BIN)/pytest -m "$(CHOSEN)" $(addprefix --ignore=,$(NIGHTS))
 
 versitygw: $(BIN)/versitygw ## Build the S3 server versitygw into .venv/bin.
 $(BIN)/versitygw: scripts/versitygw.sh | .venv/.ready

@@ -15,10 +15,10 @@ from nightjar import services, show
 from nightjar.console import console, step
 from nightjar.land import land
 from nightjar.rest import Client
+from nightjar.waiting import STILL_SECONDS
 from nightjar_reader import NoRelease, Reader
 
 HOUSEHOLDS = 3
-RUN_SECONDS = 3600
 
 
 def run(day: dt.date, settings: Settings) -> None:
@@ -58,19 +58,24 @@ def _run_dags(day: dt.date, settings: Settings, history: bool, night: bool) -> N
         if history:
             conf = {"from": settings.data.first_day.isoformat(), "to": (day - ONE_DAY).isoformat()}
             with step(f"bootstrap_history from {conf['from']} to {conf['to']}, one Spark pass"):
-                _run_dag(client, "bootstrap_history", conf=conf)
+                _run_dag(client, settings, "bootstrap_history", conf=conf)
         if night:
             with step(f"nightly of {day}"):
-                _run_dag(client, "nightly", partition=day.isoformat())
+                _run_dag(client, settings, "nightly", partition=day.isoformat())
 
 
 def _run_dag(
-    client: Client, dag: str, partition: str | None = None, conf: dict[str, str] | None = None
+    client: Client,
+    settings: Settings,
+    dag: str,
+    partition: str | None = None,
+    conf: dict[str, str] | None = None,
 ) -> None:
     client.wait_for_dag(dag)
     client.unpause(dag)
     run_id = client.trigger(dag, partition=partition, conf=conf)
-    ended = client.wait_for_run(dag, run_id, RUN_SECONDS)
+    # Airflow itself fails a task that takes longer than it may, and that moves the run
+    ended = client.wait_for_run(dag, run_id, still=settings.heavy_timeout + STILL_SECONDS)
     if ended.state != "success":
         raise NightjarError(f"{dag} {run_id} ended as {ended.state}{_first_failure(client, dag, run_id)}")
 

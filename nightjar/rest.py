@@ -9,6 +9,7 @@ from typing import Any, Literal
 import httpx
 
 from lake.errors import NightjarError
+from nightjar.waiting import STILL_SECONDS, wait_until
 
 log = logging.getLogger(__name__)
 
@@ -19,7 +20,6 @@ ENDED_RUN = frozenset({"success", "failed"})
 TOLD = frozenset({"running", "success", "failed", "skipped", "upstream_failed", "up_for_retry"})
 TRIES = 20
 RETRY_SECONDS = 0.5
-POLL_SECONDS = 1.0
 CONFLICT = 409
 UNAVAILABLE = 503
 NOT_SENT = (httpx.ConnectError, httpx.ConnectTimeout)
@@ -27,7 +27,7 @@ PARTS = frozenset({"scheduler", "dag-processor", "triggerer"})
 
 
 class RestError(NightjarError):
-    """Airflow's API refused a request, or something did not come about in time."""
+    """Airflow's API refused a request, or cannot do what was asked."""
 
 
 @dataclass(frozen=True)
@@ -145,19 +145,23 @@ class Client:
         """The DAGs there are, and whether each is paused."""
         return {dag["dag_id"]: dag["is_paused"] for dag in self._api("GET", "dags")["dags"]}
 
-    def wait_for_dag(self, dag: str, seconds: float = 120) -> None:
+    def wait_for_dag(self, dag: str) -> None:
         """Wait until Airflow has read a DAG.
 
         Raises
         ------
         RestError
-            When a DAG file cannot be read, or it takes too long.
+            When a DAG file cannot be read.
+        Still
+            When no other DAG appears for long either.
         """
-        deadline = time.monotonic() + seconds
-        while dag not in self.dags():
-            if errors := self.import_errors():
-                raise RestError(f"DAG files with errors: {errors}")
-            _require_time(deadline, f"DAG {dag} to appear")
+        wait_until(lambda: self._has(dag), self.dags, f"DAG {dag} to appear")
+
+    def _has(self, dag: str) -> bool:
+        there = dag in self.dags()
+        if not there and (errors := self.import_errors()):
+            raise RestError(f"DAG files with errors: {errors}")
+        return there
 
     def unpause(self, dag: str, paused: bool = False) -> None:
         """Let a DAG run (or, with `paused`, not any more)."""
@@ -178,26 +182,42 @@ class Client:
         """One run."""
         return _run(self._api("GET", f"dags/{dag}/dagRuns/{run_id}"))
 
-    def wait_for_run(self, dag: str, run_id: str, seconds: float) -> Run:
+    def wait_for_run(self, dag: str, run_id: str, still: float = STILL_SECONDS) -> Run:
         """Wait until a run has ended, and log how its tasks get on.
+
+        Parameters
+        ----------
+        still
+            Seconds after which it is given up if no run of the DAG and none of their tasks moves.
 
         Raises
         ------
-        RestError
-            When it takes longer; the message names the tasks with their states.
+        Still
+            When nothing of the DAG moves; the message names the tasks with their states.
         """
-        deadline = time.monotonic() + seconds
-        seen: dict[str, str | None] = {}
-        while (run := self.run(dag, run_id)).state not in ENDED_RUN:
-            self._log_changes(dag, run_id, seen)
-            _require_time(deadline, f"{dag} {run_id} to end; its tasks are {seen}")
-        self._log_changes(dag, run_id, seen)
-        return run
+        told: dict[str, str | None] = {}
 
-    def _log_changes(self, dag: str, run_id: str, seen: dict[str, str | None]) -> None:
+        def ended() -> bool:
+            over = self.run(dag, run_id).state in ENDED_RUN
+            self._log_changes(dag, run_id, told)
+            return over
+
+        wait_until(ended, lambda: self.progress(dag), f"{dag} {run_id} to end", still=still)
+        return self.run(dag, run_id)
+
+    def progress(self, dag: str) -> Json:
+        """How far a DAG's runs are: the state of each, and for those that go on also its tasks' states."""
+        return {
+            run.id: run.state
+            if run.state in ENDED_RUN
+            else {task.id: (task.state, task.tries) for task in self.tasks(dag, run.id)}
+            for run in self.runs(dag)
+        }
+
+    def _log_changes(self, dag: str, run_id: str, told: dict[str, str | None]) -> None:
         for task in self.tasks(dag, run_id):
-            if task.state in TOLD and seen.get(task.id) != task.state:
-                seen[task.id] = task.state
+            if task.state in TOLD and told.get(task.id) != task.state:
+                told[task.id] = task.state
                 took = f" after {task.seconds:.1f} s" if task.seconds and task.state != "running" else ""
                 log.info("%s: %s%s", task.id, task.state, took)
 
@@ -253,23 +273,19 @@ class Client:
         """Start no more runs of a backfill: those that wait fail, those that have begun go on."""
         self._api("PUT", f"backfills/{backfill}/cancel")
 
-    def wait_for_backfill(self, backfill: int, seconds: float) -> None:
+    def wait_for_backfill(self, dag: str, backfill: int) -> None:
         """Wait until a backfill is completed, which is some seconds after its last run.
 
         Raises
         ------
-        RestError
-            When it takes longer.
+        Still
+            When nothing of the DAG moves.
         """
-        deadline = time.monotonic() + seconds
-        while self._api("GET", f"backfills/{backfill}")["completed_at"] is None:
-            _require_time(deadline, f"backfill {backfill} to complete")
 
+        def completed() -> bool:
+            return self._api("GET", f"backfills/{backfill}")["completed_at"] is not None
 
-def _require_time(deadline: float, what: str) -> None:
-    if time.monotonic() > deadline:
-        raise RestError(f"waited too long for {what}")
-    time.sleep(POLL_SECONDS)
+        wait_until(completed, lambda: self.progress(dag), f"backfill {backfill} of {dag} to complete")
 
 
 def _run(entry: Json) -> Run:

@@ -11,7 +11,6 @@ import signal
 import socket
 import subprocess
 import sys
-import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
@@ -24,6 +23,7 @@ from lake.settings import Settings
 from nightjar import processes, rest, serve
 from nightjar.processes import Component
 from nightjar.serve import LOOPBACK, USER, Server
+from nightjar.waiting import wait_until
 
 log = logging.getLogger(__name__)
 
@@ -34,7 +34,6 @@ POOLS = {
     "precompute": "Lists and index",
     "mirror": "Delta tables",
 }
-START_SECONDS = 180
 POKE_SECONDS = 5
 ARTIFACTS = "MLFLOW_ARTIFACTS_DESTINATION"
 SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
@@ -189,19 +188,18 @@ def _spawn_all(settings: Settings, port: int) -> None:
 
 
 def _wait_healthy(settings: Settings, url: str) -> None:
-    deadline = time.monotonic() + START_SECONDS
     healthy: set[str] = set()
-    while not healthy.issuperset(COMPONENTS):
+
+    def complete() -> bool:
         _require_alive(settings)
-        if time.monotonic() > deadline:
-            raise ServiceError(
-                f"only {sorted(healthy)} healthy after {START_SECONDS} s; see {settings.home}/logs"
-            )
-        time.sleep(0.5)
         now = rest.health(url)
         for name in sorted(now - healthy):
             log.info("%s is healthy", name)
-        healthy |= now
+        healthy.update(now)
+        return healthy.issuperset(COMPONENTS)
+
+    what = f"all of {', '.join(COMPONENTS)} to be healthy; see {settings.home}/logs"
+    wait_until(complete, lambda: sorted(healthy), what, pause=0.5)
 
 
 def _require_alive(settings: Settings) -> None:

@@ -7,11 +7,14 @@ import lake  # noqa: F401
 import datetime as dt
 import os
 import re
+import subprocess
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import psutil
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
@@ -20,6 +23,7 @@ from lake import layout, messages
 from lake.records import Record
 from lake.settings import CONFIG_DIR, Settings
 from lake.storage import open_storage
+from nightjar.waiting import Still, wait_until
 
 TINY = """
 name = "tiny"
@@ -91,6 +95,32 @@ def run_here(job: str, attempt: str, settings: Settings) -> None:
     storage = open_storage(settings.lake)
     request = messages.read(storage, layout.request(attempt), kind)
     messages.write(storage, layout.result(attempt), module.run(request))
+
+
+def finish_process(process: "subprocess.Popen[str]") -> tuple[str, str]:
+    """What a process says until it ends, for as long as it or one of its children works."""
+    said: list[tuple[str, str]] = []
+
+    def ended() -> bool:
+        with suppress(subprocess.TimeoutExpired):
+            said.append(process.communicate(timeout=1))
+        return bool(said)
+
+    try:
+        wait_until(ended, lambda: _work_of(process.pid), f"process {process.pid} to end", pause=0)
+    except Still:
+        process.kill()
+        raise
+    return said[0]
+
+
+def _work_of(pid: int) -> dict[int, float]:
+    """The processor seconds of a process and its children, as whole numbers, so that idling is none."""
+    with suppress(psutil.Error):
+        leader = psutil.Process(pid)
+        times = {one.pid: one.cpu_times() for one in [leader, *leader.children(recursive=True)]}
+        return {one: round(sum(spent[:4])) for one, spent in times.items()}
+    return {}
 
 
 @dataclass(frozen=True)
@@ -205,6 +235,12 @@ def spark(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
     made = session("tests")
     yield made
     made.stop()
+
+
+@pytest.fixture(scope="session")
+def finish():
+    """`finish_process`, for tests that cannot import this file."""
+    return finish_process
 
 
 @pytest.fixture(scope="session")

@@ -189,7 +189,6 @@ def _loaded(lines):
         capture_output=True,
         text=True,
         check=True,
-        timeout=120,
     )
     return set(json.loads(done.stdout.splitlines()[-1].replace("'", '"')))
 

@@ -2,13 +2,13 @@
 
 import os
 import sys
-import time
 from dataclasses import replace
 
 import psutil
 import pytest
 
 from nightjar import processes
+from nightjar.waiting import wait_until
 
 # starts a child in a process group of its own, says its id, and waits
 PARENT = """
@@ -30,10 +30,7 @@ def spawn(tmp_path):
         command = [sys.executable, "-c", PARENT.format(deaf=deaf)]
         component = processes.spawn("parent", command, os.environ, tmp_path, output)
         spawned.append(component)
-        deadline = time.monotonic() + 20
-        while not output.read_text().strip():
-            assert time.monotonic() < deadline
-            time.sleep(0.05)
+        wait_until(lambda: output.read_text().strip(), component.alive, "its child's id", pause=0.05)
         return component, int(output.read_text())
 
     yield start
@@ -74,9 +71,7 @@ def test_stop_kills_what_does_not_hear(spawn, monkeypatch):
 def test_stop_ends_what_a_killed_leader_left(spawn):
     component, child = spawn()
     psutil.Process(component.pid).kill()
-    deadline = time.monotonic() + 20
-    while component.alive():
-        assert time.monotonic() < deadline
+    wait_until(lambda: not component.alive(), component.alive, "its end", pause=0.05)
     assert _runs(child)
     processes.stop([component])
     assert not _runs(child)

@@ -9,6 +9,7 @@ import httpx
 import pytest
 
 from nightjar import rest
+from nightjar.waiting import Still
 
 
 class Server:
@@ -47,7 +48,6 @@ def server():
 def client(server, monkeypatch):
     real = httpx.Client
     monkeypatch.setattr(rest, "RETRY_SECONDS", 0)
-    monkeypatch.setattr(rest, "POLL_SECONDS", 0)
     monkeypatch.setattr(
         rest.httpx, "Client", lambda **kwargs: real(**kwargs, transport=httpx.MockTransport(server))
     )
@@ -157,12 +157,35 @@ def test_a_dag_file_that_cannot_be_read_ends_the_wait(server, client):
         client.wait_for_dag("nightly")
 
 
-def test_waiting_has_an_end(server, client):
-    run = {"dag_run_id": "r1", "partition_key": "2017-09-30", "run_type": "manual", "state": "running"}
-    server.answers["GET", "/api/v2/dags/nightly/dagRuns/r1"] = [(200, run)]
-    server.answers["GET", "/api/v2/dags/nightly/dagRuns/r1/taskInstances"] = [(200, {"task_instances": []})]
-    with pytest.raises(rest.RestError, match="nightly r1 to end"):
-        client.wait_for_run("nightly", "r1", seconds=0)
+def _running(server):
+    """Two runs that go on, the second without tasks."""
+    runs = [
+        {"dag_run_id": name, "partition_key": "2017-09-30", "run_type": "manual", "state": "running"}
+        for name in ("r1", "r2")
+    ]
+    task = {"task_id": "ingest", "id": "t1", "state": "running", "try_number": 1, "duration": None}
+    tasks = [task | {"start_date": None, "end_date": None}]
+    server.answers["GET", "/api/v2/dags/nightly/dagRuns"] = [(200, {"dag_runs": runs})]
+    server.answers["GET", "/api/v2/dags/nightly/dagRuns/r1"] = [(200, runs[0])]
+    server.answers["GET", "/api/v2/dags/nightly/dagRuns/r1/taskInstances"] = [
+        (200, {"task_instances": tasks})
+    ]
+    server.answers["GET", "/api/v2/dags/nightly/dagRuns/r2/taskInstances"] = [(200, {"task_instances": []})]
+    return runs
+
+
+def test_waiting_ends_when_nothing_moves_and_names_the_tasks(server, client):
+    _running(server)
+    with pytest.raises(
+        Still, match=r"nightly r1 to end; .*\{'r1': \{'ingest': \('running', 1\)\}, 'r2': \{\}\}"
+    ):
+        client.wait_for_run("nightly", "r1", still=0)
+
+
+def test_progress_shows_tasks_of_runs_that_go_on_and_no_more_of_those_that_have_ended(server, client):
+    runs = _running(server)
+    runs[1]["state"] = "failed"
+    assert client.progress("nightly") == {"r1": {"ingest": ("running", 1)}, "r2": "failed"}
 
 
 def test_a_log_shows_events_and_the_error(server, client):

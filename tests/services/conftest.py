@@ -30,16 +30,15 @@ from lake.storage import open_storage
 from nightjar import processes, rest, services
 from nightjar.land import STAMP, land
 from nightjar.rest import Client
+from nightjar.waiting import wait_until
 
 FIRST = dt.date(2017, 6, 15)
 HOUSEHOLDS = 500
 SLICE_DAYS = 64
-START_SECONDS = 180
 TICK = dt.timedelta(hours=2)
 """After the end of a day its night is due, by the DAG's schedule."""
 UNPAUSED = dt.timedelta(minutes=6)
 """So much later at most the DAG is unpaused."""
-NIGHT_SECONDS = 900
 IVY = Path(sys.prefix) / "ivy"
 POSTGRES = Path("/usr/lib/postgresql/15/bin")
 POSTGRES_CONF = """
@@ -137,7 +136,7 @@ class Nights:
     def release_id(self, night: dt.date) -> str:
         """The release of a night, when it is there."""
         records = Records(open_storage(self.settings.lake))
-        _wait_until(lambda: bool(records.latest("precompute", night)), self.run, NIGHT_SECONDS)
+        _wait_until(lambda: bool(records.latest("precompute", night)), self.run)
         found = records.current("precompute", night)
         assert found
         release_id: str = found.details["release_id"]
@@ -146,7 +145,7 @@ class Nights:
     def copy_before(self, night: dt.date, lake: Path) -> None:
         """Make a lake that is as theirs was before one of the first two."""
         kept = self.folder / f"before-{night}"
-        _wait_until(kept.exists, self.run, NIGHT_SECONDS)
+        _wait_until(kept.exists, self.run)
         shutil.copytree(kept, lake)
 
 
@@ -193,7 +192,7 @@ def airflow_before(slice_settings):
 
 
 @pytest.fixture(scope="session")
-def night_in_steps(tmp_path_factory, demo_toml):
+def night_in_steps(tmp_path_factory, demo_toml, finish):
     """A folder with a small night as it is before each of its parts; see `stages.py`."""
     folder = tmp_path_factory.mktemp("steps")
     demo_toml(
@@ -206,8 +205,9 @@ def night_in_steps(tmp_path_factory, demo_toml):
         buckets=4,
     )
     line = [sys.executable, str(Path(__file__).with_name("stages.py")), "make", str(folder)]
-    done = subprocess.run(line, capture_output=True, text=True, timeout=1200, check=False)
-    assert done.returncode == 0, done.stdout[-3000:] + done.stderr[-3000:]
+    with subprocess.Popen(line, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True) as process:
+        told, _ = finish(process)
+    assert process.returncode == 0, told[-6000:]
     return folder
 
 
@@ -317,14 +317,15 @@ class Postgres:
         return True
 
 
-def _wait_until(
-    ready: Callable[[], bool], component: processes.Component, seconds: float = START_SECONDS
-) -> None:
-    deadline = time.monotonic() + seconds
-    while not ready():
-        assert component.alive(), component.last_lines()
-        assert time.monotonic() < deadline, component.last_lines()
-        time.sleep(0.1)
+def _wait_until(ready: Callable[[], bool], component: processes.Component) -> None:
+    """Wait as long as a process is there and says something now and then."""
+
+    def done() -> bool:
+        reached = ready()
+        assert reached or component.alive(), component.last_lines()
+        return reached
+
+    wait_until(done, component.last_lines, component.name, pause=0.1)
 
 
 @pytest.fixture(scope="session")

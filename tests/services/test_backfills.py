@@ -4,7 +4,6 @@ One chain of scenarios in one Airflow; each fixture goes on from where the one b
 """
 
 import datetime as dt
-import time
 from dataclasses import dataclass
 
 import pytest
@@ -12,6 +11,7 @@ import pytest
 from lake.records import Records
 from lake.storage import open_storage
 from nightjar.rest import ENDED_RUN
+from nightjar.waiting import wait_until
 from nightjar_reader import Reader
 
 pytestmark = pytest.mark.services
@@ -21,7 +21,6 @@ OLDER = NIGHTS[1]
 GOES_ON, CUT_OFF = (dt.date(2017, 8, day) for day in (17, 18))
 STAGES = ("ingest", "features", "train", "precompute")
 TRAIN = ["train.wait_for_decision", "train.train", "train.decide"]
-SECONDS = 1500
 
 
 @dataclass(frozen=True)
@@ -59,20 +58,13 @@ def _look(airflow):
     )
 
 
-def _until(true, seconds=SECONDS):
-    deadline = time.monotonic() + seconds
-    while not true():
-        assert time.monotonic() < deadline
-        time.sleep(0.5)
-
-
 def _run_of(airflow, day):
     [run] = [run for run in airflow.client.runs("nightly") if run.partition == str(day)]
     return run
 
 
 def _wait_for(airflow, run_id):
-    run = airflow.client.wait_for_run("nightly", run_id, SECONDS)
+    run = airflow.client.wait_for_run("nightly", run_id)
     logs = {
         task.id: airflow.client.logs("nightly", run_id, task.id, task.tries)[-3000:]
         for task in airflow.client.tasks("nightly", run_id)
@@ -82,7 +74,7 @@ def _wait_for(airflow, run_id):
 
 
 def _backfill(airflow, first, last, **how):
-    airflow.client.wait_for_backfill(airflow.client.backfill("nightly", first, last, **how), SECONDS)
+    airflow.client.wait_for_backfill("nightly", airflow.client.backfill("nightly", first, last, **how))
 
 
 @pytest.fixture(scope="module")
@@ -103,7 +95,12 @@ def cancelled(airflow, three_at_once):
     """A backfill of what is missing, one night at a time, cancelled while its first night goes on."""
     backfill = airflow.client.backfill("nightly", NIGHTS[0], CUT_OFF, max_active_runs=1)
     records = Records(open_storage(airflow.settings.lake))
-    _until(lambda: records.latest("ingest", GOES_ON))
+    wait_until(
+        lambda: records.latest("ingest", GOES_ON),
+        lambda: airflow.client.progress("nightly"),
+        f"the ingest of {GOES_ON}",
+        pause=0.5,
+    )
     airflow.client.cancel_backfill(backfill)
     assert _run_of(airflow, GOES_ON).state not in ENDED_RUN
     _wait_for(airflow, _run_of(airflow, GOES_ON).id)

@@ -8,7 +8,6 @@ import re
 import stat
 import subprocess
 import sys
-import time
 from pathlib import Path
 from urllib.parse import urlsplit
 
@@ -23,11 +22,11 @@ from nightjar.cli import Prepared
 from nightjar.rest import Client
 from nightjar.serve import Server
 from nightjar.services import POOLS, free_port
+from nightjar.waiting import wait_until
 
 pytestmark = pytest.mark.services
 
 COMPOSE = CHECKOUT / "docker-compose.yaml"
-START_SECONDS = 180
 SECRET = re.compile(r"PASSWORD|SECRET|FERNET|_CONN$|STORE_URI$")
 
 
@@ -276,10 +275,7 @@ class Stack:
         )
 
     def wait(self, done, component):
-        deadline = time.monotonic() + START_SECONDS
-        while not done():
-            assert time.monotonic() < deadline, component.last_lines()
-            time.sleep(0.2)
+        wait_until(done, component.last_lines, component.name, pause=0.2)
 
 
 @pytest.fixture(scope="module")

@@ -6,6 +6,7 @@ next both Spark JVMs and a worker that has not begun its task yet, in the last t
 """
 
 import datetime as dt
+import itertools
 import threading
 import time
 from collections import Counter
@@ -20,6 +21,7 @@ from lake.records import Records
 from lake.storage import open_storage
 from nightjar import processes, services
 from nightjar.rest import ENDED_RUN
+from nightjar.waiting import Still, wait_until
 from nightjar_reader import Reader
 
 pytestmark = pytest.mark.services
@@ -28,13 +30,11 @@ BEFORE, EVERY_TASK, JVMS, SCHEDULER = (dt.date(2017, 8, day) for day in (14, 15,
 STAGES = ("ingest", "features", "train", "precompute")
 WORKER = "airflow worker -- LocalExecutor: "
 IDLE = "<idle>"
-SECONDS = 1500
 # How long a process may work before it is killed, where it is not killed at once.
 MOMENTS = {"ingest.extract": 5, "features.build": 7, "train.train": 3, "precompute.build": 2, "mirror": 0.5}
 SPARK_TASKS = ("ingest.extract", "features.build")
 OF_EACH_STAGE = (*SPARK_TASKS, "train.train", "precompute.build")
 UNBEGUN = "train.decide"
-LEFT_SECONDS = 60
 QUICK = {
     "AIRFLOW__SCHEDULER__TASK_INSTANCE_HEARTBEAT_TIMEOUT": "15",
     "AIRFLOW__SCHEDULER__TASK_INSTANCE_HEARTBEAT_DETECTION_INTERVAL": "2",
@@ -71,7 +71,7 @@ class Killed:
     kills
         What was killed, in order.
     left
-        The processes of its tasks that were there a minute after its end.
+        The processes of its tasks that did not end with it.
     """
 
     state: str
@@ -132,15 +132,29 @@ def _tasks(slice, run_id):
 
 def _go_on(slice, run_id, kill):
     """Call `kill` again and again until the run has ended; returns its state."""
-    deadline, ask = time.monotonic() + SECONDS, 0.0
-    while True:
+    ask = itertools.count()
+
+    def ended():
         kill()
-        if (now := time.monotonic()) >= ask:
-            if (state := slice.client.run("nightly", run_id).state) in ENDED_RUN:
-                return state
-            assert now < deadline
-            ask = now + 1
-        time.sleep(0.05)
+        return next(ask) % 20 == 0 and slice.client.run("nightly", run_id).state in ENDED_RUN
+
+    def movement():
+        return slice.client.progress("nightly")
+
+    wait_until(ended, _now_and_then(movement, 20), f"{run_id} to end", pause=0.05)
+    return slice.client.run("nightly", run_id).state
+
+
+def _now_and_then(look, every):
+    """`look`, but that it looks at every so-manieth call only."""
+    calls, seen = itertools.count(), [None]
+
+    def sometimes():
+        if next(calls) % every == 0:
+            seen[0] = look()
+        return seen[0]
+
+    return sometimes
 
 
 def _kill_tries(slice, run_id, kills):
@@ -195,9 +209,9 @@ def _kill_unbegun(slice, run_id, kills):
     tasks = {task.id: task for task in slice.client.tasks("nightly", run_id)}
     if UNBEGUN in kills or tasks["train.train"].state != "running":
         return
-    deadline, try_id = time.monotonic() + SECONDS, tasks[UNBEGUN].try_id
-    while try_id not in (supervisors := _supervisors(slice.settings)):
-        assert time.monotonic() < deadline
+    try_id = tasks[UNBEGUN].try_id
+    while try_id not in (supervisors := _supervisors(slice.settings)):  # comes, or the run ends
+        assert slice.client.run("nightly", run_id).state not in ENDED_RUN
         time.sleep(0.01)
     supervisors[try_id].kill()
     assert _tasks(slice, run_id)[try_id].state == "queued"
@@ -231,10 +245,9 @@ def _of_tasks(settings):
 
 
 def _left(settings):
-    deadline = time.monotonic() + LEFT_SECONDS
-    while (left := _of_tasks(settings)) and time.monotonic() < deadline:
-        time.sleep(0.5)
-    return left
+    with suppress(Still):
+        wait_until(lambda: not _of_tasks(settings), lambda: _of_tasks(settings), "all to end", still=300)
+    return _of_tasks(settings)
 
 
 def _night(slice, night, kill):

@@ -187,7 +187,7 @@ def test_other_tools_see_the_rows_of_the_records_and_those_before_a_day_came_aga
 def _kill(place, when):
     """Begin a mirror that is killed before or after its first commit."""
     line = [sys.executable, "-c", KILLED, place.storage.root, when]
-    done = subprocess.run(line, env=os.environ, capture_output=True, text=True, timeout=300, check=False)
+    done = subprocess.run(line, env=os.environ, capture_output=True, text=True, check=False)
     assert done.returncode == -signal.SIGKILL, done.stderr
 
 

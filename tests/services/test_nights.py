@@ -7,7 +7,6 @@ import shutil
 import stat
 import subprocess
 import sys
-import time
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -19,6 +18,7 @@ from lake.partitions import ONE_DAY
 from lake.records import Records
 from lake.storage import open_storage
 from nightjar import processes, rest, services
+from nightjar.waiting import wait_until
 from nightjar_reader import Reader
 
 pytestmark = pytest.mark.airflow
@@ -73,12 +73,13 @@ def history(night_slice, calendar, heard):
     run = client.trigger(
         "bootstrap_history", conf={"from": str(calendar.history[0]), "to": str(calendar.history[-1])}
     )
-    deadline = time.monotonic() + 300
-    while (found := client.run("bootstrap_history", run)).state not in rest.ENDED_RUN:
-        heard |= _all_listening(night_slice.settings)
-        assert time.monotonic() < deadline
-        time.sleep(1)
-    return found
+
+    def ended():
+        heard.update(_all_listening(night_slice.settings))
+        return client.run("bootstrap_history", run).state in rest.ENDED_RUN
+
+    wait_until(ended, lambda: client.progress("bootstrap_history"), "the history to be loaded")
+    return client.run("bootstrap_history", run)
 
 
 @pytest.fixture(scope="module")
@@ -90,7 +91,7 @@ def backfill(night_slice, calendar, history):
     client = night_slice.client
     client.unpause("nightly")
     number = client.backfill("nightly", calendar.nights[0], calendar.nights[-1])
-    client.wait_for_backfill(number, 900)
+    client.wait_for_backfill("nightly", number)
     return {night: _partition_runs(client, night) for night in calendar.nights}
 
 
@@ -101,7 +102,7 @@ def scheduled(night_slice, calendar, backfill):
     One more night may become due while the tests run; the slice has no raw file of it.
     """
     client = night_slice.client
-    client.wait_for_run("nightly", _partition_runs(client, calendar.newest)[0].id, 300)
+    client.wait_for_run("nightly", _partition_runs(client, calendar.newest)[0].id)
     runs = [run for run in client.runs("nightly") if run.kind == "scheduled"]
     return [run for run in runs if run.partition <= str(calendar.newest)]
 
@@ -174,7 +175,7 @@ def test_a_cut_raw_file_fails_ingest_and_readers_keep_the_release_before(night_s
     before = Reader(night_slice.settings.releases).manifest
     path = raw.local(f"transactions/{day}.parquet")
     path.write_bytes(path.read_bytes()[: raw.size(f"transactions/{day}.parquet") // 2])
-    run = client.wait_for_run("nightly", client.trigger("nightly", str(day)), 300)
+    run = client.wait_for_run("nightly", client.trigger("nightly", str(day)))
     tasks = {task.id: task for task in client.tasks("nightly", run.id)}
     log = client.logs("nightly", run.id, "ingest.extract", 1)
     assert run.state == "failed"
@@ -189,7 +190,7 @@ def test_a_cut_raw_file_fails_ingest_and_readers_keep_the_release_before(night_s
 def test_a_night_whose_raw_day_does_not_come_fails_naming_it(night_slice, calendar, scheduled):
     client, raw, day = night_slice.client, open_storage(night_slice.settings.raw), calendar.newest
     raw.local(f"transactions/{day}.parquet").unlink()
-    run = client.wait_for_run("nightly", client.trigger("nightly", str(day)), 300)
+    run = client.wait_for_run("nightly", client.trigger("nightly", str(day)))
     tries = {task.id: task.tries for task in client.tasks("nightly", run.id)}
     log = client.logs("nightly", run.id, "ingest.wait_for_raw", tries["ingest.wait_for_raw"])
     assert run.state == "failed"

@@ -26,7 +26,6 @@ pytestmark = pytest.mark.services
 
 FIRST, LAST_HISTORY, NIGHT = dt.date(2017, 6, 15), dt.date(2017, 8, 13), dt.date(2017, 8, 14)
 HOUSEHOLDS = 500
-RUN_SECONDS = 900
 
 
 @dataclass
@@ -103,7 +102,7 @@ def environment(s3_server, postgres, mlflow_server):
 def _run(client, dag, **run):
     client.wait_for_dag(dag)
     client.unpause(dag)
-    ended = client.wait_for_run(dag, client.trigger(dag, **run), RUN_SECONDS)
+    ended = client.wait_for_run(dag, client.trigger(dag, **run))
     failed = [task for task in client.tasks(dag, ended.id) if task.state == "failed"]
     logs = {task.id: client.logs(dag, ended.id, task.id, task.tries)[-3000:] for task in failed}
     assert (ended.state, logs) == ("success", {})

@@ -87,7 +87,7 @@ def test_what_is_left_of_one_that_lost_a_part_is_stopped_first(settings, compone
 def test_a_signal_ends_it_and_none_disturbs_the_stop(first, code):
     script = SIGNALLED.format(first=[int(number) for number in first])
     command = [sys.executable, "-c", script]
-    done = subprocess.run(command, cwd=CHECKOUT, capture_output=True, text=True, timeout=60, check=False)
+    done = subprocess.run(command, cwd=CHECKOUT, capture_output=True, text=True, check=False)
     assert (done.stdout, done.returncode) == ("stopped\n", code)
 
 

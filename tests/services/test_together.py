@@ -37,7 +37,7 @@ def root(request, tmp_path, s3_server, monkeypatch):
 
 
 @pytest.fixture
-def together(root, tmp_path):
+def together(root, tmp_path, finish):
     """Run a work of `together.py` in eight processes; gives what each says."""
 
     def run(work):
@@ -54,7 +54,7 @@ def together(root, tmp_path):
             )
             for number in range(EIGHT)
         ]
-        ended = [process.communicate(timeout=600) for process in began]
+        ended = [finish(process) for process in began]
         assert [error for process, (_, error) in zip(began, ended, strict=True) if process.returncode] == []
         return [json.loads(told) for told, _ in ended]
 
@@ -155,15 +155,15 @@ def test_publishers_at_once_do_not_bring_back_what_readers_were_rolled_back_from
 
 @pytest.mark.long
 @pytest.mark.parametrize("stage", ["ingest", "features", "train", "precompute"])
-def test_attempts_of_a_stage_that_commit_at_once_are_as_one(root, night_in_steps, tmp_path, stage):
+def test_attempts_of_a_stage_that_commit_at_once_are_as_one(root, night_in_steps, tmp_path, finish, stage):
     lake = [root] if root.startswith("s3:") else []
     line = [str(STAGES), str(night_in_steps), str(tmp_path / "home"), stage, str(EIGHT), *lake]
     one_thread = os.environ | {"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"}
-    done = subprocess.run(
-        [sys.executable, *line], env=one_thread, capture_output=True, text=True, timeout=600, check=False
-    )
-    assert done.returncode == 0, done.stderr[-3000:]
-    told = json.loads(done.stdout)
+    pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
+    with subprocess.Popen([sys.executable, *line], env=one_thread, text=True, **pipes) as process:
+        said, errors = finish(process)
+    assert process.returncode == 0, errors[-3000:]
+    told = json.loads(said)
     assert [one["error"] for one in told["each"]] == [""] * EIGHT
     assert _collisions(told["each"]) >= EIGHT - 1
     now, expected = told["now"]["state"], told["expected"]["state"]

@@ -1,7 +1,6 @@
 import os
 import subprocess
 import sys
-import time
 from dataclasses import dataclass
 
 import pytest
@@ -9,6 +8,7 @@ import pytest
 from lake import layout, messages
 from lake.errors import DiskFull, PermanentError
 from lake.storage import open_storage
+from nightjar.waiting import wait_until
 from spark_jobs.job import JobError, describe, main
 from spark_jobs.submit import raise_job_error
 
@@ -156,10 +156,7 @@ def _group_is_there(leader):
 
 
 def _wait_until(true):
-    deadline = time.monotonic() + 60
-    while not true():
-        assert time.monotonic() < deadline
-        time.sleep(0.05)
+    wait_until(true, lambda: None, "a process", pause=0.05)
 
 
 def test_a_job_ends_with_all_of_its_group_when_its_submitter_is_killed(tmp_path):

@@ -12,6 +12,7 @@ from lake.errors import GateFailed, JobFailed
 from lake.settings import Settings
 from lake.storage import open_storage
 from nightjar import ingest
+from nightjar.waiting import wait_until
 from spark_jobs import java
 from spark_jobs.job import JobError
 from spark_jobs.submit import _run, command, raise_job_error, spark_conf, submit
@@ -93,7 +94,7 @@ if sys.argv[2] == "ignores":
 if os.fork() == 0:
     signal.signal(signal.SIGTERM, signal.SIG_IGN)
 pathlib.Path(sys.argv[1], str(os.getpid())).touch()
-time.sleep(60)
+time.sleep(3600)
 """
 
 
@@ -120,12 +121,11 @@ def test_an_interrupted_run_leaves_nothing_of_the_job(tmp_path, monkeypatch, lea
     line = [sys.executable, "-c", STUBBORN, str(folder), leader]
     with pytest.raises(KeyboardInterrupt):
         _run(line, dict(os.environ), tmp_path / "log")
-    for _ in range(100):
-        left = [path.name for path in folder.iterdir() if _runs(path.name)]
-        if not left:
-            break
-        time.sleep(0.02)
-    assert left == []
+
+    def left():
+        return [path.name for path in folder.iterdir() if _runs(path.name)]
+
+    wait_until(lambda: not left(), left, "the job's processes to end", still=300, pause=0.02)
 
 
 @pytest.mark.spark

@@ -3,11 +3,15 @@
 import datetime as dt
 import secrets
 
+from nightjar_reader.sequences import file_name
+
 RECORDS = "records"
 NIGHTS = "nights"
 ATTEMPTS = "attempts"
 BUNDLES = "bundles"
 REPORTS = "reports"
+
+DECIDED = ".decided"
 
 KEYS = {
     "interactions": "landed",
@@ -68,6 +72,11 @@ def records(stage: str, day: dt.date) -> str:
 def night(day: dt.date) -> str:
     """The folder of the marks that a night of this partition has begun and was decided."""
     return f"{NIGHTS}/{day.isoformat()}"
+
+
+def night_mark(day: dt.date, number: int, ending: str = "") -> str:
+    """The mark that a night has begun; that it is decided, with the ending `DECIDED`."""
+    return f"{night(day)}/{file_name(number, ending)}"
 
 
 def bundle(bundle_id: str) -> str:

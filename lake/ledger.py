@@ -5,10 +5,13 @@ current; a writer that finds its number taken lists again and decides anew.
 """
 
 import json
-from pathlib import PurePosixPath
 from typing import Any
 
+from lake.errors import PermanentError
 from lake.storage import Storage
+from nightjar_reader.errors import FormatError
+from nightjar_reader.fields import read_object
+from nightjar_reader.sequences import file_name, sequences
 
 Entry = dict[str, Any]
 
@@ -21,20 +24,39 @@ class Ledger:
         self._folder = folder
 
     def _path(self, sequence: int) -> str:
-        return f"{self._folder}/{sequence:012d}.json"
+        return f"{self._folder}/{file_name(sequence)}"
+
+    def uri(self, sequence: int) -> str:
+        """The whole address of one entry, for messages."""
+        return self._storage.uri(self._path(sequence))
 
     def sequences(self) -> list[int]:
         """All numbers there are, ascending."""
-        return sequences(self._storage.list(self._folder))
+        return self._sequences_of(names_in(self._storage, self._folder))
+
+    def _sequences_of(self, names: list[str]) -> list[int]:
+        return sequences(names, self._storage.uri(self._folder))
 
     def latest(self) -> int:
         """The highest number, 0 where there is no entry."""
         return max(self.sequences(), default=0)
 
+    def latest_of(self, names: list[str]) -> int:
+        """`latest`, from a listing of all files below the folder, by their paths in it."""
+        return max(self._sequences_of(names), default=0)
+
     def read(self, sequence: int) -> Entry:
-        """One entry; `FileNotFoundError` where there is none."""
-        entry: Entry = json.loads(self._storage.read(self._path(sequence)))
-        return entry
+        """One entry; `FileNotFoundError` where there is none.
+
+        Raises
+        ------
+        PermanentError
+            When the file is damaged.
+        """
+        try:
+            return read_object(self._storage.read(self._path(sequence)), "entry")
+        except FormatError as error:
+            raise damaged(self.uri(sequence), error) from error
 
     def append(self, sequence: int, entry: Entry) -> bool:
         """Create the entry of that number; False where another writer has taken it."""
@@ -46,7 +68,14 @@ def encode(entry: Entry) -> bytes:
     return (json.dumps(entry, sort_keys=True, indent=1, ensure_ascii=False, allow_nan=False) + "\n").encode()
 
 
-def sequences(paths: list[str]) -> list[int]:
-    """The numbers in the names of ledger files, ascending."""
-    names = (PurePosixPath(path) for path in paths)
-    return sorted(int(name.stem) for name in names if name.suffix == ".json" and name.stem.isdigit())
+def damaged(uri: str, error: object) -> PermanentError:
+    """The error for an entry that is not what its writer put there."""
+    return PermanentError(
+        f"{uri}: {error}. The file was changed or is damaged, or a newer version wrote it; "
+        "restore it from a copy, or update Nightjar"
+    )
+
+
+def names_in(storage: Storage, folder: str) -> list[str]:
+    """All files below a folder, by their paths in it."""
+    return [path.removeprefix(f"{folder}/") for path in storage.list(folder)]

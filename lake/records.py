@@ -12,16 +12,19 @@ import logging
 from collections import defaultdict
 from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass, field, replace
-from pathlib import PurePosixPath
 from typing import Any
 
 from lake import layout
 from lake.errors import Conflict, PermanentError
-from lake.ledger import Entry, Ledger, sequences
+from lake.ledger import Entry, Ledger, damaged, names_in
 from lake.partitions import stamp
+from lake.record_fields import checked
 from lake.schemas import FEATURES
 from lake.settings import Dataset
 from lake.storage import Storage
+from nightjar_reader.errors import FormatError
+from nightjar_reader.fields import is_day
+from nightjar_reader.sequences import pass_over, sequences
 
 log = logging.getLogger(__name__)
 
@@ -54,7 +57,7 @@ STAGES: dict[str, Stage] = {
         (*FEATURES, "interactions", "catalogue"),
     ),
     "precompute": Stage(
-        1,
+        2,
         ("id_type", "repeats", "events", "candidates", "lists", "index"),
         (*FEATURES, "catalogue", "bundle"),
     ),
@@ -175,8 +178,15 @@ class Records:
         """One record, read once; `FileNotFoundError` where there is none."""
         key = stage, partition, sequence
         if key not in self._opened:
-            self._opened[key] = _decode(self._ledger(stage, partition).read(sequence))
+            self._opened[key] = self._read(*key)
         return self._opened[key]
+
+    def _read(self, stage: str, partition: str, sequence: int) -> Record:
+        ledger = self._ledger(stage, partition)
+        try:
+            return _decode(checked(ledger.read(sequence), stage, partition, sequence))
+        except FormatError as error:
+            raise damaged(ledger.uri(sequence), error) from error
 
     def latest(self, stage: str, day: dt.date) -> int:
         """The current sequence of a partition, 0 where it has no record."""
@@ -194,10 +204,16 @@ class Records:
 
     def partitions(self, stage: str) -> dict[dt.date, int]:
         """Every partition that has a record, with its current sequence, in order of days: one listing."""
-        found: dict[str, list[str]] = defaultdict(list)
-        for path in self._storage.list(f"{layout.RECORDS}/{stage}"):
-            found[PurePosixPath(path).parent.name].append(path)
-        return {dt.date.fromisoformat(day): max(sequences(paths)) for day, paths in sorted(found.items())}
+        folder = f"{layout.RECORDS}/{stage}"
+        names: dict[str, list[str]] = defaultdict(list)
+        for path in names_in(self._storage, folder):
+            day, _, name = path.partition("/")
+            if is_day(day):
+                names[day].append(name)
+            else:
+                pass_over(self._storage.uri(f"{folder}/{path}"), f"{folder}/YYYY-MM-DD/")
+        newest = {day: self._ledger(stage, day).latest_of(names[day]) for day in sorted(names)}
+        return {dt.date.fromisoformat(day): sequence for day, sequence in newest.items() if sequence}
 
     def all_current(self, stage: str, last: dt.date) -> list[Record]:
         """The current records of all partitions up to `last`, in order of days."""
@@ -250,22 +266,23 @@ class Records:
     def open_night(self, day: dt.date) -> int:
         """Mark that a night of `day` has begun; returns the mark's number."""
         number = self.newest_night(day) + 1
-        while not self._storage.put_new(f"{layout.night(day)}/{number:012d}", stamp().encode()):
+        while not self._storage.put_new(layout.night_mark(day, number), stamp().encode()):
             number += 1
         return number
 
     def newest_night(self, day: dt.date) -> int:
         """The number of the newest night of `day`, 0 where none has begun."""
-        names = (PurePosixPath(path).name for path in self._storage.list(layout.night(day)))
-        return max((int(name) for name in names if name.isdigit()), default=0)
+        folder = layout.night(day)
+        names, uri = names_in(self._storage, folder), self._storage.uri(folder)
+        return max(sequences(names, uri, ending="", beside=layout.DECIDED), default=0)
 
     def mark_decided(self, day: dt.date, number: int) -> None:
         """Mark that the decision of that night is made, or will not be."""
-        self._storage.put_new(f"{layout.night(day)}/{number:012d}.decided", stamp().encode())
+        self._storage.put_new(layout.night_mark(day, number, layout.DECIDED), stamp().encode())
 
     def is_decided(self, day: dt.date, number: int) -> bool:
         """Whether `mark_decided` was called for that night."""
-        return self._storage.exists(f"{layout.night(day)}/{number:012d}.decided")
+        return self._storage.exists(layout.night_mark(day, number, layout.DECIDED))
 
 
 def _require_declared(draft: Draft) -> None:
@@ -290,25 +307,21 @@ def _encode(record: Record) -> Entry:
     return asdict(record) | {"fingerprint": record.fingerprint}
 
 
-def _decode(entry: Entry) -> Record:
-    stated = entry.pop("fingerprint")
-    record = Record(
-        **entry
-        | {
-            "inputs": tuple(Input(**item) for item in entry["inputs"]),
-            "tables": {name: _decode_table(table) for name, table in entry["tables"].items()},
-        }
-    )
-    if record.fingerprint != stated:
-        raise PermanentError(
-            f"record {record.sequence} of {record.stage} {record.partition} says fingerprint {stated}, "
-            f"its content gives {record.fingerprint}: the file was changed or is damaged"
-        )
+def _decode(fields: Mapping[str, Any]) -> Record:
+    content = {name: value for name, value in fields.items() if name != "fingerprint"}
+    parts = {
+        "inputs": tuple(Input(**source) for source in fields["inputs"]),
+        "tables": {name: _decode_table(table) for name, table in fields["tables"].items()},
+    }
+    record = Record(**content | parts)
+    if record.fingerprint != fields["fingerprint"]:
+        raise FormatError(f"fingerprint {fields['fingerprint']}, but its content gives {record.fingerprint}")
     return record
 
 
-def _decode_table(entry: Entry) -> TableContent:
-    return TableContent(tuple(TableFile(**file) for file in entry["files"]), entry["rows"], entry["digest"])
+def _decode_table(fields: Mapping[str, Any]) -> TableContent:
+    files = tuple(TableFile(**file) for file in fields["files"])
+    return TableContent(files, fields["rows"], fields["digest"])
 
 
 def config_digest(stage: str, data: Dataset) -> str:

@@ -72,8 +72,7 @@ class Reader:
         )
 
     def _sequences(self) -> list[int]:
-        numbers = (fmt.ledger_sequence(name) for name in self._files.names(fmt.LEDGER))
-        return sorted(number for number in numbers if number is not None)
+        return fmt.sequences(self._files.names(fmt.LEDGER), self._files.uri(fmt.LEDGER))
 
     def _latest(self) -> fmt.LedgerEntry:
         if not (sequences := self._sequences()):
@@ -86,14 +85,9 @@ class Reader:
     def _entry(self, sequence: int) -> fmt.LedgerEntry:
         path = fmt.ledger_path(sequence)
         try:
-            entry = fmt.parse_entry(self._files.read(path))
+            return fmt.parse_entry(self._files.read(path), sequence)
         except FormatError as error:
             raise FormatError(f"{self._files.uri(path)}: {error}") from error
-        if entry.sequence != sequence:
-            raise FormatError(
-                f"{self._files.uri(path)}: expected sequence {sequence}, found {entry.sequence}"
-            )
-        return entry
 
     def refresh(self) -> bool:
         """Follow the ledger; whether it has a newer entry than the one served so far.
@@ -134,7 +128,7 @@ class Reader:
         if current.entry is None or len(current.releases) == 1:
             return current.releases[0]
         user_id = current.releases[0].checked_id(user_id)
-        return current.releases[fmt.arm(user_id, [release.weight for release in current.entry.releases])]
+        return current.releases[current.entry.arm(user_id)]
 
     def for_user(self, user_id: Id) -> Recommendations:
         """A user's list.

@@ -6,12 +6,12 @@ cannot move readers back.
 """
 
 import logging
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
 from lake.errors import PermanentError
-from lake.ledger import Ledger
+from lake.ledger import Ledger, damaged
 from lake.partitions import stamp
 from lake.storage import Storage, sha256_of
 from nightjar_reader import format as fmt
@@ -87,10 +87,23 @@ def _copy(source: Storage, origin: str, target: Storage, path: str, sha256: str)
 
 
 def entries(storage: Storage, known: Sequence[fmt.LedgerEntry] = ()) -> list[fmt.LedgerEntry]:
-    """All entries of the ledger, oldest first; those that are known are not read again."""
+    """All entries of the ledger, oldest first; those that are known are not read again.
+
+    Raises
+    ------
+    PermanentError
+        When an entry is damaged, or was written for newer programs.
+    """
     ledger = Ledger(storage, fmt.LEDGER)
     new = (sequence for sequence in ledger.sequences() if not known or sequence > known[-1].sequence)
-    return [*known, *(fmt.LedgerEntry.from_json(ledger.read(sequence)) for sequence in new)]
+    return [*known, *(_entry(ledger, sequence) for sequence in new)]
+
+
+def _entry(ledger: Ledger, sequence: int) -> fmt.LedgerEntry:
+    try:
+        return fmt.entry_of(ledger.read(sequence), sequence)
+    except fmt.FormatError as error:
+        raise damaged(ledger.uri(sequence), error) from error
 
 
 def current(history: Sequence[fmt.LedgerEntry]) -> tuple[str, ...]:
@@ -103,7 +116,7 @@ def withdrawn(history: Sequence[fmt.LedgerEntry]) -> set[str]:
     found: set[str] = set()
     for at, entry in enumerate(history):
         named = set(current(history[: at + 1]))
-        if entry.kind == "rollback":
+        if entry.kind == fmt.ROLLBACK:
             found |= set(current(history[:at]))
         found -= named
     return found
@@ -117,7 +130,7 @@ def decide(history: Sequence[fmt.LedgerEntry], release: Candidate, force: bool =
         return "published"
     if release.release_id in withdrawn(history):
         return "withdrawn"
-    newest = max((entry.as_of for entry in history if entry.kind == "publish"), default="")
+    newest = max((entry.as_of for entry in history if entry.kind != fmt.ROLLBACK), default="")
     return "kept" if release.as_of < newest else "published"
 
 
@@ -132,6 +145,11 @@ def publish(
         Asked anew each time that another writer was faster.
     force
         Also publish an older day, or a release that was rolled back from.
+
+    Raises
+    ------
+    PermanentError
+        When a file of the release is missing, cut or changed.
     """
     history: list[fmt.LedgerEntry] = []
     while True:
@@ -140,9 +158,11 @@ def publish(
         state = decide(history, release, force)
         if state != "published":
             return _stays(history, release, state)
-        if sequence := _append(storage, history, "publish", release, actor, reason):
-            log.info("%s is current by ledger entry %d", release.release_id, sequence)
-            return Published(release.release_id, sequence, "published")
+        verify(storage, release.release_id)
+        entry = _next(history, fmt.PUBLISH, [release], actor, reason)
+        if _append(storage, entry):
+            log.info("%s is current by ledger entry %d", release.release_id, entry.sequence)
+            return Published(release.release_id, entry.sequence, "published")
 
 
 def _stays(history: Sequence[fmt.LedgerEntry], release: Candidate, state: State) -> Published:
@@ -151,19 +171,38 @@ def _stays(history: Sequence[fmt.LedgerEntry], release: Candidate, state: State)
     return done
 
 
-def _append(
-    storage: Storage,
+def _next(
     history: Sequence[fmt.LedgerEntry],
-    kind: fmt.Kind,
-    release: Candidate,
+    kind: str,
+    releases: Sequence[Candidate],
     actor: str,
     reason: str,
-) -> int:
-    """Append an entry after those read; 0 where another writer was faster."""
-    sequence = history[-1].sequence + 1 if history else 1
-    named = (fmt.LedgerRelease(release.release_id, release.manifest_sha256),)
-    entry = fmt.LedgerEntry(sequence, kind, named, release.as_of, actor, reason, stamp())
-    return sequence if Ledger(storage, fmt.LEDGER).append(sequence, entry.to_json()) else 0
+    weights: Sequence[float] = (1,),
+    experiment: fmt.Experiment | None = None,
+) -> fmt.LedgerEntry:
+    """The entry after those read."""
+    return fmt.LedgerEntry(
+        sequence=history[-1].sequence + 1 if history else 1,
+        kind=kind,
+        releases=tuple(
+            fmt.LedgerRelease(release.release_id, release.manifest_sha256, weight)
+            for release, weight in zip(releases, weights, strict=True)
+        ),
+        as_of=max(release.as_of for release in releases),
+        actor=actor,
+        reason=reason,
+        written_at=stamp(),
+        experiment=experiment,
+    )
+
+
+def _append(storage: Storage, entry: fmt.LedgerEntry) -> bool:
+    """Append an entry that every reader will take; False where another writer was faster."""
+    try:
+        fmt.entry_of(entry.to_json(), entry.sequence)
+    except fmt.FormatError as error:
+        raise PermanentError(f"{error}; nothing is published") from error
+    return Ledger(storage, fmt.LEDGER).append(entry.sequence, entry.to_json())
 
 
 def rollback(storage: Storage, release_id: str, reason: str, actor: str) -> Published:
@@ -172,33 +211,93 @@ def rollback(storage: Storage, release_id: str, reason: str, actor: str) -> Publ
     Raises
     ------
     PermanentError
-        When no reason is given, or there is no such release, or a file of it is missing.
+        When no reason is given, there is no such release, or a file of it is missing, cut or changed.
     """
     if not reason.strip():
         raise PermanentError("a rollback needs a reason; it is kept in the ledger")
-    release = _existing(storage, release_id)
+    release = verify(storage, release_id)
     history: list[fmt.LedgerEntry] = []
     while True:
         history = entries(storage, history)
         if current(history) == (release_id,):
             return _stays(history, release, "current")
-        if sequence := _append(storage, history, "rollback", release, actor, reason):
-            log.info("rolled back to %s by ledger entry %d: %s", release_id, sequence, reason)
-            return Published(release_id, sequence, "published")
+        entry = _next(history, fmt.ROLLBACK, [release], actor, reason)
+        if _append(storage, entry):
+            log.info("rolled back to %s by ledger entry %d: %s", release_id, entry.sequence, reason)
+            return Published(release_id, entry.sequence, "published")
 
 
-def _existing(storage: Storage, release_id: str) -> Candidate:
+def split(
+    storage: Storage, weights: Mapping[str, float], experiment: fmt.Experiment, reason: str, actor: str
+) -> int:
+    """Share the users between releases that are there.
+
+    Parameters
+    ----------
+    weights
+        Release -> its part of the users, relative to the others.
+    experiment
+        Its salt decides which users get which release: another one shares them out anew.
+
+    Returns
+    -------
+    int
+        The ledger entry that says so.
+
+    Raises
+    ------
+    PermanentError
+        When a weight is not above 0, the experiment has no name or salt, there is no such release,
+        or a file of one is missing, cut or changed.
+    """
+    releases = [verify(storage, release_id) for release_id in weights]
+    history: list[fmt.LedgerEntry] = []
+    while True:
+        history = entries(storage, history)
+        entry = _next(history, fmt.PUBLISH, releases, actor, reason, list(weights.values()), experiment)
+        if _append(storage, entry):
+            log.info("experiment %s begins with ledger entry %d", experiment.name, entry.sequence)
+            return entry.sequence
+
+
+def verify(storage: Storage, release_id: str) -> Candidate:
+    """Compare every file of a release with its manifest: presence, length and digest.
+
+    Raises
+    ------
+    PermanentError
+        Naming the first file that is not as it was published.
+    """
+    content, manifest = _manifest(storage, release_id)
+    for file, entry in sorted(manifest.files.items()):
+        if wrong := _difference(storage, fmt.release_path(release_id, file), entry):
+            raise PermanentError(
+                f"release {release_id} is damaged: {file}: {wrong}; restore it, or choose another"
+            )
+    return Candidate(release_id, fmt.sha256(content), manifest.as_of)
+
+
+def _manifest(storage: Storage, release_id: str) -> tuple[bytes, fmt.Manifest]:
     try:
+        if not fmt.is_release_id(release_id):
+            raise fmt.FormatError("expected YYYY-MM-DD and 12 hex digits")
         content = storage.read(fmt.manifest_path(release_id))
         manifest = fmt.parse(content)
-    except (FileNotFoundError, ValueError) as error:
+    except (FileNotFoundError, fmt.FormatError) as error:
         raise PermanentError(
             f"{storage.root} has no whole release {release_id!r} ({error}); "
             "`nightjar releases` names those there are"
         ) from error
-    there = set(storage.list(fmt.release_path(release_id)))
-    lost = [file for file in sorted(manifest.files) if fmt.release_path(release_id, file) not in there]
-    if lost or fmt.release_id(content) != release_id:
-        what = f"{len(lost)} files are missing, first {lost[0]}" if lost else "its manifest is another's"
-        raise PermanentError(f"release {release_id} is damaged: {what}; choose another")
-    return Candidate(release_id, fmt.sha256(content), manifest.as_of)
+    if fmt.release_id(content) != release_id:
+        raise PermanentError(f"release {release_id} is damaged: its manifest is another's; choose another")
+    return content, manifest
+
+
+def _difference(storage: Storage, path: str, entry: fmt.FileEntry) -> str:
+    """How a file differs from what the manifest says of it; empty where it does not."""
+    if not storage.exists(path):
+        return "expected a file, found none"
+    if (size := storage.size(path)) != entry.bytes:
+        return f"expected {entry.bytes} bytes, found {size}"
+    digest = storage.sha256(path)
+    return "" if digest == entry.sha256 else f"expected sha256 {entry.sha256}, found {digest}"

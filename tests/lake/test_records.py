@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 from lake.errors import Conflict, PermanentError
 from lake.records import Draft, Input, Records, TableContent, TableFile, fingerprint
 from lake.storage import LocalStorage
+from nightjar_reader.sequences import pass_over
 
 DAY = dt.date(2017, 9, 30)
 
@@ -123,6 +124,105 @@ def test_a_changed_file_is_noticed(records, tmp_path):
     path.write_text(json.dumps(entry))
     with pytest.raises(PermanentError, match="was changed or is damaged"):
         Records(LocalStorage(tmp_path)).current("ingest", DAY)
+
+
+def spoiled(records, tmp_path, change):
+    """The records of a lake whose only record was changed."""
+    records.commit(draft(), 0)
+    path = tmp_path / "records/ingest/2017-09-30/000000000001.json"
+    path.write_bytes(change(path.read_bytes()))
+    return Records(LocalStorage(tmp_path))
+
+
+def altered(**changes):
+    return lambda content: json.dumps(json.loads(content) | changes).encode()
+
+
+FILE = {"path": "a", "bytes": 10, "rows": 1}
+TABLE = {"files": [FILE], "rows": 1, "digest": "1:2:3"}
+
+
+@pytest.mark.parametrize(
+    ("change", "field"),
+    [
+        (lambda content: content[:100], "entry: expected JSON"),
+        (lambda content: b"", "entry: expected JSON"),
+        (lambda content: b"[1]", "entry: expected an object"),
+        (lambda content: b"{}", "without stage"),
+        (altered(fingerprint=None), "fingerprint"),
+        (altered(stage="features"), "stage 'ingest', as where it lies, found 'features'"),
+        (altered(partition="2017-09-29"), "partition '2017-09-30', as where it lies, found '2017-09-29'"),
+        (altered(sequence=2), "sequence 1, as where it lies, found 2"),
+        (altered(sequence="1"), "sequence"),
+        (altered(written_at="now"), "written_at"),
+        (altered(written_at="2017-09-30"), "written_at"),
+        (altered(inputs=None), "inputs"),
+        (altered(inputs=[{"name": "day.parquet"}]), "without inputs.0..digest"),
+        (
+            altered(inputs=[{"name": 1, "digest": "", "partition": "", "sequence": 0, "bytes": 0}]),
+            "inputs.0..name",
+        ),
+        (altered(tables=[]), "tables"),
+        (altered(tables={"interactions": None}), "tables"),
+        (altered(tables={"interactions": {}}), "without tables.interactions.files"),
+        (altered(tables={"interactions": TABLE | {"rows": -1}}), "tables.interactions.rows"),
+        (altered(tables={"interactions": TABLE | {"files": ["a"]}}), "tables.interactions.files.0."),
+        (altered(tables={"interactions": TABLE | {"files": [FILE | {"path": 3}]}}), "files.0..path"),
+        (altered(counts={"read": "1"}), "counts"),
+        (altered(details=None), "details"),
+        (altered(details={"missing_days": "2017-09-01"}), "details.missing_days"),
+        (altered(details={"release_id": "newest"}), "details.release_id"),
+        (altered(details={"manifest_sha256": None}), "details.manifest_sha256"),
+        (altered(details={"bundle_id": 7}), "details.bundle_id"),
+        (altered(details={"metrics": []}), "details.metrics"),
+    ],
+)
+def test_a_damaged_record_is_named_with_its_field(records, tmp_path, change, field):
+    """Once a KeyError or TypeError, or no error at all."""
+    with pytest.raises(PermanentError, match=rf"ingest/2017-09-30/000000000001.json: .*{field}"):
+        spoiled(records, tmp_path, change).current("ingest", DAY)
+
+
+STRAYS = [
+    "ingest/README.md",
+    "ingest/2017-09-30/old/000000000099.json",
+    "ingest/2017-09-30/0000000000099.json",
+    "ingest/2017-09-30/20171001.json",
+    "ingest/2017-10-09/old/000000000001.json",
+    "ingest/not-a-day/000000000001.json",
+    "ingest/2017-02-30/000000000001.json",
+    "ingest/٢٠١٧-٠٩-٣٠/000000000001.json",
+    "ingest/000000000001.json",
+    "ingest/copy/ingest/2017-09-30/000000000001.json",
+]
+
+
+@pytest.mark.parametrize("stray", STRAYS)
+def test_strays_among_records_change_nothing_and_are_named(records, tmp_path, stray, caplog):
+    """Once every night and every sensor ended by them."""
+    pass_over.cache_clear()
+    first = records.commit(draft(), 0)
+    (tmp_path / "records" / stray).parent.mkdir(parents=True, exist_ok=True)
+    (tmp_path / "records" / stray).write_text("{}")
+    for _ in range(2):
+        assert records.partitions("ingest") == {DAY: 1}
+        assert records.all_current("ingest", dt.date.max) == [first]
+        assert (records.history("ingest", DAY), records.latest("ingest", DAY)) == ([first], 1)
+    assert records.commit(draft(raw="bb", digest="9:9:9"), 1).sequence == 2
+    (warning,) = caplog.records
+    assert LocalStorage(tmp_path).uri(f"records/{stray}") in warning.getMessage()
+
+
+def test_strays_among_marks_begin_no_night(records, tmp_path, caplog):
+    """Once the next night had the number of a stray."""
+    pass_over.cache_clear()
+    assert records.open_night(DAY) == 1
+    folder = tmp_path / "nights/2017-09-30"
+    for stray in ("7", "0000000000007", "000000000009.txt", "x.decided", "٠٠٠٠٠٠٠٠٠٠٠٧", "000000000000"):
+        (folder / stray).write_text("")
+    records.mark_decided(DAY, 1)
+    assert (records.newest_night(DAY), records.open_night(DAY)) == (1, 2)
+    assert len(caplog.records) == 6
 
 
 def test_sequences_and_order_of_inputs_are_not_in_the_fingerprint():

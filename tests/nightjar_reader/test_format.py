@@ -1,4 +1,5 @@
 import dataclasses
+import datetime as dt
 import hashlib
 import json
 import math
@@ -11,9 +12,18 @@ from hypothesis import strategies as st
 
 from nightjar_reader import format as fmt
 
+DIGEST = "ab" * 32
+ID = "2017-09-30-0123456789ab"
+OTHER = "2017-09-29-ba9876543210"
+HALF = "\ud83d"  # half of a surrogate pair: JSON can spell it, UTF-8 cannot
+
 texts = st.text(st.characters(exclude_categories=["Cs"]), max_size=8)
 numbers = st.floats(allow_nan=False, allow_infinity=False) | st.integers(-(2**53), 2**53)
 days = st.dates().map(str)
+digests = st.text("0123456789abcdef", min_size=64, max_size=64)
+paths = st.sampled_from(["popular.parquet", "lists/00.parquet", "similar/07.parquet", "ä/b/c"])
+words = st.text("abcä -", min_size=1, max_size=8).filter(str.strip)
+stamps = st.datetimes(timezones=st.just(dt.UTC)).map(dt.datetime.isoformat)
 manifests = st.builds(
     fmt.Manifest,
     as_of=days,
@@ -27,21 +37,25 @@ manifests = st.builds(
     checks=st.lists(st.builds(fmt.Check, texts, texts, st.booleans()), max_size=3).map(tuple),
     index=st.none() | st.builds(fmt.Index, st.integers(1), st.integers(1), st.floats(0, 1), st.integers(1)),
     warnings=st.lists(texts, max_size=3).map(tuple),
-    files=st.dictionaries(texts, st.builds(fmt.FileEntry, st.integers(0), texts), max_size=3),
+    files=st.dictionaries(paths, st.builds(fmt.FileEntry, st.integers(0), digests), max_size=3),
     buckets=st.integers(1, 512),
 )
 release_ids = st.builds("{}-{}".format, days, st.text("0123456789abcdef", min_size=12, max_size=12))
 entries = st.builds(
     fmt.LedgerEntry,
     sequence=st.integers(1, 10**12 - 1),
-    kind=st.sampled_from(["publish", "rollback"]),
+    kind=st.sampled_from(["publish", "rollback", "approve"]),
     releases=st.lists(
-        st.builds(fmt.LedgerRelease, release_ids, texts, st.floats(1e-3, 1e3)), min_size=1, max_size=3
+        st.builds(fmt.LedgerRelease, release_ids, digests, st.floats(1e-3, 1e3)),
+        min_size=1,
+        max_size=3,
+        unique_by=lambda release: release.release_id,
     ).map(tuple),
     as_of=days,
     actor=texts,
     reason=texts,
-    written_at=texts,
+    written_at=stamps,
+    experiment=st.none() | st.builds(fmt.Experiment, words, words),
 )
 
 
@@ -58,7 +72,7 @@ def manifest() -> fmt.Manifest:
         checks=(fmt.Check("rows", "critical", True),),
         index=fmt.Index(25, 20000, 0.97, 10),
         warnings=(),
-        files={"popular.parquet": fmt.FileEntry(4, "ab")},
+        files={"popular.parquet": fmt.FileEntry(4, DIGEST)},
     )
 
 
@@ -72,7 +86,7 @@ def test_canonical_manifest_is_these_bytes() -> None:
         '{"as_of":"2017-09-30","baseline":null,"buckets":64,'
         '"bundle":{"as_of":"2017-09-29","id":"b1","outcome":"kept"},'
         '"checks":[{"name":"rows","passed":true,"severity":"critical"}],"config_digest":"c0",'
-        '"counts":{"users":2},"files":{"popular.parquet":{"bytes":4,"sha256":"ab"}},"format":1,'
+        f'"counts":{{"users":2}},"files":{{"popular.parquet":{{"bytes":4,"sha256":"{DIGEST}"}}}},"format":1,'
         '"index":{"bytes":10,"recall":0.97,"search_k":20000,"trees":25},'
         '"inputs":{"user_features":"3:4:5"},"metrics":{"Zoë":1,"ndcg@10":0.31},'
         '"missing_days":["2017-09-01"],"warnings":[]}'
@@ -107,22 +121,75 @@ def test_manifest_refuses_what_is_no_number(value: float) -> None:
     [
         (b"", "expected JSON"),
         (b"\xff", "expected JSON"),
-        (b"[]", "expected a JSON object, found list"),
-        (altered(format=2), "expected format 1, found 2"),
-        (altered(host="here"), "unknown host"),
-        (altered(as_of="today"), "expected as_of YYYY-MM-DD, found 'today'"),
-        (altered(as_of=20170930), "expected as_of"),
-        (altered(buckets=0), "expected buckets above 0, found 0"),
-        (altered(bundle={"id": "b1"}), "wrong shape"),
-        (altered(files=[]), "wrong shape"),
+        (b"\xef\xbb\xbf" + fmt.canonical(manifest()), "expected JSON"),
+        (fmt.canonical(manifest())[:-40], "expected JSON"),
+        (b"[" * 100_000, "expected JSON"),
+        (b"[]", "expected an object, found \\[\\]"),
+        (altered(format=2), "expected format 1, found 2; update the reader"),
+        (altered(format=True), "expected format 1, found True"),
+        (altered(format=2, min_reader="x", as_of=None), "expected format 1, found 2; update the reader"),
+        (altered(min_reader=2), "needs reader 2 .min_reader., this is reader 1; update the reader"),
+        (altered(min_reader=2, files="elsewhere"), "needs reader 2"),
+        (altered(min_reader=0), "expected min_reader to be a whole number above 0, found 0"),
+        (altered(min_reader=None), "expected min_reader to be"),
+        (altered(as_of="today"), "expected as_of to be a day, YYYY-MM-DD, found 'today'"),
+        (altered(as_of="2017-02-30"), "expected as_of to be a day"),
+        (altered(as_of="２０１７-09-30"), "expected as_of to be a day"),
+        (altered(as_of=20170930), "expected as_of to be a day"),
+        (altered(buckets=0), "expected buckets to be a whole number above 0, found 0"),
+        (altered(buckets=True), "expected buckets to be"),
+        (altered(buckets=64.0), "expected buckets to be"),
+        (altered(bundle={"id": "b1"}), "without bundle.as_of, expected a day"),
+        (altered(bundle={}), "without bundle.id"),
+        (altered(index={}), "without index.trees"),
+        (altered(index={"trees": 1, "search_k": -1, "recall": 1, "bytes": 1}), "expected index.search_k"),
+        (
+            altered(checks=[{"name": "a", "severity": "b", "passed": 1}]),
+            "expected checks.0..passed to be true",
+        ),
+        (altered(missing_days="2017-09-01"), "expected missing_days to be a list"),
+        (altered(missing_days=["x"]), "expected missing_days to be a list, each a day"),
+        (altered(counts={"users": 0.5}), "expected counts"),
+        (altered(metrics={"ndcg": {"value": "high"}}), "expected metrics"),
+        (altered(warnings=[1]), "expected warnings"),
+        (altered(files=[]), "expected files to be an object"),
+        (altered(files={"../a": {"bytes": 1, "sha256": DIGEST}}), "paths within the release, found '../a'"),
+        (altered(files={"/etc/a": {"bytes": 1, "sha256": DIGEST}}), "paths within the release"),
+        (
+            altered(files={"a": {"bytes": -1, "sha256": DIGEST}}),
+            "expected files.'a'..bytes to be a whole number",
+        ),
+        (
+            altered(files={"a": {"bytes": 1, "sha256": None}}),
+            "expected files.'a'..sha256 to be 64 hex digits",
+        ),
         (altered(metrics={"ndcg@10": math.nan}), "NaN is not JSON"),
+        (fmt.canonical(manifest()).replace(b"0.31", b"1e400"), "expected metrics"),
+        (fmt.canonical(manifest()).replace(b'"c0"', b'"\\ud83d"'), "expected config_digest to be a text"),
         (fmt.canonical(manifest()) + b"\n", "not the canonical JSON"),
         (fmt.canonical(manifest()).replace(b",", b", ", 1), "not the canonical JSON"),
+        (fmt.canonical(manifest())[:-1] + b',"warnings":[]}', "'warnings' is there twice"),
     ],
 )
 def test_parse_says_what_is_wrong(data: bytes, message: str) -> None:
     with pytest.raises(fmt.FormatError, match=message):
         fmt.parse(data)
+
+
+def test_fields_of_a_later_writer_pass() -> None:
+    """Once every deployed reader stopped at a field that it did not know, at any depth."""
+    value = json.loads(fmt.canonical(manifest()))
+    later = value | {
+        "note": {"any": ["thing", None]},
+        "bundle": value["bundle"] | {"host": "x"},
+        "checks": [check | {"found": 3} for check in value["checks"]],
+        "index": value["index"] | {"metric": "angular"},
+        "files": {path: entry | {"codec": "zstd"} for path, entry in value["files"].items()},
+        "min_reader": 1,
+    }
+    data = json.dumps(later, sort_keys=True, separators=(",", ":"), ensure_ascii=False).encode()
+    assert fmt.parse(data) == manifest()
+    assert fmt.release_id(data) == "2017-09-30-" + hashlib.sha256(data).hexdigest()[:12]
 
 
 @pytest.mark.parametrize("name", [field.name for field in dataclasses.fields(fmt.Manifest)])
@@ -167,42 +234,141 @@ def test_paths() -> None:
     assert fmt.provenance_path("r", "a") == "provenance/r/a.json"
 
 
-@pytest.mark.parametrize(
-    "name", ["1.json", "000000000001.json~", "000000000001.txt", ".000000000001.json", "x.json"]
-)
-def test_only_twelve_digits_name_an_entry(name: str) -> None:
-    assert fmt.ledger_sequence("000000000012.json") == 12
-    assert fmt.ledger_sequence(name) is None
-
-
 @given(entries)
 def test_entry_survives_its_json(entry: fmt.LedgerEntry) -> None:
     data = json.dumps(entry.to_json()).encode()
     assert fmt.parse_entry(data) == entry
-    assert fmt.LedgerEntry.from_json(entry.to_json()) == entry
+    assert fmt.entry_of(entry.to_json(), entry.sequence) == entry
+
+
+def good_entry(**changes: object) -> dict[str, object]:
+    release = fmt.LedgerRelease(ID, DIGEST)
+    entry = fmt.LedgerEntry(1, "publish", (release,), "2017-09-30", "me", "", "2017-10-01T02:41:07Z")
+    return entry.to_json() | changes
+
+
+def releases(*changes: dict[str, object]) -> dict[str, object]:
+    named = {"release_id": ID, "manifest_sha256": DIGEST, "weight": 1}
+    return {"releases": [named | change for change in changes]}
+
+
+def test_an_entry_without_an_experiment_does_not_name_one() -> None:
+    assert "experiment" not in good_entry()
+    assert fmt.entry_of(good_entry(experiment=None)) == fmt.entry_of(good_entry())
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"note": "x"},
+        {"min_reader": 1, "approved_by": ["a", "b"]},
+        releases({"arm": "a"}),
+        {"experiment": {"name": "a", "salt": "b", "ends": "2017-12-01"}},
+        {"kind": "approve"},
+        {"written_at": "2017-10-01T02:41:07.123456+00:00"},
+        {"reason": ""},
+    ],
+)
+def test_what_a_later_writer_may_say_passes(change: dict[str, object]) -> None:
+    """Once `"note": "x"` in a new entry stopped every deployed reader."""
+    entry = fmt.parse_entry(json.dumps(good_entry(**change)).encode(), 1)
+    assert entry.releases == (fmt.LedgerRelease(ID, DIGEST, 1),)
 
 
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"format": 9}, "expected format 1, found 9"),
-        ({"kind": "delete"}, "publish or rollback, found 'delete'"),
-        ({"releases": []}, "names no release"),
-        ({"releases": [{"release_id": "../x", "manifest_sha256": "", "weight": 1}]}, "not a release id"),
+        ({"format": 9}, "expected format 1, found 9; update the reader"),
+        ({"format": "1"}, "expected format 1, found '1'"),
+        ({"min_reader": 2}, "needs reader 2 .min_reader., this is reader 1; update the reader"),
+        ({"min_reader": 3, "releases": {"a": 1}}, "needs reader 3"),
+        ({"min_reader": 1.0}, "expected min_reader to be a whole number above 0, found 1.0"),
+        ({"min_reader": True}, "expected min_reader"),
+        ({"sequence": 2}, "expected sequence 1, found 2"),
+        ({"sequence": 0}, "expected sequence to be"),
+        ({"sequence": True}, "expected sequence to be"),
+        ({"sequence": "1"}, "expected sequence to be"),
+        ({"sequence": 10**12}, "expected sequence to be"),
+        ({"kind": ""}, "expected kind to be a text that is not empty, found ''"),
+        ({"kind": None}, "expected kind to be"),
+        ({"releases": []}, "expected releases to be a list that is not empty"),
+        ({"releases": {}}, "expected releases to be a list"),
+        ({"releases": ["x"]}, "expected releases.0. to be an object, found 'x'"),
+        ({"releases": [{}]}, "without releases.0..release_id"),
         (
-            {"releases": [{"release_id": "2017-09-30-0123456789ab", "manifest_sha256": "", "weight": 0}]},
-            "above 0",
+            releases({"release_id": "../x"}),
+            "expected releases.0..release_id to be a release id.*found '../x'",
         ),
-        ({"releases": [{"id": "2017-09-30-0123456789ab"}]}, "wrong shape"),
-        ({"host": "here"}, "unknown host"),
+        (releases({"release_id": "2017-99-99-0123456789ab"}), "releases.0..release_id"),
+        (releases({"release_id": f"{ID}\n"}), "releases.0..release_id"),
+        (releases({"release_id": ID.upper()}), "releases.0..release_id"),
+        # null, and the manifest was not compared with the ledger
+        (releases({"manifest_sha256": None}), "releases.0..manifest_sha256 to be 64 hex digits.*found None"),
+        (releases({"manifest_sha256": ""}), "manifest_sha256"),
+        (releases({"manifest_sha256": DIGEST[:-1]}), "manifest_sha256"),
+        (releases({"manifest_sha256": DIGEST.upper()}), "manifest_sha256"),
+        (releases({"manifest_sha256": 7}), "manifest_sha256"),
+        (
+            releases({}, {"release_id": OTHER, "weight": 0}),
+            "releases.1..weight to be a number above 0, found 0",
+        ),
+        (releases({"weight": -1}), "weight"),
+        (releases({"weight": True}), "weight"),
+        (releases({"weight": "1"}), "weight"),
+        (releases({"weight": None}), "weight"),
+        (releases({"weight": 10**400}), "weight"),
+        (releases({"weight": 1e308}, {"release_id": OTHER, "weight": 1e308}), "sum of weights"),
+        (releases({}, {}), "expected releases to be different releases"),
+        ({"as_of": "2017-13-01"}, "expected as_of to be a day"),
+        ({"as_of": None}, "as_of"),
+        ({"actor": None}, "expected actor to be a text, found None"),
+        ({"actor": HALF}, "expected actor to be a text"),
+        ({"reason": 5}, "expected reason to be a text"),
+        ({"written_at": "yesterday"}, "expected written_at to be a moment in UTC.*found 'yesterday'"),
+        ({"written_at": "2017-10-01"}, "written_at"),
+        ({"written_at": "2017-10-01T25:00:00Z"}, "written_at"),
+        ({"written_at": "2017-10-01T02:00:00"}, "written_at"),
+        ({"written_at": "2017-10-01T02:00:00+02:00"}, "written_at"),
+        ({"written_at": 1506825667}, "written_at"),
+        ({"experiment": "x"}, "expected experiment to be an object"),
+        ({"experiment": {}}, "without experiment.name"),
+        ({"experiment": {"name": "a"}}, "without experiment.salt"),
+        (
+            {"experiment": {"name": "a", "salt": ""}},
+            "expected experiment.salt to be a text that is not empty",
+        ),
+        ({"experiment": {"name": "a", "salt": 1}}, "experiment.salt"),
+        ({"experiment": {"name": "a", "salt": HALF}}, "experiment.salt"),
     ],
 )
-def test_entry_says_what_is_wrong(change: dict[str, object], message: str) -> None:
-    release = fmt.LedgerRelease("2017-09-30-0123456789ab", "ab")
-    good = fmt.LedgerEntry(1, "publish", (release,), "2017-09-30", "me", "", "now").to_json()
-    assert fmt.LedgerEntry.from_json(good).releases == (release,)
+def test_entry_says_which_field_is_wrong(change: dict[str, object], message: str) -> None:
+    assert fmt.entry_of(good_entry(), 1).releases == (fmt.LedgerRelease(ID, DIGEST),)
     with pytest.raises(fmt.FormatError, match=message):
-        fmt.LedgerEntry.from_json(good | change)
+        fmt.parse_entry(json.dumps(good_entry(**change)).encode(), 1)
+
+
+@pytest.mark.parametrize("name", list(good_entry()))
+def test_every_field_of_an_entry_is_required(name: str) -> None:
+    value = good_entry()
+    del value[name]
+    with pytest.raises(fmt.FormatError, match=name):
+        fmt.entry_of(value, 1)
+
+
+@pytest.mark.parametrize(
+    ("before", "after"), [(b'"weight": 1', b'"weight": 1e400'), (b'"weight": 1', b'"weight": 1, "weight": 2')]
+)
+def test_numbers_that_no_double_holds_and_names_that_are_there_twice(before: bytes, after: bytes) -> None:
+    data = json.dumps(good_entry()).encode()
+    assert before in data
+    with pytest.raises(fmt.FormatError, match="weight"):
+        fmt.parse_entry(data.replace(before, after), 1)
+
+
+@pytest.mark.parametrize("data", [b"", b"{", b"null", b"\xff\xfe", b'{"format":1', b"\x00" * 300])
+def test_a_cut_entry_is_told(data: bytes) -> None:
+    with pytest.raises(fmt.FormatError, match="ledger entry: expected"):
+        fmt.parse_entry(data, 1)
 
 
 def test_arms_share_users_by_weight() -> None:
@@ -217,6 +383,33 @@ def test_arm_is_one_of_them_and_ignores_scale(user: int | str, weights: list[flo
     arm = fmt.arm(user, weights)
     assert 0 <= arm < len(weights)
     assert fmt.arm(user, [weight * 2 for weight in weights]) == arm
+
+
+def shared(one: str | None, other: str | None) -> float:
+    """The part of 4,000 users that have the same arm of two under both salts."""
+    return sum(fmt.arm(user, [1, 1], one) == fmt.arm(user, [1, 1], other) for user in range(4000)) / 4000
+
+
+def test_experiments_in_turn_share_out_the_users_independently() -> None:
+    """Once all users of a second experiment were in the arms of the first."""
+    assert 0.46 < shared("spring", "summer") < 0.54
+    assert 0.46 < shared(None, "summer") < 0.54
+    assert shared("spring", "spring") == 1
+
+
+def test_an_entry_uses_the_salt_of_its_experiment() -> None:
+    value = good_entry(**releases({}, {"release_id": OTHER, "weight": 3}))
+    plain = fmt.entry_of(value)
+    salted = fmt.entry_of(value | {"experiment": {"name": "a", "salt": "größer"}})
+    for user in (1, "1", "ä", 2**63 - 1):
+        assert plain.arm(user) == fmt.arm(user, [1, 3])
+        assert salted.arm(user) == fmt.arm(user, [1, 3], "größer")
+
+
+@given(st.integers() | texts, st.lists(st.floats(1e-3, 1e3), min_size=1, max_size=5), words)
+def test_a_salt_keeps_the_shares(user: int | str, weights: list[float], salt: str) -> None:
+    assert 0 <= fmt.arm(user, weights, salt) < len(weights)
+    assert fmt.arm(user, weights, salt) == fmt.arm(str(user), weights, salt)
 
 
 @pytest.mark.parametrize(("id_type", "expected"), [("int64", pa.int64()), ("string", pa.string())])

@@ -237,7 +237,7 @@ def test_entries_that_cannot_be_read_are_named(build) -> None:
     tiny.append(1)
     path = tiny.root / fmt.ledger_path(1)
     path.rename(tiny.root / fmt.ledger_path(2))
-    with pytest.raises(FormatError, match=r"000000000002\.json: expected sequence 2, found 1"):
+    with pytest.raises(FormatError, match=r"000000000002\.json: ledger entry: expected sequence 2, found 1"):
         Reader(tiny.uri)
     (tiny.root / fmt.ledger_path(3)).write_text("{")
     with pytest.raises(FormatError, match=r"000000000003\.json: ledger entry: expected JSON"):

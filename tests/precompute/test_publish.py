@@ -1,6 +1,9 @@
 """The ledger: what becomes current, whatever comes in whatever order."""
 
 import hashlib
+import json
+import os
+from pathlib import Path
 
 import pytest
 from hypothesis import given, settings
@@ -109,9 +112,96 @@ def test_a_rollback_needs_a_reason_and_a_whole_release(storage, days):
         publishing.rollback(storage, days[0].release_id, " ", "someone")
     with pytest.raises(PermanentError, match="no whole release '2017-01-01-000000000000'"):
         publishing.rollback(storage, "2017-01-01-000000000000", "why not", "someone")
-    storage.local(fmt.release_path(days[0].release_id, fmt.POPULAR)).unlink()
-    with pytest.raises(PermanentError, match="1 files are missing, first popular.parquet"):
-        publishing.rollback(storage, days[0].release_id, "why not", "someone")
+    with pytest.raises(PermanentError, match="no whole release '../2017'"):
+        publishing.rollback(storage, "../2017", "why not", "someone")
+
+
+DAMAGES = {
+    "gone": (Path.unlink, "expected a file, found none"),
+    "cut": (lambda path: path.write_bytes(path.read_bytes()[:-1]), "expected 7 bytes, found 6"),
+    "one byte": (lambda path: path.write_bytes(b"content"[::-1]), "expected sha256 ed7002b4.*, found "),
+}
+
+
+@pytest.mark.parametrize("damage", DAMAGES)
+@pytest.mark.parametrize("move", ["rollback", "publish", "split"])
+def test_a_damaged_release_is_not_made_current(storage, days, move, damage):
+    """Once a rollback to a release with a cut file was published."""
+    publish(storage, days[0])
+    release = a_release(storage, "2017-09-30", "content")
+    spoil, message = DAMAGES[damage]
+    spoil(storage.local(fmt.release_path(release.release_id, fmt.POPULAR)))
+    moves = {
+        "rollback": lambda: publishing.rollback(storage, release.release_id, "why not", "someone"),
+        "publish": lambda: publish(storage, release),
+        "split": lambda: publishing.split(storage, {release.release_id: 1}, EXPERIMENT, "why not", "someone"),
+    }
+    with pytest.raises(PermanentError, match=f"{release.release_id} is damaged: popular.parquet: {message}"):
+        moves[move]()
+    assert storage.list(fmt.LEDGER) == ["ledger/000000000001.json"]
+
+
+def test_strays_change_nothing_for_publishes_and_rollbacks(storage, days):
+    """Once they ended every publish and rollback; one with a long number made a rollback say "current"."""
+    for stray in (
+        "20171001.json",
+        "old/000000000099.json",
+        "0000000000099.json",
+        "000000000000.json",
+        "notes",
+    ):
+        storage.put_new(f"{fmt.LEDGER}/{stray}", b'{"sequence": 99}')
+    assert publish(storage, days[0]).sequence == 1
+    assert publish(storage, days[1]).sequence == 2
+    done = publishing.rollback(storage, days[0].release_id, "bad prices", "someone")
+    assert (done.state, done.sequence) == ("published", 3)
+    assert current(storage) == (days[0].release_id,)
+
+
+@pytest.mark.parametrize("content", [b"", b"{", b"[]", b'{"format": 1}'])
+def test_a_damaged_entry_is_named(storage, days, content):
+    publish(storage, days[0])
+    storage.put_new(fmt.ledger_path(2), content)
+    with pytest.raises(PermanentError, match="000000000002.json: .*changed or is damaged"):
+        publish(storage, days[1])
+
+
+def test_an_entry_that_readers_would_refuse_is_not_put(storage, days):
+    with pytest.raises(
+        PermanentError, match="expected reason to be a text, found '.udcff'; nothing is published"
+    ):
+        publishing.rollback(storage, days[0].release_id, os.fsdecode(b"\xff"), "someone")
+    assert storage.list(fmt.LEDGER) == []
+
+
+def test_an_entry_of_a_later_writer_counts_whatever_its_kind(storage, days):
+    publish(storage, days[0])
+    entry = publishing.entries(storage)[-1].to_json()
+    approved = entry | {"sequence": 2, "kind": "approve", "as_of": "2017-09-30", "note": "x"}
+    storage.put_new(fmt.ledger_path(2), json.dumps(approved).encode())
+    assert publish(storage, days[1]).state == "kept"
+    assert publish(storage, days[2]).sequence == 3
+
+
+EXPERIMENT = fmt.Experiment("prices", "größer")
+
+
+def test_a_split_names_all_its_releases_and_the_experiment(storage, days):
+    weights = {days[0].release_id: 1, days[1].release_id: 3}
+    assert publishing.split(storage, weights, EXPERIMENT, "try prices", "someone") == 1
+    (entry,) = publishing.entries(storage)
+    assert [(release.release_id, release.weight) for release in entry.releases] == list(weights.items())
+    assert (entry.experiment, entry.as_of, entry.kind) == (EXPERIMENT, "2017-09-29", "publish")
+
+
+@pytest.mark.parametrize(
+    ("weight", "experiment", "field"),
+    [(0, EXPERIMENT, "weight"), (float("nan"), EXPERIMENT, "weight"), (1, fmt.Experiment("a", ""), "salt")],
+)
+def test_a_split_that_no_reader_would_take_is_refused(storage, days, weight, experiment, field):
+    with pytest.raises(PermanentError, match=f"{field} to be"):
+        publishing.split(storage, {days[0].release_id: weight}, experiment, "why not", "someone")
+    assert storage.list(fmt.LEDGER) == []
 
 
 def test_a_writer_that_was_too_slow_decides_anew(storage, days, monkeypatch):

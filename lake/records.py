@@ -52,7 +52,7 @@ STAGES: dict[str, Stage] = {
     "ingest": Stage(1, ("id_type", "raw", "events", "catalogue", "rules"), ("raw",)),
     "features": Stage(1, ("id_type", "events"), ("interactions", "catalogue")),
     "train": Stage(
-        1,
+        2,
         ("id_type", "repeats", "events", "retrieval", "candidates", "training", "ranker", "evaluation"),
         (*FEATURES, "interactions", "catalogue"),
     ),

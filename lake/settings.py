@@ -126,10 +126,14 @@ class Candidates(_Section):
 
 
 class Training(_Section):
-    """Snapshots, labels and negatives of the ranker's training set."""
+    """Snapshots, labels, users and negatives of the ranker's training set.
+
+    Memory follows `snapshots` x `max_users` x `negatives`: about 0.5 KB for each of these.
+    """
 
     snapshots: int = Field(default=4, ge=1)
     label_days: int = Field(default=7, ge=1)
+    max_users: int = Field(default=50_000, ge=1)
     negatives: int = Field(default=60, ge=1)
 
 

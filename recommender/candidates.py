@@ -124,13 +124,6 @@ def most_popular(popularity: Float32, allowed: Mask, n: int) -> tuple[Int32, Flo
     return order, popularity[order]
 
 
-def item_item_scores(night: Night, retrieval: Retrieval, users: Int32) -> Float32:
-    """(m60 row x similarity) of users, dense float32 ``[len(users), items]``."""
-    bought, near = night.m60, retrieval.similarity
-    scores: Float32 = kernels.spread(*csr_parts(bought), *csr_parts(near), users.astype(np.int32))
-    return scores
-
-
 def csr_parts(matrix: Any) -> tuple[Int64, Int32, Float32]:
     """A CSR matrix as arrays of the types that the kernels are compiled for."""
     typed = ((matrix.indptr, np.int64), (matrix.indices, np.int32), (matrix.data, np.float32))

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from recommender.jit import jit
 
 Float32 = NDArray[np.float32]
+Float64 = NDArray[np.float64]
 Int32 = NDArray[np.int32]
 Int64 = NDArray[np.int64]
 
@@ -88,8 +89,10 @@ def spread(
     linked: Int32,
     strength: Float32,
     users: Int32,
+    starts: Int64,
+    wanted: Int32,
 ) -> Float32:
-    """Rows of (weights x similarity) as a dense float32 ``[len(users), n_items]``.
+    """(weights x similarity) of users at the items wanted of each, float32 ``[len(wanted)]``.
 
     Parameters
     ----------
@@ -97,14 +100,17 @@ def spread(
         The users' rows, as a CSR matrix.
     links, linked, strength
         Each item's neighbours and their similarity, as a CSR matrix.
+    starts
+        ``[len(users) + 1]``: where in `wanted` the items of each of `users` lie.
     """
-    n_items = len(links) - 1
-    out = np.empty((len(users), n_items), np.float32)
-    total = np.empty(n_items, np.float64)
+    out = np.empty(len(wanted), np.float32)
+    total = np.zeros(len(links) - 1, np.float64)
     for row in range(len(users)):
-        _add_up(indptr, items, weights, links, linked, strength, users[row], total)
-        for item in range(n_items):
-            out[row, item] = total[item]
+        own = slice(indptr[users[row]], indptr[users[row] + 1])
+        _add_up(items[own], weights[own], links, linked, strength, total)
+        for k in range(starts[row], starts[row + 1]):
+            out[k] = total[wanted[k]]
+        _clear(items[own], links, linked, total)
     return out
 
 
@@ -121,7 +127,7 @@ def nearest(
     repeats: bool,
     n: int,
 ) -> tuple[Int64, Int32, Float32]:
-    """The `n` largest positive scores of each row of `spread`, ties by code.
+    """The `n` largest positive scores of each row of (weights x similarity), ties by code.
 
     Parameters
     ----------
@@ -139,49 +145,63 @@ def nearest(
     sizes = np.zeros(len(users), np.int64)
     best = np.zeros(len(users) * n, np.int32)
     scores = np.zeros(len(users) * n, np.float32)
-    total = np.empty(len(links) - 1, np.float64)
+    total = np.zeros(len(links) - 1, np.float64)
     for row in range(len(users)):
-        user = users[row]
-        _add_up(indptr, items, weights, links, linked, strength, user, total)
+        own = slice(indptr[users[row]], indptr[users[row] + 1])
+        _add_up(items[own], weights[own], links, linked, strength, total)
         if not repeats:
-            for k in range(indptr[user], indptr[user + 1]):
-                total[items[k]] = 0
-        sizes[row] = _keep_largest(total, allowed, row * n, n, best, scores)
+            total[items[own]] = 0
+        mine = slice(row * n, (row + 1) * n)
+        sizes[row] = _keep_largest(items[own], links, linked, total, allowed, best[mine], scores[mine])
+        _clear(items[own], links, linked, total)
     return sizes, best, scores
 
 
 @jit
 def _add_up(
-    indptr: Int64,
-    items: Int32,
-    weights: Float32,
-    links: Int64,
-    linked: Int32,
-    strength: Float32,
-    user: int,
-    total: NDArray[np.float64],
+    bought: Int32, weights: Float32, links: Int64, linked: Int32, strength: Float32, total: Float64
 ) -> None:
-    for item in range(len(total)):
-        total[item] = 0
-    for k in range(indptr[user], indptr[user + 1]):
-        for j in range(links[items[k]], links[items[k] + 1]):
+    """Only what is near to something bought is touched, so that a row costs as much as it has."""
+    for k in range(len(bought)):
+        for j in range(links[bought[k]], links[bought[k] + 1]):
             total[linked[j]] += np.float64(weights[k]) * np.float64(strength[j])
 
 
 @jit
+def _clear(bought: Int32, links: Int64, linked: Int32, total: Float64) -> None:
+    for item in bought:
+        for j in range(links[item], links[item + 1]):
+            total[linked[j]] = 0
+
+
+@jit
 def _keep_largest(
-    total: NDArray[np.float64], allowed: NDArray[np.bool_], first: int, n: int, best: Int32, scores: Float32
+    bought: Int32,
+    links: Int64,
+    linked: Int32,
+    total: Float64,
+    allowed: NDArray[np.bool_],
+    best: Int32,
+    scores: Float32,
 ) -> int:
-    """Insert into ``best[first : first + n]`` in order; codes ascend, so that an equal one stays behind."""
+    """Insert what `_add_up` touched into `best` in order; a sum that was looked at becomes 0."""
     size = 0
-    for item in range(len(total)):
-        value = np.float32(total[item])
-        if not allowed[item] or value <= 0 or (size == n and value <= scores[first + n - 1]):
-            continue
-        size = min(size + 1, n)
-        at = first + size - 1
-        while at > first and scores[at - 1] < value:
-            best[at], scores[at] = best[at - 1], scores[at - 1]
-            at -= 1
-        best[at], scores[at] = item, value
+    for item in bought:
+        for j in range(links[item], links[item + 1]):
+            code, value = linked[j], np.float32(total[linked[j]])
+            total[code] = 0
+            if allowed[code] and value > 0:
+                size = _insert(code, value, size, best, scores)
     return size
+
+
+@jit
+def _insert(code: int, value: np.float32, size: int, best: Int32, scores: Float32) -> int:
+    at = size
+    while at > 0 and (scores[at - 1] < value or (scores[at - 1] == value and best[at - 1] > code)):
+        if at < len(best):
+            best[at], scores[at] = best[at - 1], scores[at - 1]
+        at -= 1
+    if at < len(best):
+        best[at], scores[at] = code, value
+    return min(size + 1, len(best))

@@ -1,5 +1,6 @@
 """The ranker's features of (user, item) pairs, gathered by code."""
 
+from collections.abc import Iterator
 from typing import Final
 
 import numpy as np
@@ -7,7 +8,7 @@ from numpy.typing import NDArray
 
 from lake.schemas import FEATURES as COLUMNS
 from recommender import kernels
-from recommender.candidates import Candidates, item_item_scores
+from recommender.candidates import Candidates, csr_parts
 from recommender.ids import Int32
 from recommender.night import Float32, Int64, Night
 from recommender.retrieval import Retrieval, known
@@ -32,9 +33,6 @@ FEATURES: Final[tuple[str, ...]] = (
 * ``item_item``: (the user's m60 row x similarity) at the item.
 """
 
-ITEM_ITEM_USERS: Final = 64
-"""Users whose item-item scores are held at a time."""
-
 
 def matrix(night: Night, retrieval: Retrieval, users: Int32, found: Candidates) -> Float32:
     """Gather the features of candidates.
@@ -53,18 +51,22 @@ def matrix(night: Night, retrieval: Retrieval, users: Int32, found: Candidates) 
     """
     user, item = users[found.rows].astype(np.int32), found.items
     out = np.empty((len(item), len(FEATURES)), np.float32)
-    parts = (
-        night.pair.gather(user.astype(np.int64) * len(night.items) + item),
-        night.category.gather(_category_keys(night, user, item)),
-        night.user[user],
-        night.item[item],
-    )
     at = 0
-    for part in parts:
+    for part in _gathered(night, user, item):
         out[:, at : at + part.shape[1]] = part
         at += part.shape[1]
-    out[:, at:] = _derived(out, night, retrieval, users, found)
+    for values in _derived(out, night, retrieval, users, found):
+        out[:, at] = values
+        at += 1
     return out
+
+
+def _gathered(night: Night, user: Int32, item: Int32) -> Iterator[Float32]:
+    """The rows of each feature table, one table at a time: together they would be a second matrix."""
+    yield night.pair.gather(user.astype(np.int64) * len(night.items) + item)
+    yield night.category.gather(_category_keys(night, user, item))
+    yield night.user[user]
+    yield night.item[item]
 
 
 def _category_keys(night: Night, user: Int32, item: Int32) -> Int64:
@@ -74,19 +76,16 @@ def _category_keys(night: Night, user: Int32, item: Int32) -> Int64:
 
 def _derived(
     known_part: Float32, night: Night, retrieval: Retrieval, users: Int32, found: Candidates
-) -> Float32:
+) -> Iterator[Float32]:
     def column(name: str) -> Float32:
         values: Float32 = known_part[:, FEATURES.index(name)]
         return values
 
-    derived = (
-        column("pair.m60") / (column("category.m60") + np.float32(1e-9)),
-        column("pair.days") / column("user.trips"),
-        column("pair.days_28") / (column("user.trips_28") + 1),
-        _als(retrieval, users[found.rows], found.items),
-        _item_item(night, retrieval, users, found),
-    )
-    return np.column_stack(derived)
+    yield column("pair.m60") / (column("category.m60") + np.float32(1e-9))
+    yield column("pair.days") / column("user.trips")
+    yield column("pair.days_28") / (column("user.trips_28") + 1)
+    yield _als(retrieval, users[found.rows], found.items)
+    yield _item_item(night, retrieval, users, found)
 
 
 def _als(retrieval: Retrieval, user: Int32, item: Int32) -> Float32:
@@ -97,11 +96,6 @@ def _als(retrieval: Retrieval, user: Int32, item: Int32) -> Float32:
 
 
 def _item_item(night: Night, retrieval: Retrieval, users: Int32, found: Candidates) -> Float32:
-    owner = found.rows
-    out = np.empty(len(found.items), np.float32)
-    for first in range(0, len(users), ITEM_ITEM_USERS):
-        last = min(first + ITEM_ITEM_USERS, len(users))
-        rows = slice(found.indptr[first], found.indptr[last])
-        dense = item_item_scores(night, retrieval, users[first:last])
-        out[rows] = dense[owner[rows] - first, found.items[rows]]
-    return out
+    bought, near = csr_parts(night.m60), csr_parts(retrieval.similarity)
+    scores: Float32 = kernels.spread(*bought, *near, users.astype(np.int32), found.indptr, found.items)
+    return scores

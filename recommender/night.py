@@ -1,7 +1,7 @@
 """The view of one as-of day that lists are made from: its feature tables by dense codes."""
 
 import datetime as dt
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
@@ -115,10 +115,13 @@ def load(storage: Storage, records: Records, features: Record, data: Dataset) ->
     features
         The features record of the day; its pin says which catalogue.
     """
-    found = {name: _read(storage, name, data, features.tables[name]) for name in FEATURES}
     pins = features.inputs_of("catalogue")
     catalogue = [_read(storage, "catalogue", data, tables.pinned(records, pin)) for pin in pins[-1:]]
-    return build(features.day, found, catalogue[0] if catalogue else None)
+
+    def table(name: str) -> pa.Table:
+        return _read(storage, name, data, features.tables[name])
+
+    return _assemble(features.day, table, catalogue[0] if catalogue else None)
 
 
 def _read(storage: Storage, name: str, data: Dataset, content: Any) -> pa.Table:
@@ -136,49 +139,53 @@ def build(day: dt.date, found: Mapping[str, pa.Table], catalogue: pa.Table | Non
     catalogue
         At least `item_id` and `subcategory`; None where the data set has no catalogue.
     """
-    users = Ids.of(found["user_features"][USER])
-    items = Ids.of(found["item_features"][ITEM])
-    kinds = Ids.of(found["user_category_features"][SUBCATEGORY])
-    pairs, categories = found["user_item_features"], found["user_category_features"]
+    return _assemble(day, found.__getitem__, catalogue)
+
+
+def _assemble(day: dt.date, table: Callable[[str], pa.Table], catalogue: pa.Table | None) -> Night:
+    """Each table is asked for once, laid out and let go, so that no two of them are held at a time."""
+    users, user = _dense("user_features", table("user_features"), USER)
+    items, item = _dense("item_features", table("item_features"), ITEM)
+    pair = _rows("user_item_features", table("user_item_features"), (USER, users), (ITEM, items))
+    kinds, category = _categories(table("user_category_features"), users)
     return Night(
         day=day,
         users=users,
         items=items,
-        user=_dense("user_features", found, users.codes(found["user_features"][USER])),
-        item=_dense("item_features", found, items.codes(found["item_features"][ITEM])),
-        pair=_rows(
-            "user_item_features", found, users.codes(pairs[USER]), items.codes(pairs[ITEM]), len(items)
-        ),
-        category=_rows(
-            "user_category_features",
-            found,
-            users.codes(categories[USER]),
-            kinds.codes(categories[SUBCATEGORY]),
-            len(kinds),
-        ),
+        user=user,
+        item=item,
+        pair=pair,
+        category=category,
         categories=len(kinds),
         subcategory=_subcategory(items, kinds, catalogue),
         listed=_listed(items, catalogue),
     )
 
 
-def _values(table: str, found: Mapping[str, pa.Table]) -> Float32:
-    columns = (found[table][feature.name] for feature in FEATURES[table])
-    return np.column_stack([column.to_numpy().astype(np.float32) for column in columns])
+def _dense(name: str, rows: pa.Table, key: str) -> tuple[Ids, Float32]:
+    ids = Ids.of(rows[key])
+    values = np.empty((len(rows), len(FEATURES[name])), np.float32)
+    codes = ids.codes(rows[key])
+    for at, feature in enumerate(FEATURES[name]):
+        values[codes, at] = rows[feature.name].to_numpy()
+    return ids, values
 
 
-def _dense(table: str, found: Mapping[str, pa.Table], codes: Int32) -> Float32:
-    values = _values(table, found)
-    out = np.empty_like(values)
-    out[codes] = values
-    return out
+def _categories(rows: pa.Table, users: Ids) -> tuple[Ids, Rows]:
+    kinds = Ids.of(rows[SUBCATEGORY])
+    return kinds, _rows("user_category_features", rows, (USER, users), (SUBCATEGORY, kinds))
 
 
-def _rows(table: str, found: Mapping[str, pa.Table], users: Int32, others: Int32, width: int) -> Rows:
-    keys = users.astype(np.int64) * width + others
+def _rows(name: str, rows: pa.Table, one: tuple[str, Ids], other: tuple[str, Ids]) -> Rows:
+    """Column by column into their places: there is one copy of a table beside the table itself."""
+    (key, ids), (other_key, other_ids) = one, other
+    keys = ids.codes(rows[key]).astype(np.int64) * len(other_ids) + other_ids.codes(rows[other_key])
     order = np.argsort(keys, kind="stable")
-    absent = np.array([[feature.absent for feature in FEATURES[table]]], np.float32)
-    return Rows(keys[order], np.concatenate([_values(table, found)[order], absent]))
+    values = np.empty((len(rows) + 1, len(FEATURES[name])), np.float32)
+    for at, feature in enumerate(FEATURES[name]):
+        values[:-1, at] = rows[feature.name].to_numpy()[order]
+        values[-1, at] = feature.absent
+    return Rows(keys[order], values)
 
 
 def _subcategory(items: Ids, kinds: Ids, catalogue: pa.Table | None) -> Int32:

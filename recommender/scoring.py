@@ -56,7 +56,7 @@ BLOCK_USERS: Final = 8192
 
 @dataclass(frozen=True)
 class Lists:
-    """The items of every user; those of user ``u`` lie at ``indptr[u]:indptr[u + 1]``.
+    """The items of users; those of the user at place ``u`` lie at ``indptr[u]:indptr[u + 1]``.
 
     Attributes
     ----------
@@ -150,8 +150,9 @@ def baseline_lists(
     n: int,
     allowed: Mask,
     threads: int,
+    users: Int32 | None = None,
 ) -> Lists:
-    """Lists of one source alone for every user, filled up by popularity.
+    """Lists of one source alone, filled up by popularity.
 
     Parameters
     ----------
@@ -159,14 +160,23 @@ def baseline_lists(
         One of `BASELINES`.
     retrieval
         By the night's codes; popularity and personal frequency do without.
+    users
+        Codes of those whose lists are wanted; None for every user.
     """
-    return _Making(night, data, n, allowed, threads).baseline(name, retrieval)
+    return _Making(night, data, n, allowed, threads, users).baseline(name, retrieval)
 
 
 def ranked_lists(
-    night: Night, retrieval: Retrieval, booster: bytes, data: Dataset, n: int, allowed: Mask, threads: int
+    night: Night,
+    retrieval: Retrieval,
+    booster: bytes,
+    data: Dataset,
+    n: int,
+    allowed: Mask,
+    threads: int,
+    users: Int32 | None = None,
 ) -> Lists:
-    """Lists of a booster over the candidates of every user.
+    """Lists of a booster over the candidates of users.
 
     Parameters
     ----------
@@ -174,8 +184,10 @@ def ranked_lists(
         By the night's codes.
     booster
         XGBoost's model in UBJSON, trained on `FEATURES`.
+    users
+        Codes of those whose lists are wanted; None for every user.
     """
-    return _Making(night, data, n, allowed, threads).ranked(retrieval, booster)
+    return _Making(night, data, n, allowed, threads, users).ranked(retrieval, booster)
 
 
 @dataclass(frozen=True)
@@ -187,6 +199,7 @@ class _Making:
     n: int
     allowed: Mask
     threads: int
+    users: Int32 | None = None
 
     def untested(self) -> Lists:
         return self.baseline("personal_frequency" if self.data.repeats else "popularity", None)
@@ -201,7 +214,7 @@ class _Making:
         return _stack([self._scored(retrieval, booster, users) for users in self._blocks()])
 
     def _blocks(self) -> Iterator[Int32]:
-        users = np.arange(len(self.night.users), dtype=np.int32)
+        users = np.arange(len(self.night.users), dtype=np.int32) if self.users is None else self.users
         for first in range(0, max(len(users), 1), BLOCK_USERS):
             yield users[first : first + BLOCK_USERS]
 

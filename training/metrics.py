@@ -90,8 +90,10 @@ def mean_over_list(lists: Ints, values: Floats) -> Floats:
 def resamples(users: int, draws: int, seed: int) -> Ints:
     """How often each user is in each bootstrap sample: int32 [draws, users], each row sums to `users`."""
     rng = np.random.default_rng(seed)
-    counts = [np.bincount(rng.integers(0, users, users), minlength=users) for _ in range(draws)]
-    return np.asarray(counts, dtype=np.int32)
+    counts = np.empty((draws, users), np.int32)
+    for row in counts:
+        row[:] = np.bincount(rng.integers(0, users, users), minlength=users)
+    return counts
 
 
 def estimate(values: Floats, samples: Ints) -> Estimate:

@@ -1,6 +1,7 @@
 """Fitting the ranker: XGBoost on the ranking sets of several snapshots."""
 
 import logging
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from lake.settings import Ranker
@@ -15,21 +16,44 @@ REPORT_EVERY = 30
 PAIRS_PER_SAMPLE = 15
 
 
-def train(rows: RankingSet, config: Ranker, threads: int) -> "xgboost.Booster":
-    """Fit a booster; same rows and configuration, same bytes, with any number of threads.
+def quantised(parts: Sequence[RankingSet], config: Ranker, threads: int) -> "xgboost.QuantileDMatrix":
+    """The parts as what `train` works on; how they are cut changes nothing in it.
+
+    XGBoost goes over them several times, so that all are held until it is done, but none is copied.
 
     Parameters
     ----------
-    rows
-        At least one row; groups ascend.
+    parts
+        At least one row each; groups ascend within a part, and none is in two parts.
     config
         ``binary:logistic`` uses the row weights, ``rank:ndcg`` the groups.
     """
     import xgboost
 
     ranked = config.objective == "rank:ndcg"
-    grouping = {"qid": rows.groups} if ranked else {"weight": rows.weights}
-    matrix = xgboost.QuantileDMatrix(rows.features, label=rows.labels, nthread=threads, **grouping)
+
+    class Parts(xgboost.DataIter):
+        def __init__(self) -> None:
+            self.reset()
+            super().__init__()
+
+        def reset(self) -> None:
+            self.left = iter(parts)
+
+        def next(self, input_data: Any) -> bool:
+            for part in self.left:
+                grouping = {"qid": part.groups} if ranked else {"weight": part.weights}
+                input_data(data=part.features, label=part.labels, **grouping)
+                return True
+            return False
+
+    return xgboost.QuantileDMatrix(Parts(), nthread=threads)
+
+
+def train(matrix: "xgboost.QuantileDMatrix", config: Ranker, threads: int) -> "xgboost.Booster":
+    """Fit a booster; same rows and configuration, same bytes, with any number of threads."""
+    import xgboost
+
     report = _report(xgboost, config.rounds)
     return xgboost.train(
         parameters(config, threads), matrix, num_boost_round=config.rounds, callbacks=[report]

@@ -28,7 +28,7 @@ from recommender import bundle, night, retrieval, scoring
 from training import labels, promotion, ranker, sets
 from training.evaluation import CHALLENGER, CHAMPION, Evaluation, Field, baselines, evaluate
 from training.metrics import head
-from training.sets import RankingSet
+from training.sets import RankingSet, Snapshots
 
 log = logging.getLogger(__name__)
 
@@ -107,9 +107,10 @@ class TrainResult:
     evaluation
         None where nothing could be judged.
     counts
-        Users and items of D, snapshots, rows and positives of the ranking set, users evaluated.
+        Users and items of D; rows and positives of the ranking set, and over its snapshots users
+        with a label and users taken; users evaluated.
     notes
-        What a person should know: a champion that does not fit, say.
+        What a person should know: a champion that does not fit, or that the ranking set was cut.
     machine
         What it ran on, for provenance only.
     """
@@ -132,19 +133,19 @@ def run(request: TrainRequest) -> TrainResult:
     require_unchanged("train", data, request.config_digest)
     lake = _Lake(storage, Records(storage), request, data)
     rows = _ranking_set(lake)
-    booster = _fit_ranker(rows, lake) if rows else None
-    champion, notes = _champion(lake)
+    counts, notes = _set_counts(rows), _notes_on(rows, data)
+    booster = _fit_ranker(rows.parts, lake) if rows.parts else None
+    champion, unfit = _champion(lake)
     boosters = {
         name: model for name, model in ((CHALLENGER, booster), (CHAMPION, champion)) if model is not None
     }
     evaluation = _evaluate(boosters, lake)
-    why = _why_untested(rows, evaluation, lake)
+    why = _why_untested(booster, evaluation, lake)
     decision = promotion.decide(evaluation, lake.data.evaluation.min_users, why)
     log.info("decision for %s: %s (%s)", request.day, decision.outcome, "; ".join(decision.reasons))
     bundle_id, sizes = _put_bundle(decision, boosters, lake)
-    return TrainResult(
-        decision, bundle_id, evaluation, _counts(rows, evaluation) | sizes, notes, Machine.here()
-    )
+    counts |= {"evaluated_users": evaluation.users if evaluation else 0} | sizes
+    return TrainResult(decision, bundle_id, evaluation, counts, notes + unfit, Machine.here())
 
 
 @dataclass(frozen=True)
@@ -189,27 +190,46 @@ def _step(text: str) -> Iterator[None]:
     log.info("%s: %.1f s", text, time.monotonic() - began)
 
 
-def _ranking_set(lake: _Lake) -> RankingSet | None:
-    """The sets of all snapshots as one, None where they have no positive."""
+def _ranking_set(lake: _Lake) -> Snapshots:
+    """The sets of all snapshots; without a part where they have no positive."""
     events = lake.events()
-    found = []
+    found = Snapshots()
     for day in lake.snapshots:
         with _step(f"ranking set as of {day}"):
-            found.append(_snapshot_set(day, events, lake))
-    rows = sets.stack(found) if found else None
-    return rows if rows is not None and len(rows.labels) else None
+            found += _snapshot_set(day, events, lake)
+    return found
 
 
-def _snapshot_set(day: dt.date, events: pa.Table, lake: _Lake) -> RankingSet:
+def _snapshot_set(day: dt.date, events: pa.Table, lake: _Lake) -> Snapshots:
     there = lake.night_of(day)
     truth = labels.labels(events, there, day, lake.week_before, lake.data)
     return sets.build(there, lake.fit(there), truth, lake.data, lake.request.threads)
 
 
-def _fit_ranker(rows: RankingSet, lake: _Lake) -> bytes:
-    with _step(f"ranker on {len(rows.labels):,} rows"):
-        booster = ranker.train(rows, lake.data.ranker, lake.request.threads)
-        saved = bytes(booster.save_raw("ubj"))
+def _set_counts(rows: Snapshots) -> dict[str, int]:
+    return {
+        "ranking_rows": rows.rows,
+        "ranking_positives": rows.positives,
+        "ranking_users": rows.users,
+        "ranking_users_taken": rows.taken,
+    }
+
+
+def _notes_on(rows: Snapshots, data: Dataset) -> tuple[str, ...]:
+    if rows.taken == rows.users:
+        return ()
+    most = f"at most {data.training.max_users:,} a snapshot (training.max_users)"
+    return (f"the ranker learned from {rows.taken:,} of {rows.users:,} users with a label: {most}",)
+
+
+def _fit_ranker(parts: list[RankingSet], lake: _Lake) -> bytes:
+    """The booster; `parts` is empty afterwards, since rows and their quantiles together are the peak."""
+    config, threads = lake.data.ranker, lake.request.threads
+    with _step(f"quantiles of {sum(len(part.labels) for part in parts):,} rows"):
+        matrix = ranker.quantised(parts, config, threads)
+        parts.clear()
+    with _step("ranker"):
+        saved = bytes(ranker.train(matrix, config, threads).save_raw("ubj"))
     lake.storage.put_new(challenger(lake.request.attempt), saved)
     return saved
 
@@ -263,19 +283,20 @@ def _contestants(
     """The first items of the lists that each contestant would have shipped, int32 [users, cut]."""
     fitted, cut, threads = lake.fit(there), lake.data.evaluation.cut, lake.request.threads
     found = {
-        name: scoring.baseline_lists(name, there, fitted, lake.data, cut, there.listed, threads)
+        name: scoring.baseline_lists(name, there, fitted, lake.data, cut, there.listed, threads, users)
         for name in baselines(lake.data.repeats)
     } | {
-        name: scoring.ranked_lists(there, fitted, booster, lake.data, cut, there.listed, threads)
+        name: scoring.ranked_lists(there, fitted, booster, lake.data, cut, there.listed, threads, users)
         for name, booster in boosters.items()
     }
-    return {name: head(lists.indptr, lists.items, users, cut) for name, lists in found.items()}
+    places = np.arange(len(users), dtype=np.int32)
+    return {name: head(lists.indptr, lists.items, places, cut) for name, lists in found.items()}
 
 
-def _why_untested(rows: RankingSet | None, evaluation: Evaluation | None, lake: _Lake) -> str:
+def _why_untested(booster: bytes | None, evaluation: Evaluation | None, lake: _Lake) -> str:
     if not lake.snapshots:
         return f"too little history to train: no features as of a day before {lake.week_before}"
-    if rows is None:
+    if booster is None:
         return "too little history to train: nobody took one of the candidates of a snapshot"
     if evaluation is None:
         return f"too little history to evaluate: no features or no labels as of {lake.week_before}"
@@ -301,11 +322,3 @@ def _put_bundle(decision: promotion.Decision, boosters: Boosters, lake: _Lake) -
 
 def _shipped(decision: promotion.Decision) -> str:
     return {promotion.PROMOTED: CHALLENGER, promotion.KEPT: CHAMPION}.get(decision.outcome, "")
-
-
-def _counts(rows: RankingSet | None, evaluation: Evaluation | None) -> dict[str, int]:
-    return {
-        "ranking_rows": len(rows.labels) if rows else 0,
-        "ranking_positives": int(rows.labels.sum()) if rows else 0,
-        "evaluated_users": evaluation.users if evaluation else 0,
-    }

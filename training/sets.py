@@ -1,9 +1,8 @@
 """The ranking set of one snapshot: candidates as of that day, labelled by the days after it."""
 
 import hashlib
-from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Final
 
 import numpy as np
 import numpy.typing as npt
@@ -23,9 +22,13 @@ Floats = npt.NDArray[np.float32]
 Bits = npt.NDArray[np.uint64]
 
 
+BLOCK_USERS: Final = 8192
+"""Users whose candidates are held at a time, and whose rows are one part of a set."""
+
+
 @dataclass(frozen=True)
 class RankingSet:
-    """Rows of one snapshot, grouped by user.
+    """Rows of some users of one snapshot, grouped by user.
 
     Attributes
     ----------
@@ -45,11 +48,42 @@ class RankingSet:
     groups: Ints
 
 
-def build(night: "Night", retrieval: "Retrieval", truth: Truth, data: Dataset, threads: int) -> RankingSet:
+@dataclass(frozen=True)
+class Snapshots:
+    """The ranking sets of snapshots as parts, which are never copied into one.
+
+    Attributes
+    ----------
+    parts
+        None is empty, and no user is in two parts of a snapshot.
+    users, taken
+        How many users had a label, and how many of them were taken; summed over snapshots.
+    """
+
+    parts: list[RankingSet] = field(default_factory=list)
+    users: int = 0
+    taken: int = 0
+
+    def __add__(self, other: "Snapshots") -> "Snapshots":
+        return Snapshots(self.parts + other.parts, self.users + other.users, self.taken + other.taken)
+
+    @property
+    def rows(self) -> int:
+        """How many rows there are."""
+        return sum(len(part.labels) for part in self.parts)
+
+    @property
+    def positives(self) -> int:
+        """How many of them are true."""
+        return int(sum(part.labels.sum(dtype=np.float64) for part in self.parts))
+
+
+def build(night: "Night", retrieval: "Retrieval", truth: Truth, data: Dataset, threads: int) -> Snapshots:
     """Make the ranking set of a snapshot.
 
-    Users with no true item among their candidates are left out. Of the others all positives are
-    taken, and the `negatives` with the lowest `mix` of user id and item id.
+    At most `training.max_users` users are taken. Those with no true item among their candidates
+    are left out. Of the others all positives are taken, and the `negatives` with the lowest `mix`
+    of user id and item id.
 
     Parameters
     ----------
@@ -60,10 +94,31 @@ def build(night: "Night", retrieval: "Retrieval", truth: Truth, data: Dataset, t
     threads
         How many to use; changes nothing in the result.
     """
+    users = np.unique(truth.users)
+    taken = sample(night, users, data.training.max_users)
+    blocks = (taken[first : first + BLOCK_USERS] for first in range(0, len(taken), BLOCK_USERS))
+    parts = (_part(night, retrieval, truth, data, block, threads) for block in blocks)
+    return Snapshots([part for part in parts if len(part.labels)], len(users), len(taken))
+
+
+def sample(night: "Night", users: Ints, most: int) -> Ints:
+    """At most so many users, in order of their codes: those with the lowest `mix` of id and day.
+
+    Which they are depends on ids and day alone; another day has others, so that snapshots
+    together know more users than each of them.
+    """
+    if len(users) <= most:
+        return users
+    rank = mix(_bits_of(night.users, users), np.array([night.day.toordinal()], np.uint64))
+    return np.sort(users[np.argsort(rank, kind="stable")[:most]])
+
+
+def _part(
+    night: "Night", retrieval: "Retrieval", truth: Truth, data: Dataset, users: Ints, threads: int
+) -> RankingSet:
     from recommender.candidates import Candidates, candidates
     from recommender.matrix import matrix
 
-    users = np.unique(truth.users)
     found = candidates(night, retrieval, data, users, threads)
     rows = np.repeat(np.arange(len(users), dtype=np.int32), np.diff(found.indptr))
     positive = truth.holds(users[rows], found.items)
@@ -134,18 +189,3 @@ def _hashes(night: "Night", users: Ints, items: Ints) -> Bits:
 def _bits_of(ids: "Ids", codes: Ints) -> Bits:
     distinct, places = np.unique(codes, return_inverse=True)
     return id_bits(ids.take(distinct))[places]
-
-
-def stack(sets: Sequence[RankingSet]) -> RankingSet:
-    """Several snapshots as one set; the groups of each follow those of the one before."""
-    offsets = np.concatenate([[0], np.cumsum([_groups(one) for one in sets[:-1]])]).astype(np.int32)
-    return RankingSet(
-        features=np.concatenate([one.features for one in sets]),
-        labels=np.concatenate([one.labels for one in sets]),
-        weights=np.concatenate([one.weights for one in sets]),
-        groups=np.concatenate([one.groups + at for one, at in zip(sets, offsets, strict=True)]),
-    )
-
-
-def _groups(one: RankingSet) -> int:
-    return int(one.groups[-1]) + 1 if len(one.groups) else 0

@@ -314,6 +314,31 @@ def test_without_features_there_is_no_decision_but_the_mark(trained):
     assert lake.records.current("train", day) is None
 
 
+def test_a_capped_ranking_set_is_told_in_the_decision(trained):
+    """Large sets ended in the operating system's killing of the process."""
+    lake, _ = trained
+    toml = Path(lake.settings.dataset)
+    capped = toml.with_name("capped.toml")
+    capped.write_text(toml.read_text().replace("[training]", "[training]\nmax_users = 20"))
+    chosen = lake.settings.model_copy(update={"dataset": str(capped)})
+    attempt = train.prepare(DAY, chosen)
+    train.train(attempt, chosen)
+    record = train.decide(DAY, attempt, chosen)
+    assert record.counts["ranking_users_taken"] == 4 * 20
+    assert record.counts["ranking_users"] > 4 * 20
+    [note] = record.details["notes"]
+    assert note.startswith(f"the ranker learned from 80 of {record.counts['ranking_users']} users")
+    assert "at most 20 a snapshot (training.max_users)" in note
+    assert record.counts["evaluated_users"] > 20  # whom lists are for is judged whole
+
+
+def test_a_set_that_is_not_capped_says_so_by_two_equal_numbers(trained):
+    lake, attempt = trained
+    result = result_of(lake, attempt)
+    assert result.counts["ranking_users"] == result.counts["ranking_users_taken"] > 0
+    assert result.notes == ()
+
+
 @pytest.mark.parametrize(("snapshots", "reason"), [(0, "to train"), (1, "to train")])
 def test_too_little_history_is_untested_with_a_bundle(tmp_path, snapshots, reason):
     lake = make_lake(tmp_path / "home", habits(), snapshots)
@@ -379,7 +404,7 @@ def test_a_kept_decision_ships_the_champions_booster(trained, monkeypatch):
     lake, attempt = trained
     champion_record(lake, result_of(lake, attempt))
     kept = trained_by(lake, attempt)
-    monkeypatch.setattr("training.run._fit_ranker", lambda rows, lake: constant_booster(rows))
+    monkeypatch.setattr("training.run._fit_ranker", lambda parts, lake: constant_booster(parts[0]))
     found = train.prepare(DAY, lake.settings)
     train.train(found, lake.settings)
     record = train.decide(DAY, found, lake.settings)

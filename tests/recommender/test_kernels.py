@@ -32,12 +32,15 @@ WEIGHTS = arrays.arrays(np.float32, (3, 4), elements=SMALL)
 STRENGTH = arrays.arrays(np.float32, (4, 4), elements=SMALL)
 
 
-@given(WEIGHTS, STRENGTH)
-def test_spread_is_a_matrix_product(weights, strength):
+@given(WEIGHTS, STRENGTH, st.lists(st.integers(0, 3)), st.lists(st.integers(0, 3)))
+def test_spread_is_a_matrix_product_at_the_items_wanted(weights, strength, first, second):
     users = np.array([2, 0], np.int32)
-    found = kernels.spread(*parts_of(weights, strength), users)
+    starts = np.cumsum([0, len(first), len(second)])
+    wanted = np.array([*first, *second], np.int32)
+    found = kernels.spread(*parts_of(weights, strength), users, starts, wanted)
     assert found.dtype == np.float32
-    assert np.allclose(found, (weights.astype(np.float64) @ strength)[users], rtol=1e-5, atol=1e-4)
+    product = weights.astype(np.float64) @ strength
+    assert np.allclose(found, [*product[2, first], *product[0, second]], rtol=1e-5, atol=1e-4)
 
 
 WHOLE = st.sampled_from([0.0, 1.0, 2.0])
@@ -50,11 +53,11 @@ WHOLE = st.sampled_from([0.0, 1.0, 2.0])
     st.booleans(),
     st.integers(1, 5),
 )
-def test_nearest_are_the_largest_allowed_of_spread_ties_by_code(weights, strength, allowed, repeats, n):
+def test_nearest_are_the_largest_allowed_of_the_product_ties_by_code(weights, strength, allowed, repeats, n):
     users = np.arange(3, dtype=np.int32)
     parts = parts_of(weights, strength)
     sizes, items, scores = kernels.nearest(*parts, users, allowed, repeats, n)
-    dense = kernels.spread(*parts, users)
+    dense = weights @ strength
     for user in users:
         own = set(np.flatnonzero(weights[user])) if not repeats else set()
         may = [i for i in range(4) if allowed[i] and i not in own and dense[user, i] > 0]

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from recommender.candidates import Candidates, candidates
-from recommender.matrix import FEATURES, ITEM_ITEM_USERS, matrix
+from recommender.matrix import FEATURES, matrix
 from recommender.retrieval import fit
 
 
@@ -86,9 +86,7 @@ def test_als_is_the_dot_product_and_unknown_is_nan(night, fitted):
     assert np.allclose(column(found, night, "als"), expected, rtol=1e-4, atol=1e-6, equal_nan=True)
 
 
-def test_item_item_is_the_product_with_the_similarity(night, fitted, monkeypatch):
-    assert ITEM_ITEM_USERS > 5
-    monkeypatch.setattr("recommender.matrix.ITEM_ITEM_USERS", 5)
+def test_item_item_is_the_product_with_the_similarity(night, fitted):
     found = matrix(night, fitted, np.arange(len(night.users), dtype=np.int32), everything(night))
     product = (night.m60 @ fitted.similarity).toarray()
     assert np.allclose(column(found, night, "item_item"), product, rtol=1e-5)

@@ -84,13 +84,32 @@ def test_a_booster_orders_its_candidates(night, make_bundle, data, booster):
     assert lists.warnings == ()
 
 
-def test_blocks_of_users_change_nothing(night, fitted, data, booster, monkeypatch):
-    whole = scoring.ranked_lists(night, fitted, booster, data, 7, night.listed, 2)
-    monkeypatch.setattr(scoring, "BLOCK_USERS", 5)
-    parts = scoring.ranked_lists(night, fitted, booster, data, 7, night.listed, 1)
+@pytest.fixture(params=["booster", *scoring.BASELINES])
+def make_lists(request, night, fitted, data, booster):
+    """A function: the lists of a contestant with so many threads."""
+
+    def make(threads, users=None):
+        if request.param == "booster":
+            return scoring.ranked_lists(night, fitted, booster, data, 7, night.listed, threads, users)
+        return scoring.baseline_lists(request.param, night, fitted, data, 7, night.listed, threads, users)
+
+    return make
+
+
+@pytest.mark.parametrize("size", [1, 7, 8192])
+def test_blocks_of_users_change_nothing(make_lists, monkeypatch, size):
+    whole = make_lists(2)
+    monkeypatch.setattr(scoring, "BLOCK_USERS", size)
+    parts = make_lists(1)
     assert whole.items.tobytes() == parts.items.tobytes()
     assert whole.scores.tobytes() == parts.scores.tobytes()
     assert np.array_equal(whole.indptr, parts.indptr)
+
+
+def test_the_lists_of_some_users_are_those_that_they_have_among_all(make_lists):
+    whole, some = make_lists(1), make_lists(1, np.array([9, 2], np.int32))
+    assert lists_of(some) == [lists_of(whole)[9], lists_of(whole)[2]]
+    assert scores_of(some) == [scores_of(whole)[9], scores_of(whole)[2]]
 
 
 def test_a_list_is_filled_with_popular_items_below_the_candidates(night, fitted, data, booster):

@@ -1,5 +1,6 @@
 import numpy as np
 import pytest
+import xgboost
 
 from lake.settings import Ranker
 from training import ranker
@@ -14,19 +15,46 @@ def rows() -> RankingSet:
     labels = (features[:, 0] + rng.normal(scale=0.5, size=4000) > 1).astype(np.float32)
     features[rng.random(features.shape) < 0.1] = np.nan
     groups = np.repeat(np.arange(400, dtype=np.int32), 10)
-    return RankingSet(features, labels, np.ones(4000, np.float32), groups)
+    weights = rng.uniform(0.2, 1, 400).astype(np.float32)[groups]
+    return RankingSet(features, labels, weights, groups)
 
 
 @pytest.mark.parametrize("objective", ["binary:logistic", "rank:ndcg"])
 def test_the_bytes_do_not_depend_on_threads(rows, objective):
     config = Ranker(objective=objective, rounds=20)
-    one, again, two = (ranker.train(rows, config, threads).save_raw("ubj") for threads in (1, 1, 2))
+    one, again, two = (fit([rows], config, threads).save_raw("ubj") for threads in (1, 1, 2))
     assert one == again == two
 
 
 @pytest.mark.parametrize("objective", ["binary:logistic", "rank:ndcg"])
+@pytest.mark.parametrize("users", [1, 7, 8192])
+def test_the_bytes_do_not_depend_on_how_rows_are_cut_into_parts(rows, objective, users):
+    """At once they were copied into one array, which is where large sets died of memory."""
+    config = Ranker(objective=objective, rounds=5, min_child_weight=2)
+    few = parts_of(rows, 60)[0]
+    assert fit(parts_of(few, users), config, 2).save_raw("ubj") == whole(few, config).save_raw("ubj")
+
+
+def fit(parts, config, threads):
+    return ranker.train(ranker.quantised(parts, config, threads), config, threads)
+
+
+def parts_of(rows, users):
+    cuts = range(0, len(rows.labels), 10 * users)
+    columns = (rows.features, rows.labels, rows.weights, rows.groups)
+    return [RankingSet(*(column[at : at + 10 * users] for column in columns)) for at in cuts]
+
+
+def whole(rows, config):
+    """One array, as XGBoost takes it without an iterator."""
+    grouping = {"qid": rows.groups} if config.objective == "rank:ndcg" else {"weight": rows.weights}
+    matrix = xgboost.QuantileDMatrix(rows.features, rows.labels, **grouping)
+    return ranker.train(matrix, config, 1)
+
+
+@pytest.mark.parametrize("objective", ["binary:logistic", "rank:ndcg"])
 def test_it_learns_what_the_label_follows(rows, objective):
-    booster = ranker.train(rows, Ranker(objective=objective, rounds=20), 1)
+    booster = fit([rows], Ranker(objective=objective, rounds=20), 1)
     scores = booster.inplace_predict(rows.features)
     assert scores[rows.labels == 1].mean() > scores[rows.labels == 0].mean()
     gains = booster.get_score(importance_type="total_gain")

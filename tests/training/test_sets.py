@@ -3,6 +3,7 @@ import datetime as dt
 
 import numpy as np
 import pyarrow as pa
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -55,12 +56,12 @@ def test_choose_takes_all_positives_and_the_lowest_negatives(rows, negatives):
         assert chosen & set(mine) == (true | set(false[:negatives]) if true else set())
 
 
-def make(make_night, make_events, data, pairs, bought, threads=1):
+def make(make_night, make_events, data, pairs, bought, threads=1, most=100):
     night = make_night(pairs)
     small = data.model_copy(
         update={
             "retrieval": data.retrieval.model_copy(update={"factors": 4, "iterations": 2}),
-            "training": data.training.model_copy(update={"negatives": 5}),
+            "training": data.training.model_copy(update={"negatives": 5, "max_users": most}),
         }
     )
     events = make_events([(user, item, STAMP) for user, item in bought])
@@ -72,7 +73,9 @@ def make(make_night, make_events, data, pairs, bought, threads=1):
 def test_a_set_has_positives_and_negatives_of_users_with_a_hit(make_night, make_events, data, random_pairs):
     mine = [item for user, item in random_pairs if user == 7][:2]
     bought = [(7, mine[0]), (7, mine[1]), (7, 999), (8, 998)]
-    night, truth, found = make(make_night, make_events, data, random_pairs, bought)
+    night, truth, made = make(make_night, make_events, data, random_pairs, bought)
+    [found] = made.parts
+    assert (made.users, made.taken, made.rows, made.positives) == (2, 2, 7, 2)
     assert set(found.groups.tolist()) == {night.users.codes(pa.array([7]))[0]}
     assert found.labels.sum() == 2
     assert len(found.labels) == 2 + 5
@@ -92,18 +95,63 @@ def test_negatives_do_not_depend_on_codes(make_night, make_events, data, random_
         assert sets._hashes(night, users, items) == one
 
 
-def test_stacked_groups_stay_apart(make_night, make_events, data, random_pairs):
-    bought = list(random_pairs)[:30]
-    _, _, one = make(make_night, make_events, data, random_pairs, bought)
-    both = sets.stack([one, one])
-    assert (np.diff(both.groups) >= 0).all()
-    assert len(np.unique(both.groups)) == 2 * len(np.unique(one.groups))
-    assert both.features.shape == (2 * len(one.labels), one.features.shape[1])
-
-
-def test_threads_change_nothing(make_night, make_events, data, random_pairs):
-    bought = list(random_pairs)[:30]
-    _, _, one = make(make_night, make_events, data, random_pairs, bought, threads=1)
-    _, _, two = make(make_night, make_events, data, random_pairs, bought, threads=2)
+@pytest.mark.parametrize("size", [1, 7, 8192])
+def test_blocks_and_threads_change_nothing(make_night, make_events, data, random_pairs, monkeypatch, size):
+    bought = list(random_pairs)[::3]
+    _, _, whole = make(make_night, make_events, data, random_pairs, bought, threads=1)
+    monkeypatch.setattr(sets, "BLOCK_USERS", size)
+    _, _, cut = make(make_night, make_events, data, random_pairs, bought, threads=2)
+    assert len(cut.parts) == {1: 60, 7: 9, 8192: 1}[size]
     for field in dataclasses.fields(sets.RankingSet):
-        assert getattr(one, field.name).tobytes() == getattr(two, field.name).tobytes()
+        one, parts = whole.parts[0], cut.parts
+        joined = np.concatenate([getattr(part, field.name) for part in parts])
+        assert getattr(one, field.name).tobytes() == joined.tobytes()
+
+
+def test_no_more_users_are_taken_than_allowed_and_both_numbers_are_told(
+    make_night, make_events, data, random_pairs
+):
+    """Without a bound the set of 200,000 users took more memory than there was."""
+    bought = list(random_pairs)[::3]
+    night, _, whole = make(make_night, make_events, data, random_pairs, bought)
+    _, _, made = make(make_night, make_events, data, random_pairs, bought, most=20)
+    assert (made.users, made.taken) == (60, 20)
+    [part] = made.parts
+    mine = np.isin(whole.parts[0].groups, part.groups)
+    assert part.groups.tolist() == whole.parts[0].groups[mine].tolist()
+    assert part.features.tobytes() == whole.parts[0].features[mine].tobytes()
+    assert set(part.groups.tolist()) <= set(sets.sample(night, np.arange(60, dtype=np.int32), 20).tolist())
+
+
+def test_the_sample_is_of_the_lowest_hashes_of_id_and_day(make_night, random_pairs):
+    night = make_night(random_pairs)
+    ids = night.users.values.to_pylist()
+    lowest = sorted(ids, key=lambda user: reference(user, night.day.toordinal()))[:7]
+    found = sets.sample(night, np.arange(60, dtype=np.int32), 7)
+    assert night.users.take(found).to_pylist() == sorted(lowest)
+
+
+def test_a_user_more_changes_the_sample_by_one_at_most(make_night, random_pairs):
+    """Codes shift, ids do not."""
+    nights = [make_night(random_pairs), make_night(random_pairs | {(0, 100): 1.0})]
+    samples = [
+        set(night.users.take(sets.sample(night, np.arange(len(night.users), dtype=np.int32), 20)).to_pylist())
+        for night in nights
+    ]
+    assert len(samples[0] & samples[1]) >= 19
+
+
+def test_another_day_takes_other_users(make_night, random_pairs):
+    days = [make_night(random_pairs, DAY), make_night(random_pairs, DAY - dt.timedelta(days=7))]
+    one, two = (sets.sample(night, np.arange(60, dtype=np.int32), 20).tolist() for night in days)
+    assert one != two
+
+
+def test_where_nobody_is_left_out_nothing_is_drawn(make_night, random_pairs):
+    users = np.arange(60, dtype=np.int32)
+    assert sets.sample(make_night(random_pairs), users, 60) is users
+
+
+def test_users_without_a_hit_are_no_part(make_night, make_events, data, random_pairs):
+    _, _, made = make(make_night, make_events, data, random_pairs, [(7, 999)])
+    assert made == sets.Snapshots([], 1, 1)

@@ -14,10 +14,12 @@ if TYPE_CHECKING:
         FormatError,
         NoRelease,
         NotInThisRelease,
+        NoUsableRelease,
         ReaderError,
         ReleaseCorrupt,
+        ReleaseUnreadable,
     )
-    from nightjar_reader.reader import Reader
+    from nightjar_reader.reader import Reader, Stats
 
 __all__ = [
     "BadId",
@@ -25,13 +27,16 @@ __all__ = [
     "FormatError",
     "Neighbours",
     "NoRelease",
+    "NoUsableRelease",
     "NotInThisRelease",
     "Popular",
     "Reader",
     "ReaderError",
     "Recommendations",
     "ReleaseCorrupt",
+    "ReleaseUnreadable",
     "SimilarItems",
+    "Stats",
 ]
 
 _MODULES = ("errors", "answers", "reader")

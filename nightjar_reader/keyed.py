@@ -1,7 +1,8 @@
 """Point reads from a Parquet file that is sorted by its first column."""
 
 from bisect import bisect_left, bisect_right
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager
 from threading import Lock
 from typing import Any
 
@@ -12,11 +13,35 @@ from nightjar_reader.answers import Id
 
 
 class KeyedFile:
-    """One such file; its footer is read once, a row costs one row group."""
+    """One such file; its footer is read once, a row costs one row group.
 
-    def __init__(self, source: pa.NativeFile) -> None:
-        self._file = pq.ParquetFile(source)
+    Parameters
+    ----------
+    source
+        The open file.
+    columns
+        Those that it must have; it may have others.
+    reading
+        A context for each read.
+
+    Raises
+    ------
+    LookupError
+        When a column is not there.
+    """
+
+    def __init__(
+        self,
+        source: pa.NativeFile,
+        columns: Sequence[str],
+        reading: Callable[[], AbstractContextManager[object]],
+    ) -> None:
         self._lock = Lock()
+        self._reading = reading
+        with reading():
+            self._file = pq.ParquetFile(source)
+        if missing := [name for name in columns if name not in self._file.schema_arrow.names]:
+            raise LookupError(f"no column {', '.join(missing)}")
         self._bounds = [self._bounds_of(group) for group in range(self._file.num_row_groups)]
 
     def _bounds_of(self, group: int) -> tuple[Any, Any]:
@@ -28,7 +53,7 @@ class KeyedFile:
 
     def _read(self, group: int, columns: list[int] | None = None) -> pa.Table:
         names = columns and [self._file.schema_arrow.names[position] for position in columns]
-        with self._lock:
+        with self._lock, self._reading():
             return self._file.read_row_group(group, columns=names)
 
     def row(self, key: Id) -> dict[str, Any] | None:

@@ -2,16 +2,20 @@
 
 import re
 from collections.abc import Iterable, Iterator
-from functools import cached_property, lru_cache
+from contextlib import contextmanager, nullcontext
+from dataclasses import dataclass
+from functools import lru_cache, partial
 from typing import Any
 
 import numpy as np
 import pyarrow as pa
 
+from nightjar_reader import forks
 from nightjar_reader import format as fmt
 from nightjar_reader.answers import CatalogueItem, Id, Neighbours, Popular, Recommendations, SimilarItems
 from nightjar_reader.errors import BadId, NotInThisRelease
 from nightjar_reader.keyed import KeyedFile, position
+from nightjar_reader.once import Once, once
 from nightjar_reader.search import (
     Codes,
     ExactSearch,
@@ -29,8 +33,18 @@ _WHOLE = re.compile(r"-?[0-9]{1,19}")
 _INT64 = range(-(2**63), 2**63)
 
 
+@dataclass(frozen=True, slots=True)
+class _Row:
+    """What a release holds for one user or item."""
+
+    items: tuple[Id, ...]
+    scores: tuple[float, ...]
+    fallback: int
+    code: int | None
+
+
 class Release:
-    """A published release.
+    """A published release; its answers are all from it. Threads may share it, and forked processes.
 
     Parameters
     ----------
@@ -40,7 +54,9 @@ class Release:
 
     def __init__(self, files: VerifiedFiles) -> None:
         self._files = files
-        self._keyed = lru_cache(_OPEN_FILES)(self._open_keyed)
+        self._once: Once[Any] = Once()
+        # A child opens files anew: a thread of its parent may have been reading from them.
+        self._opened: Once[KeyedFile] = Once(_OPEN_FILES, kept_by_children=False)
         self._row = lru_cache(_ROWS)(self._read_row)
 
     @property
@@ -53,23 +69,46 @@ class Release:
         """What it contains."""
         return self._files.manifest
 
-    def verify(self) -> None:
-        """Verify every file now, not when it is first opened; `ReleaseCorrupt` names the first bad one."""
-        self._files.verify_all()
+    def verify(self, first: str = "") -> None:
+        """Verify every file now, the one at the address `first` before the others.
+
+        Raises
+        ------
+        ReleaseCorrupt
+            Names the first bad one.
+        """
+        self._files.verify_all(first)
+
+    def _keyed(self, file: str) -> KeyedFile:
+        return self._opened.get(file, partial(self._open_keyed, file))
 
     def _open_keyed(self, file: str) -> KeyedFile:
-        return KeyedFile(self._files.open(file))
+        columns = fmt.LISTS_COLUMNS if file.startswith(fmt.LISTS) else fmt.SIMILAR_COLUMNS
+        source = self._files.open(file)
+        with self._files.as_format_says(file):
+            return KeyedFile(source, columns, partial(self._reading, file, source))
 
-    def _read_row(self, file: str, key: Id) -> dict[str, Any] | None:
-        return self._keyed(file).row(key) if self._files.has(file) else None
+    @contextmanager
+    def _reading(self, file: str, source: pa.NativeFile) -> Iterator[None]:
+        self._files.check_open(file, source)
+        with forks.requests if self._files.is_remote else nullcontext():
+            yield
+
+    def _read_row(self, file: str, key: Id) -> _Row | None:
+        if not self._files.has(file):
+            return None
+        keyed = self._keyed(file)
+        with self._files.as_format_says(file):
+            return _row_of(row) if (row := keyed.row(key)) else None
 
     # Ids
 
-    @cached_property
+    @once
     def id_type(self) -> fmt.IdType:
         """``int64`` or ``string``, for users and items alike."""
-        column: pa.DataType = self._popular.schema.field(fmt.ITEM_IDS).type
-        return "int64" if pa.types.is_int64(column.value_type) else "string"
+        with self._files.as_format_says(fmt.POPULAR):
+            column: pa.DataType = self._popular.schema.field(fmt.ITEM_IDS).type
+            return "int64" if pa.types.is_int64(column.value_type) else "string"
 
     def checked_id(self, id: Id) -> Id:
         """The id in the data set's type; a text that is a whole number serves as one.
@@ -95,47 +134,59 @@ class Release:
         if row is None:
             best = self.popular()
             return Recommendations(user_id, best.items, best.scores, fmt.FALLBACK_GLOBAL, self.release_id)
-        return Recommendations(user_id, *_list_of(row), row[fmt.FALLBACK], self.release_id)
+        return Recommendations(user_id, row.items, row.scores, row.fallback, self.release_id)
 
-    def _user(self, user_id: Id) -> dict[str, Any] | None:
+    def _user(self, user_id: Id) -> _Row | None:
         return self._row(fmt.lists_path(fmt.bucket(user_id, self.manifest.buckets)), user_id)
 
     def users(self) -> Iterator[Id]:
         """Every user with a list, bucket by bucket."""
         for bucket in range(self.manifest.buckets):
-            yield from self._keyed(fmt.lists_path(bucket)).keys()
+            file = fmt.lists_path(bucket)
+            keyed = self._keyed(file)
+            with self._files.as_format_says(file):
+                yield from keyed.keys()
+
+    def opened_users(self) -> Iterator[Id]:
+        """As `users`, with all files verified before the first one comes."""
+        for bucket in range(self.manifest.buckets):
+            self._keyed(fmt.lists_path(bucket))
+        return self.users()
 
     def similar_items(self, item_id: Id) -> SimilarItems:
         """The items most like this one; popular items where the release has no such list."""
         item_id = self.checked_id(item_id)
         file = fmt.similar_path(fmt.bucket(item_id, self.manifest.buckets))
-        row = self._row(file, item_id) if self._files.has(file) else None
+        row = self._row(file, item_id)
         if row is None:
             best = self.popular()
             return SimilarItems(item_id, best.items, best.scores, fmt.FALLBACK_GLOBAL, self.release_id)
-        return SimilarItems(item_id, *_list_of(row), fmt.FALLBACK_PERSONAL, self.release_id)
+        return SimilarItems(item_id, row.items, row.scores, row.fallback, self.release_id)
 
-    @cached_property
+    @once
     def _popular(self) -> pa.Table:
-        return self._files.table(fmt.POPULAR)
+        return self._files.table(fmt.POPULAR, fmt.POPULAR_COLUMNS)
 
-    @cached_property
-    def _segments(self) -> dict[str | None, dict[str, Any]]:
-        return {row[fmt.SEGMENT]: row for row in self._popular.to_pylist()}
+    @once
+    def _segments(self) -> dict[str | None, _Row]:
+        with self._files.as_format_says(fmt.POPULAR):
+            segments = {row[fmt.SEGMENT]: _row_of(row) for row in self._popular.to_pylist()}
+            if None not in segments:
+                raise LookupError("no row whose segment is null")
+            return segments
 
     def popular(self, segment: str | None = None) -> Popular:
         """The popular items of a segment, or of all users where there is no such segment."""
         if segment not in self._segments:
             segment = None
-        if segment not in self._segments:
-            raise self._files.corrupt(fmt.POPULAR, "a row whose segment is null", "none")
-        return Popular(segment, *_list_of(self._segments[segment]), self.release_id)
+        row = self._segments[segment]
+        return Popular(segment, row.items, row.scores, self.release_id)
 
     # Catalogue
 
-    @cached_property
+    @once
     def _items(self) -> pa.Table:
-        return self._files.table(fmt.ITEMS).combine_chunks()
+        return self._files.table(fmt.ITEMS, fmt.ITEMS_COLUMNS)
 
     def _item(self, item_id: Id) -> dict[str, Any] | None:
         place = position(self._items[fmt.ITEM_ID], item_id)
@@ -152,39 +203,45 @@ class Release:
 
     # Factors
 
-    @cached_property
+    @once
     def _item_factors(self) -> Floats:
         return self._files.array(fmt.ITEM_FACTORS)
 
-    @cached_property
+    @once
     def _user_factors(self) -> Floats:
         return self._files.array(fmt.USER_FACTORS)
 
-    @cached_property
+    @once
     def _unit_factors(self) -> Floats:
         return unit_rows(self._item_factors)
 
-    @cached_property
+    @once
     def _by_product(self) -> ExactSearch:
-        return ExactSearch(self._item_factors)
+        with self._files.as_format_says(fmt.ITEM_FACTORS):
+            return ExactSearch(self._item_factors)
 
-    @cached_property
+    @once
     def _by_cosine(self) -> ExactSearch:
-        return ExactSearch(self._unit_factors)
+        with self._files.as_format_says(fmt.ITEM_FACTORS):
+            return ExactSearch(self._unit_factors)
 
-    @cached_property
+    @once
     def _ids_by_code(self) -> pa.Array:
         return self._items[fmt.ITEM_ID].filter(self._items[fmt.CODE].is_valid())
 
     def nearest_to_user(self, user_id: Id, n: int) -> Neighbours:
         """The items of the largest inner products with the user's factors; exact."""
-        code = self._code(self._user(user_id := self.checked_id(user_id)), f"user {user_id!r}")
-        return self._neighbours(*self._by_product.nearest(self._user_factors[code], n), exact=True)
+        row = self._user(user_id := self.checked_id(user_id))
+        code = self._code(row.code if row else None, f"user {user_id!r}")
+        with self._files.as_format_says(fmt.USER_FACTORS):
+            query = self._user_factors[code]
+        return self._neighbours(*self._by_product.nearest(query, n), exact=True)
 
     def nearest_to_item(self, item_id: Id, n: int) -> Neighbours:
         """The items of the largest cosines with this one, itself left out; by the index if there is one."""
         refuse_negative(n)
-        code = self._code(self._item(item_id := self.checked_id(item_id)), f"item {item_id!r}")
+        row = self._item(item_id := self.checked_id(item_id))
+        code = self._code(row[fmt.CODE] if row else None, f"item {item_id!r}")
         if self._annoy is None:
             codes, scores = self._by_cosine.nearest(self._unit_factors[code], n + 1)
         else:
@@ -192,18 +249,19 @@ class Release:
         other = codes != code
         return self._neighbours(codes[other][:n], scores[other][:n], exact=self._annoy is None)
 
-    def _code(self, row: dict[str, Any] | None, what: str) -> int:
+    def _code(self, code: int | None, what: str) -> int:
         for file in (fmt.USER_FACTORS, fmt.ITEM_FACTORS):
             self._files.local(file)
-        if row is None or row[fmt.CODE] is None:
+        if code is None:
             raise NotInThisRelease(f"release {self.release_id} has no factors of {what}")
-        return int(row[fmt.CODE])
+        return code
 
     def _neighbours(self, codes: Codes, scores: Floats, *, exact: bool) -> Neighbours:
-        items = self._ids_by_code.take(pa.array(codes)).to_pylist()
+        with self._files.as_format_says(fmt.ITEMS):
+            items = self._ids_by_code.take(pa.array(codes)).to_pylist()
         return Neighbours(tuple(items), tuple(scores.tolist()), exact, self.release_id)
 
-    @cached_property
+    @once
     def _annoy(self) -> Any | None:
         if not self._files.has(fmt.INDEX):
             return None
@@ -212,7 +270,9 @@ class Release:
         except ImportError:
             return None
         index = AnnoyIndex(self._item_factors.shape[1], "angular")
-        index.load(str(self._files.local(fmt.INDEX)))
+        path = str(self._files.local(fmt.INDEX))
+        with self._files.as_format_says(fmt.INDEX):
+            index.load(path)
         return index
 
     def _by_index(self, code: int, n: int) -> tuple[Codes, Floats]:
@@ -223,5 +283,6 @@ class Release:
         return ranked(codes, exact_scores(self._unit_factors[codes], self._unit_factors[code]), n)
 
 
-def _list_of(row: dict[str, Any]) -> tuple[tuple[Id, ...], tuple[float, ...]]:
-    return tuple(row[fmt.ITEM_IDS]), tuple(row[fmt.SCORES])
+def _row_of(row: dict[str, Any]) -> _Row:
+    items, scores = tuple(row[fmt.ITEM_IDS]), tuple(row[fmt.SCORES])
+    return _Row(items, scores, row.get(fmt.FALLBACK, fmt.FALLBACK_PERSONAL), row.get(fmt.CODE))

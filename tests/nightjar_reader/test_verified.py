@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from nightjar_reader import FormatError, Reader, ReleaseCorrupt
+from nightjar_reader import FormatError, NoUsableRelease, Reader, ReleaseCorrupt
 from nightjar_reader import format as fmt
 
 
@@ -40,8 +40,9 @@ def test_a_damaged_file_gives_no_answer(build, file: str, ask, damage) -> None:
     tiny.append(1)
     ask(Reader(tiny.uri))
     damage(tiny.path(file))
-    with pytest.raises(ReleaseCorrupt) as raised:
+    with pytest.raises(NoUsableRelease) as raised:
         ask(Reader(tiny.uri))
+    assert list(raised.value.tried) == [tiny.release_id]
     expected = Reader(tiny.uri).manifest.files[file]
     assert raised.value.file.endswith(f"releases/{tiny.release_id}/{file}")
     assert raised.value.expected == f"{expected.bytes} bytes, sha256 {expected.sha256}"
@@ -90,19 +91,6 @@ def test_day_in_the_id_must_be_the_manifests(build) -> None:
     tiny.path("").rename(tiny.root / fmt.release_path(other))
     with pytest.raises(ReleaseCorrupt, match=f"the manifest of {other}"):
         Reader(tiny.uri, release_id=other)
-
-
-def test_popular_without_the_global_row(build) -> None:
-    tiny = build()
-    del tiny.popular[None]
-    import pyarrow as pa
-    import pyarrow.parquet as pq
-
-    table = pa.Table.from_pylist(list(tiny.popular.values()), fmt.popular_schema("int64"))
-    pq.write_table(table, tiny.path(fmt.POPULAR))
-    reader = Reader(tiny.uri, release_id=tiny.release_id, verify=False)
-    with pytest.raises(ReleaseCorrupt, match="segment is null"):
-        reader.popular()
 
 
 def test_newer_format_asks_for_a_newer_reader(build) -> None:

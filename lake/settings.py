@@ -14,6 +14,7 @@ from urllib.parse import unquote, urlsplit
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
+from lake.comparisons import Compare
 from lake.errors import ConfigError, PermanentError
 
 CHECKOUT = Path(__file__).resolve().parents[1]
@@ -191,6 +192,7 @@ class Dataset(_Section):
     events: Events
     catalogue: Catalogue | None = None
     rules: Rules = Rules()
+    compare: Compare = Compare()
     retrieval: Retrieval = Retrieval()
     candidates: Candidates = Candidates()
     training: Training = Training()

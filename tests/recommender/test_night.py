@@ -1,4 +1,6 @@
+import datetime as dt
 import math
+import weakref
 from dataclasses import replace
 
 import numpy as np
@@ -15,6 +17,7 @@ from lake.storage import LocalStorage
 from recommender import night as nights
 from recommender.night import Rows
 
+DAY = dt.date(2017, 9, 30)
 BOUGHT = {(1, 10): 2.0, (1, 12): 0.5, (3, 11): 1.0}
 
 
@@ -38,6 +41,21 @@ def test_rows_lie_by_code_whatever_their_order_was(make_night):
     assert night.pair.keys.tolist() == [0, 2, 4]
     assert night.m60.toarray().tolist() == [[2.0, 0.0, 0.5], [0.0, 1.0, 0.0]]
     assert np.array_equal(night.pair.values, backwards.pair.values, equal_nan=True)
+
+
+def test_no_two_tables_are_held_at_a_time(make_tables):
+    """All four and two copies of each were."""
+    held = []
+
+    def table(name):
+        assert [ref() for ref in held] == [None] * len(held)
+        found = make_tables(BOUGHT)[name]
+        held.append(weakref.ref(found))
+        return found
+
+    night = nights._assemble(DAY, table, None)
+    assert len(held) == 4
+    assert night.m60.toarray().tolist() == [[2.0, 0.0, 0.5], [0.0, 1.0, 0.0]]
 
 
 def test_a_missing_pair_has_what_the_schema_says(make_night):

@@ -1,3 +1,5 @@
+import weakref
+
 import numpy as np
 import pytest
 import xgboost
@@ -33,6 +35,16 @@ def test_the_bytes_do_not_depend_on_how_rows_are_cut_into_parts(rows, objective,
     config = Ranker(objective=objective, rounds=5, min_child_weight=2)
     few = parts_of(rows, 60)[0]
     assert fit(parts_of(few, users), config, 2).save_raw("ubj") == whole(few, config).save_raw("ubj")
+
+
+def test_nothing_holds_the_rows_once_they_are_quantised(rows):
+    """Rows and their quantiles together were the peak of memory."""
+    parts = [RankingSet(*(column.copy() for column in vars(rows).values()))]
+    held = weakref.ref(parts[0].features)
+    matrix = ranker.quantised(parts, Ranker(), 1)
+    parts.clear()
+    assert held() is None
+    assert matrix.num_row() == len(rows.labels)
 
 
 def fit(parts, config, threads):

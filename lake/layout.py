@@ -9,6 +9,7 @@ RECORDS = "records"
 NIGHTS = "nights"
 ATTEMPTS = "attempts"
 BUNDLES = "bundles"
+REFUSED = "refused"
 REPORTS = "reports"
 
 DECIDED = ".decided"
@@ -17,6 +18,7 @@ KEYS = {
     "interactions": "landed",
     "quarantine": "landed",
     "catalogue": "landed",
+    "catalogue_quarantine": "landed",
     "user_features": "as_of",
     "item_features": "as_of",
     "user_item_features": "as_of",
@@ -77,6 +79,11 @@ def night(day: dt.date) -> str:
 def night_mark(day: dt.date, number: int, ending: str = "") -> str:
     """The mark that a night has begun; that it is decided, with the ending `DECIDED`."""
     return f"{night(day)}/{file_name(number, ending)}"
+
+
+def refused(day: dt.date) -> str:
+    """The folder of a ledger of the ingest attempts of a day that were refused for their rows."""
+    return f"{REFUSED}/{day.isoformat()}"
 
 
 def bundle(bundle_id: str) -> str:

@@ -49,7 +49,7 @@ class Stage:
 
 
 STAGES: dict[str, Stage] = {
-    "ingest": Stage(1, ("id_type", "raw", "events", "catalogue", "rules"), ("raw",)),
+    "ingest": Stage(2, ("id_type", "raw", "events", "catalogue", "rules"), ("raw",)),
     "features": Stage(1, ("id_type", "events"), ("interactions", "catalogue")),
     "train": Stage(
         2,

@@ -29,6 +29,8 @@ KIND: Final = "kind"
 REASONS: Final = "reasons"
 ROW_NUMBER: Final = "row_number"
 RAW_ROW: Final = "raw_row"
+WORDS: Final = "words"
+MALFORMED: Final = "malformed"
 
 LANDED: Final = "landed"
 AS_OF: Final = "as_of"
@@ -55,6 +57,7 @@ QUARANTINE: Final[Columns] = {
     ROW_NUMBER: "int64",
     RAW_ROW: "string",
 }
+CATALOGUE_QUARANTINE: Final[Columns] = QUARANTINE
 CATALOGUE: Final[Columns] = {
     ITEM: ID,
     NAME: "string",
@@ -162,9 +165,10 @@ TABLES: Final[dict[str, Columns]] = {
     "interactions": INTERACTIONS,
     "quarantine": QUARANTINE,
     "catalogue": CATALOGUE,
+    "catalogue_quarantine": CATALOGUE_QUARANTINE,
     **{table: feature_columns(table) for table in FEATURES},
 }
-INGEST_TABLES: Final = ("interactions", "quarantine", "catalogue")
+INGEST_TABLES: Final = ("interactions", "quarantine", "catalogue", "catalogue_quarantine")
 
 _SPARK: Final = {
     "int64": "BIGINT",

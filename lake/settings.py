@@ -68,11 +68,18 @@ class Raw(_Section):
 
 
 class Events(_Section):
-    """Event types: the one of rows that name none, the weight of each, which are labels."""
+    """Event types: the default, the weight of each, which are labels, which are unwanted."""
 
     default: str
     weights: dict[str, float]
     labels: tuple[str, ...]
+    ignore: tuple[str, ...] = ()
+
+    @model_validator(mode="after")
+    def _ignored_have_no_weight(self) -> "Events":
+        if both := sorted(set(self.ignore) & set(self.weights)):
+            raise ValueError(f"ignore and weights both name {both}: keep one of the two")
+        return self
 
 
 class CatalogueColumns(_Section):
@@ -99,12 +106,41 @@ class Catalogue(_Section):
         return self.files.replace(PLACEHOLDER, day.isoformat())
 
 
+SENTINELS = (
+    "-1",
+    "null",
+    "(null)",
+    "<null>",
+    "\\n",
+    "nil",
+    "none",
+    "nan",
+    "n/a",
+    "#n/a",
+    "undefined",
+    "00000000-0000-0000-0000-000000000000",
+)
+"""What stands for nobody in every export that we know of; 0, `na` and `unknown` may be real ids."""
+
+LARGEST_NUMBER = 10**12
+"""The highest bound of a quantity or an amount: 10**13 rows at it fit into every sum of the features."""
+
+
 class Rules(_Section):
-    """Thresholds of the ingest checks."""
+    """Row rules and thresholds of the ingest checks."""
 
     min_rows: int = Field(default=1, ge=0)
     max_rows: int = Field(default=10**12, ge=1)
     max_bad_share: float = Field(default=0.01, ge=0, le=1)
+    max_bad_catalogue_share: float = Field(default=0.01, ge=0, le=1)
+    returns: Literal["quarantine", "fault"] = "quarantine"
+    max_return_share: float = Field(default=0.5, ge=0, le=1)
+    rounding: Literal["warn", "quarantine"] = "warn"
+    max_quantity: float = Field(default=1e6, gt=0, le=LARGEST_NUMBER)
+    max_amount: float = Field(default=1e8, gt=0, le=LARGEST_NUMBER)
+    sentinels: tuple[str, ...] = SENTINELS
+    float_ids: Literal["quarantine", "keep"] = "quarantine"
+    max_id_length: int = Field(default=256, ge=1, le=1024)
 
 
 class Retrieval(_Section):

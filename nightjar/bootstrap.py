@@ -5,12 +5,13 @@ The records are those that the nights would have written: same counts, digests a
 
 import datetime as dt
 import logging
+from collections import Counter
 
 from lake.errors import Conflict, FileFault, GateFailed, PermanentError
 from lake.partitions import days
 from lake.records import Record
 from lake.settings import Settings
-from nightjar import ingest
+from nightjar import daychecks, ingest
 from spark_jobs.requests import ExtractRequest, ExtractResult
 from validation.gate import CRITICAL, Check, require
 
@@ -63,11 +64,16 @@ def commit(attempt: str, settings: Settings) -> list[Record]:
         try:
             if day in request.faults:
                 raise FileFault(request.faults[day])
-            require(checks, f"ingest of {day}", page)
+            ingest.require_day(day, request, checks, page)
             records.append(ingest.commit_day(day, request, result, settings))
         except (FileFault, GateFailed, Conflict) as error:
             refused[day] = error
     log.info("committed %d days of %d", len(records), len(wanted))
+    counts = Counter[str]()
+    for record in records:
+        counts.update(record.counts)
+    if records:
+        log.info("ingest of %d days: %s", len(records), daychecks.told(counts))
     _raise(refused)
     return records
 

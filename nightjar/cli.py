@@ -122,6 +122,20 @@ def show(
 
 
 @_command
+def quarantine(
+    day: Annotated[str, typer.Argument(help="The day, as YYYY-MM-DD.")],
+    attempt: Annotated[
+        str, typer.Option("--attempt", help="A refused attempt; by default the current record's rows.")
+    ] = "",
+    limit: Annotated[int, typer.Option("--limit", "-n", help="Examples of each reason.", min=0)] = 3,
+) -> None:
+    """Show the rows of a day that were set aside, by reason, also of one that was refused."""
+    from nightjar import quarantine as page
+
+    page.show(partitions.parse(day), attempt, limit, settings.load())
+
+
+@_command
 def releases() -> None:
     """Show the release ledger, and the gate results and metrics of the current release."""
     from nightjar import show as page

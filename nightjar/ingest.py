@@ -10,15 +10,16 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from lake import layout, messages, tables
-from lake.errors import FileFault
+from lake.errors import FileFault, GateFailed
 from lake.records import STAGES, Draft, Input, Record, Records, config_digest
 from lake.schemas import LANDED
 from lake.settings import Dataset, Rules, Settings
 from lake.storage import Storage, open_storage
+from nightjar import daychecks, overlap, quarantine
 from nightjar.rawfiles import Wanted, check
 from spark_jobs.casts import catalogue_targets, raw_targets
 from spark_jobs.requests import ExtractRequest, ExtractResult, RawFile
-from validation.gate import CRITICAL, WARNING, Check, require
+from validation.gate import WARNING, Check, require
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -59,8 +60,26 @@ def commit(attempt: str, settings: Settings) -> Record:
     (day,) = request.based_on
     checks = [*check_staged(request, result, settings), *check_day(day, request, result, settings)]
     page = write_report(day.isoformat(), request, result, checks, settings)
-    require(checks, f"{STAGE} of {day}", page)
-    return commit_day(day, request, result, settings)
+    require_day(day, request, checks, page)
+    record = commit_day(day, request, result, settings)
+    log.info("%s of %s: %s", STAGE, day, daychecks.told(record.counts))
+    return record
+
+
+def require_day(day: dt.date, request: ExtractRequest, checks: Sequence[Check], page: str) -> None:
+    """The gate of a day; the attempt's quarantine stays, and the refusal says how to look at it.
+
+    Raises
+    ------
+    GateFailed
+        When a critical check failed.
+    """
+    try:
+        require(checks, f"{STAGE} of {day}", page)
+    except GateFailed as error:
+        quarantine.note_refused(open_storage(request.lake), day, request.attempt)
+        look = f"`nightjar quarantine {day} --attempt {request.attempt}` shows its rows"
+        raise GateFailed(f"{error}; {look}") from error
 
 
 def prepare_days(days: Iterable[dt.date], settings: Settings) -> str:
@@ -87,6 +106,7 @@ def prepare_days(days: Iterable[dt.date], settings: Settings) -> str:
         id_type=data.id_type,
         raw=data.raw,
         events=data.events,
+        rules=data.rules,
         catalogue=data.catalogue,
         files=files,
         catalogues=catalogues,
@@ -161,7 +181,7 @@ def check_staged(request: ExtractRequest, result: ExtractResult, settings: Setti
 
     storage, id_type = open_storage(settings.lake), request.id_type
     rows, whole = _staged(storage, result, id_type, settings.gx_row_limit)
-    found = expectations.check_interactions(rows, request.raw, request.events)
+    found = expectations.check_interactions(rows, request)
     return [*expectations.named("interactions", found), whole]
 
 
@@ -183,15 +203,13 @@ def _staged(storage: Storage, result: ExtractResult, id_type: str, limit: int) -
 def check_day(
     day: dt.date, request: ExtractRequest, result: ExtractResult, settings: Settings
 ) -> list[Check]:
-    """A day's catalogue, its row count and its share of bad rows against the data set's bounds."""
-    counts, data = result.counts[day], settings.data
-    checks = _check_items(day, request, result)
-    if not counts["read"] and day in data.raw.closed_days:
-        return checks
-    return [*checks, _check_rows(day, counts, data.rules), _check_bad(day, counts, data.rules)]
+    """A day's catalogue, rows, faults, returns and rounded numbers against the data set's bounds."""
+    checks = _check_items(day, request, result, settings.data.rules)
+    checks += daychecks.check_counts(day, result, settings.data)
+    return [*checks, *overlap.check(day, request, result)]
 
 
-def _check_items(day: dt.date, request: ExtractRequest, result: ExtractResult) -> list[Check]:
+def _check_items(day: dt.date, request: ExtractRequest, result: ExtractResult, rules: Rules) -> list[Check]:
     """The suite on the catalogue that came on a day; none where none did."""
     from validation import expectations
 
@@ -199,23 +217,8 @@ def _check_items(day: dt.date, request: ExtractRequest, result: ExtractResult) -
         return []
     files = result.tables["catalogue"][day].files
     items = tables.read(open_storage(request.lake), "catalogue", request.id_type, files)
-    return expectations.named(f"catalogue.{day}", expectations.check_catalogue(items))
-
-
-def _check_rows(day: dt.date, counts: Mapping[str, int], rules: Rules) -> Check:
-    passed = rules.min_rows <= counts["clean"] <= rules.max_rows
-    expected = f"{rules.min_rows} to {rules.max_rows} clean rows"
-    return Check(f"{day}.row_count", CRITICAL, passed, f"{counts['clean']}", expected)
-
-
-def _check_bad(day: dt.date, counts: Mapping[str, int], rules: Rules) -> Check:
-    share = counts["bad"] / max(counts["read"], 1)
-    why = ", ".join(
-        f"{n} {name.removeprefix('bad_')}" for name, n in counts.items() if name[:4] == "bad_" and n
-    )
-    found = f"{share:.2%} ({counts['bad']} of {counts['read']})" + (f": {why}" if why else "")
-    expected = f"at most {rules.max_bad_share:.2%} bad rows"
-    return Check(f"{day}.bad_share", CRITICAL, share <= rules.max_bad_share, found, expected)
+    suite = expectations.named(f"catalogue.{day}", expectations.check_catalogue(items))
+    return [*suite, daychecks.check_items(day, result, rules)]
 
 
 def write_report(

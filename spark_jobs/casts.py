@@ -33,40 +33,78 @@ OTHER: Final = "other"
 
 # A whole number that a double holds exactly; pandas turns integers into doubles where one is missing.
 _WHOLE: Final = "CASE WHEN {x} = floor({x}) AND abs({x}) < 9007199254740992 THEN CAST({x} AS BIGINT) END"
-_LOCAL: Final = "to_utc_timestamp({local}, '{zone}')"
-_NAMES_ZONE: Final = "{x} RLIKE '(Z|[+-][0-9]{{2}}:?[0-9]{{2}})$'"
 
-_INTEGER: Final = {"integer": "CAST({x} AS BIGINT)", "float": _WHOLE, TEXT: "TRY_CAST(trim({x}) AS BIGINT)"}
-_STRING: Final = {
-    "integer": "CAST({x} AS STRING)",
-    "float": f"coalesce(CAST({_WHOLE} AS STRING), CAST({{x}} AS STRING))",
-    "decimal": "CAST({x} AS STRING)",
-    "boolean": "CAST({x} AS STRING)",
-    "string": "{x}",
-    TEXT: "{x}",
-}
+# What stands around a value in a text and is no part of it: blanks of any width, line ends, byte order marks.
+_BLANKS: Final = " \t\r\n\u000b\u000c\u0085\u00a0\u2007\u200b\u202f\u3000\ufeff"
+_TRIMMED: Final = f"nullif(btrim({{x}}, '{_BLANKS}'), '')"
+_AS_TEXT: Final = "CAST({x} AS STRING)"
+_WHOLE_OR_TEXT: Final = f"coalesce(CAST({_WHOLE} AS STRING), CAST({{x}} AS STRING))"
+# By its shortest decimal spelling, hence 2.675 is 2.675; behind the ninth decimal is noise of binary sums.
+_PLAIN: Final = (
+    "coalesce(CAST(round(TRY_CAST(CAST({x} AS STRING) AS DECIMAL(38,18)), 9) AS STRING), CAST({x} AS STRING))"
+)
+
+_WORDS: Final = {"string": _TRIMMED, TEXT: _TRIMMED, "float": _WHOLE_OR_TEXT}
+_NUMBER_WORDS: Final = _WORDS | {"float": _PLAIN}
+
+# 123.0 is what pandas writes of 123 where another id of the column is missing.
+_INTEGER_TEXT: Final = (
+    "CASE WHEN {w} RLIKE '^[+-]?[0-9]+([.]0+)?$' THEN TRY_CAST(split_part({w}, '.', 1) AS BIGINT) END"
+)
+_INTEGER: Final = {"integer": "CAST({x} AS BIGINT)", "float": _WHOLE, TEXT: _INTEGER_TEXT}
 _IDENTITY: Final = {
-    "integer": "CAST({x} AS STRING)",
+    "integer": _AS_TEXT,
     "float": f"CAST({_WHOLE} AS STRING)",
-    "string": "{x}",
-    TEXT: "{x}",
+    "string": "{w}",
+    TEXT: "{w}",
 }
-_NUMBER: Final = {
-    "integer": "TRY_CAST({x} AS {target})",
-    "float": "TRY_CAST({x} AS {target})",
-    "decimal": "TRY_CAST({x} AS {target})",
-    TEXT: "TRY_CAST(trim({x}) AS {target})",
+_GIVEN: Final = "CASE WHEN {w} IS NOT NULL THEN {x} END"
+_STRING: Final = {
+    "integer": "{w}",
+    "float": "{w}",
+    "decimal": "{w}",
+    "boolean": "{w}",
+    "string": _GIVEN,
+    TEXT: _GIVEN,
 }
+# No exponents, thousand marks, NaN or Infinity: what is no plain number is not guessed at.
+_PLAIN_NUMBER: Final = (
+    "CASE WHEN {w} RLIKE '^[+-]?([0-9]+[.]?[0-9]*|[.][0-9]+)$' THEN TRY_CAST({w} AS {target}) END"
+)
+_NUMBER: Final = dict.fromkeys(("integer", "float", "decimal", TEXT), _PLAIN_NUMBER)
+
+# An hour that a zone's clocks skip comes back changed: no such stamp can be right.
+_LOCAL: Final = (
+    "CASE WHEN from_utc_timestamp(to_utc_timestamp({local}, '{zone}'), '{zone}') = {local} "
+    "THEN to_utc_timestamp({local}, '{zone}') END"
+)
+_MIDNIGHT: Final = "to_utc_timestamp({local}, '{zone}')"
+
+# The stamps that are read, in capitals: a date; with a time of hours and minutes, seconds, 1 to 9 decimals;
+# with Z, UTC, GMT or an offset of hours and minutes. Spark's own cast knows more forms, and shifts by them.
+_DATE: Final = "([0-9]{4}-[0-9]{2}-[0-9]{2})"
+_TIME: Final = "([0-9]{2}:[0-9]{2})(:[0-9]{2}([.][0-9]{1,9})?)?"
+_OFFSET: Final = "(Z|UTC|GMT|[+-][0-9]{2}(:?[0-9]{2})?)"
+_STAMP_PATTERN: Final = f"^{_DATE}[T ]{_TIME} ?{_OFFSET}?$".replace("{", "{{").replace("}", "}}")
+
+
+def _part(number: int) -> str:
+    return f"regexp_extract(upper({{w}}), '{_STAMP_PATTERN}', {number})"
+
+
+_SECONDS: Final = f"coalesce(nullif({_part(3)}, ''), ':00')"
+_CLOCK: Final = f"TRY_CAST(concat({_part(1)}, ' ', {_part(2)}, {_SECONDS}, {_part(5)}) AS TIMESTAMP)"
+_ONLY_DATE: Final = "{w} RLIKE '^[0-9]{{4}}-[0-9]{{2}}-[0-9]{{2}}$'"
 _STAMP_TEXT: Final = (
-    f"CASE WHEN {_NAMES_ZONE} THEN TRY_CAST({{x}} AS TIMESTAMP) "
-    f"ELSE {_LOCAL.format(local='TRY_CAST({x} AS TIMESTAMP)', zone='{zone}')} END"
+    f"CASE WHEN {_ONLY_DATE} THEN {_MIDNIGHT.format(local='TRY_CAST({w} AS TIMESTAMP)', zone='{zone}')} "
+    f"WHEN {_part(5)} <> '' THEN {_CLOCK} ELSE {_LOCAL.format(local=_CLOCK, zone='{zone}')} END"
 )
 _STAMP: Final = {
     "instant": "{x}",
     "local": _LOCAL.format(local="CAST({x} AS TIMESTAMP)", zone="{zone}"),
     "instant_ns": "timestamp_micros({x} DIV 1000)",
     "local_ns": _LOCAL.format(local="timestamp_micros({x} DIV 1000)", zone="{zone}"),
-    "date": _LOCAL.format(local="CAST({x} AS TIMESTAMP)", zone="{zone}"),
+    "date": _MIDNIGHT.format(local="CAST({x} AS TIMESTAMP)", zone="{zone}"),
     "string": _STAMP_TEXT,
     TEXT: _STAMP_TEXT,
 }
@@ -109,7 +147,7 @@ def rule(target: str, found: str, id_type: str) -> str | None:
     return (_NUMBER if target.startswith("decimal") else _STRING).get(found)
 
 
-def expression(value: str, target: str, found: str, id_type: str, zone: str) -> str:
+def expression(value: str, target: str, found: str, id_type: str, zone: str, told: str = "") -> str:
     """The SQL expression that casts a raw value; null where it does not fit.
 
     Parameters
@@ -118,6 +156,8 @@ def expression(value: str, target: str, found: str, id_type: str, zone: str) -> 
         SQL of the raw value, such as a quoted column.
     zone
         The time zone of stamps that name none.
+    told
+        SQL of the value's `words`, where they are a column already.
 
     Raises
     ------
@@ -127,7 +167,17 @@ def expression(value: str, target: str, found: str, id_type: str, zone: str) -> 
     template = rule(target, found, id_type)
     if template is None:
         raise KeyError(f"no rule casts {found} to {target}")
-    return template.format(x=value, target=target, zone=zone)
+    return template.format(x=value, w=told or words(value, target, found), target=target, zone=zone)
+
+
+def words(value: str, target: str, found: str) -> str:
+    """The SQL expression of a raw value as text in one spelling, without blanks; null where none is given.
+
+    A text of nothing but blanks is no value, whatever the format. Of a number for one of ours it is
+    its plain decimal spelling, which shows a sign or digits that the cast value has lost.
+    """
+    templates = _NUMBER_WORDS if target.startswith("decimal") else _WORDS
+    return templates.get(found, _AS_TEXT).format(x=value)
 
 
 def quoted(column: str) -> str:

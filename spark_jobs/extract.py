@@ -1,49 +1,41 @@
-"""Raw files of one day or of many -> interactions, quarantine and catalogue, in one code path.
+"""Raw files of one day or of many -> interactions, catalogue and their quarantines, in one code path.
 
-Every row of a raw file is either clean, or bad with all its reasons, or an exact copy of a row
-that is kept; the three are counted per day and add up to the rows that the files hold.
+Every row of a raw file is either clean, or set aside with all its reasons, or an exact copy of a row
+that is kept; they are counted per day and add up to the rows that the files hold.
 """
 
 import datetime as dt
-from collections.abc import Iterable, Sequence
-from functools import reduce
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field
 
-from pyspark.sql import Column, DataFrame, SparkSession, Window
+from pyspark.sql import Column, DataFrame, Window
 from pyspark.sql import functions as fn
-from pyspark.sql.types import MapType, StructType
 
 from lake import layout, tables
 from lake.errors import PermanentError
 from lake.records import TableContent
-from lake.schemas import (
-    ATTRIBUTES,
-    CATALOGUE,
-    EVENT_TYPE,
-    INTERACTIONS,
-    KIND,
-    LANDED,
-    QUARANTINE,
-    RAW_ROW,
-    REASONS,
-    ROW_NUMBER,
-    SOURCE_FILE,
-    TABLES,
-    spark_type,
-)
-from lake.settings import Catalogue
+from lake.schemas import ITEM, KIND, LANDED, QUARANTINE, RAW_ROW, REASONS, ROW_NUMBER, SOURCE_FILE, TABLES
 from lake.storage import open_storage
-from spark_jobs import read
-from spark_jobs.casts import Targets, catalogue_targets, quoted, raw_targets
+from spark_jobs import judge, read
 from spark_jobs.digest import digests
 from spark_jobs.job import main
-from spark_jobs.raw import RAW, RawRows, rows
+from spark_jobs.judge import HASH, HOUR, NOTES, Delivery
 from spark_jobs.requests import ExtractRequest, ExtractResult, RawFile
 from spark_jobs.session import session
-from validation.rules import DUPLICATE, row_rules
+from validation.rules import DUPLICATE, REPEATED
 
 Counts = dict[dt.date, dict[str, int]]
 
-_HASH = "hash"
+_APART = ("ignored", "return")
+
+
+@dataclass(frozen=True)
+class _Tally:
+    """What is counted of one delivery: per day its counts, its rows by hour, and a sample of each reason."""
+
+    counts: Counts
+    hours: dict[dt.date, dict[int, int]] = field(default_factory=dict)
+    samples: dict[dt.date, dict[str, str]] = field(default_factory=dict)
 
 
 def run(request: ExtractRequest) -> ExtractResult:
@@ -54,68 +46,49 @@ def run(request: ExtractRequest) -> ExtractResult:
     PermanentError
         When Spark read other rows than the files hold, or the counts do not add up.
     """
-    counts = {day: _no_counts(request) for day in request.based_on}
-    if request.files:
-        _stage_events(session("extract"), request, counts)
-    if request.catalogue and request.catalogues:
-        _write(_catalogue(session("extract"), request, request.catalogue), request, "catalogue")
-    result = ExtractResult(_contents(request), counts)
-    _balance(result)
+    events, items = judge.events(request), judge.items(request)
+    told = _stage(events, request, list(request.based_on))
+    counts, samples = told.counts, told.samples
+    if items:
+        found = _stage(items, request, sorted({file.day for file in items.files}))
+        counts = {day: told.counts[day] | found.counts.get(day, {}) for day in told.counts}
+        samples = {day: samples.get(day, {}) | found.samples.get(day, {}) for day in told.counts}
+    result = ExtractResult(_contents(request), counts, told.hours, samples)
+    for delivery in (events, items) if items else (events,):
+        _balance(result, delivery)
     return result
 
 
-def _no_counts(request: ExtractRequest) -> dict[str, int]:
-    reasons = {f"bad_{rule.name}": 0 for rule in row_rules(request.raw, request.events)}
-    return {"read": 0, "clean": 0, "bad": 0, "duplicate": 0, **reasons}
-
-
-def _stage_events(spark: SparkSession, request: ExtractRequest, counts: Counts) -> None:
-    judged = _judged(spark, request)
-    copies = _copies(judged).persist()
-    _count(judged, copies, request, counts)
+def _stage(delivery: Delivery, request: ExtractRequest, days: Iterable[dt.date]) -> _Tally:
+    """Write the clean rows of a delivery, and those set aside."""
+    tally = _Tally({day: dict.fromkeys(_counted(delivery), 0) for day in days})
+    if not delivery.files:
+        return tally
+    judged = judge.judged(session("extract"), request, delivery)
+    again = (_repeats if delivery.prefix else _copies)(judged).persist()
+    _count(judged, again, delivery, tally)
     good = judged.where(fn.size(REASONS) == 0)
-    clean = good.join(copies.select(SOURCE_FILE, ROW_NUMBER), [SOURCE_FILE, ROW_NUMBER], "left_anti")
-    _write(clean.select(*INTERACTIONS, LANDED), request, "interactions")
-    _write(_quarantine(judged, copies), request, "quarantine")
-    copies.unpersist()
+    clean = good.join(again.select(SOURCE_FILE, ROW_NUMBER), [SOURCE_FILE, ROW_NUMBER], "left_anti")
+    _write(clean.select(*TABLES[delivery.table], LANDED), request, delivery.table)
+    columns = [*QUARANTINE, LANDED]
+    aside = judged.where(fn.size(REASONS) > 0).select(*columns).unionByName(again.select(*columns))
+    _write(aside, request, delivery.aside)
+    again.unpersist()
+    _sample(judged, delivery, request, tally)
+    return tally
 
 
-def _judged(spark: SparkSession, request: ExtractRequest) -> DataFrame:
-    """Every raw row with our columns, its reasons, itself as JSON, and a hash that finds copies."""
-    found = rows(spark, request.raw_root, request.files, request.raw.format)
-    return reduce(DataFrame.unionByName, (_judge(part, request) for part in found))
+def _counted(delivery: Delivery) -> Iterator[str]:
+    """The names of a delivery's counts."""
+    names = ["read", "clean", "bad", "duplicate", *(() if delivery.prefix else _APART)]
+    names += [f"rounded_{rule.column}" for rule in delivery.rules if rule.kind == "rounded"]
+    names += [f"bad_{name}" for name in _faults(delivery)]
+    return (f"{delivery.prefix}{name}" for name in names)
 
 
-def _judge(part: RawRows, request: ExtractRequest) -> DataFrame:
-    targets = raw_targets(request.raw)
-    ours = [_ours(part, name, targets, request) for name in INTERACTIONS if name != SOURCE_FILE]
-    return part.frame.select("*", *ours).select(
-        *INTERACTIONS,
-        LANDED,
-        ROW_NUMBER,
-        _reasons(request).alias(REASONS),
-        fn.xxhash64(*_hashable(part.frame)).alias(_HASH),
-        fn.to_json(RAW, {"ignoreNullFields": "false"}).alias(RAW_ROW),
-    )
-
-
-def _ours(part: RawRows, name: str, targets: Targets, request: ExtractRequest) -> Column:
-    value = part.ours(name, targets, request.id_type, request.raw.timezone)
-    if value is None:
-        value = fn.lit(None).cast(spark_type(INTERACTIONS[name], request.id_type))
-    return (fn.coalesce(value, fn.lit(request.events.default)) if name == EVENT_TYPE else value).alias(name)
-
-
-def _reasons(request: ExtractRequest) -> Column:
-    found = (fn.when(fn.expr(r.bad), fn.lit(r.name)) for r in row_rules(request.raw, request.events))
-    return fn.array_compact(fn.array(*found))
-
-
-def _hashable(frame: DataFrame) -> list[Column]:
-    """The raw columns of which Spark makes hashes: all but maps."""
-    raw = frame.schema[RAW].dataType
-    assert isinstance(raw, StructType)
-    return [fn.col(f"{RAW}.{quoted(field.name)}") for field in raw if not isinstance(field.dataType, MapType)]
+def _faults(delivery: Delivery) -> list[str]:
+    """The reasons that a bad row of a delivery may have."""
+    return delivery.named("bad") + delivery.named("return") + ([REPEATED] if delivery.prefix else [])
 
 
 def _copies(judged: DataFrame) -> DataFrame:
@@ -124,33 +97,70 @@ def _copies(judged: DataFrame) -> DataFrame:
     Only rows whose hash is not alone are compared as a whole.
     """
     good = judged.where(fn.size(REASONS) == 0)
-    repeated = good.groupBy(LANDED, _HASH).count().where("count > 1").select(LANDED, _HASH)
-    suspects = good.join(repeated, [LANDED, _HASH], "left_semi")
+    repeated = good.groupBy(LANDED, HASH).count().where("count > 1").select(LANDED, HASH)
+    suspects = good.join(repeated, [LANDED, HASH], "left_semi")
     place = Window.partitionBy(LANDED, RAW_ROW).orderBy(SOURCE_FILE, ROW_NUMBER)
-    ranked = suspects.withColumn("_rank", fn.row_number().over(place))
-    return ranked.where("_rank > 1").select(LANDED, SOURCE_FILE, ROW_NUMBER, RAW_ROW)
+    ranked = suspects.withColumn("_rank", fn.row_number().over(place)).where("_rank > 1")
+    return _again(ranked.withColumn("_copy", fn.lit(True)))
 
 
-def _quarantine(judged: DataFrame, copies: DataFrame) -> DataFrame:
-    bad = judged.where(fn.size(REASONS) > 0).withColumn(KIND, fn.lit("bad"))
-    again = copies.withColumns({KIND: fn.lit("duplicate"), REASONS: fn.array(fn.lit(DUPLICATE))})
-    columns = [*QUARANTINE, LANDED]
-    return bad.select(*columns).unionByName(again.select(*columns))
+def _repeats(judged: DataFrame) -> DataFrame:
+    """Of a catalogue's good rows those about an item that an earlier row of the day has."""
+    place = Window.partitionBy(LANDED, ITEM).orderBy(SOURCE_FILE, ROW_NUMBER)
+    good = judged.where(fn.size(REASONS) == 0).withColumns(
+        {"_rank": fn.row_number().over(place), "_first": fn.first(RAW_ROW).over(place)}
+    )
+    return _again(good.where("_rank > 1").withColumn("_copy", fn.col("_first") == fn.col(RAW_ROW)))
 
 
-def _count(judged: DataFrame, copies: DataFrame, request: ExtractRequest, counts: Counts) -> None:
+def _again(rows: DataFrame) -> DataFrame:
+    reason = fn.when(fn.col("_copy"), DUPLICATE).otherwise(REPEATED)
+    kind = fn.when(fn.col("_copy"), "duplicate").otherwise("bad").alias(KIND)
+    return rows.select(LANDED, SOURCE_FILE, ROW_NUMBER, RAW_ROW, kind, fn.array(reason).alias(REASONS))
+
+
+def _count(judged: DataFrame, again: DataFrame, delivery: Delivery, tally: _Tally) -> None:
     """Fill in the counts of every day that has rows; compare rows read with what the files say."""
-    names = [rule.name for rule in row_rules(request.raw, request.events)]
-    bad = fn.count_if(fn.size(REASONS) > 0).alias("bad")
-    each = [fn.count_if(fn.array_contains(REASONS, name)).alias(f"bad_{name}") for name in names]
-    for row in judged.groupBy(LANDED).agg(fn.count(fn.lit(1)).alias("read"), bad, *each).collect():
+    hour = fn.lit(None).cast("int").alias(HOUR) if delivery.prefix else judge.hour()
+    for row in judged.groupBy(LANDED, hour).agg(*_aggregates(delivery)).collect():
         found = row.asDict()
-        counts[found.pop(LANDED)].update(found)
-    for row in copies.groupBy(LANDED).count().collect():
-        counts[row[LANDED]]["duplicate"] = row["count"]
-    for day, found in counts.items():
-        found["clean"] = found["read"] - found["bad"] - found["duplicate"]
-        _require_all_read(day, found["read"], [file for file in request.files if file.day == day])
+        day, hours = found.pop(LANDED), found.pop(HOUR)
+        _add(tally.counts[day], found)
+        if hours is not None:
+            tally.hours.setdefault(day, {})[hours] = found[f"{delivery.prefix}read"]
+    for row in again.groupBy(LANDED, KIND).count().collect():
+        names = ("bad", f"bad_{REPEATED}") if row[KIND] == "bad" else ("duplicate",)
+        _add(tally.counts[row[LANDED]], {f"{delivery.prefix}{name}": row["count"] for name in names})
+    for day, counts in tally.counts.items():
+        aside = _aside(counts, delivery)
+        counts[f"{delivery.prefix}clean"] = counts[f"{delivery.prefix}read"] - aside
+        files = [file for file in delivery.files if file.day == day]
+        _require_all_read(day, counts[f"{delivery.prefix}read"], files)
+
+
+def _aggregates(delivery: Delivery) -> list[Column]:
+    kinds = {kind: fn.col(KIND) == kind for kind in ("bad", *(() if delivery.prefix else _APART))}
+    faults = {
+        f"bad_{name}": kinds["bad"] & fn.array_contains(REASONS, name)
+        for name in _faults(delivery)
+        if name != REPEATED
+    }
+    notes = {
+        f"rounded_{rule.column}": fn.array_contains(NOTES, rule.name) & fn.col(KIND).isNull()
+        for rule in delivery.rules
+        if rule.kind == "rounded"
+    }
+    every = {"read": fn.lit(True)} | kinds | faults | notes
+    return [fn.count_if(condition).alias(f"{delivery.prefix}{name}") for name, condition in every.items()]
+
+
+def _add(counts: dict[str, int], more: dict[str, int]) -> None:
+    for name, count in more.items():
+        counts[name] += count
+
+
+def _aside(counts: dict[str, int], delivery: Delivery) -> int:
+    return sum(counts.get(f"{delivery.prefix}{kind}", 0) for kind in ("bad", "duplicate", *_APART))
 
 
 def _require_all_read(day: dt.date, read_rows: int, files: Iterable[RawFile]) -> None:
@@ -162,40 +172,30 @@ def _require_all_read(day: dt.date, read_rows: int, files: Iterable[RawFile]) ->
         )
 
 
-def _balance(result: ExtractResult) -> None:
-    """Clean + bad + duplicates = rows read, by what was written."""
-    for day, counts in result.counts.items():
-        clean = result.tables["interactions"][day].rows
-        aside = result.tables["quarantine"][day].rows
-        if clean != counts["clean"] or aside != counts["bad"] + counts["duplicate"]:
+def _sample(judged: DataFrame, delivery: Delivery, request: ExtractRequest, tally: _Tally) -> None:
+    """Fill in a sample of each reason, and of each kind of number that was rounded."""
+    files = _staged(request, delivery.aside)
+    if files:
+        aside = read.table(session("extract"), request.lake, delivery.aside, files, request.id_type)
+        tally.samples.update(judge.samples(aside, REASONS, delivery))
+    if any(n for counts in tally.counts.values() for name, n in counts.items() if "rounded_" in name):
+        noted = judge.samples(judged.where(fn.col(KIND).isNull()), NOTES, delivery)
+        for day, found in noted.items():
+            tally.samples[day] = tally.samples.get(day, {}) | found
+
+
+def _balance(result: ExtractResult, delivery: Delivery) -> None:
+    """Clean rows + those set aside = rows read, by what was written."""
+    for day, written in result.tables[delivery.table].items():
+        counts = result.counts[day]
+        clean, aside = written.rows, result.tables[delivery.aside][day].rows
+        expected = counts[f"{delivery.prefix}clean"], _aside(counts, delivery)
+        if (clean, aside) != expected:
             raise PermanentError(
-                f"{day}: of {counts['read']} rows read {clean} were written as clean and {aside} set aside; "
-                f"expected {counts['clean']}, and {counts['bad']} + {counts['duplicate']}; please report this"
+                f"{day}: of {counts[f'{delivery.prefix}read']} rows read for {delivery.table} {clean} were "
+                f"written as clean and {aside} set aside; expected {expected[0]} and {expected[1]}; "
+                "please report this"
             )
-
-
-def _catalogue(spark: SparkSession, request: ExtractRequest, catalogue: Catalogue) -> DataFrame:
-    targets = catalogue_targets(catalogue)
-    found = rows(spark, request.raw_root, request.catalogues, catalogue.format)
-    return reduce(DataFrame.unionByName, (_items(part, targets, request.id_type) for part in found))
-
-
-def _items(part: RawRows, targets: Targets, id_type: str) -> DataFrame:
-    used = {column for column, _ in targets.values()}
-    rest = _attributes([name for name in part.families if name not in used])
-    missing = fn.lit(None).cast("string")
-    columns = {name: part.ours(name, targets, id_type) for name in CATALOGUE} | {ATTRIBUTES: rest}
-    ours = [(missing if value is None else value).alias(name) for name, value in columns.items()]
-    return part.frame.select(*ours, LANDED)
-
-
-def _attributes(names: Sequence[str]) -> Column:
-    """The columns that the mapping does not name, as text; those without a value are left out."""
-    if not names:
-        return fn.expr("CAST(map() AS MAP<STRING, STRING>)")
-    keys = fn.array(*(fn.lit(name) for name in names))
-    values = fn.array(*(fn.col(f"{RAW}.{quoted(name)}").cast("string") for name in names))
-    return fn.map_filter(fn.map_from_arrays(keys, values), lambda _, value: value.isNotNull())
 
 
 def _write(frame: DataFrame, request: ExtractRequest, table: str) -> None:
@@ -206,19 +206,27 @@ def _write(frame: DataFrame, request: ExtractRequest, table: str) -> None:
 def _contents(request: ExtractRequest) -> dict[str, dict[dt.date, TableContent]]:
     days = list(request.based_on)
     delivered = sorted({file.day for file in request.catalogues})
-    asked = {"interactions": days, "quarantine": days, "catalogue": delivered}
+    asked = {
+        "interactions": days,
+        "quarantine": days,
+        "catalogue": delivered,
+        "catalogue_quarantine": delivered,
+    }
     return {table: _content(request, table, wanted) for table, wanted in asked.items()}
 
 
 def _content(request: ExtractRequest, table: str, days: list[dt.date]) -> dict[dt.date, TableContent]:
-    storage = open_storage(request.lake)
-    staged = tables.describe(storage, table, request.attempt)
-    files = [file.path for found in staged.values() for file in found]
+    storage, files = open_storage(request.lake), _staged(request, table)
     if not files:
         return tables.contents(storage, table, request.attempt, days, {})
     written = read.table(session("extract"), request.lake, table, files, request.id_type)
     found = digests(written, LANDED, TABLES[table])
     return tables.contents(storage, table, request.attempt, days, found)
+
+
+def _staged(request: ExtractRequest, table: str) -> list[str]:
+    staged = tables.describe(open_storage(request.lake), table, request.attempt)
+    return [file.path for files in staged.values() for file in files]
 
 
 if __name__ == "__main__":

@@ -4,7 +4,12 @@ A row counts for as-of A when ``landed <= A`` and its event day is ``<= A``: it 
 first as-of day that fulfils both and stays for all later ones. So rows are aggregated once by user,
 item, event day and entry, and each as-of adds up the rows that have entered by then. Everything that
 is not additive is made so before: a row knows whether it is the first of its day, by how much it
-raises the day's weight, and what is before and after it. All sums are of longs, hence exact in any order.
+raises the day's weight, and what is before and after it.
+
+All sums are exact, in any order, and none can overflow. Quantities and amounts stay decimals: at the
+highest bound that `lake.settings.Rules` allows, 10**12, the 28 digits of the first sum hold 10**13 rows
+of one key and day, the 38 of those after it 10**23. A pair's decayed weight is a long (`weights`
+says why that is enough); sums over pairs are decimals of 30 digits, for 10**12 pairs.
 """
 
 import datetime as dt
@@ -20,7 +25,7 @@ from pyspark.sql import functions as fn
 from lake import layout, schemas
 from lake import tables as lake
 from lake.records import TableContent
-from lake.schemas import AMOUNT, AS_OF, ITEM, QUANTITY, SUBCATEGORY, USER
+from lake.schemas import AMOUNT, AS_OF, INTERACTIONS, ITEM, QUANTITY, SUBCATEGORY, USER
 from lake.storage import open_storage
 from spark_jobs import read
 from spark_jobs.digest import digests
@@ -34,8 +39,6 @@ log = logging.getLogger(__name__)
 ROWS_PER_FILE: Final = 5_000_000
 REBUY_DAYS: Final = 28
 SHRINK: Final = 20
-CENTS: Final = 100
-MILLIS: Final = 1000
 CODES: Final = 1 << 16
 DAY, ENTRY, LEVEL, BEFORE, FIRST = "day", "entry", "level", "before", "first"
 REBUY_ENTRY, PREVIOUS = "rebuy_entry", "previous"
@@ -68,8 +71,8 @@ def entered(events: DataFrame, plan: Plan) -> DataFrame:
         fn.unix_date(fn.to_date(schemas.EVENT_TS)).alias(DAY),
         entry.alias(ENTRY),
         _level(plan).alias(LEVEL),
-        (fn.greatest(QUANTITY, fn.lit(1)) * MILLIS).cast("long").alias(QUANTITY),
-        (fn.col(AMOUNT) * CENTS).cast("long").alias(AMOUNT),
+        fn.greatest(QUANTITY, fn.lit(1).cast(INTERACTIONS[QUANTITY])).alias(QUANTITY),
+        AMOUNT,
     ).where(fn.col(ENTRY) < len(plan.as_ofs))
     partitions = int(events.sparkSession.conf.get("spark.sql.shuffle.partitions") or 8)
     return (
@@ -186,15 +189,16 @@ def _since(name: str) -> Column:
 
 
 def _scaled(name: str) -> Column:
-    return fn.col(name) / SCALE
+    return _double(name) / SCALE
 
 
-def _quantity() -> Column:
-    return fn.col(QUANTITY) / MILLIS
+def _double(name: str) -> Column:
+    return fn.col(name).cast("double")
 
 
-def _amount() -> Column:
-    return fn.col(AMOUNT) / CENTS
+def _all_pairs(weight: str) -> Column:
+    """A sum of decayed weights over pairs, of which a long holds two thousand at the largest weight."""
+    return fn.sum(fn.col(weight).cast("decimal(20,0)")).alias(weight)
 
 
 def user_features(pair: DataFrame, trip: DataFrame) -> DataFrame:
@@ -212,8 +216,8 @@ def user_features(pair: DataFrame, trip: DataFrame) -> DataFrame:
             _since("last").alias("days_since_last"),
             _since("first").alias("days_since_first"),
             fn.try_divide("pair_days", "trips").alias("items_per_trip"),
-            fn.try_divide(_amount(), "trips").alias("amount_per_trip"),
-            fn.try_divide(_quantity(), "trips").alias("quantity_per_trip"),
+            fn.try_divide(_double(AMOUNT), "trips").alias("amount_per_trip"),
+            fn.try_divide(_double(QUANTITY), "trips").alias("quantity_per_trip"),
         )
         .withColumn("trip_rate", _scaled("trip_rate"))
     )
@@ -233,7 +237,7 @@ def user_item_features(pair: DataFrame) -> DataFrame:
         gap.alias("gap_mean"),
         (fn.col("last") - fn.col(PREVIOUS)).alias("gap_last"),
         fn.try_divide(_since("last"), gap).alias("due"),
-        fn.try_divide(_quantity(), "days").alias("quantity_mean"),
+        fn.try_divide(_double(QUANTITY), "days").alias("quantity_mean"),
     )
 
 
@@ -244,14 +248,14 @@ def user_category_features(pair: DataFrame, catalogue: DataFrame) -> DataFrame:
         pair.join(catalogue.select(AS_OF, ITEM, SUBCATEGORY), [AS_OF, ITEM], "left")
         .groupBy(AS_OF, USER, SUBCATEGORY)
         .agg(
-            fn.sum("m60").alias("m60"),
+            _all_pairs("m60"),
             fn.sum("days").alias("pair_days"),
             fn.sum("days_28").alias("pair_days_28"),
             fn.max("last").alias("last"),
         )
     )
     return (
-        sums.withColumn("share", fn.try_divide("m60", fn.sum("m60").over(own)))
+        sums.withColumn("share", fn.try_divide(_double("m60"), fn.sum("m60").over(own).cast("double")))
         .where(fn.col(SUBCATEGORY).isNotNull())
         .withColumn("m60", _scaled("m60"))
         .withColumn("days_since_last", _since("last"))
@@ -279,7 +283,8 @@ def item_features(pair: DataFrame, catalogue: DataFrame) -> DataFrame:
     sums = pair.groupBy(AS_OF, ITEM).agg(
         fn.sum(fn.lit(1)).alias("users"),
         *(_count(fn.col(f"days_{n}") > 0).alias(f"users_{n}") for n in (7, 28, 91)),
-        *(fn.sum(name).alias(name) for name in ("m60", QUANTITY, AMOUNT, "ripe", "rebought")),
+        _all_pairs("m60"),
+        *(fn.sum(name).alias(name) for name in (QUANTITY, AMOUNT, "ripe", "rebought")),
         fn.max("last").alias("last"),
     )
     return sums.join(catalogue, [AS_OF, ITEM], "left").select(
@@ -289,7 +294,7 @@ def item_features(pair: DataFrame, catalogue: DataFrame) -> DataFrame:
         _scaled("m60").alias("m60"),
         _since("last").alias("days_since_last"),
         (4 * fn.col("users_7") / (fn.col("users_28") + 2)).alias("trend"),
-        fn.try_divide(_amount(), _quantity()).alias("price"),
+        fn.try_divide(_double(AMOUNT), _double(QUANTITY)).alias("price"),
         _rebuy().alias("rebuy_28"),
         _code(schemas.BRAND).alias("brand_code"),
         _code(schemas.CATEGORY).alias("category_code"),

@@ -11,11 +11,11 @@ from pyspark.sql import Column, DataFrame, SparkSession, Window
 from pyspark.sql import functions as fn
 
 from lake.errors import PermanentError
-from lake.schemas import LANDED, ROW_NUMBER, SOURCE_FILE
+from lake.schemas import LANDED, ROW_NUMBER, SOURCE_FILE, WORDS
 from lake.settings import FileFormat
 from lake.storage import open_storage
 from spark_jobs import read
-from spark_jobs.casts import Targets, expression, quoted
+from spark_jobs.casts import Targets, expression, quoted, words
 from spark_jobs.requests import RawFile
 
 RAW = "raw"
@@ -41,12 +41,18 @@ class RawRows:
     families: Mapping[str, str]
 
     def ours(self, name: str, targets: Targets, id_type: str, zone: str = "UTC") -> Column | None:
-        """A column of ours, cast by the one rule; None where the data set maps none."""
+        """A column of ours, cast by the one rule, beside its `words`; None where the data set maps none."""
         if name not in targets:
             return None
         column, target = targets[name]
-        text = expression(f"{RAW}.{quoted(column)}", target, self.families[column], id_type, zone)
+        value, told = f"{RAW}.{quoted(column)}", f"{WORDS}.{name}"
+        text = expression(value, target, self.families[column], id_type, zone, told)
         return fn.expr(text)
+
+    def words(self, name: str, targets: Targets) -> Column:
+        """The raw value of a column of ours as text; null where none is given."""
+        column, target = targets[name]
+        return fn.expr(words(f"{RAW}.{quoted(column)}", target, self.families[column]))
 
 
 def rows(spark: SparkSession, root: str, files: Sequence[RawFile], kind: FileFormat) -> list[RawRows]:

@@ -4,7 +4,7 @@ import datetime as dt
 from dataclasses import dataclass, field
 
 from lake.records import TableContent
-from lake.settings import Catalogue, Events, Raw
+from lake.settings import Catalogue, Events, Raw, Rules
 
 
 @dataclass(frozen=True)
@@ -60,6 +60,7 @@ class ExtractRequest:
     id_type: str
     raw: Raw
     events: Events
+    rules: Rules
     catalogue: Catalogue | None
     files: tuple[RawFile, ...]
     catalogues: tuple[RawFile, ...]
@@ -68,10 +69,25 @@ class ExtractRequest:
 
 @dataclass(frozen=True)
 class ExtractResult:
-    """What came out: per table and day its files and digest, and per day its counts."""
+    """What came out.
+
+    Attributes
+    ----------
+    tables
+        Per table and day its files and digest.
+    counts
+        Per day.
+    hours
+        Per day the rows by the hour of their stamp, counted from the day's beginning; -24 and 48
+        stand for all before and after.
+    samples
+        Per day and reason the first such row, in words.
+    """
 
     tables: dict[str, dict[dt.date, TableContent]]
     counts: dict[dt.date, dict[str, int]]
+    hours: dict[dt.date, dict[int, int]] = field(default_factory=dict)
+    samples: dict[dt.date, dict[str, str]] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)

@@ -10,9 +10,8 @@ from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, Any, Final
 
 from lake.schemas import CATEGORY, EVENT_TS, FEATURE_KEYS, FEATURES, ITEM, LANDED, NAME, USER
-from lake.settings import Events, Raw
 from validation.gate import CRITICAL, WARNING, Check
-from validation.rules import LAG, Expectation, between, not_null, row_rules, unique
+from validation.rules import LAG, Expectation, Ruled, between, expectations_of, not_null, row_rules, unique
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -89,7 +88,7 @@ def _found(result: Any) -> str:
     )
 
 
-def check_interactions(frame: "pa.Table", raw: Raw, events: Events) -> list[Check]:
+def check_interactions(frame: "pa.Table", data: Ruled) -> list[Check]:
     """Ask of staged interactions what the row rules left.
 
     Parameters
@@ -100,10 +99,10 @@ def check_interactions(frame: "pa.Table", raw: Raw, events: Events) -> list[Chec
     import pyarrow.compute as pc
 
     late = pc.days_between(pc.cast(frame[EVENT_TS], "date32"), frame[LANDED])
-    rules = row_rules(raw, events)
-    used = {e.arguments["column"] for e in (rule.expectation for rule in rules)}
+    asked = expectations_of(row_rules(data))
+    used = {expectation.arguments["column"] for expectation in asked}
     columns = [name for name in frame.column_names if name in used]
-    return run_suite(_pandas(frame.select(columns).append_column(LAG, late)), [r.expectation for r in rules])
+    return run_suite(_pandas(frame.select(columns).append_column(LAG, late)), asked)
 
 
 def check_catalogue(frame: "pa.Table") -> list[Check]:

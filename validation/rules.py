@@ -1,20 +1,35 @@
 """The one table of row rules: what Spark sets aside, and what Great Expectations then finds kept.
 
-A rule's `bad` is an SQL predicate over a row's cast columns and its landed day; where it holds, the
+A rule's `bad` is an SQL predicate over a row's cast columns, their words (the raw values as text, null
+where none is given), its landed day, and its text where it was malformed. Where it holds, the
 rule's name is one of the row's reasons. Its `expectation` is the same rule, turned round, as Great
 Expectations has to find it in what was staged.
 """
 
-from collections.abc import Mapping
-from dataclasses import dataclass, field
-from typing import Any, Final
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field, replace
+from typing import Any, Final, Literal, Protocol
 
-from lake.schemas import AMOUNT, EVENT_TS, EVENT_TYPE, ITEM, LANDED, QUANTITY, USER
-from lake.settings import Events, Raw
+from lake.schemas import (
+    AMOUNT,
+    EVENT_TS,
+    EVENT_TYPE,
+    INTERACTIONS,
+    ITEM,
+    LANDED,
+    MALFORMED,
+    QUANTITY,
+    USER,
+    WORDS,
+)
+from lake.settings import Events, Raw, Rules
 from validation.gate import CRITICAL, Severity
 
 LAG: Final = "days_late"
 DUPLICATE: Final = "exact_duplicate"
+REPEATED: Final = "item_id_repeated"
+
+Kind = Literal["bad", "ignored", "return", "rounded"]
 
 
 @dataclass(frozen=True)
@@ -56,6 +71,26 @@ def unique(*columns: str) -> Expectation:
     return Expectation(name, "CompoundColumnsToBeUnique", {"column_list": list(columns)})
 
 
+class Ruled(Protocol):
+    """What the rules need to know of a data set."""
+
+    @property
+    def id_type(self) -> str:
+        """``int64`` or ``string``."""
+
+    @property
+    def raw(self) -> Raw:
+        """Its columns and window of days."""
+
+    @property
+    def events(self) -> Events:
+        """Its event types."""
+
+    @property
+    def rules(self) -> Rules:
+        """Bounds, sentinels, and what becomes of returns and rounded numbers."""
+
+
 @dataclass(frozen=True)
 class Rule:
     """One row rule.
@@ -67,23 +102,89 @@ class Rule:
     column
         The column of ours that it judges.
     bad
-        SQL predicate of rows to set aside.
+        SQL predicate of the rows that it speaks of.
     expectation
-        What then holds of every staged row.
+        What then holds of every staged row; None where the staged columns cannot show it.
+    kind
+        ``bad`` is a fault, and counts against the budget; ``ignored`` and ``return`` are set aside
+        and counted apart; ``rounded`` is counted and told, and the row stays clean.
+    alone
+        Whether no other rule is asked of such a row: its columns mean nothing, or it is not wanted.
     """
 
     name: str
     column: str
     bad: str
-    expectation: Expectation
+    expectation: Expectation | None = None
+    kind: Kind = "bad"
+    alone: bool = False
 
 
-def _missing(column: str, name: str) -> Rule:
-    return Rule(name, column, f"{column} IS NULL", not_null(column))
+def _words(column: str) -> str:
+    return f"{WORDS}.{column}"
 
 
-def _negative(column: str) -> Rule:
-    return Rule(f"{column}_negative", column, f"{column} < 0", between(column, 0))
+def _missing(column: str) -> Rule:
+    return Rule(f"{column}_missing", column, f"{_words(column)} IS NULL", not_null(column))
+
+
+def _unreadable(column: str) -> Rule:
+    bad = f"{_words(column)} IS NOT NULL AND {column} IS NULL"
+    return Rule(f"{column}_unreadable", column, bad, not_null(column))
+
+
+def _malformed() -> Rule:
+    return Rule(MALFORMED, "", f"{MALFORMED} IS NOT NULL", alone=True)
+
+
+def _id_rules(column: str, id_type: str, rules: Rules) -> tuple[Rule, ...]:
+    """An id is there, readable, and stands for somebody."""
+    listed = _set(text.lower() for text in rules.sentinels)
+    told = f"lower({_words(column)})"
+    sentinel = Rule(
+        f"{column}_sentinel", column, f"{told} IN {listed} OR CAST({column} AS STRING) IN {listed}"
+    )
+    unreadable = _unreadable(column)
+    unreadable = replace(unreadable, bad=f"{unreadable.bad} AND {told} NOT IN {listed}")
+    found = (_missing(column), sentinel, unreadable)
+    return found if id_type == "int64" else (*found, *_text_id_rules(column, rules))
+
+
+def _text_id_rules(column: str, rules: Rules) -> tuple[Rule, ...]:
+    """Texts that can be no key: too long, with letters that nobody sees, or a whole number's float twin."""
+    bad = f"length({column}) > {rules.max_id_length} OR {column} RLIKE '{_UNSEEN}'"
+    unfit = Rule(f"{column}_out_of_bounds", column, bad)
+    twin = Rule(f"{column}_written_as_float", column, f"{column} RLIKE '{_FLOAT}'")
+    return (unfit, twin) if rules.float_ids == "quarantine" else (unfit,)
+
+
+# Control characters, and what is left of bytes that somebody could not decode.
+_UNSEEN: Final = r"[\\x00-\\x1f\\x7f\\u2028\\u2029\\ufffd]"
+_FLOAT: Final = "^[+-]?[0-9]+([.]0+|([.][0-9]+)?[eE][+][0-9]+)$"
+
+
+def _number_rules(column: str, rules: Rules) -> tuple[Rule, ...]:
+    """A number is there, plain, within its bound, and as exact as its column."""
+    highest = rules.max_quantity if column == QUANTITY else rules.max_amount
+    inside = between(column, 0, highest)
+    words, scale = _words(column), int(INTERACTIONS[column].rstrip(")").rpartition(",")[2])
+    returns: Kind = "return" if rules.returns == "quarantine" else "bad"
+    rounding: Kind = "rounded" if rules.rounding == "warn" else "bad"
+    lost = f"{column} IS NOT NULL AND {words} RLIKE '[.][0-9]{{{scale}}}0*[1-9]'"
+    return (
+        _missing(column),
+        _unreadable(column),
+        # By its words: -0.004 is negative also where it rounds to 0.00.
+        Rule(
+            f"{column}_negative",
+            column,
+            f"{column} IS NOT NULL AND {words} RLIKE '^-.*[1-9]'",
+            inside,
+            returns,
+        ),
+        Rule(f"{column}_out_of_bounds", column, f"abs({column}) > {highest!r}", inside),
+        Rule(f"{column}_rounded", column, lost, kind=rounding),
+    )
 
 
 def _outside(raw: Raw) -> Rule:
@@ -92,34 +193,53 @@ def _outside(raw: Raw) -> Rule:
     return Rule("event_ts_outside_day", EVENT_TS, bad, between(LAG, 0, raw.late_days))
 
 
+def _ignored(events: Events) -> tuple[Rule, ...]:
+    bad = f"{EVENT_TYPE} IN {_set(events.ignore)}"
+    rule = Rule("event_type_ignored", EVENT_TYPE, bad, kind="ignored", alone=True)
+    return (rule,) if events.ignore else ()
+
+
 def _unknown(events: Events) -> Rule:
     known = sorted(events.weights)
-    listed = ", ".join(_literal(name) for name in known)
     arguments = {"column": EVENT_TYPE, "value_set": known}
     expected = Expectation("event_type_known", "ColumnValuesToBeInSet", arguments)
-    return Rule("event_type_unknown", EVENT_TYPE, f"{EVENT_TYPE} NOT IN ({listed})", expected)
+    return Rule("event_type_unknown", EVENT_TYPE, f"{EVENT_TYPE} NOT IN {_set(known)}", expected)
+
+
+def _set(texts: Iterable[str]) -> str:
+    """Texts as an SQL list; none as a list of what is no word."""
+    return "(" + (", ".join(_literal(text) for text in texts) or "''") + ")"
 
 
 def _literal(text: str) -> str:
     return "'" + text.replace("\\", "\\\\").replace("'", "\\'") + "'"
 
 
-def row_rules(raw: Raw, events: Events) -> tuple[Rule, ...]:
-    """The rules of a data set's rows, in the order in which reasons are told.
+def row_rules(data: Ruled) -> tuple[Rule, ...]:
+    """The rules of a data set's events, in the order in which reasons are told.
 
-    A quantity of 0 is fine. A missing number is as bad as NaN: writers turn one into the other.
-    A data set without quantities or amounts has no rule about them.
+    A quantity of 0 is fine. A data set without quantities or amounts has no rule about them.
     """
-    rules = (
-        _missing(USER, "user_id_missing"),
-        _missing(ITEM, "item_id_missing"),
-        _missing(EVENT_TS, "event_ts_missing"),
-        _outside(raw),
-        _unknown(events),
-        _missing(QUANTITY, "quantity_not_finite"),
-        _negative(QUANTITY),
-        _missing(AMOUNT, "amount_not_finite"),
-        _negative(AMOUNT),
+    mapped = {QUANTITY: data.raw.columns.quantity, AMOUNT: data.raw.columns.amount}
+    return (
+        _malformed(),
+        *_ignored(data.events),
+        *_id_rules(USER, data.id_type, data.rules),
+        *_id_rules(ITEM, data.id_type, data.rules),
+        _missing(EVENT_TS),
+        _unreadable(EVENT_TS),
+        _outside(data.raw),
+        _unknown(data.events),
+        *(rule for column in mapped if mapped[column] for rule in _number_rules(column, data.rules)),
     )
-    absent = {QUANTITY: raw.columns.quantity is None, AMOUNT: raw.columns.amount is None}
-    return tuple(rule for rule in rules if not absent.get(rule.column))
+
+
+def item_rules(data: Ruled) -> tuple[Rule, ...]:
+    """The rules of a catalogue's rows; that an item is there once is judged over all of them."""
+    return (_malformed(), *_id_rules(ITEM, data.id_type, data.rules))
+
+
+def expectations_of(rules: Iterable[Rule]) -> list[Expectation]:
+    """What has to hold of staged rows; two rules may share one, such as the ends of a bound."""
+    found = {e.name: e for e in (rule.expectation for rule in rules) if e}
+    return list(found.values())

@@ -133,7 +133,8 @@ class TestCommitted:
 
     def test_too_many_bad_rows_are_refused_and_reported(self, tiny, tiny_row):
         tiny.put(DAY, [tiny_row(DAY), tiny_row(DAY, user=None), tiny_row(DAY, item=None)])
-        told = r"66.67% \(2 of 3\): 1 user_id_missing, 1 item_id_missing"
+        first = r"row 2 of events/2024-01-01.parquet: null"
+        told = rf"66.67% \(2 of 3\): 1 user_id_missing \({first}\), 1 item_id_missing"
         with pytest.raises(
             GateFailed, match=rf"2024-01-01.bad_share: expected at most 50.00% bad rows, found {told}"
         ):
@@ -145,12 +146,17 @@ class TestCommitted:
         ]
         assert json.loads(storage.read(result))["verdict"] == "refused"
 
-    def test_a_catalogue_with_an_item_twice_is_refused(self, tiny, tiny_row):
-        tiny.put(DAY, [tiny_row(DAY)])
+    def test_success_says_one_line_of_counts(self, tiny, tiny_row, caplog):
+        """20 % duplicates were taken in without a word."""
         item = {"item": 10, "title": "tea", "department": "drinks", "kind": "green", "brand": "b"}
+        tiny.put(DAY, [tiny_row(DAY, user=user) for user in (1, 2, 3, 4, 4, None)])
         tiny.put_items(DAY, [item, item])
-        with pytest.raises(GateFailed, match=r"catalogue.2024-01-01.item_id_unique: .*2 of 2 rows"):
+        with caplog.at_level("INFO", "nightjar.ingest"):
             tiny.ingest(DAY)
+        assert (
+            "ingest of 2024-01-01: 6 rows read, 4 clean, 1 bad (1 user_id_missing), 1 duplicate, 0 ignored, "
+            "0 return; catalogue: 2 rows read, 1 clean, 0 bad, 1 duplicate" in caplog.messages
+        )
 
     def test_rows_above_the_limit_are_not_examined_in_silence(self, tiny, tiny_row):
         tiny.put(DAY, [tiny_row(DAY, user=user) for user in range(1, 5)])

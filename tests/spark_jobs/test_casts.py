@@ -1,7 +1,7 @@
 import pyarrow as pa
 import pytest
 
-from spark_jobs.casts import expression, family, quoted, rule
+from spark_jobs.casts import expression, family, quoted, rule, words
 
 
 @pytest.mark.parametrize(
@@ -58,28 +58,175 @@ def test_names_are_quoted():
     assert quoted("a `b` c.d") == "`a ``b`` c.d`"
 
 
+BERLIN, NEW_YORK = "Europe/Berlin", "America/New_York"
+
+# What a raw value becomes: (SQL of the value, our type, its family, the data set's zone, the cast value).
+CASTS = [
+    ("2.675D", "decimal(18,2)", "float", "UTC", "2.68"),
+    ("CAST(2.35 AS FLOAT)", "decimal(18,2)", "float", "UTC", "2.35"),
+    ("CAST('NaN' AS DOUBLE)", "decimal(18,2)", "float", "UTC", None),
+    ("CAST('-Infinity' AS DOUBLE)", "decimal(18,2)", "float", "UTC", None),
+    ("1e17D", "decimal(18,2)", "float", "UTC", None),
+    ("9223372036854775807L", "decimal(18,3)", "integer", "UTC", None),
+    ("' 1.5 '", "decimal(18,3)", "text", "UTC", "1.500"),
+    ("'.5'", "decimal(18,3)", "text", "UTC", "0.500"),
+    ("'+5.'", "decimal(18,3)", "text", "UTC", "5.000"),
+    *(
+        (f"'{text}'", "decimal(18,2)", "text", "UTC", None)
+        for text in (
+            "much",
+            "1e3",
+            "0x1F",
+            "1,234.56",
+            "1.234,56",
+            "1 234",
+            "NaN",
+            "Infinity",
+            "-inf",
+            "5 EUR",
+            "--5",
+            ".",
+            "1_000",
+            "99999999999999999999",
+            "12d",
+            "12f",
+        )
+    ),
+    ("12D", "id", "float", "UTC", "12"),
+    ("12.5D", "id", "float", "UTC", None),
+    ("CAST('NaN' AS DOUBLE)", "id", "float", "UTC", None),
+    # Was null, and told as missing: what pandas writes of a whole number beside a missing one.
+    ("'123.0'", "id", "text", "UTC", "123"),
+    ("'\u00a0 123\t'", "id", "text", "UTC", "123"),
+    ("'-9223372036854775808.00'", "id", "text", "UTC", "-9223372036854775808"),
+    *(
+        (f"'{text}'", "id", "text", "UTC", None)
+        for text in (
+            "123.5",
+            "1.23e5",
+            "9223372036854775808",
+            "12 3",
+            "one",
+            "0x10",
+            "1,000",
+            "123.",
+            "12L",
+        )
+    ),
+    ("31198570044D", "string", "float", "UTC", "31198570044"),
+    ("' '", "string", "text", "UTC", None),
+    ("''", "string", "string", "UTC", None),
+    ("' tea '", "string", "string", "UTC", " tea "),
+    ("1704067200123456789L", "timestamp", "local_ns", "UTC", "2024-01-01 00:00:00.123456"),
+    ("DATE'2024-01-01'", "timestamp", "date", BERLIN, "2023-12-31 23:00:00"),
+    # A zone that the text names holds, whatever the data set's; it was shifted a second time in these forms.
+    *(
+        (f"'2017-09-30{text}'", "timestamp", "text", NEW_YORK, f"2017-09-30 {utc}")
+        for text, utc in (
+            ("T10:00:00+02", "08:00:00"),
+            ("T10:00:00 +02", "08:00:00"),
+            (" 10:00:00 UTC", "10:00:00"),
+            (" 10:00:00UTC", "10:00:00"),
+            (" 10:00:00 utc", "10:00:00"),
+            (" 10:00:00 GMT", "10:00:00"),
+            ("T10:00:00z", "10:00:00"),
+            ("t10:00:00Z", "10:00:00"),
+            ("T10:00Z", "10:00:00"),
+            ("T10:00+02:00", "08:00:00"),
+            (" 10:00:00 -0330", "13:30:00"),
+            ("T10:00:00.5+02:00", "08:00:00.5"),
+            ("T10:00:00.123456789Z", "10:00:00.123456"),
+            ("T10:00:00-00:00", "10:00:00"),
+        )
+    ),
+    # One without a zone is of the data set's.
+    *(
+        (f"'2017-09-30{text}'", "timestamp", "string", NEW_YORK, f"2017-09-30 {utc}")
+        for text, utc in (
+            ("", "04:00:00"),
+            (" 10:00", "14:00:00"),
+            ("T10:00:00", "14:00:00"),
+            ("T10:00:00.1", "14:00:00.1"),
+            (" 10:00:00.123456", "14:00:00.123456"),
+        )
+    ),
+    # Forms that Spark's cast takes, and shifts by, but that are not among ours; and what is no time at all.
+    *(
+        (f"'{text}'", "timestamp", "text", NEW_YORK, None)
+        for text in (
+            "2017-09-30T10:00:00+2",
+            "2017-09-30 10:00:00 GMT+2",
+            "2017-09-30 10:00:00 UTC+02:00",
+            "2017-09-30 10:00:00 Europe/Paris",
+            "2017-09-30T10:00:00+02:00[Europe/Paris]",
+            "2017-09-30 10:00:00 EST",
+            "2017-09-30 10:00:00 CET",
+            "2017-09-30T10:00:00+19:00",
+            "2017-09-30Z",
+            "2017",
+            "2017-09",
+            "2017-9-30",
+            "T10:00:00",
+            "10:00:00",
+            "today",
+            "1506765600",
+            "1506765600000",
+            "30/09/2017",
+            "09/30/2017 10:00",
+            "17-09-30 10:00:00",
+            "-2017-09-30 10:00:00",
+            "+2017-09-30",
+            "12017-09-30",
+            "2017-02-30",
+            "2017-09-31 10:00:00",
+            "2017-09-30 24:00:00",
+            "2017-09-30 25:00:00",
+            "2017-09-30 23:59:60",
+            "2017-09-30 10:00:00.1234567890",
+            "2017-09-30 10:00:00,5",
+            "2017-09-30 10",
+            "2017-09-30 10:00:00 AM",
+            "2017-09-30  10:00:00",
+            "noon",
+            "Sat, 30 Sep 2017 10:00:00 GMT",
+            "20170930T100000Z",
+            "2017-W39-6",
+            "2017-273",
+        )
+    ),
+    # Of the hour that comes twice the first is meant; one that clocks skip was moved on by an hour.
+    ("'2024-10-27 02:30:00'", "timestamp", "text", BERLIN, "2024-10-27 00:30:00"),
+    ("'2024-03-31 02:30:00'", "timestamp", "text", BERLIN, None),
+    ("TIMESTAMP_NTZ'2024-03-31 02:30:00'", "timestamp", "local", BERLIN, None),
+    ("'2024-03-31 03:00:00'", "timestamp", "text", BERLIN, "2024-03-31 01:00:00"),
+    # A day that begins at 01:00 begins there.
+    ("'2017-10-15'", "timestamp", "text", "America/Sao_Paulo", "2017-10-15 03:00:00"),
+]
+
+
 @pytest.mark.spark
-@pytest.mark.parametrize(
-    ("value", "target", "found", "zone", "expected"),
-    [
-        ("2.675D", "decimal(18,2)", "float", "UTC", "2.68"),
-        ("CAST('NaN' AS DOUBLE)", "decimal(18,2)", "float", "UTC", None),
-        ("CAST('Infinity' AS DOUBLE)", "decimal(18,2)", "float", "UTC", None),
-        ("1e17D", "decimal(18,2)", "float", "UTC", None),
-        ("' 1.5 '", "decimal(18,3)", "text", "UTC", "1.500"),
-        ("'much'", "decimal(18,3)", "text", "UTC", None),
-        ("12D", "id", "float", "UTC", "12"),
-        ("12.5D", "id", "float", "UTC", None),
-        ("CAST('NaN' AS DOUBLE)", "id", "float", "UTC", None),
-        ("31198570044D", "string", "float", "UTC", "31198570044"),
-        ("'2024-01-01T00:30:00'", "timestamp", "string", "Europe/Berlin", "2023-12-31 23:30:00"),
-        ("'2024-01-01T00:30:00+02:00'", "timestamp", "string", "Europe/Berlin", "2023-12-31 22:30:00"),
-        ("'2024-01-01'", "timestamp", "string", "UTC", "2024-01-01 00:00:00"),
-        ("'noon'", "timestamp", "text", "UTC", None),
-        ("1704067200123456789L", "timestamp", "local_ns", "UTC", "2024-01-01 00:00:00.123456"),
-        ("DATE'2024-01-01'", "timestamp", "date", "UTC", "2024-01-01 00:00:00"),
-    ],
-)
-def test_values_that_do_not_fit_become_null(spark, value, target, found, zone, expected):
-    text = expression(value, target, found, "int64", zone)
-    assert spark.sql(f"SELECT CAST({text} AS STRING) AS x").first()["x"] == expected
+def test_a_value_is_read_in_the_stated_forms_and_in_no_other(spark):
+    texts = [expression(*cast[:3], "int64", cast[3]) for cast in CASTS]
+    asked = ", ".join(f"CAST({text} AS STRING) AS c{i}" for i, text in enumerate(texts))
+    found = spark.sql(f"SELECT {asked}").first()
+    assert [(*cast[:4], found[i]) for i, cast in enumerate(CASTS)] == CASTS
+
+
+WORDS = [
+    ("'  '", "id", "text", None),
+    ("'\ufeffa b\u00a0'", "id", "string", "a b"),
+    ("12D", "id", "float", "12"),
+    ("-1D", "id", "float", "-1"),
+    ("CAST('NaN' AS DOUBLE)", "id", "float", "NaN"),
+    ("-0.004D", "decimal(18,2)", "float", "-0.004000000"),
+    ("0.1D + 0.2D", "decimal(18,2)", "float", "0.300000000"),
+    ("CAST(1.239 AS DECIMAL(10,4))", "decimal(18,2)", "decimal", "1.2390"),
+    ("CAST(NULL AS BIGINT)", "id", "integer", None),
+]
+
+
+@pytest.mark.spark
+def test_words_are_a_value_in_one_spelling(spark):
+    asked = ", ".join(f"{words(*case[:3])} AS c{i}" for i, case in enumerate(WORDS))
+    found = spark.sql(f"SELECT {asked}").first()
+    assert [(*case[:3], found[i]) for i, case in enumerate(WORDS)] == WORDS

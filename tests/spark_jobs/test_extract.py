@@ -11,7 +11,7 @@ from pyspark.errors import AnalysisException
 from lake import layout, messages, tables
 from lake.errors import PermanentError
 from lake.storage import open_storage
-from nightjar import bootstrap, ingest
+from nightjar import bootstrap, ingest, overlap
 from spark_jobs import extract, raw
 from spark_jobs.requests import ExtractRequest
 
@@ -47,18 +47,18 @@ def test_bad_rows_are_set_aside_with_all_their_reasons(tiny, tiny_row):
         tiny_row(NEXT, hour=0),
         tiny_row(DAY, item=None, pieces=-1, type="gift"),
         tiny_row(DAY, paid=float("inf")) | {"at": None},
-        tiny_row(DAY, paid=-0.01),
+        tiny_row(DAY, pieces=None, user=-1),
     ]
     good = [tiny_row(DAY, hour=0), tiny_row(DAY, user=2, hour=23)]
     tiny.put(DAY, [good[0], *bad, good[1]])
     record = tiny.ingest_unjudged(DAY)
     found = {row["row_number"]: row for row in _rows(tiny, record, "quarantine")}
     assert {number: row["reasons"] for number, row in found.items()} == {
-        2: ["user_id_missing", "amount_not_finite"],
+        2: ["user_id_missing", "amount_unreadable"],
         3: ["event_ts_outside_day"],
         4: ["item_id_missing", "event_type_unknown", "quantity_negative"],
-        5: ["event_ts_missing", "amount_not_finite"],
-        6: ["amount_negative"],
+        5: ["event_ts_missing", "amount_unreadable"],
+        6: ["user_id_sentinel", "quantity_missing"],
     }
     assert {(row["kind"], row["source_file"]) for row in found.values()} == {
         ("bad", "events/2024-01-01.parquet")
@@ -68,7 +68,7 @@ def test_bad_rows_are_set_aside_with_all_their_reasons(tiny, tiny_row):
     assert raw["paid"] == "NaN"
     assert raw["basket"] == 7
     assert (record.counts["read"], record.counts["clean"], record.counts["bad"]) == (7, 2, 5)
-    assert record.counts["bad_amount_not_finite"] == 2
+    assert record.counts["bad_amount_unreadable"] == 2
 
 
 def test_of_exact_copies_the_first_is_kept(tiny, tiny_row):
@@ -84,14 +84,24 @@ def test_of_exact_copies_the_first_is_kept(tiny, tiny_row):
     assert (record.counts["clean"], record.counts["duplicate"], record.counts["bad"]) == (2, 2, 0)
 
 
-def test_a_row_that_lands_again_on_another_day_is_no_copy(tiny_with, tiny_row, tmp_path):
+def test_a_row_that_lands_again_on_another_day_is_no_copy_but_told(tiny_with, tiny_row, tmp_path, caplog):
+    """It counted twice without a word."""
     tiny = tiny_with(tmp_path, late_days=1)
     tiny.put(DAY, [tiny_row(DAY)])
     tiny.put(NEXT, [tiny_row(DAY), tiny_row(NEXT)])
     attempt = bootstrap.prepare(DAY, NEXT, tiny.settings)
     tiny.extract(attempt)
-    records = bootstrap.commit(attempt, tiny.settings)
+    with caplog.at_level("WARNING", "validation.gate"):
+        records = bootstrap.commit(attempt, tiny.settings)
     assert [record.counts["clean"] for record in records] == [1, 2]
+    told = "2024-01-02.overlap: expected no late row that landed before, found 1 of 1 late rows"
+    assert any(told in message for message in caplog.messages)
+    caplog.clear()
+    tiny.put(NEXT, [tiny_row(DAY, user=2), tiny_row(DAY), tiny_row(NEXT)])
+    attempt = ingest.prepare(NEXT, tiny.settings)
+    tiny.extract(attempt)
+    (check,) = overlap.check(NEXT, *ingest.read_attempt(attempt, tiny.settings))
+    assert check.found.startswith("1 of 2 late rows, such as")
 
 
 def test_a_late_row_within_the_window_is_kept(tiny_with, tiny_row, tmp_path):
@@ -129,7 +139,7 @@ def test_a_bad_row_of_text_has_its_number_and_its_words(tiny_with, tiny_row, tmp
     _as_text(tiny, DAY, [tiny_row(DAY, user=user) for user in (1, "who", 3)])
     record = tiny.ingest(DAY)
     (bad,) = _rows(tiny, record, "quarantine")
-    assert (bad["row_number"], bad["reasons"]) == (2, ["user_id_missing"])
+    assert (bad["row_number"], bad["reasons"]) == (2, ["user_id_unreadable"])
     assert json.loads(bad["raw_row"])["user"] == "who"
 
 
@@ -141,7 +151,7 @@ def test_a_line_that_is_no_json_is_a_bad_row(tiny_with, tiny_row, tmp_path):
     record = tiny.ingest(DAY)
     (bad,) = _rows(tiny, record, "quarantine")
     assert record.counts["read"] == 3
-    assert "user_id_missing" in bad["reasons"]
+    assert bad["reasons"] == ["malformed"]
     assert json.loads(bad["raw_row"])["_corrupt_record"] == '{"user": 3, "it'
 
 

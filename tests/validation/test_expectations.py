@@ -1,12 +1,13 @@
 import datetime as dt
 from decimal import Decimal
+from types import SimpleNamespace
 
 import pandas as pd
 import pyarrow as pa
 import pytest
 
 from lake.schemas import FEATURES, arrow_schema
-from lake.settings import Events, Raw
+from lake.settings import Events, Raw, Rules
 from validation import expectations
 from validation.expectations import (
     check_catalogue,
@@ -19,11 +20,15 @@ from validation.rules import Expectation, between, not_null, unique
 
 DAY = dt.date(2024, 1, 1)
 INT64 = pa.int64()
-EVENTS = Events(default="buy", weights={"buy": 1.0}, labels=("buy",))
-RAW = Raw(
-    files="{partition}",
-    format="csv",
-    columns={"user_id": "u", "item_id": "i", "event_ts": "t", "quantity": "q", "amount": "a"},
+RULED = SimpleNamespace(
+    id_type="int64",
+    events=Events(default="buy", weights={"buy": 1.0}, labels=("buy",)),
+    rules=Rules(max_amount=5),
+    raw=Raw(
+        files="{partition}",
+        format="csv",
+        columns={"user_id": "u", "item_id": "i", "event_ts": "t", "quantity": "q", "amount": "a"},
+    ),
 )
 
 
@@ -74,14 +79,15 @@ def _interactions(**changes):
         ({"event_type": "gift"}, {"event_type_known"}),
         ({"quantity": Decimal("-0.001")}, {"quantity_in_bounds"}),
         ({"amount": None}, {"amount_present"}),
+        ({"amount": Decimal("5.01")}, {"amount_in_bounds"}),
     ],
 )
 def test_interactions(changes, failed):
-    assert _failed(check_interactions(_interactions(**changes), RAW, EVENTS)) == failed
+    assert _failed(check_interactions(_interactions(**changes), RULED)) == failed
 
 
 def test_no_interactions_at_all_break_no_row_rule():
-    assert _failed(check_interactions(_interactions().slice(0, 0), RAW, EVENTS)) == set()
+    assert _failed(check_interactions(_interactions().slice(0, 0), RULED)) == set()
 
 
 def test_catalogue():

@@ -1,0 +1,139 @@
+"""What one raw day's counts are held against, and how they are told."""
+
+import datetime as dt
+from collections.abc import Mapping
+from typing import Final
+
+from lake.settings import Dataset, Rules
+from spark_jobs.requests import ExtractResult
+from validation.gate import CRITICAL, WARNING, Check
+
+Counts = Mapping[str, int]
+
+CATALOGUE: Final = "catalogue_"
+_MOST: Final = 0.98
+_DAY_HOURS: Final = 24
+
+# What to do about a reason, by the end of its name.
+_HINTS: Final = {
+    "event_ts_unreadable": "stamps are read as 2017-09-30T10:00:00+02:00, with or without zone, T or "
+    "seconds; epoch numbers and other orders of day and month are not",
+    "_written_as_float": "123.0 would be another id than 123: write ids as whole numbers, "
+    "or set rules.float_ids = 'keep'",
+    "_sentinel": "rules.sentinels lists what stands for nobody",
+    "event_type_unknown": "name it in events.weights, or in events.ignore",
+    "_out_of_bounds": "rules.max_quantity, rules.max_amount and rules.max_id_length are the bounds",
+    "malformed": "the row has other fields than the file's head, or a quote that is not closed",
+}
+
+
+def check_counts(day: dt.date, result: ExtractResult, data: Dataset) -> list[Check]:
+    """A day's rows, faults, returns and rounded numbers against the bounds; a closed day may be empty."""
+    counts, samples, rules = result.counts[day], result.samples.get(day, {}), data.rules
+    if not counts["read"] and day in data.raw.closed_days:
+        return []
+    return [
+        _check_rows(day, counts, rules),
+        _check_bad(day, counts, samples, result.hours.get(day, {}), rules),
+        _check_returns(day, counts, rules),
+        *_check_rounded(day, counts, samples),
+    ]
+
+
+def check_items(day: dt.date, result: ExtractResult, rules: Rules) -> Check:
+    """The share of bad rows of the catalogue that came on a day."""
+    counts = {
+        name.removeprefix(CATALOGUE): n
+        for name, n in result.counts[day].items()
+        if name.startswith(CATALOGUE)
+    }
+    share, most = counts["bad"] / max(counts["read"], 1), rules.max_bad_catalogue_share
+    found = _told_bad(counts, result.samples.get(day, {}))
+    expected = f"at most {most:.2%} bad rows"
+    return Check(f"catalogue.{day}.bad_share", CRITICAL, share <= most, found, expected)
+
+
+def _check_rows(day: dt.date, counts: Counts, rules: Rules) -> Check:
+    passed = rules.min_rows <= counts["clean"] <= rules.max_rows
+    expected = f"{rules.min_rows} to {rules.max_rows} clean rows"
+    return Check(f"{day}.row_count", CRITICAL, passed, f"{counts['clean']}", expected)
+
+
+def _check_bad(
+    day: dt.date, counts: Counts, samples: Mapping[str, str], hours: Mapping[int, int], rules: Rules
+) -> Check:
+    share = counts["bad"] / max(counts["read"], 1)
+    shift = _shift(hours) if counts.get("bad_event_ts_outside_day") else ""
+    found = _told_bad(counts, samples) + shift
+    expected = f"at most {rules.max_bad_share:.2%} bad rows"
+    return Check(f"{day}.bad_share", CRITICAL, share <= rules.max_bad_share, found, expected)
+
+
+def _told_bad(counts: Counts, samples: Mapping[str, str]) -> str:
+    """Share and number of bad rows, then each reason with its first row and what to do."""
+    reasons = {name.removeprefix("bad_"): n for name, n in counts.items() if name.startswith("bad_") and n}
+    each = ", ".join(f"{n} {name}{_example(samples.get(name))}" for name, n in reasons.items())
+    hints = [hint for end, hint in _HINTS.items() if any(name.endswith(end) for name in reasons)]
+    share = f"{counts['bad'] / max(counts['read'], 1):.2%} ({counts['bad']} of {counts['read']})"
+    return share + (f": {each}" if each else "") + "".join(f"; {hint}" for hint in hints)
+
+
+def _example(sample: str | None) -> str:
+    return f" ({sample})" if sample else ""
+
+
+def _shift(hours: Mapping[int, int]) -> str:
+    """Where nearly all stamps lie in 24 hours that begin beside the day: which, and what to do."""
+    total = sum(hours.values())
+    inside = {
+        start: sum(n for hour, n in hours.items() if start <= hour < start + _DAY_HOURS)
+        for start in range(-_DAY_HOURS, _DAY_HOURS + 1)
+    }
+    best = max(inside, key=lambda start: (inside[start], -abs(start)))
+    if best == 0 or inside[best] < _MOST * total or inside[0] == inside[best]:
+        return ""
+    return (
+        f"; {inside[best] / total:.1%} of the stamps lie in the 24 hours from {best:+d}:00 of the UTC day "
+        "on, as those of a local day do: a day is a UTC day, so deliver each row in the file of its UTC day; "
+        "if the stamps name no zone and are local, set raw.timezone"
+    )
+
+
+def _check_returns(day: dt.date, counts: Counts, rules: Rules) -> Check:
+    share = counts["return"] / max(counts["read"], 1)
+    found = f"{share:.2%} ({counts['return']} of {counts['read']})"
+    expected = f"at most {rules.max_return_share:.2%} rows of negative quantity or amount"
+    return Check(f"{day}.return_share", CRITICAL, share <= rules.max_return_share, found, expected)
+
+
+def _check_rounded(day: dt.date, counts: Counts, samples: Mapping[str, str]) -> list[Check]:
+    """A warning for each column with numbers of more decimals than it holds."""
+    rounded = {name.removeprefix("rounded_"): n for name, n in counts.items() if name.startswith("rounded_")}
+    return [
+        Check(
+            f"{day}.{column}_exact",
+            WARNING,
+            not n,
+            f"{n} that were rounded{_example(samples.get(f'{column}_rounded'))}",
+            "numbers that the column holds exactly",
+        )
+        for column, n in rounded.items()
+    ]
+
+
+def told(counts: Counts) -> str:
+    """Counts of a day, or the sum of many, as one line."""
+    names = ("clean", "bad", "duplicate", "ignored", "return")
+    events = _line({name: n for name, n in counts.items() if not name.startswith(CATALOGUE)}, names)
+    items = {name.removeprefix(CATALOGUE): n for name, n in counts.items() if name.startswith(CATALOGUE)}
+    return events + (f"; catalogue: {_line(items, names)}" if items else "")
+
+
+def _line(counts: Counts, names: tuple[str, ...]) -> str:
+    reasons = [f"{n:,} {k.removeprefix('bad_')}" for k, n in counts.items() if k.startswith("bad_") and n]
+    parts = [f"{counts['read']:,} rows read"]
+    for name in names:
+        why = f" ({', '.join(reasons)})" if name == "bad" and reasons else ""
+        parts += [f"{counts[name]:,} {name}{why}"] if name in counts else []
+    rounded = [f"{n:,} {k.replace('_', ' ')}" for k, n in counts.items() if k.startswith("rounded_") and n]
+    return ", ".join([*parts, *rounded])

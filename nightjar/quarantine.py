@@ -1,0 +1,149 @@
+"""Rows that were set aside, to look at: of a committed day, or of an attempt that was refused."""
+
+import datetime as dt
+import re
+from collections import Counter
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from heapq import nsmallest
+from typing import Final
+
+from rich.markup import escape
+from rich.table import Table
+
+from lake import layout, messages, tables
+from lake.errors import PermanentError
+from lake.ledger import Ledger
+from lake.records import Records, TableContent
+from lake.schemas import KIND, RAW_ROW, REASONS, ROW_NUMBER, SOURCE_FILE
+from lake.settings import Settings
+from lake.storage import Storage, open_storage
+from nightjar.console import console
+from spark_jobs.requests import ExtractResult
+
+TABLES: Final = {"quarantine": "events", "catalogue_quarantine": "catalogue"}
+
+Place = tuple[str, int, str]
+"""File, row number and raw row of an example."""
+
+
+@dataclass(frozen=True)
+class Aside:
+    """What a day's rows were set aside for.
+
+    Attributes
+    ----------
+    source
+        The record or attempt that it is of, in words.
+    counts
+        Rows by table, kind and reason; a row with two reasons counts for both.
+    examples
+        The first rows of each.
+    """
+
+    source: str
+    counts: Counter[tuple[str, str, str]] = field(default_factory=Counter)
+    examples: dict[tuple[str, str, str], list[Place]] = field(default_factory=dict)
+
+
+def note_refused(storage: Storage, day: dt.date, attempt: str) -> None:
+    """Remember that an attempt of a day was refused, so that its rows are found without its name."""
+    ledger = Ledger(storage, layout.refused(day))
+    while not ledger.append(ledger.latest() + 1, {"attempt": attempt}):
+        pass
+
+
+def show(day: dt.date, attempt: str, limit: int, settings: Settings) -> None:
+    """Print what was set aside of a day, each reason with its count and its first rows.
+
+    Parameters
+    ----------
+    attempt
+        A refused attempt; empty for the current record, or where there is none the newest refused one.
+    limit
+        How many examples of each reason.
+
+    Raises
+    ------
+    PermanentError
+        When there is no such attempt, or nothing of that day.
+    """
+    found = look(day, attempt, limit, settings)
+    if not found.counts:
+        console.print(f"{found.source}: no row was set aside")
+        return
+    console.print(_table(found))
+
+
+def look(day: dt.date, attempt: str, limit: int, settings: Settings) -> Aside:
+    """What `show` prints."""
+    storage = open_storage(settings.lake)
+    source, contents = _find(storage, day, attempt)
+    found = Aside(source)
+    for table in TABLES:
+        files = contents[table].files if table in contents else ()
+        for file in files:
+            rows = tables.read(storage, table, settings.data.id_type, [file]).to_pylist()
+            for key, place in _places(table, rows):
+                found.counts[key] += 1
+                kept = found.examples.get(key, [])
+                found.examples[key] = nsmallest(limit, [*kept, place])
+    return found
+
+
+def _places(table: str, rows: Iterable[Mapping[str, object]]) -> Iterable[tuple[tuple[str, str, str], Place]]:
+    for row in rows:
+        place = str(row[SOURCE_FILE]), int(str(row[ROW_NUMBER])), str(row[RAW_ROW])
+        for reason in row[REASONS] or ():  # type: ignore[attr-defined]
+            yield (table, str(row[KIND]), reason), place
+
+
+def _find(storage: Storage, day: dt.date, attempt: str) -> tuple[str, Mapping[str, TableContent]]:
+    """Where the rows are from, and the content of each table."""
+    record = None if attempt else Records(storage).current("ingest", day)
+    if record:
+        return f"{day}, record {record.sequence} (attempt {record.attempt})", record.tables
+    attempt = attempt or _newest_refused(storage, day)
+    result = _result(storage, attempt)
+    if day not in result.counts:
+        days = ", ".join(map(str, sorted(result.counts)))
+        raise PermanentError(f"attempt {attempt} is of {days}, not of {day}: give one of its days")
+    return f"{day}, attempt {attempt}", {
+        name: found[day] for name, found in result.tables.items() if day in found
+    }
+
+
+def _newest_refused(storage: Storage, day: dt.date) -> str:
+    ledger = Ledger(storage, layout.refused(day))
+    sequence = ledger.latest()
+    if not sequence:
+        raise PermanentError(
+            f"{day} has no ingest record, and no attempt of it was refused for its rows: "
+            f"`nightjar run ingest --partition {day}` takes it in"
+        )
+    return str(ledger.read(sequence)["attempt"])
+
+
+def _result(storage: Storage, attempt: str) -> ExtractResult:
+    if not re.fullmatch("[0-9a-f]{16}", attempt):
+        raise PermanentError(
+            f"--attempt {attempt!r}: expected 16 hex digits, as the refusal's message names it"
+        )
+    try:
+        return messages.read(storage, layout.result(attempt), ExtractResult)
+    except FileNotFoundError as error:
+        raise PermanentError(
+            f"attempt {attempt} has no result of an extract in {storage.root}: "
+            "its job did not end, or it is of another lake or stage"
+        ) from error
+
+
+def _table(found: Aside) -> Table:
+    table = Table(title=f"set aside of {escape(found.source)}", title_justify="left", show_lines=True)
+    for name, justify in (("of", "left"), ("kind", "left"), ("reason", "left"), ("rows", "right")):
+        table.add_column(name, justify=justify, no_wrap=True)  # type: ignore[arg-type]
+    table.add_column("first of them: file, row number, raw row", overflow="fold")
+    for key, count in sorted(found.counts.items(), key=lambda item: (item[0][0], -item[1], item[0])):
+        told = "\n".join(f"{file} {number}: {row}" for file, number, row in found.examples[key])
+        table.add_row(TABLES[key[0]], key[1], key[2], f"{count:,}", escape(told))
+    return table

@@ -1,0 +1,224 @@
+"""Raw rows of events or of a catalogue, cast and judged: what each row is, and why.
+
+A row is clean, or set aside with all its reasons and a kind: a fault, an unwanted event, a return,
+an exact copy, or a row of the catalogue about an item that it has already.
+"""
+
+import datetime as dt
+import json
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from functools import reduce
+
+from pyspark.sql import Column, DataFrame, SparkSession
+from pyspark.sql import functions as fn
+from pyspark.sql.types import MapType, StructType
+
+from lake.schemas import (
+    ATTRIBUTES,
+    CATALOGUE,
+    EVENT_TS,
+    EVENT_TYPE,
+    INTERACTIONS,
+    KIND,
+    LANDED,
+    MALFORMED,
+    RAW_ROW,
+    REASONS,
+    ROW_NUMBER,
+    SOURCE_FILE,
+    WORDS,
+    Columns,
+    spark_type,
+)
+from lake.settings import FileFormat
+from spark_jobs.casts import Targets, catalogue_targets, quoted, raw_targets
+from spark_jobs.raw import CORRUPT, RAW, RawRows, rows
+from spark_jobs.requests import ExtractRequest, RawFile
+from validation.rules import Rule, item_rules, row_rules
+
+HASH = "hash"
+NOTES = "notes"
+HOUR = "hour"
+_SHOWN = 60
+
+
+@dataclass(frozen=True)
+class Delivery:
+    """What came of one kind: events or catalogues.
+
+    Attributes
+    ----------
+    columns
+        Those of the table that clean rows go to.
+    table, aside
+        The tables of clean rows, and of those set aside.
+    prefix
+        What the names of its counts begin with.
+    """
+
+    files: tuple[RawFile, ...]
+    format: FileFormat
+    zone: str
+    targets: Targets
+    columns: Columns
+    rules: tuple[Rule, ...]
+    table: str
+    aside: str
+    prefix: str = ""
+
+    def named(self, kind: str) -> list[str]:
+        """The names of its rules of a kind."""
+        return [rule.name for rule in self.rules if rule.kind == kind]
+
+
+def events(request: ExtractRequest) -> Delivery:
+    """The events of a request's days."""
+    raw = request.raw
+    return Delivery(
+        files=request.files,
+        format=raw.format,
+        zone=raw.timezone,
+        targets=raw_targets(raw),
+        columns=INTERACTIONS,
+        rules=row_rules(request),
+        table="interactions",
+        aside="quarantine",
+    )
+
+
+def items(request: ExtractRequest) -> Delivery | None:
+    """The catalogues that came on them; None where none did."""
+    if request.catalogue is None or not request.catalogues:
+        return None
+    return Delivery(
+        files=request.catalogues,
+        format=request.catalogue.format,
+        zone=request.raw.timezone,
+        targets=catalogue_targets(request.catalogue),
+        columns=CATALOGUE,
+        rules=item_rules(request),
+        table="catalogue",
+        aside="catalogue_quarantine",
+        prefix="catalogue_",
+    )
+
+
+def judged(spark: SparkSession, request: ExtractRequest, delivery: Delivery) -> DataFrame:
+    """Every raw row with our columns, its reasons and kind, itself as JSON, and a hash that finds copies."""
+    parts = rows(spark, request.raw_root, delivery.files, delivery.format)
+    return reduce(DataFrame.unionByName, (_judge(part, request, delivery) for part in parts))
+
+
+def _judge(part: RawRows, request: ExtractRequest, delivery: Delivery) -> DataFrame:
+    names = [name for name in delivery.columns if name not in (SOURCE_FILE, ATTRIBUTES)]
+    ours = [_ours(part, name, request, delivery).alias(name) for name in names]
+    words = fn.struct(*(part.words(name, delivery.targets).alias(name) for name in delivery.targets))
+    frame = part.frame.select("*", words.alias(WORDS), _malformed(part, delivery).alias(MALFORMED))
+    extra = [_attributes(part, delivery).alias(ATTRIBUTES)] if ATTRIBUTES in delivery.columns else []
+    return (
+        frame.select("*", *ours)
+        .select(
+            *names,
+            *extra,
+            SOURCE_FILE,
+            LANDED,
+            MALFORMED,
+            ROW_NUMBER,
+            _reasons(delivery.rules).alias(REASONS),
+            _names(rule for rule in delivery.rules if rule.kind == "rounded").alias(NOTES),
+            fn.xxhash64(*_hashable(part.frame)).alias(HASH),
+            fn.to_json(RAW, {"ignoreNullFields": "false"}).alias(RAW_ROW),
+        )
+        .withColumn(KIND, _kind(delivery))
+    )
+
+
+def _ours(part: RawRows, name: str, request: ExtractRequest, delivery: Delivery) -> Column:
+    value = part.ours(name, delivery.targets, request.id_type, delivery.zone)
+    if value is None:
+        value = fn.lit(None).cast(spark_type(delivery.columns[name], request.id_type))
+    return fn.coalesce(value, fn.lit(request.events.default)) if name == EVENT_TYPE else value
+
+
+def _malformed(part: RawRows, delivery: Delivery) -> Column:
+    """The text of a row that could not be taken apart as its format asks; null of one that could."""
+    return fn.lit(None) if delivery.format == "parquet" else fn.col(f"{RAW}.{CORRUPT}")
+
+
+def _reasons(rules: Iterable[Rule]) -> Column:
+    """All reasons of a row, or the one that leaves nothing to ask."""
+    aside = [rule for rule in rules if rule.kind != "rounded"]
+    found = _names(rule for rule in aside if not rule.alone)
+    for rule in reversed([rule for rule in aside if rule.alone]):
+        found = fn.when(fn.expr(rule.bad), fn.array(fn.lit(rule.name))).otherwise(found)
+    return found
+
+
+def _names(rules: Iterable[Rule]) -> Column:
+    found = [fn.when(fn.expr(rule.bad), fn.lit(rule.name)) for rule in rules]
+    return fn.array_compact(fn.array(*found)) if found else fn.expr("CAST(array() AS ARRAY<STRING>)")
+
+
+def _kind(delivery: Delivery) -> Column:
+    """What a row that is set aside counts as; null for one that is not."""
+    ignored = fn.arrays_overlap(REASONS, _literals(delivery.named("ignored")))
+    faults = fn.size(fn.array_except(REASONS, _literals(delivery.named("return"))))
+    kind = fn.when(ignored, "ignored").when(faults == 0, "return").otherwise("bad")
+    return fn.when(fn.size(REASONS) > 0, kind)
+
+
+def _literals(names: Iterable[str]) -> Column:
+    return fn.lit(list(names)).cast("array<string>")
+
+
+def _hashable(frame: DataFrame) -> list[Column]:
+    """The raw columns of which Spark makes hashes: all but maps."""
+    raw = frame.schema[RAW].dataType
+    assert isinstance(raw, StructType)
+    return [fn.col(f"{RAW}.{quoted(field.name)}") for field in raw if not isinstance(field.dataType, MapType)]
+
+
+def _attributes(part: RawRows, delivery: Delivery) -> Column:
+    """The columns that the mapping does not name, as text; those without a value are left out."""
+    used = {column for column, _ in delivery.targets.values()}
+    names = [name for name in part.families if name not in used]
+    if not names:
+        return fn.expr("CAST(map() AS MAP<STRING, STRING>)")
+    keys = fn.array(*(fn.lit(name) for name in names))
+    values = fn.array(*(fn.col(f"{RAW}.{quoted(name)}").cast("string") for name in names))
+    return fn.map_filter(fn.map_from_arrays(keys, values), lambda _, value: value.isNotNull())
+
+
+def hour() -> Column:
+    """How many hours after the beginning of its landed day a stamp is, -24 to 48; null without one."""
+    since = fn.unix_seconds(EVENT_TS) - fn.unix_seconds(fn.col(LANDED).cast("timestamp"))
+    return fn.least(fn.greatest(fn.floor(since / 3600), fn.lit(-24)), fn.lit(48)).alias(HOUR)
+
+
+def samples(found: DataFrame, names: str, delivery: Delivery) -> dict[dt.date, dict[str, str]]:
+    """The first row of each day and reason, in words: its place, and its raw value.
+
+    Parameters
+    ----------
+    found
+        Rows with their place, their raw row and the column `names`, a list of reasons.
+    """
+    columns = {rule.name: rule.column for rule in delivery.rules}
+    first = fn.min(fn.struct(SOURCE_FILE, ROW_NUMBER, RAW_ROW)).alias("row")
+    told: dict[dt.date, dict[str, str]] = {}
+    each = found.select(LANDED, SOURCE_FILE, ROW_NUMBER, RAW_ROW, fn.explode(names).alias("name"))
+    for day, name, row in each.groupBy(LANDED, "name").agg(first).collect():
+        value = _value(row[RAW_ROW], delivery.targets.get(columns.get(name, ""), ("", ""))[0])
+        told.setdefault(day, {})[name] = f"row {row[ROW_NUMBER]} of {row[SOURCE_FILE]}: {value}"
+    return told
+
+
+def _value(raw_row: str, column: str) -> str:
+    """A raw value as it was given; the whole row where there is no such column."""
+    try:
+        values: Mapping[str, object] = json.loads(raw_row)
+    except ValueError:
+        values = {}
+    text = json.dumps(values[column], ensure_ascii=False) if column in values else raw_row
+    return text if len(text) <= _SHOWN else f"{text[:_SHOWN]}..."

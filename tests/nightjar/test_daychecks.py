@@ -1,0 +1,76 @@
+import datetime as dt
+from types import SimpleNamespace
+
+import pytest
+
+from lake.settings import Rules
+from nightjar import daychecks
+from spark_jobs.requests import ExtractResult
+
+DAY = dt.date(2024, 1, 1)
+COUNTS = {"read": 100, "clean": 100, "bad": 0, "duplicate": 0, "ignored": 0, "return": 0}
+
+
+def _checks(samples=None, hours=None, rules=None, closed=(), **counts):
+    result = ExtractResult({}, {DAY: COUNTS | counts}, {DAY: hours or {}}, {DAY: samples or {}})
+    data = SimpleNamespace(rules=rules or Rules(), raw=SimpleNamespace(closed_days=closed))
+    found = daychecks.check_counts(DAY, result, data)
+    return {check.name.removeprefix(f"{DAY}."): check for check in found}
+
+
+def test_a_day_that_is_fine_passes():
+    assert all(check.passed for check in _checks().values())
+
+
+def test_a_closed_day_may_be_empty():
+    assert _checks(read=0, clean=0, closed=[DAY]) == {}
+    assert not _checks(read=0, clean=0)["row_count"].passed
+
+
+def test_a_refusal_tells_each_reason_with_its_first_row_and_what_to_do():
+    samples = {"event_ts_unreadable": 'row 3 of events/x.csv: "30/09/2017"'}
+    check = _checks(samples, clean=97, bad=3, bad_event_ts_unreadable=2, bad_user_id_missing=1)["bad_share"]
+    assert not check.passed
+    assert check.found.startswith(
+        '3.00% (3 of 100): 2 event_ts_unreadable (row 3 of events/x.csv: "30/09/2017"), 1 user_id_missing; '
+        "stamps are read as 2017-09-30T10:00:00+02:00"
+    )
+
+
+def test_returns_do_not_use_up_the_budget_for_faults():
+    checks = _checks(clean=70, **{"return": 30})
+    assert all(check.passed for check in checks.values())
+    checks = _checks(clean=70, rules=Rules(max_return_share=0.2), **{"return": 30})
+    assert [name for name, check in checks.items() if not check.passed] == ["return_share"]
+
+
+def test_rounded_numbers_are_a_warning_with_a_sample():
+    check = _checks({"amount_rounded": 'row 1 of f: "1.239"'}, rounded_amount=2)["amount_exact"]
+    assert (check.severity, check.passed) == ("warning", False)
+    assert check.found == '2 that were rounded (row 1 of f: "1.239")'
+
+
+@pytest.mark.parametrize(
+    ("hours", "told"),
+    [
+        (dict.fromkeys(range(4, 28), 10), "from +4:00"),  # New York in summer
+        (dict.fromkeys(range(-9, 15), 10), "from -9:00"),  # Tokyo
+        (dict.fromkeys(range(24), 10), None),
+        (dict.fromkeys(range(48), 10), None),
+        ({30: 1} | dict.fromkeys(range(24), 10), None),
+        ({}, None),
+    ],
+)
+def test_a_local_day_is_told_as_one(hours, told):
+    found = _checks(hours=hours, clean=80, bad=20, bad_event_ts_outside_day=20)["bad_share"].found
+    assert ("a day is a UTC day" in found) is (told is not None)
+    assert (told or "") in found
+
+
+def test_counts_are_one_line():
+    counts = COUNTS | {"read": 1200, "bad": 2, "bad_user_id_missing": 2, "bad_item_id_missing": 0}
+    counts |= {"rounded_amount": 3, "catalogue_read": 5, "catalogue_clean": 5, "catalogue_bad": 0}
+    assert daychecks.told(counts) == (
+        "1,200 rows read, 100 clean, 2 bad (2 user_id_missing), 0 duplicate, 0 ignored, 0 return, "
+        "3 rounded amount; catalogue: 5 rows read, 5 clean, 0 bad"
+    )

@@ -1,0 +1,264 @@
+"""Dirty days, each kind of dirt in one run of the extract."""
+
+import csv
+import datetime as dt
+import json
+from decimal import Decimal
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+from lake import tables
+from lake.schemas import ITEM, USER
+from lake.storage import open_storage
+from nightjar import features, ingest
+
+pytestmark = [pytest.mark.spark, pytest.mark.usefixtures("spark")]
+
+DAY = dt.date(2024, 1, 1)
+PLAIN = {
+    "user": "1",
+    "item": "10",
+    "at": "2024-01-01T12:00:00",
+    "type": "purchase",
+    "pieces": "1",
+    "paid": "2.5",
+    "basket": "7",
+    "store": "A",
+}
+
+
+def _edited(tiny, **lines):
+    """The data set with other lines in its TOML, which nobody has read yet."""
+    path = open_storage(tiny.settings.lake).local("").parents[1] / "tiny.toml"
+    text = path.read_text(encoding="utf-8")
+    for old, new in lines.values():
+        assert old in text
+        text = text.replace(old, new)
+    path.write_text(text, encoding="utf-8")
+    return tiny
+
+
+def _extracted(tiny):
+    """What an extract of the day made, and its clean rows and those set aside by table."""
+    attempt = ingest.prepare(DAY, tiny.settings)
+    tiny.extract(attempt)
+    _, result = ingest.read_attempt(attempt, tiny.settings)
+    storage, kind = open_storage(tiny.settings.lake), tiny.settings.data.id_type
+    rows = {
+        name: tables.read(storage, name, kind, found[DAY].files).to_pylist()
+        for name, found in result.tables.items()
+        if DAY in found
+    }
+    return result, rows
+
+
+def _aside(rows):
+    return {row["row_number"]: (row["kind"], row["reasons"]) for row in rows}
+
+
+# Raw values of a CSV file, and what becomes of their row.
+DIRT = [
+    ({"user": ""}, "bad", ["user_id_missing"]),
+    ({"user": " \t"}, "bad", ["user_id_missing"]),
+    ({"user": "who"}, "bad", ["user_id_unreadable"]),  # was told as missing
+    ({"user": "1.5"}, "bad", ["user_id_unreadable"]),
+    ({"user": "NULL"}, "bad", ["user_id_sentinel"]),  # was told as missing
+    ({"user": "-1"}, "bad", ["user_id_sentinel"]),  # was a user
+    ({"user": "-1.0"}, "bad", ["user_id_sentinel"]),
+    ({"item": " nan "}, "bad", ["item_id_sentinel"]),
+    ({"item": "\\N"}, "bad", ["item_id_sentinel"]),
+    ({"item": "undefined", "at": ""}, "bad", ["item_id_sentinel", "event_ts_missing"]),
+    ({"at": "1704110400"}, "bad", ["event_ts_unreadable"]),  # was told as missing
+    ({"at": "01/01/2024"}, "bad", ["event_ts_unreadable"]),
+    ({"at": "2024-01-01 23:00:00 -02"}, "bad", ["event_ts_outside_day"]),
+    ({"type": "gift"}, "bad", ["event_type_unknown"]),
+    ({"pieces": ""}, "bad", ["quantity_missing"]),
+    ({"pieces": "two"}, "bad", ["quantity_unreadable"]),  # was told as not finite
+    ({"pieces": "1000000.001"}, "bad", ["quantity_out_of_bounds"]),  # was clean, and stopped later nights
+    ({"paid": "1,234.56"}, "bad", ["amount_unreadable"]),
+    ({"paid": "1e3"}, "bad", ["amount_unreadable"]),
+    ({"paid": "NaN"}, "bad", ["amount_unreadable"]),
+    ({"paid": "99999999999999999999"}, "bad", ["amount_unreadable"]),
+    ({"paid": "-100000000.01"}, "bad", ["amount_negative", "amount_out_of_bounds"]),
+    ({"pieces": "-1", "user": ""}, "bad", ["user_id_missing", "quantity_negative"]),
+    ({"pieces": "-1"}, "return", ["quantity_negative"]),  # was a fault, and used up the budget
+    ({"paid": "-2.5"}, "return", ["amount_negative"]),
+    ({"paid": "-0.004"}, "return", ["amount_negative"]),  # was clean, 0.00
+    ({"type": "remove", "item": ""}, "ignored", ["event_type_ignored"]),
+]
+# Those that stay, and what they are then.
+CLEAN = [
+    ({"user": "0"}, {"user_id": 0}),
+    ({"user": "123.0"}, {"user_id": 123}),  # was told as missing
+    ({"user": " 5\u00a0"}, {"user_id": 5}),
+    ({"type": "", "user": "6"}, {"event_type": "purchase"}),
+    ({"paid": "1.239"}, {"amount": Decimal("1.24")}),
+    ({"paid": "1.2300"}, {"amount": Decimal("1.23")}),
+    ({"paid": "-0.000"}, {"amount": Decimal("0.00")}),
+    ({"pieces": "0.0005"}, {"quantity": Decimal("0.001")}),
+    ({"pieces": "1000000"}, {"quantity": Decimal("1000000.000")}),
+    ({"paid": "100000000"}, {"amount": Decimal("100000000.00")}),
+    ({"store": " "}, {"segment": None}),
+]
+ITEMS = """item,title,department,kind,brand,size
+10,tea,drinks,green,b,50
+,milk,dairy,milk,b,1
+who,milk,dairy,milk,b,1
+null,milk,dairy,milk,b,1
+10,tea,drinks,green,b,50
+10,coffee,drinks,black,b,50
+5,Milk, 2L,a,b,c,x
+12.0,bread,bakery,,b,1
+"""
+
+
+@pytest.fixture(scope="module")
+def dirty(tiny_with, tmp_path_factory, spark):
+    changes = {
+        "ignore": ('labels = ["purchase"]', 'labels = ["purchase"]\nignore = ["remove"]'),
+        "catalogue": (
+            'items/{partition}.parquet"\nformat = "parquet"',
+            'items/{partition}.csv"\nformat = "csv"',
+        ),
+    }
+    tiny = _edited(tiny_with(tmp_path_factory.mktemp("dirty"), format="csv"), **changes)
+    rows = [PLAIN | change for change, *_ in DIRT + CLEAN]
+    with tiny.raw(f"events/{DAY}.csv").open("w", encoding="utf-8", newline="") as file:
+        writer = csv.DictWriter(file, PLAIN.keys())
+        writer.writeheader()
+        writer.writerows(rows)
+        file.write("1,10,2024-01-01T12:00:00,purchase,1,1,234.56,7,A\r\n")  # was clean, its amount 1
+    tiny.raw(f"items/{DAY}.csv").write_text(ITEMS, encoding="utf-8")
+    return _extracted(tiny)
+
+
+def test_a_row_is_set_aside_for_what_is_wrong_with_it(dirty):
+    _, rows = dirty
+    expected = {number: (kind, reasons) for number, (_, kind, reasons) in enumerate(DIRT, 1)}
+    expected[len(DIRT) + len(CLEAN) + 1] = ("bad", ["malformed"])
+    assert _aside(rows["quarantine"]) == expected
+
+
+def test_what_is_readable_and_within_bounds_stays(dirty):
+    _, rows = dirty
+    assert len(rows["interactions"]) == len(CLEAN)
+    for _, ours in CLEAN:
+        assert any(ours.items() <= row.items() for row in rows["interactions"]), ours
+
+
+def test_returns_and_unwanted_events_are_counted_beside_the_faults(dirty):
+    result, _ = dirty
+    counts = result.counts[DAY]
+    kinds = [kind for _, kind, _ in DIRT]
+    assert counts["read"] == len(DIRT) + len(CLEAN) + 1
+    assert counts["clean"] == len(CLEAN)
+    assert (counts["bad"], counts["duplicate"]) == (kinds.count("bad") + 1, 0)
+    assert (counts["return"], counts["ignored"]) == (3, 1)
+    assert counts["bad_user_id_missing"] == 3
+    assert counts["bad_quantity_negative"] == 1
+    assert (counts["rounded_amount"], counts["rounded_quantity"]) == (1, 1)  # was rounded without a word
+
+
+def test_the_first_row_of_each_reason_is_told(dirty):
+    result, _ = dirty
+    samples = result.samples[DAY]
+    file = f"events/{DAY}.csv"
+    assert samples["user_id_unreadable"] == f'row 3 of {file}: "who"'
+    assert samples["event_ts_unreadable"] == f'row 11 of {file}: "1704110400"'
+    assert samples["amount_rounded"] == f'row {len(DIRT) + 5} of {file}: "1.239"'
+    assert samples.keys() >= {reason for _, _, reasons in DIRT for reason in reasons}
+
+
+def test_one_bad_row_of_a_catalogue_is_set_aside(dirty):
+    """A null or repeated item id stopped the night; a shifted row passed."""
+    result, rows = dirty
+    assert _aside(rows["catalogue_quarantine"]) == {
+        2: ("bad", ["item_id_missing"]),
+        3: ("bad", ["item_id_unreadable"]),
+        4: ("bad", ["item_id_sentinel"]),
+        5: ("duplicate", ["exact_duplicate"]),
+        6: ("bad", ["item_id_repeated"]),
+        7: ("bad", ["malformed"]),
+    }
+    assert {row["item_id"]: row["name"] for row in rows["catalogue"]} == {10: "tea", 12: "bread"}
+    counts = {name: n for name, n in result.counts[DAY].items() if name.startswith("catalogue_") and n}
+    assert counts == {
+        "catalogue_read": 8,
+        "catalogue_clean": 2,
+        "catalogue_bad": 5,
+        "catalogue_duplicate": 1,
+        "catalogue_bad_malformed": 1,
+        "catalogue_bad_item_id_missing": 1,
+        "catalogue_bad_item_id_sentinel": 1,
+        "catalogue_bad_item_id_unreadable": 1,
+        "catalogue_bad_item_id_repeated": 1,
+    }
+
+
+# Text ids, and the reason for which their row is set aside.
+TEXT_IDS = {
+    "a": None,
+    " b\t": None,
+    "na": None,
+    "1.0.0": None,
+    "12e4": None,
+    "": "missing",
+    "  ": "missing",
+    "Null": "sentinel",
+    "None": "sentinel",
+    "N/A": "sentinel",
+    "123.0": "written_as_float",  # was a silent twin of 123
+    "1.2345678901234567e+16": "written_as_float",
+    "x" * 257: "out_of_bounds",
+    "a\u0001b": "out_of_bounds",
+    "a\u0000b": "out_of_bounds",
+    "caf\ufffd": "out_of_bounds",
+}
+
+
+@pytest.mark.parametrize("kind", ["parquet", "jsonl"])
+def test_text_ids_fare_the_same_in_every_format(tiny_with, tmp_path, kind):
+    tiny = _edited(
+        tiny_with(tmp_path, id_type="string", format=kind),
+        budget=("max_bad_share = 0.5", 'max_bad_share = 0.5\nrounding = "quarantine"\nreturns = "fault"'),
+    )
+    rows = [PLAIN | {"user": name} for name in TEXT_IDS] + [PLAIN | {"item": name} for name in TEXT_IDS]
+    rows += [PLAIN | {"user": "u", "pieces": pieces} for pieces in ("0.0001", "-2")]
+    if kind == "jsonl":
+        text = "".join(json.dumps(row) + "\n" for row in rows)
+        tiny.raw(f"events/{DAY}.jsonl").write_text(text, encoding="utf-8")
+    else:
+        numbers = [row | {"pieces": float(row["pieces"]), "paid": float(row["paid"])} for row in rows]
+        pq.write_table(pa.Table.from_pylist(numbers), tiny.raw(f"events/{DAY}.parquet"))
+    result, found = _extracted(tiny)
+    names = [(USER, why) for why in TEXT_IDS.values()] + [(ITEM, why) for why in TEXT_IDS.values()]
+    expected = {n: ("bad", [f"{column}_{why}"]) for n, (column, why) in enumerate(names, 1) if why}
+    expected[len(rows) - 1] = ("bad", ["quantity_rounded"])
+    expected[len(rows)] = ("bad", ["quantity_negative"])
+    assert _aside(found["quarantine"]) == expected
+    assert {row["user_id"] for row in found["interactions"]} == {"1", "a", "b", "na", "1.0.0", "12e4"}
+    assert result.counts[DAY]["return"] == 0
+
+
+def test_a_day_at_the_bounds_commits_and_features_run_after_it(tiny_with, tiny_row, tmp_path, submit_here):
+    """Sums of longs: 10,000 such rows of one item overflowed in every later night."""
+    tiny = _edited(
+        tiny_with(tmp_path),
+        rows=("max_rows = 100", "max_rows = 20000\nmax_quantity = 1e12\nmax_amount = 1e12"),
+        weights=("purchase = 1.0", "purchase = 65536.0"),
+    )
+    bound = [tiny_row(DAY, user=user, pieces=10**12, paid=1e12) for user in range(10_000)]
+    beyond = [tiny_row(DAY, user=10_001, pieces=10**12 + 1, paid=1e12 + 0.01)]
+    tiny.put(DAY, bound + beyond)
+    record = tiny.ingest(DAY)
+    assert (record.counts["clean"], record.counts["bad"]) == (10_000, 1)
+    assert record.counts["bad_quantity_out_of_bounds"] == record.counts["bad_amount_out_of_bounds"] == 1
+    attempt = features.prepare(DAY, tiny.settings)
+    submit_here("features", attempt, tiny.settings)
+    made = features.commit(attempt, tiny.settings)
+    storage = open_storage(tiny.settings.lake)
+    (item,) = tables.read(storage, "item_features", "int64", made.tables["item_features"].files).to_pylist()
+    assert (item["users"], item["price"]) == (10_000, 1)
+    assert item["m60"] == pytest.approx(10_000 * 65536 * 0.5 ** (1 / 60))

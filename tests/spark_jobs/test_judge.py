@@ -214,7 +214,7 @@ TEXT_IDS = {
     "x" * 257: "out_of_bounds",
     "a\u0001b": "out_of_bounds",
     "a\u0000b": "out_of_bounds",
-    "caf\ufffd": "out_of_bounds",
+    "ab\ufffd": "out_of_bounds",
 }
 
 

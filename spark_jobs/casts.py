@@ -73,12 +73,12 @@ _PLAIN_NUMBER: Final = (
 )
 _NUMBER: Final = dict.fromkeys(("integer", "float", "decimal", TEXT), _PLAIN_NUMBER)
 
-# An hour that a zone's clocks skip comes back changed: no such stamp can be right.
-_LOCAL: Final = (
-    "CASE WHEN from_utc_timestamp(to_utc_timestamp({local}, '{zone}'), '{zone}') = {local} "
-    "THEN to_utc_timestamp({local}, '{zone}') END"
-)
+# Beyond these years Spark's own shift from zone to zone overflows, and ends the job.
+_SANE: Final = "CASE WHEN {x} >= {kind}'0001-01-02' AND {x} < {kind}'9999-12-31' THEN {shifted} END"
 _MIDNIGHT: Final = "to_utc_timestamp({local}, '{zone}')"
+# An hour that a zone's clocks skip comes back changed: no such stamp can be right.
+_THERE: Final = f"CASE WHEN from_utc_timestamp({_MIDNIGHT}, '{{zone}}') = {{local}} THEN {_MIDNIGHT} END"
+_LOCAL: Final = _SANE.format(x="{local}", kind="TIMESTAMP", shifted=_THERE)
 
 # The stamps that are read, in capitals: a date; with a time of hours and minutes, seconds, 1 to 9 decimals;
 # with Z, UTC, GMT or an offset of hours and minutes. Spark's own cast knows more forms, and shifts by them.
@@ -104,7 +104,9 @@ _STAMP: Final = {
     "local": _LOCAL.format(local="CAST({x} AS TIMESTAMP)", zone="{zone}"),
     "instant_ns": "timestamp_micros({x} DIV 1000)",
     "local_ns": _LOCAL.format(local="timestamp_micros({x} DIV 1000)", zone="{zone}"),
-    "date": _MIDNIGHT.format(local="CAST({x} AS TIMESTAMP)", zone="{zone}"),
+    "date": _SANE.format(
+        x="{x}", kind="DATE", shifted=_MIDNIGHT.format(local="CAST({x} AS TIMESTAMP)", zone="{zone}")
+    ),
     "string": _STAMP_TEXT,
     TEXT: _STAMP_TEXT,
 }

@@ -199,6 +199,11 @@ CASTS = [
     ("'2024-03-31 02:30:00'", "timestamp", "text", BERLIN, None),
     ("TIMESTAMP_NTZ'2024-03-31 02:30:00'", "timestamp", "local", BERLIN, None),
     ("'2024-03-31 03:00:00'", "timestamp", "text", BERLIN, "2024-03-31 01:00:00"),
+    # As far away as a type goes, where the shift from zone to zone overflows.
+    ("timestamp_micros(9223372036854775807L)", "timestamp", "local", NEW_YORK, None),
+    ("timestamp_micros(-9223372036854775808L)", "timestamp", "local", BERLIN, None),
+    ("date_from_unix_date(2147483647)", "timestamp", "date", NEW_YORK, None),
+    ("'0001-01-01 00:00:00'", "timestamp", "text", BERLIN, None),
     # A day that begins at 01:00 begins there.
     ("'2017-10-15'", "timestamp", "text", "America/Sao_Paulo", "2017-10-15 03:00:00"),
 ]

@@ -188,10 +188,6 @@ def _since(name: str) -> Column:
     return fn.col(AS_OF) - fn.col(name)
 
 
-def _scaled(name: str) -> Column:
-    return _double(name) / SCALE
-
-
 def _double(name: str) -> Column:
     return fn.col(name).cast("double")
 
@@ -219,7 +215,7 @@ def user_features(pair: DataFrame, trip: DataFrame) -> DataFrame:
             fn.try_divide(_double(AMOUNT), "trips").alias("amount_per_trip"),
             fn.try_divide(_double(QUANTITY), "trips").alias("quantity_per_trip"),
         )
-        .withColumn("trip_rate", _scaled("trip_rate"))
+        .withColumn("trip_rate", _double("trip_rate") / SCALE)
     )
 
 
@@ -231,7 +227,7 @@ def user_item_features(pair: DataFrame) -> DataFrame:
         USER,
         ITEM,
         *("days", "days_7", "days_28", "days_91"),
-        *(_scaled(name).alias(name) for name in ("m60", "m15")),
+        *((_double(name) / SCALE).alias(name) for name in ("m60", "m15")),
         _since("last").alias("days_since_last"),
         _since("first").alias("days_since_first"),
         gap.alias("gap_mean"),
@@ -257,7 +253,7 @@ def user_category_features(pair: DataFrame, catalogue: DataFrame) -> DataFrame:
     return (
         sums.withColumn("share", fn.try_divide(_double("m60"), fn.sum("m60").over(own).cast("double")))
         .where(fn.col(SUBCATEGORY).isNotNull())
-        .withColumn("m60", _scaled("m60"))
+        .withColumn("m60", _double("m60") / SCALE)
         .withColumn("days_since_last", _since("last"))
     )
 
@@ -291,7 +287,7 @@ def item_features(pair: DataFrame, catalogue: DataFrame) -> DataFrame:
         AS_OF,
         ITEM,
         *("users", "users_7", "users_28", "users_91"),
-        _scaled("m60").alias("m60"),
+        (_double("m60") / SCALE).alias("m60"),
         _since("last").alias("days_since_last"),
         (4 * fn.col("users_7") / (fn.col("users_28") + 2)).alias("trend"),
         fn.try_divide(_double(AMOUNT), _double(QUANTITY)).alias("price"),

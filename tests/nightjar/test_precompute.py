@@ -9,6 +9,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+from compare_readers import CURRENT, FROZEN, answers
 from scipy.sparse import csr_matrix
 
 from lake import layout, messages
@@ -174,6 +175,13 @@ def test_a_night_makes_a_release_that_the_reader_serves(whole):
     assert not any(1014 in reader.for_user(user).items for user in USERS)
     assert reader.similar_items(1000).fallback == fmt.FALLBACK_PERSONAL
     assert 1000 not in reader.similar_items(1000).items
+
+
+@pytest.mark.parametrize("package", FROZEN)
+def test_readers_that_are_installed_already_read_it_and_answer_alike(whole, package):
+    whole.night(DAYS[0])
+    uri = whole.settings.releases
+    assert answers(package, uri) == answers(CURRENT, uri)
 
 
 def test_the_manifest_says_where_the_release_comes_from(whole):

@@ -1,0 +1,51 @@
+"""Read published recommendations: ``Reader(releases_uri).for_user(user_id)``.
+
+Needs numpy and pyarrow; Annoy is used where it is installed. None of them is loaded before a name
+below is first asked for, so that `nightjar_reader_v1.format` stays cheap to import.
+"""
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from nightjar_reader_v1.answers import CatalogueItem, Neighbours, Popular, Recommendations, SimilarItems
+    from nightjar_reader_v1.errors import (
+        BadId,
+        FormatError,
+        NoRelease,
+        NotInThisRelease,
+        NoUsableRelease,
+        ReaderError,
+        ReleaseCorrupt,
+        ReleaseUnreadable,
+    )
+    from nightjar_reader_v1.reader import Reader, Stats
+
+__all__ = [
+    "BadId",
+    "CatalogueItem",
+    "FormatError",
+    "Neighbours",
+    "NoRelease",
+    "NoUsableRelease",
+    "NotInThisRelease",
+    "Popular",
+    "Reader",
+    "ReaderError",
+    "Recommendations",
+    "ReleaseCorrupt",
+    "ReleaseUnreadable",
+    "SimilarItems",
+    "Stats",
+]
+
+_MODULES = ("errors", "answers", "reader")
+
+
+def __getattr__(name: str) -> Any:
+    if name in __all__:
+        for module in _MODULES:
+            found = getattr(import_module(f"{__name__}.{module}"), name, None)
+            if found is not None:
+                return found
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

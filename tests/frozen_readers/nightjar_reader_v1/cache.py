@@ -1,0 +1,318 @@
+"""Copies of files of releases that lie elsewhere, shared by all processes of a user on this machine."""
+
+import fcntl
+import io
+import logging
+import os
+import re
+import shutil
+import stat
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import BinaryIO
+
+import pyarrow as pa
+
+from nightjar_reader_v1 import forks
+from nightjar_reader_v1.errors import ReaderError
+from nightjar_reader_v1.files import hashed
+
+CACHE = "NIGHTJAR_READER_CACHE"
+CACHE_BYTES = "NIGHTJAR_READER_CACHE_BYTES"
+DEFAULT_BYTES = 4 << 30
+
+_DIGEST = re.compile(r"[0-9a-f]{64}")
+_PART = ".part"
+_CHUNK = 1 << 20
+_PAUSE = 0.02
+_PATIENCE = 60.0
+"""Seconds without progress after which a process no longer waits for another one's copy."""
+
+_log = logging.getLogger(__name__)
+
+Fetch = Callable[[BinaryIO], None]
+"""Writes a file's verified content, or raises."""
+
+
+class _NotKept(Exception):
+    """Why a file cannot be kept on disk."""
+
+
+class Cache:
+    """A folder of files that are named by their SHA-256.
+
+    A file is written beside its name, under a lock, and renamed when it is whole and verified. Locks
+    are the kernel's (``flock``) and end with the process that holds them: what a killed process was
+    writing is taken over or swept by the next that writes, and a file that some process has open is
+    not evicted. Where a file cannot be kept on disk, it is kept in the memory of this process.
+
+    Parameters
+    ----------
+    folder
+        Where; it is made where there is none. None keeps everything in memory.
+    limit
+        How many bytes the folder may hold; the files opened longest ago go first.
+
+    Raises
+    ------
+    ReaderError
+        When the folder cannot be made, or others than this user may write there.
+    """
+
+    def __init__(self, folder: Path | None, limit: int = DEFAULT_BYTES) -> None:
+        self._folder = folder
+        self._limit = limit
+        self._has_warned = False
+        self._verified: dict[str, tuple[int, int]] = {}
+        if folder is not None and (reason := _why_unsafe(folder)):
+            raise ReaderError(reason)
+
+    @classmethod
+    def chosen(cls, folder: str | Path | None = None, limit: int | None = None) -> "Cache":
+        """The cache of the arguments, else of the environment, else of the user.
+
+        Without a folder it is ``nightjar-reader`` in ``XDG_CACHE_HOME`` or ``~/.cache``, or where that
+        cannot be, ``nightjar-reader-<uid>`` in the folder for temporary files.
+        """
+        size = _limit_from_environment() if limit is None else limit
+        named = folder or os.environ.get(CACHE)
+        if named:
+            return cls(Path(named).expanduser().absolute(), size)
+        for default in _default_folders():
+            with suppress(ReaderError):
+                return cls(default, size)
+        _log.warning("no folder for copies of files, which are kept in memory; name one in %s", CACHE)
+        return cls(None, size)
+
+    def open(self, digest: str, size: int, fetch: Fetch) -> pa.OSFile:
+        """A file of this digest and size, verified when this process first opens it.
+
+        Parameters
+        ----------
+        digest
+            Its SHA-256, 64 hex digits.
+        size
+            Its length in bytes.
+        fetch
+            Called where the file is not here, by one process at a time.
+        """
+        try:
+            if self._folder is None or not _DIGEST.fullmatch(digest):
+                return _in_memory(fetch)
+            return self._on_disk(self._folder / digest, size, fetch)
+        except (_NotKept, OSError) as error:  # those of a server are no OSErrors
+            self._warn(f"{self._folder}: {error}")
+            return _in_memory(fetch)
+
+    def _warn(self, reason: str) -> None:
+        if not self._has_warned:
+            self._has_warned = True
+            _log.warning("%s; kept in memory what is not kept there (see %s, %s)", reason, CACHE, CACHE_BYTES)
+
+    def _on_disk(self, path: Path, size: int, fetch: Fetch) -> pa.OSFile:
+        if (kept := self._kept(path, size)) is not None:
+            return kept
+        if reason := _why_unsafe(path.parent):
+            raise _NotKept(reason)
+        with _locked_part(path) as part:
+            # Another process may have made the file while this one waited.
+            if (kept := self._kept(path, size)) is None:
+                self._make_room(path.parent, size)
+                kept = self._fetched(path, size, part, fetch)
+            return kept
+
+    def _kept(self, path: Path, size: int) -> pa.OSFile | None:
+        """The file where it is here and whole; what is not is removed."""
+        try:
+            file = _open_shared(path)
+        except OSError:
+            return None
+        state = os.fstat(file.fileno())
+        identity = (state.st_dev, state.st_ino)
+        if self._verified.get(path.name) != identity:
+            is_ours = state.st_uid == os.geteuid() and state.st_size == size
+            if not is_ours or hashed(lambda: file.read(_CHUNK)) != (size, path.name):
+                file.close()
+                path.unlink(missing_ok=True)
+                return None
+            file.seek(0)
+            self._verified[path.name] = identity
+        with suppress(OSError):  # in a folder that is read-only nothing is evicted either
+            os.utime(path)
+        return file
+
+    def _fetched(self, path: Path, size: int, part: io.FileIO, fetch: Fetch) -> pa.OSFile:
+        fetch(part)
+        state = os.fstat(part.fileno())
+        if state.st_size != size:  # the last write was cut where the disk became full
+            raise _NotKept(f"{state.st_size} of {size} bytes could be written")
+        path.with_suffix(_PART).rename(path)
+        file = pa.OSFile(str(path))
+        fcntl.flock(part, fcntl.LOCK_SH)  # until the file has a lock of its own
+        fcntl.flock(file.fileno(), fcntl.LOCK_SH)
+        self._verified[path.name] = (state.st_dev, state.st_ino)
+        return file
+
+    def _make_room(self, folder: Path, size: int) -> None:
+        """Sweep what killed processes left, then evict until the file fits."""
+        files = _files_by_age(folder)
+        for path in [path for path in files if path.suffix == _PART]:
+            _remove_unused(path)
+        kept = {path: state.st_size for path, state in files.items() if path.suffix != _PART}
+        total = sum(kept.values())
+        for path, length in kept.items():
+            if self._fits(folder, total, size):
+                return
+            total -= length if _remove_unused(path) else 0
+        if not self._fits(folder, total, size):
+            raise _NotKept(
+                f"no room for {size} bytes: files in use take {total} of {self._limit}, "
+                f"and {shutil.disk_usage(folder).free} are free on the disk"
+            )
+
+    def _fits(self, folder: Path, total: int, size: int) -> bool:
+        return total + size <= self._limit and size <= shutil.disk_usage(folder).free
+
+
+def path_of(file: pa.OSFile) -> Path:
+    """A path that leads to an open file, also when its name is gone."""
+    return Path(f"/proc/self/fd/{file.fileno()}")
+
+
+def _in_memory(fetch: Fetch) -> pa.OSFile:
+    """A file without a name, which goes with the process however it ends."""
+    with open(os.memfd_create("nightjar-reader"), "wb") as memory:
+        fetch(memory)
+        memory.flush()
+        return pa.OSFile(f"/proc/self/fd/{memory.fileno()}")
+
+
+def _why_unsafe(folder: Path) -> str | None:
+    """Make the folder where there is none; why not to use it, where others could put files there."""
+    try:
+        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        state = folder.lstat()
+    except OSError as error:
+        return f"{folder}: cannot be made ({error}); name another folder in {CACHE}"
+    if stat.S_ISDIR(state.st_mode) and state.st_uid == os.geteuid() and not state.st_mode & 0o022:
+        return None
+    return (
+        f"{folder}: expected a folder of user {os.geteuid()} where nobody else may write, found "
+        f"{stat.filemode(state.st_mode)} of user {state.st_uid}; chmod 700 it, or name another in {CACHE}"
+    )
+
+
+def _default_folders() -> Iterator[Path]:
+    with suppress(RuntimeError):  # a user without a home
+        yield Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "nightjar-reader"
+    yield Path(tempfile.gettempdir()) / f"nightjar-reader-{os.geteuid()}"
+
+
+def _limit_from_environment() -> int:
+    said = os.environ.get(CACHE_BYTES, str(DEFAULT_BYTES))
+    if not re.fullmatch("[0-9]{1,18}", said):
+        raise ReaderError(f"{CACHE_BYTES}: expected a number of bytes, found {said!r}")
+    return int(said)
+
+
+def _open_shared(path: Path) -> pa.OSFile:
+    """An open file that is not evicted while it is open."""
+    if path.is_symlink():
+        raise OSError(f"{path}: a symbolic link")
+    file = pa.OSFile(str(path))
+    fcntl.flock(file.fileno(), fcntl.LOCK_SH)
+    return file
+
+
+class _Parts:
+    """The files that this process writes. In a child, copies of their handles would keep them locked."""
+
+    def __init__(self) -> None:
+        self.open: set[io.FileIO] = set()
+        forks.tell(self)
+
+    def after_fork(self) -> None:
+        """Close them, which takes nothing from the parent."""
+        for part in self.open:
+            part.close()
+        self.open = set()
+
+
+_parts = _Parts()
+
+
+@contextmanager
+def _locked_part(path: Path) -> Iterator[io.FileIO]:
+    """The file to write before it gets its name: empty, and locked for this thread."""
+    part = _lock(path.with_suffix(_PART))
+    try:
+        part.truncate(0)
+        yield part
+    finally:
+        if _is_at(part, path.with_suffix(_PART)):
+            path.with_suffix(_PART).unlink()
+        _release(part)
+
+
+def _lock(path: Path) -> io.FileIO:
+    """The open and locked file; waits while another writes there, as long as it gets on."""
+    seen, until = -1, 0.0
+    while True:
+        part = io.FileIO(os.open(path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW, 0o600), "r+")
+        _parts.open.add(part)
+        if _try_lock(part) and _is_at(part, path):
+            return part
+        size = os.fstat(part.fileno()).st_size
+        _release(part)
+        if size != seen:
+            seen, until = size, time.monotonic() + _PATIENCE
+        elif time.monotonic() > until:
+            raise TimeoutError(f"{path}: locked, and not written to for {_PATIENCE:.0f} s")
+        time.sleep(_PAUSE)
+
+
+def _try_lock(file: io.FileIO) -> bool:
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    return True
+
+
+def _is_at(file: io.FileIO, path: Path) -> bool:
+    """Whether an open file still has that name: it may have been renamed, or swept."""
+    with suppress(FileNotFoundError):
+        return os.path.samestat(os.fstat(file.fileno()), path.lstat())
+    return False
+
+
+def _release(file: io.FileIO) -> None:
+    fcntl.flock(file, fcntl.LOCK_UN)  # also where a child has a copy of the handle
+    _parts.open.discard(file)
+    file.close()
+
+
+def _remove_unused(path: Path) -> bool:
+    """Remove a file that no process has open; whether it did."""
+    try:
+        file = io.FileIO(os.open(path, os.O_RDONLY | os.O_NOFOLLOW))
+    except OSError:
+        return False
+    with file:
+        is_unused = _try_lock(file) and _is_at(file, path)
+        if is_unused:
+            path.unlink()
+        return is_unused
+
+
+def _files_by_age(folder: Path) -> dict[Path, os.stat_result]:
+    """Our files, those first that were opened longest ago."""
+    states = {}
+    for path in folder.iterdir():
+        if _DIGEST.fullmatch(path.stem) and path.suffix in ("", _PART):
+            with suppress(FileNotFoundError):
+                states[path] = path.lstat()
+    return dict(sorted(states.items(), key=lambda item: (item[1].st_mtime_ns, item[0])))

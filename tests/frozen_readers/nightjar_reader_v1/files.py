@@ -1,0 +1,156 @@
+"""Where releases lie. The only module that opens files."""
+
+import atexit
+import hashlib
+import time
+from collections.abc import Callable
+from contextlib import nullcontext
+from functools import partial
+from pathlib import Path
+from typing import BinaryIO, TypeVar
+from urllib.parse import unquote, urlsplit
+
+import pyarrow as pa
+import pyarrow.fs as pafs
+
+from nightjar_reader_v1 import forks
+from nightjar_reader_v1.endpoint import Endpoint, bucket_and_prefix
+from nightjar_reader_v1.errors import ReaderError
+
+T = TypeVar("T")
+
+_CHUNK = 1 << 20
+_TRIES = 10
+_PAUSE = 0.05
+_MISREAD = "INTERNAL_FAILURE"
+"""What Arrow says, and does not ask again, when a busy server's answer is longer than the file asked for."""
+
+
+class _Finalizer:
+    """Arrow's end of the AWS library, which in a forked process waits for ever for its parent's threads.
+
+    Without it Arrow warns at the end of such a process that FinalizeS3 was not called, and no more.
+    """
+
+    def __init__(self) -> None:
+        self.is_needed = False
+        forks.tell(self)
+
+    def after_fork(self) -> None:
+        """Leave it out where the parent has begun to use the library."""
+        if self.is_needed:
+            atexit.unregister(pafs.ensure_s3_finalized)
+
+
+_finalizer = _Finalizer()
+
+
+class Files:
+    """Read access to the files below one root; paths are relative and use forward slashes.
+
+    Parameters
+    ----------
+    uri
+        ``file:///folder``, the path of a folder, or ``s3://bucket/prefix``. The usual AWS_*
+        variables say where the S3 server is, and who asks.
+    """
+
+    def __init__(self, uri: str) -> None:
+        parts = urlsplit(uri)
+        if parts.scheme not in ("", "file", "s3"):
+            raise ReaderError(
+                f"{uri}: cannot read {parts.scheme}://; expected a folder, file:///folder or s3://bucket/prefix"
+            )
+        self._connected: pafs.FileSystem | None = None
+        self._folder: Path | None = None
+        if parts.scheme == "s3":
+            self._root = "/".join(filter(None, bucket_and_prefix(uri)))
+            self._connect()
+            forks.tell(self)
+        else:
+            self._folder = Path(unquote(parts.path) if parts.scheme else uri).absolute()
+            self._root = self._folder.as_posix()
+            self._connected = pafs.LocalFileSystem()
+
+    def after_fork(self) -> None:
+        """Connect anew when something is asked for: a connection serves one process."""
+        self._connected = None
+
+    def _connect(self) -> pafs.FileSystem:
+        if self._connected is None:
+            _finalizer.is_needed = True
+            self._connected = Endpoint.from_environment().filesystem()
+        return self._connected
+
+    def uri(self, path: str) -> str:
+        """The whole address of a path."""
+        return (self._folder / path).as_uri() if self._folder else f"s3://{self._full(path)}"
+
+    @property
+    def is_remote(self) -> bool:
+        """Whether files lie on a server."""
+        return self._folder is None
+
+    def local(self, path: str) -> Path | None:
+        """Where the file lies on this machine; None where only `open` reaches it."""
+        return self._folder / path if self._folder else None
+
+    def _full(self, path: str) -> str:
+        return f"{self._root}/{path}"
+
+    def open(self, path: str) -> pa.NativeFile:
+        """The file, for reads at any position; `FileNotFoundError` where there is none."""
+        return self._insist(path, lambda: self._connect().open_input_file(self._full(path)))
+
+    def read(self, path: str) -> bytes:
+        """The whole file; `FileNotFoundError` where there is none."""
+        with self.open(path) as file:
+            content: bytes = self._insist(path, file.read)
+        return content
+
+    def names(self, folder: str) -> list[str]:
+        """The names of the files in a folder; empty where there is no such folder."""
+        selector = pafs.FileSelector(self._full(folder), allow_not_found=True)
+        found = self._insist(folder, lambda: self._connect().get_file_info(selector))
+        return [info.base_name for info in found if info.is_file]
+
+    def sha256(self, path: str, copy: BinaryIO | None = None) -> tuple[int, str]:
+        """Length and digest of the file, read from start to end.
+
+        Parameters
+        ----------
+        copy
+            A file that takes what is read.
+        """
+        with self.open(path) as file:
+            return hashed(lambda: self._insist(path, partial(file.read, _CHUNK)), copy)
+
+    def _insist(self, path: str, request: Callable[[], T]) -> T:
+        """Make a request, again where Arrow does not; in the end name the address and what to check."""
+        for left in reversed(range(_TRIES)):
+            try:
+                with nullcontext() if self._folder else forks.requests:
+                    return request()
+            except FileNotFoundError:
+                raise
+            except OSError as error:
+                if self._folder:
+                    raise
+                if not left or _MISREAD not in str(error):
+                    raise ReaderError(
+                        f"{self.uri(path)}: cannot be read from {Endpoint.from_environment()} ({error}); "
+                        "check AWS_ENDPOINT_URL, the keys in AWS_*, and that the server is well"
+                    ) from error
+                time.sleep(_PAUSE)
+        raise AssertionError("unreachable")
+
+
+def hashed(read: Callable[[], bytes], copy: BinaryIO | None = None) -> tuple[int, str]:
+    """Length and SHA-256 of what is read until nothing comes; `copy` takes it."""
+    digest, length = hashlib.sha256(), 0
+    while chunk := read():
+        digest.update(chunk)
+        length += len(chunk)
+        if copy:
+            copy.write(chunk)
+    return length, digest.hexdigest()

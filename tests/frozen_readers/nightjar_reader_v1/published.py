@@ -1,0 +1,146 @@
+"""What is published at an address: the ledger, and the newest release in it that can be served."""
+
+import logging
+from dataclasses import dataclass
+
+from nightjar_reader_v1 import format as fmt
+from nightjar_reader_v1.cache import Cache
+from nightjar_reader_v1.errors import FormatError, NoRelease, NoUsableRelease, ReleaseCorrupt
+from nightjar_reader_v1.files import Files
+from nightjar_reader_v1.release import Release
+from nightjar_reader_v1.verified import VerifiedFiles
+
+_log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Served:
+    """An entry of the ledger and its releases, in its order; without an entry, a pinned release."""
+
+    entry: fmt.LedgerEntry | None
+    releases: tuple[Release, ...]
+
+
+class Published:
+    """The releases at an address.
+
+    An entry is served whole or not at all: where one of its releases is damaged, all of it is left for
+    the entry before, whatever that is, so that arms of different entries are never mixed.
+
+    Attributes
+    ----------
+    damaged
+        What is wrong with releases that were found damaged, by id.
+    left
+        How often a release was found damaged.
+    """
+
+    def __init__(self, files: Files, cache: Cache, *, verify: bool) -> None:
+        self._files = files
+        self._cache = cache
+        self._verify = verify
+        self.damaged: dict[str, ReleaseCorrupt] = {}
+        self.left = 0
+
+    def sequences(self) -> list[int]:
+        """The numbers of all entries, ascending."""
+        return fmt.sequences(self._files.names(fmt.LEDGER), self._files.uri(fmt.LEDGER))
+
+    def entry(self, sequence: int) -> fmt.LedgerEntry:
+        """One entry; `FormatError` where it is none."""
+        path = fmt.ledger_path(sequence)
+        try:
+            return fmt.parse_entry(self._files.read(path), sequence)
+        except FormatError as error:
+            raise FormatError(f"{self._files.uri(path)}: {error}") from error
+
+    def pinned(self, release_id: str) -> Served:
+        """A release by its id alone."""
+        return Served(None, (self._open(release_id, None),))
+
+    def _open(self, release_id: str, sha256: str | None) -> Release:
+        if not fmt.is_release_id(release_id):
+            raise NoRelease(f"{release_id!r} is not a release id; expected YYYY-MM-DD and 12 hex digits")
+        return Release(VerifiedFiles(self._files, self._cache, release_id, sha256, verify=self._verify))
+
+    def newest(self, known: tuple[Release, ...] = ()) -> Served:
+        """The newest entry that can be served; releases left as damaged are looked at again.
+
+        Parameters
+        ----------
+        known
+            Releases that need not be opened again.
+
+        Raises
+        ------
+        NoRelease
+            When the ledger has no entry.
+        FormatError
+            When the newest entry is none: what it asks for is not known, so no older one may be served.
+        NoUsableRelease
+            When every release in the ledger is damaged.
+        """
+        if not (sequences := self.sequences()):
+            raise NoRelease(
+                f"{self._files.uri('')}: nothing is published here, {fmt.LEDGER}/ has no entry. Publish "
+                "a night first (nightjar run night --partition YYYY-MM-DD), or check the address."
+            )
+        return self._first_usable(sequences, known, again=True)
+
+    def before(self, served: Served) -> Served:
+        """The newest entry up to the one served that has no release left as damaged."""
+        assert served.entry is not None
+        sequences = [number for number in self.sequences() if number <= served.entry.sequence]
+        return self._first_usable(sequences, served.releases, again=False)
+
+    def leave(self, release_id: str, error: ReleaseCorrupt) -> None:
+        """Note that a release is damaged, with a warning when that is new."""
+        if release_id not in self.damaged:
+            self.left += 1
+            _log.warning("release %s is left for the one before it in the ledger: %s", release_id, error)
+        self.damaged[release_id] = error
+
+    def _first_usable(self, sequences: list[int], known: tuple[Release, ...], *, again: bool) -> Served:
+        tried: dict[str, ReleaseCorrupt] = {}
+        for sequence in reversed(sequences):
+            try:
+                entry = self.entry(sequence)
+            except FormatError:
+                if sequence == sequences[-1]:
+                    raise
+                continue  # an older entry that nobody can serve
+            releases = self._usable(entry, known, tried, again=again)
+            if len(releases) == len(entry.releases):
+                return Served(entry, releases)
+        raise NoUsableRelease(self._files.uri(""), dict(sorted(self.damaged.items(), reverse=True)))
+
+    def _usable(
+        self,
+        entry: fmt.LedgerEntry,
+        known: tuple[Release, ...],
+        tried: dict[str, ReleaseCorrupt],
+        *,
+        again: bool,
+    ) -> tuple[Release, ...]:
+        """Those releases of an entry that can be served; what is wrong with the others is in `tried`."""
+        releases = []
+        for named in entry.releases:
+            if named.release_id not in tried:
+                try:
+                    releases.append(self._opened(named, known, again=again))
+                except ReleaseCorrupt as error:
+                    self.leave(named.release_id, error)
+                    tried[named.release_id] = error
+        return tuple(releases)
+
+    def _opened(self, named: fmt.LedgerRelease, known: tuple[Release, ...], *, again: bool) -> Release:
+        error = self.damaged.get(named.release_id)
+        if error is None:
+            alike = (release for release in known if release.release_id == named.release_id)
+            return next(alike, None) or self._open(named.release_id, named.manifest_sha256)
+        if not again or isinstance(error, FormatError):  # bytes as published: nothing to mend
+            raise error
+        release = self._open(named.release_id, named.manifest_sha256)
+        release.verify(first=error.file)
+        del self.damaged[named.release_id]
+        return release

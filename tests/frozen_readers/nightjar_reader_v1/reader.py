@@ -1,0 +1,240 @@
+"""The door for services: which release is current, and what it answers."""
+
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from threading import Lock
+from typing import TypeVar
+
+from nightjar_reader_v1 import forks
+from nightjar_reader_v1 import format as fmt
+from nightjar_reader_v1.answers import CatalogueItem, Id, Neighbours, Popular, Recommendations, SimilarItems
+from nightjar_reader_v1.cache import Cache
+from nightjar_reader_v1.errors import ReleaseCorrupt
+from nightjar_reader_v1.files import Files
+from nightjar_reader_v1.published import Published, Served
+from nightjar_reader_v1.release import Release
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True)
+class Stats:
+    """What a reader met.
+
+    Attributes
+    ----------
+    left
+        How often it found a release damaged and left it for the one before.
+    damaged
+        What is wrong with the releases that it leaves out now, by id.
+    """
+
+    left: int
+    damaged: Mapping[str, ReleaseCorrupt]
+
+
+class Reader:
+    """Answers from the current release at an address.
+
+    Every file is verified when it is first opened: the manifest against the ledger, the rest
+    against the manifest. A reader keeps its release until `refresh`.
+
+    A release that turns out to be damaged, also in the middle of an answer, is left for the entry before
+    it in the ledger, with one warning; an answer is always whole from one release. Where the ledger splits
+    users between several releases, all of them are left when one is damaged. `refresh` looks at a damaged
+    release again, and serves it when all its files verify. A server that cannot be reached is no damage:
+    the call raises, and the next one asks again.
+
+    Threads may share a reader: a file is read once for all of them. Processes may too, in both ways: one
+    that is forked from another that has a reader connects anew, and copies of files on S3 lie in a cache
+    that all processes of a user share. A fork waits until requests under way are answered.
+
+    Parameters
+    ----------
+    releases_uri
+        What ``NIGHTJAR_RELEASES`` names: ``file:///folder``, the path of a folder, or
+        ``s3://bucket/prefix``. The usual AWS_* variables say where the S3 server is, and who asks.
+    release_id
+        Serve this release whatever the ledger says; no other takes its place when it is damaged.
+    verify
+        Whether files are compared with the digests in the manifest, which reads each of them once
+        from start to end, and of a release on S3 keeps a copy of those asked for. Without it lists
+        are read row group by row group, and other files are copied. The manifest is always verified.
+    cache
+        The folder for copies of files on S3, else ``NIGHTJAR_READER_CACHE``, else ``nightjar-reader`` in
+        the user's cache folder. It belongs to one user, and nobody else may write there.
+    cache_bytes
+        How much it may hold, else ``NIGHTJAR_READER_CACHE_BYTES``, else 4 GiB: at least the releases
+        served before and after a `refresh`. What does not fit is kept in memory.
+
+    Raises
+    ------
+    NoRelease
+        When nothing is published there.
+    ReleaseCorrupt
+        When a pinned release is damaged, or all that the ledger names are (`NoUsableRelease`). Every
+        answer may raise it for a file that it opens.
+    ReaderError
+        When the server cannot be reached, or the cache's folder cannot be used.
+
+    Examples
+    --------
+    >>> reader = Reader("file:///data/published")  # doctest: +SKIP
+    >>> reader.for_user(1364).items[:3]  # doctest: +SKIP
+    (1082185, 981760, 995242)
+    """
+
+    def __init__(
+        self,
+        releases_uri: str,
+        *,
+        release_id: str | None = None,
+        verify: bool = True,
+        cache: str | Path | None = None,
+        cache_bytes: int | None = None,
+    ) -> None:
+        files = Files(releases_uri)
+        copies = Cache.chosen(cache, cache_bytes) if files.is_remote else Cache(None)
+        self._published = Published(files, copies, verify=verify)
+        self.after_fork()
+        forks.tell(self)
+        self._served = self._published.pinned(release_id) if release_id else self._published.newest()
+
+    def after_fork(self) -> None:
+        """Called by itself in a forked process, where no thread gives the lock back."""
+        self._moving = Lock()
+
+    def refresh(self) -> bool:
+        """Follow the ledger; whether another entry is served than before.
+
+        Where this raises, the reader goes on serving what it served.
+        """
+        with self._moving:
+            before = self._served
+            if before.entry is not None:
+                self._served = self._published.newest(before.releases)
+            return before.entry != self._served.entry
+
+    @property
+    def stats(self) -> Stats:
+        """Which releases were found damaged."""
+        return Stats(self._published.left, dict(self._published.damaged))
+
+    @property
+    def entry(self) -> fmt.LedgerEntry | None:
+        """The ledger entry that is served; None for a pinned release."""
+        return self._served.entry
+
+    @property
+    def release(self) -> Release:
+        """The release that is served; the first one where the ledger splits users between several."""
+        return self._served.releases[0]
+
+    @property
+    def release_id(self) -> str:
+        """The id of `release`."""
+        return self.release.release_id
+
+    @property
+    def manifest(self) -> fmt.Manifest:
+        """The manifest of `release`."""
+        return self.release.manifest
+
+    def releases(self) -> list[fmt.LedgerEntry]:
+        """Every entry of the ledger, newest first."""
+        return [self._published.entry(number) for number in reversed(self._published.sequences())]
+
+    def _answer(self, ask: Callable[[Release], T], user_id: Id | None = None) -> T:
+        """Ask the release of a user, or the first; where it is damaged, the entry before."""
+        while True:
+            served, release = self._served, self._served.releases[0]
+            try:
+                if user_id is not None and len(served.releases) > 1:
+                    release = _arm(served, user_id)
+                return ask(release)
+            except ReleaseCorrupt as error:
+                if served.entry is None:
+                    raise
+                self._leave(served, release, error)
+
+    def _leave(self, served: Served, release: Release, error: ReleaseCorrupt) -> None:
+        with self._moving:
+            if self._served is served:  # else another thread has left it
+                self._published.leave(release.release_id, error)
+                self._served = self._published.before(served)
+
+    def for_user(self, user_id: Id) -> Recommendations:
+        """A user's list.
+
+        Parameters
+        ----------
+        user_id
+            An id of the data set; where ids are int64, a text that is a whole number will do.
+
+        Returns
+        -------
+        Recommendations
+            With ``fallback`` 2 and the popular items for a user that the release does not know.
+
+        Raises
+        ------
+        BadId
+            When no user can have such an id.
+        """
+        return self._answer(lambda release: release.for_user(user_id), user_id)
+
+    def similar_items(self, item_id: Id) -> SimilarItems:
+        """The items most like one item.
+
+        Returns
+        -------
+        SimilarItems
+            With ``fallback`` 2 and the popular items where the release has no list of the item.
+        """
+        return self._answer(lambda release: release.similar_items(item_id))
+
+    def popular(self, segment: str | None = None) -> Popular:
+        """The popular items of a segment; those of all users (``segment`` None) where it has none."""
+        return self._answer(lambda release: release.popular(segment))
+
+    def nearest(self, n: int = 10, *, user: Id | None = None, item: Id | None = None) -> Neighbours:
+        """Search the factors for the items nearest to a user or to an item.
+
+        Nothing is filtered: what the user has seen may be among them.
+
+        Parameters
+        ----------
+        n
+            How many.
+        user, item
+            Exactly one of them. A user is searched exactly, by inner product; an item by cosine,
+            through the Annoy index where release and machine have it, else exactly.
+
+        Raises
+        ------
+        NotInThisRelease
+            When the release has no factors, or none of this user or item.
+        """
+        if (user is None) == (item is None):
+            raise TypeError("nearest() takes either user or item")
+        if user is not None:
+            return self._answer(lambda release: release.nearest_to_user(user, n), user)
+        assert item is not None
+        return self._answer(lambda release: release.nearest_to_item(item, n))
+
+    def catalogue(self, item_ids: Iterable[Id]) -> dict[Id, CatalogueItem]:
+        """Name and category of items, by id; items that the catalogue lacks are left out."""
+        ids = list(item_ids)
+        return self._answer(lambda release: release.catalogue(ids))
+
+    def users(self) -> Iterator[Id]:
+        """Every user that has a list, in the order of the files (not of the ids)."""
+        return self._answer(Release.opened_users)
+
+
+def _arm(served: Served, user_id: Id) -> Release:
+    """The release of a user where the ledger splits them."""
+    assert served.entry is not None
+    user_id = served.releases[0].checked_id(user_id)
+    return served.releases[served.entry.arm(user_id)]

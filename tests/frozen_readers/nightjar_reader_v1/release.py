@@ -1,0 +1,288 @@
+"""One release, and the answers that its files give."""
+
+import re
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager, nullcontext
+from dataclasses import dataclass
+from functools import lru_cache, partial
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+
+from nightjar_reader_v1 import forks
+from nightjar_reader_v1 import format as fmt
+from nightjar_reader_v1.answers import CatalogueItem, Id, Neighbours, Popular, Recommendations, SimilarItems
+from nightjar_reader_v1.errors import BadId, NotInThisRelease
+from nightjar_reader_v1.keyed import KeyedFile, position
+from nightjar_reader_v1.once import Once, once
+from nightjar_reader_v1.search import (
+    Codes,
+    ExactSearch,
+    Floats,
+    exact_scores,
+    ranked,
+    refuse_negative,
+    unit_rows,
+)
+from nightjar_reader_v1.verified import VerifiedFiles
+
+_OPEN_FILES = 128
+_ROWS = 4096
+_WHOLE = re.compile(r"-?[0-9]{1,19}")
+_INT64 = range(-(2**63), 2**63)
+
+
+@dataclass(frozen=True, slots=True)
+class _Row:
+    """What a release holds for one user or item."""
+
+    items: tuple[Id, ...]
+    scores: tuple[float, ...]
+    fallback: int
+    code: int | None
+
+
+class Release:
+    """A published release; its answers are all from it. Threads may share it, and forked processes.
+
+    Parameters
+    ----------
+    files
+        Its files, verified.
+    """
+
+    def __init__(self, files: VerifiedFiles) -> None:
+        self._files = files
+        self._once: Once[Any] = Once()
+        # A child opens files anew: a thread of its parent may have been reading from them.
+        self._opened: Once[KeyedFile] = Once(_OPEN_FILES, kept_by_children=False)
+        self._row = lru_cache(_ROWS)(self._read_row)
+
+    @property
+    def release_id(self) -> str:
+        """Its id."""
+        return self._files.release_id
+
+    @property
+    def manifest(self) -> fmt.Manifest:
+        """What it contains."""
+        return self._files.manifest
+
+    def verify(self, first: str = "") -> None:
+        """Verify every file now, the one at the address `first` before the others.
+
+        Raises
+        ------
+        ReleaseCorrupt
+            Names the first bad one.
+        """
+        self._files.verify_all(first)
+
+    def _keyed(self, file: str) -> KeyedFile:
+        return self._opened.get(file, partial(self._open_keyed, file))
+
+    def _open_keyed(self, file: str) -> KeyedFile:
+        columns = fmt.LISTS_COLUMNS if file.startswith(fmt.LISTS) else fmt.SIMILAR_COLUMNS
+        source = self._files.open(file)
+        with self._files.as_format_says(file):
+            return KeyedFile(source, columns, partial(self._reading, file, source))
+
+    @contextmanager
+    def _reading(self, file: str, source: pa.NativeFile) -> Iterator[None]:
+        self._files.check_open(file, source)
+        with forks.requests if self._files.is_remote else nullcontext():
+            yield
+
+    def _read_row(self, file: str, key: Id) -> _Row | None:
+        if not self._files.has(file):
+            return None
+        keyed = self._keyed(file)
+        with self._files.as_format_says(file):
+            return _row_of(row) if (row := keyed.row(key)) else None
+
+    # Ids
+
+    @once
+    def id_type(self) -> fmt.IdType:
+        """``int64`` or ``string``, for users and items alike."""
+        with self._files.as_format_says(fmt.POPULAR):
+            column: pa.DataType = self._popular.schema.field(fmt.ITEM_IDS).type
+            return "int64" if pa.types.is_int64(column.value_type) else "string"
+
+    def checked_id(self, id: Id) -> Id:
+        """The id in the data set's type; a text that is a whole number serves as one.
+
+        Raises
+        ------
+        BadId
+            When no id of this data set can look like that.
+        """
+        if isinstance(id, bool) or not isinstance(id, int | str | np.integer):
+            raise BadId(f"expected an id, an int or a str; found {id!r}")
+        if self.id_type == "string":
+            return str(id)
+        if not _WHOLE.fullmatch(str(id)) or int(id) not in _INT64:
+            raise BadId(f"ids of this data set are whole numbers of 64 bits; found {id!r}")
+        return int(id)
+
+    # Lists
+
+    def for_user(self, user_id: Id) -> Recommendations:
+        """The user's list; popular items for a user that the release does not know."""
+        row = self._user(user_id := self.checked_id(user_id))
+        if row is None:
+            best = self.popular()
+            return Recommendations(user_id, best.items, best.scores, fmt.FALLBACK_GLOBAL, self.release_id)
+        return Recommendations(user_id, row.items, row.scores, row.fallback, self.release_id)
+
+    def _user(self, user_id: Id) -> _Row | None:
+        return self._row(fmt.lists_path(fmt.bucket(user_id, self.manifest.buckets)), user_id)
+
+    def users(self) -> Iterator[Id]:
+        """Every user with a list, bucket by bucket."""
+        for bucket in range(self.manifest.buckets):
+            file = fmt.lists_path(bucket)
+            keyed = self._keyed(file)
+            with self._files.as_format_says(file):
+                yield from keyed.keys()
+
+    def opened_users(self) -> Iterator[Id]:
+        """As `users`, with all files verified before the first one comes."""
+        for bucket in range(self.manifest.buckets):
+            self._keyed(fmt.lists_path(bucket))
+        return self.users()
+
+    def similar_items(self, item_id: Id) -> SimilarItems:
+        """The items most like this one; popular items where the release has no such list."""
+        item_id = self.checked_id(item_id)
+        file = fmt.similar_path(fmt.bucket(item_id, self.manifest.buckets))
+        row = self._row(file, item_id)
+        if row is None:
+            best = self.popular()
+            return SimilarItems(item_id, best.items, best.scores, fmt.FALLBACK_GLOBAL, self.release_id)
+        return SimilarItems(item_id, row.items, row.scores, row.fallback, self.release_id)
+
+    @once
+    def _popular(self) -> pa.Table:
+        return self._files.table(fmt.POPULAR, fmt.POPULAR_COLUMNS)
+
+    @once
+    def _segments(self) -> dict[str | None, _Row]:
+        with self._files.as_format_says(fmt.POPULAR):
+            segments = {row[fmt.SEGMENT]: _row_of(row) for row in self._popular.to_pylist()}
+            if None not in segments:
+                raise LookupError("no row whose segment is null")
+            return segments
+
+    def popular(self, segment: str | None = None) -> Popular:
+        """The popular items of a segment, or of all users where there is no such segment."""
+        if segment not in self._segments:
+            segment = None
+        row = self._segments[segment]
+        return Popular(segment, row.items, row.scores, self.release_id)
+
+    # Catalogue
+
+    @once
+    def _items(self) -> pa.Table:
+        return self._files.table(fmt.ITEMS, fmt.ITEMS_COLUMNS)
+
+    def _item(self, item_id: Id) -> dict[str, Any] | None:
+        place = position(self._items[fmt.ITEM_ID], item_id)
+        return None if place is None else self._items.slice(place, 1).to_pylist()[0]
+
+    def catalogue(self, item_ids: Iterable[Id]) -> dict[Id, CatalogueItem]:
+        """What the catalogue says of these items; unknown ones are left out."""
+        rows = (self._item(self.checked_id(item_id)) for item_id in item_ids)
+        return {
+            row[fmt.ITEM_ID]: CatalogueItem(row[fmt.ITEM_ID], row[fmt.NAME], row[fmt.CATEGORY])
+            for row in rows
+            if row is not None
+        }
+
+    # Factors
+
+    @once
+    def _item_factors(self) -> Floats:
+        return self._files.array(fmt.ITEM_FACTORS)
+
+    @once
+    def _user_factors(self) -> Floats:
+        return self._files.array(fmt.USER_FACTORS)
+
+    @once
+    def _unit_factors(self) -> Floats:
+        return unit_rows(self._item_factors)
+
+    @once
+    def _by_product(self) -> ExactSearch:
+        with self._files.as_format_says(fmt.ITEM_FACTORS):
+            return ExactSearch(self._item_factors)
+
+    @once
+    def _by_cosine(self) -> ExactSearch:
+        with self._files.as_format_says(fmt.ITEM_FACTORS):
+            return ExactSearch(self._unit_factors)
+
+    @once
+    def _ids_by_code(self) -> pa.Array:
+        return self._items[fmt.ITEM_ID].filter(self._items[fmt.CODE].is_valid())
+
+    def nearest_to_user(self, user_id: Id, n: int) -> Neighbours:
+        """The items of the largest inner products with the user's factors; exact."""
+        row = self._user(user_id := self.checked_id(user_id))
+        code = self._code(row.code if row else None, f"user {user_id!r}")
+        with self._files.as_format_says(fmt.USER_FACTORS):
+            query = self._user_factors[code]
+        return self._neighbours(*self._by_product.nearest(query, n), exact=True)
+
+    def nearest_to_item(self, item_id: Id, n: int) -> Neighbours:
+        """The items of the largest cosines with this one, itself left out; by the index if there is one."""
+        refuse_negative(n)
+        row = self._item(item_id := self.checked_id(item_id))
+        code = self._code(row[fmt.CODE] if row else None, f"item {item_id!r}")
+        if self._annoy is None:
+            codes, scores = self._by_cosine.nearest(self._unit_factors[code], n + 1)
+        else:
+            codes, scores = self._by_index(code, n + 1)
+        other = codes != code
+        return self._neighbours(codes[other][:n], scores[other][:n], exact=self._annoy is None)
+
+    def _code(self, code: int | None, what: str) -> int:
+        for file in (fmt.USER_FACTORS, fmt.ITEM_FACTORS):
+            self._files.local(file)
+        if code is None:
+            raise NotInThisRelease(f"release {self.release_id} has no factors of {what}")
+        return code
+
+    def _neighbours(self, codes: Codes, scores: Floats, *, exact: bool) -> Neighbours:
+        with self._files.as_format_says(fmt.ITEMS):
+            items = self._ids_by_code.take(pa.array(codes)).to_pylist()
+        return Neighbours(tuple(items), tuple(scores.tolist()), exact, self.release_id)
+
+    @once
+    def _annoy(self) -> Any | None:
+        if not self._files.has(fmt.INDEX):
+            return None
+        try:
+            from annoy import AnnoyIndex
+        except ImportError:
+            return None
+        index = AnnoyIndex(self._item_factors.shape[1], "angular")
+        path = str(self._files.local(fmt.INDEX))
+        with self._files.as_format_says(fmt.INDEX):
+            index.load(path)
+        return index
+
+    def _by_index(self, code: int, n: int) -> tuple[Codes, Floats]:
+        assert self._annoy is not None
+        assert self.manifest.index is not None
+        effort = max(self.manifest.index.search_k, n * self.manifest.index.trees)
+        codes = np.array(self._annoy.get_nns_by_item(code, n, effort), np.int32)
+        return ranked(codes, exact_scores(self._unit_factors[codes], self._unit_factors[code]), n)
+
+
+def _row_of(row: dict[str, Any]) -> _Row:
+    items, scores = tuple(row[fmt.ITEM_IDS]), tuple(row[fmt.SCORES])
+    return _Row(items, scores, row.get(fmt.FALLBACK, fmt.FALLBACK_PERSONAL), row.get(fmt.CODE))

@@ -1,0 +1,249 @@
+"""One release's files, each compared with the manifest when it is first opened."""
+
+import errno
+import os
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from functools import partial
+from pathlib import Path
+from typing import BinaryIO
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from nightjar_reader_v1 import format as fmt
+from nightjar_reader_v1.cache import Cache, path_of
+from nightjar_reader_v1.errors import (
+    FormatError,
+    NoRelease,
+    NotInThisRelease,
+    ReaderError,
+    ReleaseCorrupt,
+    ReleaseUnreadable,
+)
+from nightjar_reader_v1.files import Files, hashed
+from nightjar_reader_v1.once import Once
+from nightjar_reader_v1.search import Floats
+
+_CHUNK = 1 << 20
+_OF_THIS_PROCESS = (errno.EMFILE, errno.ENFILE, errno.ENOMEM)
+"""Errors of a disk that say nothing about the file."""
+
+
+class VerifiedFiles:
+    """The files of a published release, opened by its id.
+
+    Parameters
+    ----------
+    files
+        The releases root.
+    cache
+        Where copies lie of a release that lies elsewhere.
+    release_id
+        Which one.
+    manifest_sha256
+        What the ledger says of its manifest; None for a release that is pinned by its id alone.
+    verify
+        Whether a file's length and digest are compared with the manifest when it is first opened. Of
+        a release that lies elsewhere each file that is asked for is then copied to this machine.
+
+    Raises
+    ------
+    NoRelease
+        When a pinned release is not there.
+    ReleaseCorrupt
+        When the manifest is missing or is not the published one.
+    """
+
+    def __init__(
+        self,
+        files: Files,
+        cache: Cache,
+        release_id: str,
+        manifest_sha256: str | None = None,
+        *,
+        verify: bool = True,
+    ) -> None:
+        self.release_id = release_id
+        self._files = files
+        self._cache = cache
+        self._verify = verify
+        self._verified: dict[str, tuple[int, int, int]] = {}
+        self._local: Once[tuple[Path, pa.OSFile]] = Once()
+        self.manifest = self._read_manifest(manifest_sha256)
+
+    def _read_manifest(self, sha256: str | None) -> fmt.Manifest:
+        uri, content = self._files.uri(fmt.manifest_path(self.release_id)), self._manifest_bytes(sha256)
+        digest = fmt.sha256(content)
+        if sha256 not in (None, digest):
+            raise ReleaseCorrupt(uri, f"sha256 {sha256}", f"sha256 {digest}")
+        other = ReleaseCorrupt(uri, f"the manifest of {self.release_id}", f"sha256 {digest}")
+        if digest[:12] != self.release_id[-12:]:
+            raise other
+        try:
+            manifest = fmt.parse(content)
+        except FormatError as error:
+            raise self.unreadable(fmt.MANIFEST, error) from error
+        if fmt.release_id(content) != self.release_id:
+            raise other
+        lists = map(fmt.lists_path, range(manifest.buckets))
+        if missing := {fmt.POPULAR, fmt.ITEMS, *lists} - manifest.files.keys():
+            raise self.unreadable(fmt.MANIFEST, f"a manifest without {', '.join(sorted(missing))}")
+        return manifest
+
+    def _manifest_bytes(self, sha256: str | None) -> bytes:
+        path = fmt.manifest_path(self.release_id)
+        try:
+            with self._damage_told(path, f"sha256 {sha256}"):
+                return self._files.read(path)
+        except ReleaseCorrupt as error:
+            if sha256 is None and isinstance(error.__cause__, FileNotFoundError):
+                raise NoRelease(f"{self._files.uri(path)}: no such release; ids are in the ledger") from None
+            raise
+
+    @contextmanager
+    def _damage_told(self, path: str, expected: str) -> Iterator[None]:
+        """Raise `ReleaseCorrupt` where a file is not there, or its disk does not give it."""
+        try:
+            yield
+        except FileNotFoundError as error:
+            raise ReleaseCorrupt(self._files.uri(path), expected, "no file") from error
+        except OSError as error:  # of a disk; a server's are no OSErrors
+            if error.errno in _OF_THIS_PROCESS:
+                raise
+            raise ReleaseCorrupt(self._files.uri(path), expected, str(error)) from error
+
+    def has(self, file: str) -> bool:
+        """Whether the release holds a file."""
+        return file in self.manifest.files
+
+    @property
+    def is_remote(self) -> bool:
+        """Whether `open` reads from the server, and not a verified copy."""
+        return not self._verify and self._files.is_remote
+
+    def require(self, file: str) -> None:
+        """Raise `NotInThisRelease` where the release has no such file."""
+        if not self.has(file):
+            raise NotInThisRelease(f"release {self.release_id} has no {file}")
+
+    def open(self, file: str) -> pa.NativeFile:
+        """A file, for reads at any position; on the server where it is neither verified nor here.
+
+        Raises
+        ------
+        NotInThisRelease
+            When the release has no such file.
+        ReleaseCorrupt
+            When the file is missing, cut, or changed.
+        """
+        self.require(file)
+        if self.is_remote:
+            with self._damage_told(*self._expected(file)):
+                return self._files.open(fmt.release_path(self.release_id, file))
+        return self._open_here(file)
+
+    def _open_here(self, file: str) -> pa.OSFile:
+        path = self._files.local(fmt.release_path(self.release_id, file))
+        if path is None:
+            entry = self.manifest.files[file]
+            return self._cache.open(entry.sha256, entry.bytes, partial(self._check, file))
+        with self._damage_told(*self._expected(file)):
+            opened = pa.OSFile(str(path))
+            self.check_open(file, opened)
+            return opened
+
+    def check_open(self, file: str, opened: pa.NativeFile) -> None:
+        """Verify an open file of a local release, unless this process has and nobody wrote there since."""
+        if self._files.is_remote or not self._verify:
+            return
+        state = os.fstat(opened.fileno())
+        identity = (state.st_ino, state.st_size, state.st_mtime_ns)
+        if self._verified.get(file) != identity:
+            self._compare(file, hashed(partial(opened.read, _CHUNK)))
+            opened.seek(0)
+            self._verified[file] = identity
+
+    def _expected(self, file: str) -> tuple[str, str]:
+        entry = self.manifest.files[file]
+        path = fmt.release_path(self.release_id, file)
+        return path, f"{entry.bytes} bytes, sha256 {entry.sha256}"
+
+    def _compare(self, file: str, found: tuple[int, str]) -> None:
+        entry, (path, expected) = self.manifest.files[file], self._expected(file)
+        if found != (entry.bytes, entry.sha256):
+            raise ReleaseCorrupt(self._files.uri(path), expected, f"{found[0]} bytes, sha256 {found[1]}")
+
+    def _check(self, file: str, copy: BinaryIO | None = None) -> None:
+        """Compare a file at the releases root with the manifest, and copy what is read."""
+        found = self._read_whole(file, copy)
+        entry = self.manifest.files[file]
+        if found != (entry.bytes, entry.sha256) and self._files.is_remote:
+            # What a network does to bytes on their way is no damage to the release.
+            if copy:
+                copy.seek(0)
+                copy.truncate()
+            found = self._read_whole(file, copy)
+        self._compare(file, found)
+
+    def _read_whole(self, file: str, copy: BinaryIO | None) -> tuple[int, str]:
+        path, expected = self._expected(file)
+        with self._damage_told(path, expected):
+            return self._files.sha256(path, copy)
+
+    def verify_all(self, first: str = "") -> None:
+        """Verify every file of the release now; `ReleaseCorrupt` names the first bad one.
+
+        Parameters
+        ----------
+        first
+            The address of the file to begin with.
+        """
+        for file in sorted(self.manifest.files, key=lambda file: (not first.endswith(f"/{file}"), file)):
+            self._check(file)
+
+    def local(self, file: str) -> Path:
+        """A path that leads to the file on this machine, verified, as long as this object lives."""
+        return self._local.get(file, partial(self._hold, file))[0]
+
+    def _hold(self, file: str) -> tuple[Path, pa.OSFile]:
+        self.require(file)
+        opened = self._open_here(file)
+        path = self._files.local(fmt.release_path(self.release_id, file))
+        return path or path_of(opened), opened
+
+    def table(self, file: str, columns: Sequence[str]) -> pa.Table:
+        """These columns of a whole Parquet file, each in one piece."""
+        self.require(file)
+        with self._open_here(file) as source, self.as_format_says(file):
+            return pq.ParquetFile(source).read().select(columns).combine_chunks()
+
+    def array(self, file: str) -> Floats:
+        """A ``.npy`` file, mapped."""
+        path = self.local(file)
+        with self.as_format_says(file):
+            factors: Floats = np.load(path, mmap_mode="r", allow_pickle=False)
+            if factors.ndim != 2 or factors.dtype != np.float32:
+                raise ValueError(f"{factors.dtype} {factors.shape}")
+        return factors
+
+    @contextmanager
+    def as_format_says(self, file: str) -> Iterator[None]:
+        """Raise `ReleaseUnreadable` where a file, though the published one, cannot be decoded."""
+        try:
+            yield
+        except (ReaderError, MemoryError):
+            raise
+        except (pa.ArrowException, OSError, ValueError, LookupError, TypeError, AttributeError) as error:
+            if isinstance(error, OSError) and error.errno in _OF_THIS_PROCESS:
+                raise
+            self._check(file)  # it may not be what it was when it was opened
+            if isinstance(error, OSError) and self.is_remote:
+                raise ReaderError(f"{self._files.uri(self._expected(file)[0])}: {error}") from error
+            raise self.unreadable(file, error) from error
+
+    def unreadable(self, file: str, error: Exception | str) -> ReleaseUnreadable:
+        """The error for a file that is as published and yet not as the format says."""
+        uri = self._files.uri(fmt.release_path(self.release_id, file))
+        return ReleaseUnreadable(uri, f"what format {fmt.FORMAT} says", str(error))

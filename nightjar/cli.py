@@ -1,16 +1,18 @@
 """The command `nightjar`: the night and its parts without Airflow, and what readers see of releases."""
 
 import os
+import re
 import signal
 import sys
 from collections.abc import Callable
 from enum import StrEnum
-from functools import wraps
+from functools import partial, wraps
 from types import FrameType
 from typing import Annotated, Any
 
 import typer
 from rich.markup import escape
+from typer.core import TyperCommand
 
 from lake import partitions, settings
 from lake.errors import NightjarError
@@ -20,6 +22,7 @@ from nightjar_reader.errors import ReaderError
 
 app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False, help=__doc__)
 
+NEGATIVE = re.compile(r"-[0-9]+")
 Partition = Annotated[str, typer.Option("--partition", help="The day, as YYYY-MM-DD.")]
 
 
@@ -41,8 +44,31 @@ class Prepared(StrEnum):
     pools = "pools"
 
 
-def _command(function: Callable[..., None]) -> Callable[..., None]:
+class Ids(TyperCommand):
+    """A command whose argument is an id, which may begin with a dash as a negative number does."""
+
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
+        """Take numbers below zero for arguments; of other dashes say how they are given."""
+        ours = {name: param for param in self.get_params(ctx) for name in param.opts}
+        valued = {name for name, param in ours.items() if not getattr(param, "is_flag", False)}
+        at = args.index("--") if "--" in args else len(args)
+        ids: list[str] = []
+        rest: list[str] = []
+        for before, arg in zip(["", *args], args[:at], strict=False):
+            free = arg[:1] == "-" and before not in valued
+            if free and not NEGATIVE.fullmatch(arg) and ours.keys().isdisjoint({arg[:2], arg.split("=")[0]}):
+                how = f"an id that begins with a dash is given after --, as in `{ctx.info_name} -- {arg}`"
+                raise typer.BadParameter(f"no such option: {arg}; {how}")
+            (ids if free and NEGATIVE.fullmatch(arg) else rest).append(arg)
+        return super().parse_args(ctx, [*rest, "--", *ids, *args[at + 1 :]])
+
+
+def _command(
+    function: Callable[..., None] | None = None, *, cls: type[TyperCommand] = TyperCommand
+) -> Callable[..., Any]:
     """Register a command whose expected errors are shown as one message, with exit code 1."""
+    if function is None:
+        return partial(_command, cls=cls)
 
     @wraps(function)
     def guarded(*args: Any, **kwargs: Any) -> None:
@@ -52,7 +78,7 @@ def _command(function: Callable[..., None]) -> Callable[..., None]:
             console.print(f"[red]error:[/red] {escape(str(error))}")
             raise typer.Exit(1) from error
 
-    return app.command()(guarded)
+    return app.command(cls=cls)(guarded)
 
 
 @_command
@@ -110,7 +136,7 @@ def land(
         )
 
 
-@_command
+@_command(cls=Ids)
 def show(
     user: Annotated[str, typer.Argument(help="A user's id.")],
     length: Annotated[int, typer.Option("--length", "-n", help="How many items to show.", min=1)] = 10,

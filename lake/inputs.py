@@ -13,7 +13,10 @@ from lake.records import STAGES, Input, Record, Records, config_digest, fingerpr
 from lake.schemas import FEATURES
 from lake.settings import Dataset
 
-WEEK = dt.timedelta(days=7)
+
+def label_window(data: Dataset) -> dt.timedelta:
+    """How long labels are looked for after an as-of day, and how far snapshots lie apart."""
+    return dt.timedelta(days=data.training.label_days)
 
 
 def table_input(record: Record, table: str) -> Input:
@@ -36,8 +39,11 @@ def feature_inputs(ingested: Iterable[Record], day: dt.date) -> tuple[Input, ...
 
 
 def snapshot_days(day: dt.date, data: Dataset) -> list[dt.date]:
-    """The as-of days before D that training needs, oldest first: D-7 (k+1), ..., D-14, D-7."""
-    asked = (day - (back + 1) * WEEK for back in range(data.training.snapshots, -1, -1))
+    """The as-of days before D that training needs, oldest first: D-W (k+1), ..., D-W.
+
+    W is the label window.
+    """
+    asked = (day - (back + 1) * label_window(data) for back in range(data.training.snapshots, -1, -1))
     return [snapshot for snapshot in asked if snapshot >= data.first_day]
 
 

@@ -1,4 +1,4 @@
-"""Judging contestants on one past week: same users, same window, metrics with bootstrap intervals."""
+"""Judging contestants on one past label window: same users, same window, metrics with bootstrap intervals."""
 
 import datetime as dt
 from collections.abc import Mapping
@@ -70,7 +70,7 @@ class Score:
 
 @dataclass(frozen=True)
 class Evaluation:
-    """All contestants on one week.
+    """All contestants on one label window.
 
     Attributes
     ----------

@@ -19,7 +19,7 @@ import numpy.typing as npt
 import pyarrow as pa
 
 from lake import layout, settings
-from lake.inputs import WEEK
+from lake.inputs import label_window
 from lake.processor import Machine
 from lake.records import Input, Record, Records, require_unchanged
 from lake.settings import Dataset
@@ -69,7 +69,7 @@ class TrainRequest:
     features
         The sequence of the feature record of D, whose pins lead to interactions and catalogue.
     snapshots
-        The sequence of each earlier feature record, D-7 among them where there is one.
+        The sequence of each earlier feature record, the one to evaluate among them where there is one.
     inputs, version, config_digest
         Those of the record to come.
     based_on
@@ -124,7 +124,9 @@ class TrainResult:
 
 
 def run(request: TrainRequest) -> TrainResult:
-    """Train, evaluate as of D-7, decide, and put the bundle that the decision asks for.
+    """Train, evaluate, decide, and put the bundle that the decision asks for.
+
+    It is evaluated as of the last day whose labels are all there.
 
     Same request, same bytes of the bundle and same numbers.
     """
@@ -162,13 +164,14 @@ class _Lake:
         return self.records.at("features", self.request.day.isoformat(), self.request.features)
 
     @property
-    def week_before(self) -> dt.date:
-        return self.request.day - WEEK
+    def evaluated(self) -> dt.date:
+        """The as-of day whose label window ends with D: ``label_days`` before it."""
+        return self.request.day - label_window(self.data)
 
     @property
     def snapshots(self) -> list[dt.date]:
-        """The days to train on, oldest first: their labels end by D-7."""
-        return sorted(day for day in self.request.snapshots if day < self.week_before)
+        """The days to train on, oldest first: their labels end by the day that is evaluated."""
+        return sorted(day for day in self.request.snapshots if day < self.evaluated)
 
     def night_of(self, day: dt.date) -> night.Night:
         sequence = self.request.features if day == self.request.day else self.request.snapshots[day]
@@ -202,7 +205,7 @@ def _ranking_set(lake: _Lake) -> Snapshots:
 
 def _snapshot_set(day: dt.date, events: pa.Table, lake: _Lake) -> Snapshots:
     there = lake.night_of(day)
-    truth = labels.labels(events, there, day, lake.week_before, lake.data)
+    truth = labels.labels(events, there, day, lake.evaluated, lake.data)
     return sets.build(there, lake.fit(there), truth, lake.data, lake.request.threads)
 
 
@@ -252,8 +255,8 @@ def _champion(lake: _Lake) -> tuple[bytes | None, tuple[str, ...]]:
 
 
 def _evaluate(boosters: Boosters, lake: _Lake) -> Evaluation | None:
-    """Judge boosters and baselines as of D-7; None without features of that day or without labels."""
-    day = lake.week_before
+    """Judge boosters and baselines; None without features of the day that is evaluated or without labels."""
+    day = lake.evaluated
     if day not in lake.request.snapshots:
         return None
     with _step(f"evaluation as of {day}"):
@@ -295,11 +298,11 @@ def _contestants(
 
 def _why_untested(booster: bytes | None, evaluation: Evaluation | None, lake: _Lake) -> str:
     if not lake.snapshots:
-        return f"too little history to train: no features as of a day before {lake.week_before}"
+        return f"too little history to train: no features as of a day before {lake.evaluated}"
     if booster is None:
         return "too little history to train: nobody took one of the candidates of a snapshot"
     if evaluation is None:
-        return f"too little history to evaluate: no features or no labels as of {lake.week_before}"
+        return f"too little history to evaluate: no features or no labels as of {lake.evaluated}"
     return ""
 
 

@@ -5,7 +5,7 @@ import pytest
 from lake import inputs
 from lake.records import STAGES, Draft, Input, Records, TableContent, config_digest
 from lake.schemas import FEATURES
-from lake.settings import dataset
+from lake.settings import Training, dataset
 from lake.storage import LocalStorage
 
 DATA = dataset("complete_journey")
@@ -74,7 +74,17 @@ def test_features_never_read_the_quarantine(records):
 def test_snapshots_are_weeks_before_d_and_not_before_the_first_day():
     got = inputs.snapshot_days(dt.date(2017, 9, 30), DATA)
     assert [str(day) for day in got] == ["2017-08-26", "2017-09-02", "2017-09-09", "2017-09-16", "2017-09-23"]
-    assert inputs.snapshot_days(FIRST + dt.timedelta(days=14), DATA) == [FIRST, FIRST + inputs.WEEK]
+    assert inputs.snapshot_days(FIRST + dt.timedelta(days=14), DATA) == [FIRST, FIRST + dt.timedelta(days=7)]
+
+
+@pytest.mark.parametrize(
+    ("label_days", "days_before"), [(3, [15, 12, 9, 6, 3]), (14, [70, 56, 42, 28, 14]), (28, [84, 56, 28])]
+)
+def test_snapshots_lie_as_far_apart_as_labels_are_looked_for(label_days, days_before):
+    chosen = DATA.model_copy(update={"training": Training(label_days=label_days)})
+    d = FIRST + dt.timedelta(days=100)
+    got = inputs.snapshot_days(d, chosen)
+    assert [(d - day).days for day in got] == days_before
 
 
 def test_a_changed_day_makes_features_stale_and_the_stages_after_it_once_they_ran_again(records):

@@ -130,17 +130,17 @@ def features(table: str, events: Events, day: dt.date) -> pa.Table:
     return whole(table, rows, len(weight))
 
 
-def make_lake(home: Path, events: Events, snapshots: int = 5) -> Lake:
+def make_lake(home: Path, events: Events, snapshots: int = 5, label_days: int = 7) -> Lake:
     home.mkdir(parents=True)
     toml = (CONFIG_DIR / "complete_journey.toml").read_text()
-    for old, new in SMALL.items():
+    for old, new in (SMALL | {"label_days = 7": f"label_days = {label_days}"}).items():
         assert old in toml
         toml = toml.replace(old, new)
     (home / "small.toml").write_text(toml)
-    chosen = Settings(home=home, dataset=str(home / "small.toml"), threads=2, lake="", mlflow_uri="file:none")
+    chosen = Settings(home=home, dataset=str(home / "small.toml"), threads=2, lake=str(home / "lake"))
     lake = Lake(chosen, home / "lake")
     lake.ingest(events)
-    lake.features(events, [DAY - WEEK * back for back in range(snapshots, -1, -1)])
+    lake.features(events, [DAY - dt.timedelta(label_days * back) for back in range(snapshots, -1, -1)])
     return lake
 
 
@@ -171,7 +171,7 @@ def trained_home(tmp_path_factory) -> Path:
 def trained(trained_home, tmp_path) -> tuple[Lake, str]:
     """A copy of it, and the attempt. Requests name the lake of the first one; only results are read."""
     home = shutil.copytree(trained_home, tmp_path / "home")
-    chosen = Settings(home=home, dataset=str(home / "small.toml"), threads=2, lake="")
+    chosen = Settings(home=home, dataset=str(home / "small.toml"), threads=2, lake=str(home / "lake"))
     return Lake(chosen, home / "lake"), (home / "attempt").read_text()
 
 
@@ -249,6 +249,19 @@ def test_a_booster_follows_the_labels_before_the_evaluation_week(trained, tmp_pa
     found = train.prepare(DAY, other.settings)
     train.train(found, other.settings)
     assert trained_by(lake, attempt) != trained_by(other, found)
+
+
+def test_labels_of_two_weeks_are_trained_and_judged_two_weeks_apart(tmp_path):
+    """They were cut to one week without a word."""
+    lake = make_lake(tmp_path / "wide", habits(), snapshots=2, label_days=14)
+    attempt = train.prepare(DAY, lake.settings)
+    train.train(attempt, lake.settings)
+    result = result_of(lake, attempt)
+    request = messages.read(LocalStorage(lake.folder), layout.request(attempt), TrainRequest)
+    assert sorted(request.snapshots) == [DAY - 4 * WEEK, DAY - 2 * WEEK]
+    assert result.evaluation.as_of == DAY - 2 * WEEK
+    assert result.counts["ranking_positives"] > 0
+    assert result.decision.outcome == "promoted"
 
 
 def trained_by(lake: Lake, attempt: str) -> bytes:

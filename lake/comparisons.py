@@ -2,16 +2,14 @@
 
 from typing import Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationInfo, field_validator, model_validator
+from pydantic import Field, ValidationInfo, field_validator, model_validator
+
+from lake.kinds import Section
 
 Action = Literal["off", "warn", "stop"]
 
 
-class _Section(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
-
-
-class Comparison(_Section):
+class Comparison(Section):
     """What one comparison does, and how far a day may be from the usual.
 
     Attributes
@@ -38,7 +36,7 @@ class Share(Comparison):
     tolerance: float = Field(gt=0, le=1)
 
 
-class Compare(_Section):
+class Compare(Section):
     """Each comparison of a day with the data set's own last days.
 
     Attributes
@@ -68,8 +66,8 @@ class Compare(_Section):
     """
 
     days: int = Field(default=56, ge=14, le=366)
-    stop_after: int = Field(default=14, ge=0)
-    min_rows: int = Field(default=20, ge=1)
+    stop_after: int = Field(default=14, ge=0, le=366)
+    min_rows: int = Field(default=20, ge=1, le=10**12)
     rows: Factor = Factor(tolerance=1.5)
     users: Factor = Factor(tolerance=1.5)
     items: Factor = Factor(tolerance=1.5)

@@ -25,7 +25,8 @@ from botocore.exceptions import BotoCoreError, ClientError
 
 from lake.errors import ConfigError, NightjarError, StorageUnavailable
 from lake.storage import room_for, sha256_of
-from nightjar_reader.endpoint import Endpoint, bucket_and_prefix
+from nightjar_reader import address
+from nightjar_reader.endpoint import Endpoint
 
 log = logging.getLogger(__name__)
 
@@ -61,9 +62,8 @@ class S3Storage:
     """
 
     def __init__(self, uri: str) -> None:
-        self._bucket, self._prefix = bucket_and_prefix(uri)
-        if not self._bucket:
-            raise ConfigError(f"{uri}: expected s3://bucket/prefix, found no bucket")
+        place = address.parse(uri)
+        self._bucket, self._prefix = place.bucket, place.path
 
     @property
     def root(self) -> str:
@@ -308,7 +308,7 @@ def _client_of(process: int, endpoint: Endpoint) -> Any:
 
 def make_bucket(uri: str) -> bool:
     """Make the bucket of an address, on a server of one's own; False where it is there already."""
-    name, _ = bucket_and_prefix(uri)
+    name = address.parse(uri).bucket
     there = _insist(uri, lambda: _client().list_buckets())["Buckets"]
     if name in {bucket["Name"] for bucket in there}:
         return False

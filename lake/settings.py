@@ -4,18 +4,35 @@ import datetime as dt
 import hashlib
 import json
 import os
-import tomllib
 from collections.abc import Iterable
 from functools import cache
 from pathlib import Path
-from typing import Any, Literal
-from urllib.parse import unquote, urlsplit
+from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
+from pydantic import Field, ValidationError, ValidationInfo, field_validator, model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
+from lake import kinds, toml
 from lake.comparisons import Compare
 from lake.errors import ConfigError, PermanentError
+from lake.kinds import (
+    PLACEHOLDER,
+    Count,
+    Day,
+    Limit,
+    Name,
+    Positive,
+    Seconds,
+    Section,
+    Seed,
+    Sequence,
+    Share,
+    Template,
+    Text,
+    Weight,
+    Zone,
+)
+from nightjar_reader.address import redacted
 
 CHECKOUT = Path(__file__).resolve().parents[1]
 CONFIG_DIR = CHECKOUT / "config"
@@ -24,204 +41,193 @@ IdType = Literal["int64", "string"]
 FileFormat = Literal["parquet", "csv", "jsonl"]
 
 
-PLACEHOLDER = "{partition}"
-
-
-def _require_template(files: str) -> str:
-    if PLACEHOLDER not in files or "{" in files.replace(PLACEHOLDER, ""):
-        raise ValueError(f"must contain {PLACEHOLDER}, and no other field")
-    return files
-
-
-class _Section(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-
-class RawColumns(_Section):
+class RawColumns(Section):
     """Which raw column holds which of ours; an absent optional column is null in the lake."""
 
-    user_id: str
-    item_id: str
-    event_ts: str
-    event_type: str | None = None
-    quantity: str | None = None
-    amount: str | None = None
-    context_id: str | None = None
-    segment: str | None = None
+    user_id: Text
+    item_id: Text
+    event_ts: Text
+    event_type: Text | None = None
+    quantity: Text | None = None
+    amount: Text | None = None
+    context_id: Text | None = None
+    segment: Text | None = None
+
+    _check_columns = field_validator("*")(kinds.own)
 
 
-class Raw(_Section):
+class Raw(Section):
     """Where a day's raw files are and how their columns map."""
 
-    files: str
+    files: Template
     format: FileFormat
-    timezone: str = "UTC"
-    late_days: int = Field(default=0, ge=0)
-    closed_days: tuple[dt.date, ...] = ()
+    timezone: Zone = "UTC"
+    late_days: int = Field(default=0, ge=0, le=366)
+    closed_days: Sequence[Day] = ()
     columns: RawColumns
-
-    _check_files = field_validator("files")(_require_template)
 
     def path(self, day: dt.date) -> str:
         """The file of a day, relative to `NIGHTJAR_RAW`."""
         return self.files.replace(PLACEHOLDER, day.isoformat())
 
 
-class Events(_Section):
+class Events(Section):
     """Event types: the default, the weight of each, which are labels, which are unwanted."""
 
-    default: str
-    weights: dict[str, float]
-    labels: tuple[str, ...]
-    ignore: tuple[str, ...] = ()
+    default: Text
+    weights: dict[Text, Weight] = Field(min_length=1)
+    labels: Annotated[Sequence[Text], Field(min_length=1)]
+    ignore: Sequence[Text] = ()
 
     @model_validator(mode="after")
-    def _ignored_have_no_weight(self) -> "Events":
+    def _each_type_has_a_weight_or_is_ignored(self) -> "Events":
         if both := sorted(set(self.ignore) & set(self.weights)):
             raise ValueError(f"ignore and weights both name {both}: keep one of the two")
+        unknown = ({self.default} | set(self.labels)) - set(self.weights)
+        if unknown:
+            raise ValueError(f"events.weights lacks {sorted(unknown)}")
         return self
 
 
-class CatalogueColumns(_Section):
+class CatalogueColumns(Section):
     """Which catalogue column holds which of ours; all others become attributes."""
 
-    item_id: str
-    name: str
-    category: str
-    subcategory: str
-    brand: str | None = None
+    item_id: Text
+    name: Text
+    category: Text
+    subcategory: Text
+    brand: Text | None = None
 
 
-class Catalogue(_Section):
+class Catalogue(Section):
     """Where catalogue snapshots are; one counts from the day it was delivered."""
 
-    files: str
+    files: Template
     format: FileFormat
     columns: CatalogueColumns
-
-    _check_files = field_validator("files")(_require_template)
 
     def path(self, day: dt.date) -> str:
         """The snapshot that came on a day, relative to `NIGHTJAR_RAW`."""
         return self.files.replace(PLACEHOLDER, day.isoformat())
 
 
-SENTINELS = (
-    "-1",
-    "null",
-    "(null)",
-    "<null>",
-    "\\n",
-    "nil",
-    "none",
-    "nan",
-    "n/a",
-    "#n/a",
-    "undefined",
-    "00000000-0000-0000-0000-000000000000",
-)
-"""What stands for nobody in every export that we know of; 0, `na` and `unknown` may be real ids."""
-
-LARGEST_NUMBER = 10**12
-"""The highest bound of a quantity or an amount: 10**13 rows at it fit into every sum of the features."""
-
-
-class Rules(_Section):
+class Rules(Section):
     """Row rules and thresholds of the ingest checks."""
 
-    min_rows: int = Field(default=1, ge=0)
-    max_rows: int = Field(default=10**12, ge=1)
+    min_rows: int = Field(default=1, ge=0, le=10**12)
+    max_rows: int = Field(default=10**12, ge=1, le=10**12)
     max_bad_share: float = Field(default=0.01, ge=0, le=1)
     max_bad_catalogue_share: float = Field(default=0.01, ge=0, le=1)
     returns: Literal["quarantine", "fault"] = "quarantine"
     max_return_share: float = Field(default=0.5, ge=0, le=1)
     rounding: Literal["warn", "quarantine"] = "warn"
-    max_quantity: float = Field(default=1e6, gt=0, le=LARGEST_NUMBER)
-    max_amount: float = Field(default=1e8, gt=0, le=LARGEST_NUMBER)
-    sentinels: tuple[str, ...] = SENTINELS
+    max_quantity: float = Field(default=1e6, gt=0, le=kinds.LARGEST_NUMBER)
+    max_amount: float = Field(default=1e8, gt=0, le=kinds.LARGEST_NUMBER)
+    sentinels: Sequence[Text] = kinds.SENTINELS
     float_ids: Literal["quarantine", "keep"] = "quarantine"
     max_id_length: int = Field(default=256, ge=1, le=1024)
 
+    @field_validator("max_rows")
+    @classmethod
+    def _at_least_min_rows(cls, rows: int, info: ValidationInfo) -> int:
+        if rows < info.data.get("min_rows", 0):
+            raise ValueError(f"expected at least min_rows, which is {info.data['min_rows']}")
+        return rows
 
-class Retrieval(_Section):
+
+class Retrieval(Section):
     """ALS and item-item neighbours."""
 
-    factors: int = Field(default=64, ge=1)
-    regularization: float = 8.0
-    alpha: float = 4.0
-    iterations: int = Field(default=10, ge=1)
-    neighbours: int = Field(default=100, ge=1)
-    seed: int = 0
+    factors: int = Field(default=64, ge=1, le=1024)
+    regularization: Positive = 8.0
+    alpha: Positive = 4.0
+    iterations: int = Field(default=10, ge=1, le=1000)
+    neighbours: int = Field(default=100, ge=1, le=1000)
+    seed: Seed = 0
 
 
-class Candidates(_Section):
+class Candidates(Section):
     """How many candidates each source gives a user."""
 
     limit: int = Field(default=200, ge=1, le=200)
     own: int = Field(default=150, ge=0)
     item_item: int = Field(default=0, ge=0)
 
+    @field_validator("own", "item_item")
+    @classmethod
+    def _within_the_limit(cls, count: int, info: ValidationInfo) -> int:
+        if count > info.data.get("limit", count):
+            raise ValueError(f"expected at most limit, which is {info.data['limit']}")
+        return count
 
-class Training(_Section):
+
+class Training(Section):
     """Snapshots, labels, users and negatives of the ranker's training set.
 
     Memory follows `snapshots` x `max_users` x `negatives`: about 0.5 KB for each of these.
     """
 
-    snapshots: int = Field(default=4, ge=1)
-    label_days: int = Field(default=7, ge=1)
-    max_users: int = Field(default=50_000, ge=1)
-    negatives: int = Field(default=60, ge=1)
+    snapshots: int = Field(default=4, ge=1, le=52)
+    label_days: int = Field(default=7, ge=1, le=28)
+    max_users: int = Field(default=50_000, ge=1, le=10**9)
+    negatives: int = Field(default=60, ge=1, le=10_000)
 
 
-class Ranker(_Section):
+class Ranker(Section):
     """XGBoost's parameters."""
 
     objective: Literal["binary:logistic", "rank:ndcg"] = "binary:logistic"
-    rounds: int = Field(default=120, ge=1)
-    eta: float = 0.06
-    max_depth: int = 6
-    min_child_weight: float = 20.0
-    subsample: float = 0.8
-    colsample_bytree: float = 0.6
-    seed: int = 0
+    rounds: int = Field(default=120, ge=1, le=10_000)
+    eta: Share = 0.06
+    max_depth: int = Field(default=6, ge=1, le=16)
+    min_child_weight: float = Field(default=20.0, ge=0, le=1e9)
+    subsample: Share = 0.8
+    colsample_bytree: Share = 0.6
+    seed: Seed = 0
 
 
-class Evaluation(_Section):
+class Evaluation(Section):
     """How models are compared."""
 
-    cut: int = Field(default=10, ge=1)
-    min_users: int = Field(default=100, ge=1)
-    draws: int = Field(default=1000, ge=100)
-    seed: int = 0
+    cut: int = Field(default=10, ge=1, le=200)
+    min_users: int = Field(default=100, ge=1, le=10**9)
+    draws: int = Field(default=1000, ge=100, le=100_000)
+    seed: Seed = 0
 
 
-class Lists(_Section):
+class Lists(Section):
     """Sizes of what a release holds."""
 
-    length: int = Field(default=50, ge=1)
-    similar: int = Field(default=50, ge=1)
-    popular: int = Field(default=200, ge=1)
-    buckets: int = Field(default=64, ge=1)
+    length: int = Field(default=50, ge=1, le=1000)
+    similar: int = Field(default=50, ge=1, le=1000)
+    popular: int = Field(default=200, ge=1, le=10_000)
+    buckets: int = Field(default=64, ge=1, le=100)  # the names of their files have two digits
 
 
-class Index(_Section):
+class Index(Section):
     """The Annoy index for item-to-item search."""
 
-    trees: tuple[int, ...] = (25, 50, 100, 200)
-    search_k: int = 20_000
-    recall_at: int = 100
-    recall_floor: float = 0.95
-    queries: int = Field(default=1000, ge=1)
-    seed: int = 0
+    trees: Annotated[Sequence[kinds.Trees], Field(min_length=1)] = (25, 50, 100, 200)
+    search_k: int = Field(default=20_000, ge=1, le=2**31 - 1)
+    recall_at: int = Field(default=100, ge=1, le=10_000)
+    recall_floor: Share = 0.95
+    queries: Count = 1000
+    seed: Seed = 0
+
+    @field_validator("trees")
+    @classmethod
+    def _fewest_first(cls, trees: tuple[int, ...]) -> tuple[int, ...]:
+        if list(trees) != sorted(trees):
+            raise ValueError("expected ascending numbers, for the first that suffices is taken")
+        return trees
 
 
-class Dataset(_Section):
+class Dataset(Section):
     """One data set, as its TOML says."""
 
-    name: str = Field(pattern=r"^[a-z0-9][a-z0-9_-]*$")
-    first_day: dt.date
-    last_day: dt.date | None = None
+    name: Name
+    first_day: Day
+    last_day: Day | None = None
     id_type: IdType
     repeats: bool = True
     raw: Raw
@@ -237,13 +243,22 @@ class Dataset(_Section):
     lists: Lists = Lists()
     index: Index = Index()
 
+    @field_validator("last_day")
+    @classmethod
+    def _not_before_the_first(cls, last: dt.date | None, info: ValidationInfo) -> dt.date | None:
+        first = info.data.get("first_day")
+        if last and first and last < first:
+            raise ValueError(f"last_day is before first_day, {first}")
+        return last
+
     @model_validator(mode="after")
-    def _days_and_events_agree(self) -> "Dataset":
-        if self.last_day and self.last_day < self.first_day:
-            raise ValueError("last_day is before first_day")
-        unknown = ({self.events.default} | set(self.events.labels)) - set(self.events.weights)
-        if unknown:
-            raise ValueError(f"events.weights lacks {sorted(unknown)}")
+    def _sections_agree(self) -> "Dataset":
+        first, last = self.first_day, self.last_day or dt.date.max
+        outside = [str(day) for day in self.raw.closed_days if not first <= day <= last]
+        if outside:
+            raise ValueError(f"raw.closed_days: expected days of the data set, found {', '.join(outside)}")
+        if self.catalogue and self.catalogue.files == self.raw.files:
+            raise ValueError(f"catalogue.files: expected others than raw.files, found {self.raw.files!r}")
         return self
 
     def require_day(self, day: dt.date, today: dt.date | None = None) -> dt.date:
@@ -277,42 +292,46 @@ class Settings(BaseSettings):
 
     model_config = SettingsConfigDict(env_prefix="NIGHTJAR_", frozen=True, extra="ignore")
 
-    home: Path = CHECKOUT / ".nightjar"
-    dataset: str = "complete_journey"
+    home: kinds.Folder = CHECKOUT / ".nightjar"
+    dataset: str = Field(default="complete_journey", min_length=1)
     lake: str = ""
     raw: str = ""
     releases: str = ""
     mlflow_uri: str = ""
 
-    raw_wait: int = 4 * 3600
-    history_wait: int = 3600
-    previous_decision_wait: int = 1800
-    decision_wait: int = 3 * 3600
-    poke_interval: int = 60
-    light_timeout: int = 1800
-    heavy_timeout: int = 7200
-    retry_delay: int = 30
+    raw_wait: Seconds = 4 * 3600
+    history_wait: Seconds = 3600
+    previous_decision_wait: Seconds = 1800
+    decision_wait: Seconds = 3 * 3600
+    poke_interval: Limit = 60
+    light_timeout: Limit = 1800
+    heavy_timeout: Limit = 7200
+    retry_delay: Seconds = 30
 
-    spark_master: str = "local[*]"
-    spark_memory: str = "2g"
-    threads: int = 0
-    gx_row_limit: int = 5_000_000
-    port: int = 8080
+    spark_master: str = Field(default="local[*]", pattern=kinds.MASTER)
+    spark_memory: kinds.Memory = "2g"
+    threads: int = Field(default=0, ge=0, le=1024)
+    gx_row_limit: int = Field(default=5_000_000, ge=1)
+    port: int = Field(default=8080, ge=1, le=65_535)
+
+    _check_places = field_validator("lake", "raw", "releases")(kinds.place)
+    _check_tracking = field_validator("mlflow_uri")(kinds.tracking)
 
     @model_validator(mode="before")
     @classmethod
     def _fill_locations(cls, values: dict[str, Any]) -> dict[str, Any]:
-        home = Path(values.get("home") or CHECKOUT / ".nightjar").expanduser().absolute()
-        lake = _address(values.get("lake") or str(home / "lake"))
-        data = values.get("dataset") or "complete_journey"
-        return values | {
-            "home": home,
-            "dataset": str(Path(data).expanduser().absolute()) if data.endswith(".toml") else data,
+        """What is not told follows from home and lake; what is told, emptiness too, is judged as it is."""
+        home = kinds.folder(values.get("home", CHECKOUT / ".nightjar"))
+        lake = kinds.place_or(values.get("lake"), home / "lake")
+        data = values.get("dataset", "complete_journey")
+        follow = {
             "lake": lake,
-            "raw": _address(values.get("raw") or f"{lake}/raw"),
-            "releases": _address(values.get("releases") or f"{lake}/published"),
-            "mlflow_uri": values.get("mlflow_uri") or f"sqlite:///{home}/mlflow.db",
+            "raw": f"{lake}/raw",
+            "releases": f"{lake}/published",
+            "mlflow_uri": f"sqlite:///{home}/mlflow.db",
         }
+        path = {"dataset": str(Path(data).expanduser().absolute())} if data.endswith(".toml") else {}
+        return follow | values | path
 
     @property
     def data(self) -> Dataset:
@@ -321,21 +340,7 @@ class Settings(BaseSettings):
 
     def redacted(self) -> dict[str, str]:
         """Every setting as text, with what stands before an @ in an address left out."""
-        return {name: _redact(str(value)) for name, value in self.model_dump().items()}
-
-
-def _address(text: str) -> str:
-    """One spelling for a place: a URI without a slash at its end; a path becomes ``file:///...``."""
-    parts = urlsplit(text)
-    if parts.scheme not in ("", "file"):
-        return text.rstrip("/")
-    folder = unquote(parts.path) if parts.scheme else text
-    return Path(folder).expanduser().absolute().as_uri()
-
-
-def _redact(text: str) -> str:
-    scheme, slashes, rest = text.partition("://")
-    return f"{scheme}://***@{rest.rpartition('@')[2]}" if slashes and "@" in rest else text
+        return {name: redacted(str(value)) for name, value in self.model_dump().items()}
 
 
 @cache
@@ -357,16 +362,7 @@ def dataset(name: str) -> Dataset:
         raise ConfigError(
             f"NIGHTJAR_DATASET={name!r}: no file {path}; give a name in config/ or the path of a TOML"
         )
-    try:
-        return Dataset.model_validate(tomllib.loads(path.read_text()))
-    except (tomllib.TOMLDecodeError, ValidationError) as error:
-        raise ConfigError(f"{path}: {_reasons(error)}") from error
-
-
-def _reasons(error: Exception) -> str:
-    if not isinstance(error, ValidationError):
-        return str(error)
-    return "; ".join(f"{'.'.join(map(str, e['loc'])) or 'file'}: {e['msg']}" for e in error.errors())
+    return toml.read(path, Dataset)
 
 
 def load() -> Settings:
@@ -380,7 +376,8 @@ def load() -> Settings:
     try:
         return Settings()
     except ValidationError as error:
-        raise ConfigError(f"environment NIGHTJAR_*: {_reasons(error)}") from error
+        said = (f"NIGHTJAR_{key.upper()}: {problem}" for key, problem in toml.problems(error, Settings))
+        raise ConfigError(f"environment: {'; '.join(said)}") from error
 
 
 def threads(settings: Settings) -> int:

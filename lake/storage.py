@@ -14,9 +14,10 @@ from contextlib import AbstractContextManager, contextmanager
 from functools import cache
 from pathlib import Path
 from typing import BinaryIO, Protocol
-from urllib.parse import unquote, urlsplit
 
 from lake.errors import ConfigError, DiskFull
+from nightjar_reader import address
+from nightjar_reader.errors import ReaderError
 
 NO_ROOM = (errno.ENOSPC, errno.EDQUOT)
 _CHUNK = 1 << 20
@@ -194,15 +195,14 @@ def open_storage(uri: str) -> Storage:
     Raises
     ------
     ConfigError
-        When the address has another scheme.
+        When the address is none.
     """
-    parts = urlsplit(uri)
-    if parts.scheme == "s3":
+    try:
+        place = address.parse(uri)
+    except ReaderError as error:
+        raise ConfigError(str(error)) from error
+    if place.bucket:
         from lake.s3 import S3Storage
 
         return S3Storage(uri)
-    if parts.scheme not in ("", "file"):
-        raise ConfigError(
-            f"{uri}: no storage for {parts.scheme}://; expected file:///folder or s3://bucket/prefix"
-        )
-    return LocalStorage(Path(unquote(parts.path) if parts.scheme else uri))
+    return LocalStorage(Path(place.path))

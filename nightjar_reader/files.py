@@ -8,13 +8,12 @@ from contextlib import nullcontext
 from functools import partial
 from pathlib import Path
 from typing import BinaryIO, TypeVar
-from urllib.parse import unquote, urlsplit
 
 import pyarrow as pa
 import pyarrow.fs as pafs
 
-from nightjar_reader import forks
-from nightjar_reader.endpoint import Endpoint, bucket_and_prefix
+from nightjar_reader import address, forks
+from nightjar_reader.endpoint import Endpoint
 from nightjar_reader.errors import ReaderError
 
 T = TypeVar("T")
@@ -52,24 +51,20 @@ class Files:
     ----------
     uri
         ``file:///folder``, the path of a folder, or ``s3://bucket/prefix``. The usual AWS_*
-        variables say where the S3 server is, and who asks.
+        variables say where the S3 server is, and who asks. What else it could be is refused
+        (`nightjar_reader.address.parse`).
     """
 
     def __init__(self, uri: str) -> None:
-        parts = urlsplit(uri)
-        if parts.scheme not in ("", "file", "s3"):
-            raise ReaderError(
-                f"{uri}: cannot read {parts.scheme}://; expected a folder, file:///folder or s3://bucket/prefix"
-            )
+        place = address.parse(uri)
         self._connected: pafs.FileSystem | None = None
         self._folder: Path | None = None
-        if parts.scheme == "s3":
-            self._root = "/".join(filter(None, bucket_and_prefix(uri)))
+        if place.bucket:
+            self._root = "/".join(filter(None, (place.bucket, place.path)))
             self._connect()
             forks.tell(self)
         else:
-            self._folder = Path(unquote(parts.path) if parts.scheme else uri).absolute()
-            self._root = self._folder.as_posix()
+            self._folder, self._root = Path(place.path), place.path
             self._connected = pafs.LocalFileSystem()
 
     def after_fork(self) -> None:

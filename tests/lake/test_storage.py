@@ -109,5 +109,5 @@ def test_an_address_or_a_folder_opens_the_same_place(tmp_path):
 
 
 def test_an_unknown_scheme_is_refused():
-    with pytest.raises(ConfigError, match="no storage for ftp://"):
+    with pytest.raises(ConfigError, match="cannot read ftp://"):
         open_storage("ftp://host/folder")

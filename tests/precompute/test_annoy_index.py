@@ -49,7 +49,7 @@ def test_equal_distances_count_as_found(tmp_path):
 
 
 def test_the_same_factors_give_the_same_bytes(units, tmp_path):
-    config = Index(trees=(3,), recall_floor=0, queries=10)
+    config = Index(trees=(3,), recall_floor=0.001, queries=10)
     for name in ("a", "b"):
         annoy_index.build(tmp_path / name, units, config)
     assert (tmp_path / "a").read_bytes() == (tmp_path / "b").read_bytes()

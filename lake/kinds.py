@@ -1,0 +1,169 @@
+"""Kinds of values that settings have.
+
+The bounds are wider than any use; beyond them a value cannot work, or only overflows something later.
+"""
+
+import datetime as dt
+import os
+import re
+import zoneinfo
+from collections.abc import Hashable
+from pathlib import Path
+from typing import Annotated, Any, TypeVar
+
+from annotated_types import Ge, Gt, Le
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, ValidationInfo
+
+from lake.toml import near
+from nightjar_reader import address
+from nightjar_reader.errors import ReaderError
+
+T = TypeVar("T", bound=Hashable)
+
+PLACEHOLDER = "{partition}"
+MASTER = r"^(local(\[(\*|[1-9]\d*)(,[1-9]\d*)?\])?|spark://[^/\s]+:\d+|yarn|k8s://\S+)$"
+MEMORY = re.compile(r"([1-9]\d*)([mgt])b?", re.IGNORECASE)
+MEBIBYTES = {"m": 1, "g": 1 << 10, "t": 1 << 20}
+LEAST_MEMORY = 512
+"""MiB; a driver of less than 450 MiB is refused by Spark (UnifiedMemoryManager)."""
+DATABASES = ("postgresql", "mysql", "mssql")
+"""Those in which MLflow keeps its store, beside SQLite."""
+
+
+class Section(BaseModel):
+    """Part of the settings: typed strictly, without unknown keys, and the same for ever."""
+
+    model_config = ConfigDict(
+        frozen=True, extra="forbid", strict=True, allow_inf_nan=False, validate_default=True
+    )
+
+
+def _no_repeats(values: tuple[T, ...]) -> tuple[T, ...]:
+    if repeated := sorted({str(value) for value in values if values.count(value) > 1}):
+        raise ValueError(f"expected each value once, {', '.join(repeated)} is repeated")
+    return values
+
+
+def _template(files: str) -> str:
+    if PLACEHOLDER not in files or set("{}") & set(files.replace(PLACEHOLDER, "")):
+        raise ValueError(f"must contain {PLACEHOLDER}, and no other field")
+    if not files.isprintable() or set("\\*?[]") & set(files):
+        raise ValueError("expected a path without backslashes, wildcards and control characters")
+    parts = files.split("/")
+    if "" in parts:
+        raise ValueError("expected a path below NIGHTJAR_RAW, without a slash at an end or two in a row")
+    if hidden := [part for part in parts if part[0] in "._"]:
+        raise ValueError(f"expected names that Spark does not hide, unlike {hidden[0]!r}")
+    if spaced := [part for part in parts if part != part.strip()]:
+        raise ValueError(f"expected no blanks at the ends of a name, as in {spaced[0]!r}")
+    return files
+
+
+def _zone(name: str) -> str:
+    """Those that Python, Java and Spark all read, and in the same way."""
+    known = {zone for zone in zoneinfo.available_timezones() if "/" in zone} | {"UTC"}
+    if name not in known:
+        raise ValueError(
+            f"expected UTC, or a name of the tz database such as Europe/Berlin{near(name, known)}, "
+            "or Etc/GMT-2 for a fixed offset of +2 hours"
+        )
+    return name
+
+
+def _memory(text: str) -> str:
+    found = MEMORY.fullmatch(text)
+    if not found or int(found[1]) * MEBIBYTES[found[2].lower()] < LEAST_MEMORY:
+        raise ValueError(f"expected a size such as 2g or 2048m, at least {LEAST_MEMORY}m")
+    return text
+
+
+def folder(told: str | Path) -> Path:
+    """A folder as an absolute path without ``..``."""
+    return Path(os.path.normpath(Path(told).expanduser().absolute()))
+
+
+def _told_folder(told: Any) -> Path:
+    if not str(told).strip() or not str(told).isprintable():
+        raise ValueError("expected a folder")
+    return folder(told)
+
+
+def place_or(told: str | None, default: Path) -> str:
+    """A place, or the default where none is told or what is told is none, which is judged elsewhere."""
+    try:
+        return place(told or "")
+    except ValueError:
+        return default.as_uri()
+
+
+def place(text: str) -> str:
+    """The one spelling of where files lie: ``file:///folder`` or ``s3://bucket/prefix``."""
+    try:
+        return address.parse(text).uri
+    except ReaderError as error:
+        raise ValueError(str(error)) from error
+
+
+def tracking(uri: str) -> str:
+    """An address that MLflow takes for its store."""
+    scheme, slashes, rest = uri.partition("://")
+    if scheme == "sqlite":
+        good = rest.startswith("//") and len(rest) > len("//") and ".." not in rest.split("/")
+    elif scheme in ("http", "https"):
+        good = bool(re.fullmatch(r"[^/?#\s]+(/[^?#\s]*)?", rest))
+    else:
+        good = scheme.partition("+")[0] in DATABASES and bool(re.match(r"[^/?#\s]", rest))
+    if not slashes or not good:
+        raise ValueError(
+            "expected http://host:port, https://host, sqlite:////absolute/file.db or "
+            f"a database of {', '.join(DATABASES)}, found {address.redacted(uri)!r}"
+        )
+    return uri
+
+
+def own(value: Any, info: ValidationInfo) -> Any:
+    """A value that no field before has; for a validator of all fields."""
+    other = next((name for name, taken in info.data.items() if value is not None and taken == value), None)
+    if other:
+        raise ValueError(f"expected a column of its own, {value!r} is {other} already")
+    return value
+
+
+Text = Annotated[str, Field(min_length=1, pattern=r"^\S(.*\S)?$")]
+Name = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9_-]*$", max_length=64)]
+Template = Annotated[str, AfterValidator(_template)]
+Zone = Annotated[str, AfterValidator(_zone)]
+Folder = Annotated[Path, BeforeValidator(_told_folder)]
+Memory = Annotated[str, AfterValidator(_memory)]
+Seed = Annotated[int, Ge(0), Le(2**31 - 1)]
+"""What numpy, implicit, XGBoost and Annoy (a signed C int in its binding) all take."""
+Weight = Annotated[float, Ge(0), Le(1e6)]
+Positive = Annotated[float, Gt(0), Le(1e6)]
+Share = Annotated[float, Gt(0), Le(1)]
+Day = Annotated[dt.date, Ge(dt.date(1970, 1, 1)), Le(dt.date(2199, 12, 31))]
+"""Those whose neighbours and microseconds fit everywhere."""
+Trees = Annotated[int, Ge(1), Le(10_000)]
+Count = Annotated[int, Ge(1), Le(100_000)]
+Seconds = Annotated[int, Ge(0), Le(366 * 86_400)]
+Limit = Annotated[int, Ge(1), Le(366 * 86_400)]
+Sequence = Annotated[tuple[T, ...], Field(strict=False), AfterValidator(_no_repeats)]
+"""A TOML array; its values are as strict as others."""
+
+SENTINELS = (
+    "-1",
+    "null",
+    "(null)",
+    "<null>",
+    "\\n",
+    "nil",
+    "none",
+    "nan",
+    "n/a",
+    "#n/a",
+    "undefined",
+    "00000000-0000-0000-0000-000000000000",
+)
+"""What stands for nobody in every export that we know of; 0, `na` and `unknown` may be real ids."""
+
+LARGEST_NUMBER = 10**12
+"""The highest bound of a quantity or an amount: 10**13 rows at it fit into every sum of the features."""

@@ -1,0 +1,81 @@
+"""A TOML file as checked values, and what is said of those that are wrong."""
+
+import difflib
+import re
+import tomllib
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any, TypeVar, get_args
+
+from pydantic import BaseModel, ValidationError
+
+from lake.errors import ConfigError
+from nightjar_reader.address import redacted
+
+Model = TypeVar("Model", bound=BaseModel)
+
+
+def read(path: Path, kind: type[Model]) -> Model:
+    """Read a file.
+
+    Raises
+    ------
+    ConfigError
+        When it is not TOML in UTF-8, or has a wrong value; the message names the file, and of each
+        such value its key's path, what was expected and what was found.
+    """
+    try:
+        return kind.model_validate(tomllib.loads(_text(path)))
+    except tomllib.TOMLDecodeError as error:
+        raise ConfigError(f"{path}: {error}") from error
+    except ValidationError as error:
+        found = problems(error, kind)
+        said = (f"{key}: {problem}" if key else problem for key, problem in found)
+        raise ConfigError(f"{path}: {'; '.join(said)}") from error
+
+
+def _text(path: Path) -> str:
+    content = path.read_bytes()
+    try:
+        text = content.decode("utf-8")
+    except UnicodeDecodeError as error:
+        raise ConfigError(
+            f"{path}: expected UTF-8, as all TOML is, found the byte 0x{content[error.start]:02x} "
+            f"at {error.start}; save it as UTF-8"
+        ) from error
+    if text.startswith("\ufeff"):
+        raise ConfigError(f"{path}: expected UTF-8 without a byte order mark; save it without one")
+    return text.replace("\r\n", "\n")
+
+
+def _keys(kind: type[BaseModel] | None, place: tuple[str | int, ...]) -> set[str]:
+    """The keys of the section at a place of a file of a kind."""
+    for name in place:
+        field = kind.model_fields.get(str(name)) if kind else None
+        parts = (field.annotation, *get_args(field.annotation)) if field else ()
+        models = (part for part in parts if isinstance(part, type) and issubclass(part, BaseModel))
+        kind = next(models, None)
+    return set(kind.model_fields) if kind else set()
+
+
+def problems(error: ValidationError, kind: type[BaseModel]) -> list[tuple[str, str]]:
+    """Each wrong value of a kind: its key's path, and what was expected and found."""
+    return [(".".join(map(str, one["loc"])), _said(one, kind)) for one in error.errors()]
+
+
+def _said(one: Any, kind: type[BaseModel]) -> str:
+    if one["type"] == "extra_forbidden":
+        *place, name = one["loc"]
+        return f"there is no such key{near(str(name), _keys(kind, tuple(place)))}"
+    if one["type"] == "missing":
+        return "expected a value, found none"
+    said = re.sub("^(Input should|Value error,) ?", "", one["msg"])
+    said = re.sub("^be ", "expected ", re.sub("^(have|match) ", r"expected to \1 ", said))
+    plain = isinstance(one["input"], str | int | float | list | tuple) and "found" not in said
+    return f"{said}, found {redacted(repr(one['input']))}" if plain else said
+
+
+def near(name: str, known: Iterable[str]) -> str:
+    """A question whether the nearest of the known names was meant; empty where none is near."""
+    found = difflib.get_close_matches(name, sorted(known), 1)
+    return f" (did you mean {found[0]}?)" if found else ""

@@ -1,0 +1,370 @@
+"""A value of a TOML or of the environment that cannot work is refused by its key, at the first command."""
+
+import re
+import tomllib
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from lake.errors import ConfigError
+from lake.settings import CONFIG_DIR, Dataset, Retrieval, Section, Settings, dataset, load
+
+
+def changed(key: str, value: str) -> str:
+    """The shipped TOML with another value of a key; `value` is TOML."""
+    *tables, name = key.split(".")
+    table, found = "", [] if tables else [f"{name} = {value}"]
+    for line in (CONFIG_DIR / "complete_journey.toml").read_text(encoding="utf-8").splitlines():
+        table = line.strip("[]") if line.startswith("[") else table
+        if table != ".".join(tables) or not re.match(rf"{name}\s*=", line):
+            found.append(line)
+        if line == f"[{'.'.join(tables)}]":
+            found.append(f"{name} = {value}")
+    return "\n".join(found)
+
+
+@pytest.fixture
+def refusal(tmp_path):
+    """What is said of a TOML."""
+
+    def read(content: str | bytes) -> str:
+        path = tmp_path / "some.toml"
+        path.write_bytes(content if isinstance(content, bytes) else content.encode())
+        with pytest.raises(ConfigError) as raised:
+            dataset(str(path))
+        said = str(raised.value)
+        assert said.startswith(f"{path}: ")
+        return said.removeprefix(f"{path}: ")
+
+    return read
+
+
+WRONG = [
+    ("name", '"Shop"'),
+    ("name", '""'),
+    ("name", '"../up"'),
+    ("name", '"shop\\n"'),
+    ("name", "7"),
+    ("first_day", '"2017-01-01"'),
+    ("first_day", "2017-01-01T00:00:00"),
+    ("first_day", "0001-01-01"),
+    ("first_day", "20170101"),
+    ("last_day", "2016-12-31"),
+    ("last_day", "9999-12-31"),
+    ("id_type", '"int32"'),
+    ("repeats", "1"),
+    ("repeats", '"true"'),
+    ("raw.files", '"all.parquet"'),
+    ("raw.files", '"{partition:%Y}/{partition}.csv"'),
+    ("raw.files", '"../up/{partition}"'),
+    ("raw.files", '"a/../{partition}"'),
+    ("raw.files", '"a/./{partition}"'),
+    ("raw.files", '"/absolute/{partition}"'),
+    ("raw.files", '"s3://bucket/{partition}"'),
+    ("raw.files", '"a//{partition}"'),
+    ("raw.files", '"a/{partition}/"'),
+    ("raw.files", "'a\\{partition}'"),
+    ("raw.files", '"_hidden/{partition}"'),
+    ("raw.files", '".hidden/{partition}"'),
+    ("raw.files", '"a/_{partition}.csv"'),
+    ("raw.files", '"a/*-{partition}.csv"'),
+    ("raw.files", '"a/[x]{partition}.csv"'),
+    ("raw.files", '"a/{partition}\\t.csv"'),
+    ("raw.files", '"a /{partition}.csv"'),
+    ("raw.format", '"avro"'),
+    ("raw.timezone", '"Mars/Olympus"'),
+    ("raw.timezone", '"America/New_Yorck"'),
+    ("raw.timezone", '"america/new_york"'),
+    ("raw.timezone", '"+02:00"'),
+    ("raw.timezone", '"EST"'),
+    ("raw.timezone", '"CEST"'),
+    ("raw.timezone", '"localtime"'),
+    ("raw.timezone", '""'),
+    ("raw.timezone", "2"),
+    ("raw.late_days", "-1"),
+    ("raw.late_days", "367"),
+    ("raw.late_days", "true"),
+    ("raw.late_days", "1.0"),
+    ("raw.late_days", '"1"'),
+    ("raw.closed_days", "[2017-12-25, 2017-12-25]"),
+    ("raw.closed_days", "[2016-12-25]"),
+    ("raw.closed_days", "[2018-12-25]"),
+    ("raw.closed_days", "2017-12-25"),
+    ("raw.columns.item_id", '"household_id"'),
+    ("raw.columns.segment", '"sales_value"'),
+    ("raw.columns.user_id", '""'),
+    ("raw.columns.user_id", '" household_id"'),
+    ("raw.columns.user_id", "1"),
+    ("events.default", '""'),
+    ("events.default", '"view"'),
+    ("events.labels", "[]"),
+    ("events.labels", '["purchase", "purchase"]'),
+    ("events.labels", '["view"]'),
+    ("events.labels", '"purchase"'),
+    ("events.weights", "{}"),
+    ("events.weights", "{ purchase = nan }"),
+    ("events.weights", "{ purchase = inf }"),
+    ("events.weights", "{ purchase = -1 }"),
+    ("events.weights", "{ purchase = 1e300 }"),
+    ("events.weights", "{ purchase = true }"),
+    ("events.weights", '{ purchase = "1" }'),
+    ("events.weights", '{ purchase = 1, "" = 1 }'),
+    ("catalogue.files", '"transactions/{partition}.parquet"'),
+    ("catalogue.files", '"../{partition}.parquet"'),
+    ("catalogue.columns.name", '""'),
+    ("rules.min_rows", "-1"),
+    ("rules.min_rows", "true"),
+    ("rules.max_rows", "299"),
+    ("rules.max_rows", "0"),
+    ("rules.max_bad_share", "1.1"),
+    ("rules.max_bad_share", "nan"),
+    ("rules.max_bad_share", "-0.1"),
+    ("retrieval.factors", "0"),
+    ("retrieval.factors", "100000"),
+    ("retrieval.factors", "64.0"),
+    ("retrieval.regularization", "-1"),
+    ("retrieval.regularization", "0"),
+    ("retrieval.regularization", "inf"),
+    ("retrieval.alpha", "-5"),
+    ("retrieval.alpha", "0"),
+    ("retrieval.alpha", "1e300"),
+    ("retrieval.iterations", "0"),
+    ("retrieval.iterations", "1000000000"),
+    ("retrieval.neighbours", "0"),
+    ("retrieval.seed", "-1"),
+    ("retrieval.seed", "4294967296"),
+    ("candidates.limit", "201"),
+    ("candidates.limit", "0"),
+    ("candidates.own", "201"),
+    ("candidates.own", "-1"),
+    ("candidates.item_item", "201"),
+    ("training.snapshots", "0"),
+    ("training.label_days", "0"),
+    ("training.label_days", "29"),
+    ("training.label_days", '"7"'),
+    ("training.negatives", "0"),
+    ("ranker.objective", '"rank:map"'),
+    ("ranker.rounds", "0"),
+    ("ranker.rounds", "1000000000"),
+    ("ranker.eta", "0"),
+    ("ranker.eta", "1.5"),
+    ("ranker.eta", "nan"),
+    ("ranker.max_depth", "0"),
+    ("ranker.max_depth", "64"),
+    ("ranker.min_child_weight", "-1"),
+    ("ranker.subsample", "0"),
+    ("ranker.subsample", "1.01"),
+    ("ranker.colsample_bytree", "0"),
+    ("ranker.seed", "2147483648"),
+    ("evaluation.cut", "0"),
+    ("evaluation.min_users", "0"),
+    ("evaluation.draws", "99"),
+    ("evaluation.draws", "1000000000"),
+    ("lists.length", "0"),
+    ("lists.similar", "0"),
+    ("lists.popular", "0"),
+    ("lists.buckets", "101"),
+    ("lists.buckets", "0"),
+    ("index.trees", "[]"),
+    ("index.trees", "[0]"),
+    ("index.trees", "[50, 25]"),
+    ("index.trees", "[25, 25]"),
+    ("index.trees", "[25.0]"),
+    ("index.trees", "25"),
+    ("index.search_k", "0"),
+    ("index.search_k", "-1"),
+    ("index.recall_at", "0"),
+    ("index.recall_floor", "0"),
+    ("index.recall_floor", "1.01"),
+    ("index.queries", "0"),
+    ("index.seed", "-1"),
+]
+
+
+@pytest.mark.parametrize(("key", "value"), WRONG, ids=[f"{key} = {value}" for key, value in WRONG])
+def test_a_value_that_cannot_work_is_refused_by_its_key(refusal, key, value):
+    """Most were accepted, and failed in Spark, or published nonsense."""
+    said = refusal(changed(key, value))
+    about = {"events.default": "events", "events.labels": "events"}.get(key, key) if "view" in value else key
+    assert re.match(rf"{re.escape(about)}(\.\d+|\.purchase|\.)?(\.\[key\])?: ", said), said
+    assert ";" not in said  # nothing else is blamed
+
+
+@pytest.mark.parametrize(
+    ("key", "value", "message"),
+    [
+        ("raw.timezone", '"Europe/Berln"', r"did you mean Europe/Berlin\?.*, found 'Europe/Berln'"),
+        ("retrieval.alpha", "-5", r"expected greater than 0, found -5$"),
+        ("rules.max_rows", "10", r"expected at least min_rows, which is 300, found 10$"),
+        ("candidates.own", "201", r"expected at most limit, which is 200, found 201$"),
+        ("raw.columns.item_id", '"household_id"', r"expected a column of its own, 'household_id' is user_id"),
+        ("rules.max_row", "7", r"there is no such key \(did you mean max_rows\?\)"),
+        ("rules.limit", "7", r"rules\.limit: there is no such key$"),  # there is one elsewhere
+        ("rawcolumns", "7", r"rawcolumns: there is no such key$"),
+        ("surprise", "7", r"surprise: there is no such key$"),
+        ("index.trees", "[25.5]", r"index\.trees\.0: expected a valid integer, found 25\.5$"),
+    ],
+)
+def test_the_message_says_what_is_expected_and_what_was_found(refusal, key, value, message):
+    text = changed(key, value) if "." in key else f"{key} = {value}\n{changed('name', repr('a'))}"
+    assert re.search(message, refusal(text))
+
+
+def test_a_key_that_is_missing_is_named(refusal):
+    assert refusal(changed("name", "1").removeprefix("name = 1\n")) == "name: expected a value, found none"
+
+
+SHIPPED = (CONFIG_DIR / "complete_journey.toml").read_text(encoding="utf-8")
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        (SHIPPED.replace("grocery", "café").encode("latin-1"), r"expected UTF-8.*found the byte 0xe9 at \d+"),
+        (SHIPPED.encode("utf-16"), r"expected UTF-8.*found the byte 0xff at 0"),
+        (SHIPPED.encode("utf-8-sig"), "without a byte order mark"),
+        (SHIPPED.encode("utf-16-le"), "line 1"),
+        (b"[raw", "Expected"),
+        (b"", "name: expected a value, found none"),
+    ],
+    ids=["latin-1", "utf-16", "byte order mark", "utf-16 without a mark", "no TOML", "empty"],
+)
+def test_a_file_that_is_no_toml_in_utf_8_is_refused_without_a_trace(refusal, content, message):
+    assert re.search(message, refusal(content))
+
+
+def test_lines_may_end_as_on_windows(tmp_path):
+    path = tmp_path / "some.toml"
+    path.write_bytes(SHIPPED.replace("\n", "\r\n").encode())
+    assert dataset(str(path)) == dataset("complete_journey")
+
+
+@pytest.mark.parametrize("path", sorted(CONFIG_DIR.glob("*.toml")), ids=lambda path: path.stem)
+def test_what_is_shipped_is_accepted(path):
+    told = tomllib.loads(path.read_text(encoding="utf-8"))
+    bare = {name: told[name] for name in ("name", "first_day", "id_type", "raw", "events")}
+    made = Dataset.model_validate(bare)  # all else by default
+    sections = [value for _, value in made if isinstance(value, Section)]
+    assert len(sections) > 8
+    assert [type(section).model_validate(section.model_dump()) for section in sections] == sections
+
+
+@given(
+    st.builds(
+        dict,
+        factors=st.integers(1, 1024),
+        alpha=st.floats(1e-9, 1e6),
+        regularization=st.floats(1e-9, 1e6),
+        seed=st.integers(0, 2**31 - 1),
+    )
+)
+def test_values_within_their_bounds_are_taken_as_they_are(told):
+    made = Retrieval.model_validate(told)
+    assert {name: getattr(made, name) for name in told} == told
+
+
+@given(
+    st.one_of(st.integers(max_value=0), st.integers(min_value=1025), st.booleans(), st.floats(), st.text())
+)
+def test_no_other_value_is_a_number_of_factors(value):
+    with pytest.raises(ValueError, match="factors"):
+        Retrieval.model_validate({"factors": value})
+
+
+WRONG_VARIABLES = [
+    *(
+        (f"{wait}_WAIT", value)
+        for wait in ("RAW", "HISTORY", "PREVIOUS_DECISION", "DECISION")
+        for value in ("-1",)
+    ),
+    ("RAW_WAIT", "soon"),
+    ("RAW_WAIT", ""),
+    ("RAW_WAIT", "99999999999"),
+    ("POKE_INTERVAL", "0"),
+    ("LIGHT_TIMEOUT", "0"),
+    ("HEAVY_TIMEOUT", "-5"),
+    ("RETRY_DELAY", "-1"),
+    ("THREADS", "-1"),
+    ("THREADS", "100000"),
+    ("PORT", "0"),
+    ("PORT", "70000"),
+    ("PORT", ""),
+    ("SPARK_MEMORY", "lots"),
+    ("SPARK_MEMORY", "2"),
+    ("SPARK_MEMORY", "-2g"),
+    ("SPARK_MEMORY", "0g"),
+    ("SPARK_MEMORY", "100m"),
+    ("SPARK_MEMORY", ""),
+    ("SPARK_MASTER", "here"),
+    ("SPARK_MASTER", "local[0]"),
+    ("SPARK_MASTER", "local[]"),
+    ("SPARK_MASTER", "spark://host"),
+    ("SPARK_MASTER", ""),
+    ("DATASET", ""),
+    ("HOME", ""),
+    ("HOME", " "),
+    *(
+        (name, value)
+        for name in ("LAKE", "RAW", "RELEASES")
+        for value in ("", "s3://", "file://rel", "~/lake")
+    ),
+    ("MLFLOW_URI", ""),
+    ("MLFLOW_URI", "http://"),
+    ("MLFLOW_URI", "sqlite:///mlflow.db"),
+    ("MLFLOW_URI", "sqlite://"),
+    ("MLFLOW_URI", "s3://bucket/mlflow"),
+    ("MLFLOW_URI", "mlflow.db"),
+    ("MLFLOW_URI", "ftp://host"),
+]
+
+
+@pytest.mark.parametrize(("name", "value"), WRONG_VARIABLES)
+def test_a_variable_that_cannot_work_is_refused_by_its_name(name, value, monkeypatch):
+    monkeypatch.setenv(f"NIGHTJAR_{name}", value)
+    with pytest.raises(ConfigError, match=rf"^environment: NIGHTJAR_{name}: "):
+        load()
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("SPARK_MASTER", "local"),
+        ("SPARK_MASTER", "local[4]"),
+        ("SPARK_MASTER", "local[*,3]"),
+        ("SPARK_MASTER", "spark://a:7077,b:7077"),
+        ("SPARK_MASTER", "yarn"),
+        ("SPARK_MASTER", "k8s://https://host:443"),
+        ("SPARK_MEMORY", "512m"),
+        ("SPARK_MEMORY", "4GB"),
+        ("MLFLOW_URI", "https://mlflow.example.org/prefix"),
+        ("MLFLOW_URI", "postgresql+psycopg2://me:secret@db:5432/mlflow?sslmode=require"),
+        ("MLFLOW_URI", "sqlite:////tmp/mlflow.db"),
+        ("THREADS", "0"),
+        ("RAW_WAIT", "0"),
+    ],
+)
+def test_a_variable_that_works_is_taken_as_it_is(name, value, monkeypatch):
+    monkeypatch.setenv(f"NIGHTJAR_{name}", value)
+    assert str(getattr(load(), name.lower())) == value
+
+
+def test_a_secret_in_a_wrong_address_is_not_told(monkeypatch):
+    monkeypatch.setenv("NIGHTJAR_LAKE", "s3://key:secret@bucket/lake")
+    monkeypatch.setenv("NIGHTJAR_MLFLOW_URI", "oracle://me:secret@db/mlflow")
+    with pytest.raises(ConfigError, match=r"NIGHTJAR_LAKE: .*NIGHTJAR_MLFLOW_URI: ") as raised:
+        load()
+    assert "secret" not in str(raised.value)
+
+
+def test_what_follows_from_a_wrong_lake_is_not_blamed_on_another_variable(monkeypatch):
+    for name in ("RAW", "RELEASES"):
+        monkeypatch.delenv(f"NIGHTJAR_{name}", raising=False)
+    monkeypatch.setenv("NIGHTJAR_LAKE", "s3://BAD_BUCKET")
+    with pytest.raises(ConfigError) as raised:
+        load()
+    assert "NIGHTJAR_RAW" not in str(raised.value)
+
+
+def test_defaults_are_accepted():
+    assert Settings().spark_memory == "2g"

@@ -1,6 +1,7 @@
 """Where releases lie. The only module that opens files."""
 
 import atexit
+import ctypes
 import hashlib
 import time
 from collections.abc import Callable
@@ -26,9 +27,11 @@ _MISREAD = "INTERNAL_FAILURE"
 
 
 class _Finalizer:
-    """Arrow's end of the AWS library, which in a forked process waits for ever for its parent's threads.
+    """The end of the AWS library in Arrow, which joins threads that a forked process has not.
 
-    Without it Arrow warns at the end of such a process that FinalizeS3 was not called, and no more.
+    So Arrow's own end waits for ever, and without it the library's C++ destructors crash. A child of a
+    process that has used S3 leaves out both, as children of `multiprocessing` do: Python ends as ever,
+    then the process does.
     """
 
     def __init__(self) -> None:
@@ -39,6 +42,9 @@ class _Finalizer:
         """Leave it out where the parent has begun to use the library."""
         if self.is_needed:
             atexit.unregister(pafs.ensure_s3_finalized)
+            libc = ctypes.CDLL(None)
+            if hasattr(libc, "on_exit"):  # glibc; handlers run last in first out, and this one is the last
+                libc.on_exit(libc._exit, None)
 
 
 _finalizer = _Finalizer()

@@ -3,7 +3,7 @@
 import datetime as dt
 import re
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from heapq import nsmallest
 from typing import Final
@@ -14,7 +14,7 @@ from rich.table import Table
 from lake import layout, messages, tables
 from lake.errors import PermanentError
 from lake.ledger import Ledger
-from lake.records import Records, TableContent
+from lake.records import Records, TableContent, TableFile
 from lake.schemas import KIND, RAW_ROW, REASONS, ROW_NUMBER, SOURCE_FILE
 from lake.settings import Settings
 from lake.storage import Storage, open_storage
@@ -22,6 +22,7 @@ from nightjar.console import console
 from spark_jobs.requests import ExtractResult
 
 TABLES: Final = {"quarantine": "events", "catalogue_quarantine": "catalogue"}
+_AT_ONCE: Final = 10_000
 
 Place = tuple[str, int, str]
 """File, row number and raw row of an example."""
@@ -82,13 +83,21 @@ def look(day: dt.date, attempt: str, limit: int, settings: Settings) -> Aside:
     found = Aside(source)
     for table in TABLES:
         files = contents[table].files if table in contents else ()
-        for file in files:
-            rows = tables.read(storage, table, settings.data.id_type, [file]).to_pylist()
+        for rows in _batches(storage, table, settings.data.id_type, files):
             for key, place in _places(table, rows):
                 found.counts[key] += 1
                 kept = found.examples.get(key, [])
                 found.examples[key] = nsmallest(limit, [*kept, place])
     return found
+
+
+def _batches(
+    storage: Storage, table: str, id_type: str, files: Iterable[TableFile]
+) -> Iterator[list[dict[str, object]]]:
+    """Rows by some thousands, as of a refused day there may be millions."""
+    for file in files:
+        for batch in tables.read(storage, table, id_type, [file]).to_batches(max_chunksize=_AT_ONCE):
+            yield batch.to_pylist()
 
 
 def _places(table: str, rows: Iterable[Mapping[str, object]]) -> Iterable[tuple[tuple[str, str, str], Place]]:

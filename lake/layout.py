@@ -1,6 +1,7 @@
 """Every path below the lake's root is spelled here (releases: `nightjar_reader.format`)."""
 
 import datetime as dt
+import hashlib
 import secrets
 
 from nightjar_reader.sequences import file_name
@@ -54,6 +55,11 @@ def error(name: str) -> str:
 def registered(name: str) -> str:
     """Which version MLflow gave to the bundle of a training attempt."""
     return attempt(name, "registered.json")
+
+
+def copied(name: str, raw: str) -> str:
+    """The copy that an attempt made of a raw file, whose own name may hold any letter."""
+    return attempt(name, f"raw/{hashlib.sha256(raw.encode()).hexdigest()[:16]}.parquet")
 
 
 def staged(table: str, attempt_name: str) -> str:

@@ -31,6 +31,8 @@ ROW_NUMBER: Final = "row_number"
 RAW_ROW: Final = "raw_row"
 WORDS: Final = "words"
 MALFORMED: Final = "malformed"
+LINE: Final = "line"
+HASH: Final = "hash"
 
 LANDED: Final = "landed"
 AS_OF: Final = "as_of"
@@ -169,6 +171,12 @@ TABLES: Final[dict[str, Columns]] = {
     **{table: feature_columns(table) for table in FEATURES},
 }
 INGEST_TABLES: Final = ("interactions", "quarantine", "catalogue", "catalogue_quarantine")
+
+
+def copied_field(place: int) -> str:
+    """A column's name in the copy of a raw file, where names of its own might clash."""
+    return f"c{place}"
+
 
 _SPARK: Final = {
     "int64": "BIGINT",

@@ -6,6 +6,7 @@ The records are those that the nights would have written: same counts, digests a
 import datetime as dt
 import logging
 from collections import Counter
+from collections.abc import Mapping
 
 from lake.errors import Conflict, FileFault, GateFailed, PermanentError
 from lake.partitions import days
@@ -51,9 +52,10 @@ def commit(attempt: str, settings: Settings) -> list[Record]:
         When what was staged breaks a row rule; before anything was committed.
     """
     request, result = ingest.read_attempt(attempt, settings)
-    wanted = sorted({*request.based_on, *request.faults})
+    faults = request.faults | result.faults
+    wanted = sorted({*request.based_on, *faults})
     staged = ingest.check_staged(request, result, settings)
-    by_day = {day: _checks(day, request, result, settings) for day in wanted}
+    by_day = {day: _checks(day, faults, request, result, settings) for day in wanted}
     name = f"{wanted[0]}_{wanted[-1]}"
     every = [*staged, *(check for checks in by_day.values() for check in checks)]
     page = ingest.write_report(name, request, result, every, settings)
@@ -62,8 +64,8 @@ def commit(attempt: str, settings: Settings) -> list[Record]:
     refused: dict[dt.date, PermanentError] = {}
     for day, checks in by_day.items():
         try:
-            if day in request.faults:
-                raise FileFault(request.faults[day])
+            if day in faults:
+                raise FileFault(faults[day])
             ingest.require_day(day, request, checks, page)
             records.append(ingest.commit_day(day, request, result, settings))
         except (FileFault, GateFailed, Conflict) as error:
@@ -78,9 +80,15 @@ def commit(attempt: str, settings: Settings) -> list[Record]:
     return records
 
 
-def _checks(day: dt.date, request: ExtractRequest, result: ExtractResult, settings: Settings) -> list[Check]:
-    if day in request.faults:
-        return [Check(f"{day}.files", CRITICAL, False, request.faults[day], "sound raw files")]
+def _checks(
+    day: dt.date,
+    faults: Mapping[dt.date, str],
+    request: ExtractRequest,
+    result: ExtractResult,
+    settings: Settings,
+) -> list[Check]:
+    if day in faults:
+        return [Check(f"{day}.files", CRITICAL, False, faults[day], "sound raw files")]
     return ingest.check_day(day, request, result, settings)
 
 

@@ -16,7 +16,7 @@ from lake.schemas import LANDED
 from lake.settings import Dataset, Rules, Settings
 from lake.storage import Storage, open_storage
 from nightjar import daychecks, overlap, quarantine
-from nightjar.rawfiles import Wanted, check
+from nightjar.rawfiles.check import Checker, Wanted
 from spark_jobs.casts import catalogue_targets, raw_targets
 from spark_jobs.requests import ExtractRequest, ExtractResult, RawFile
 from validation.gate import WARNING, Check, require
@@ -92,14 +92,15 @@ def prepare_days(days: Iterable[dt.date], settings: Settings) -> str:
     """
     data, records = settings.data, Records(open_storage(settings.lake))
     asked = [data.require_day(day) for day in days]
-    files, catalogues, faults = _checked(asked, settings)
+    attempt = layout.new_attempt()
+    files, catalogues, faults = _checked(asked, attempt, settings)
     sound = [day for day in asked if day not in faults]
     if not sound:
         raise FileFault(told(faults))
     request = ExtractRequest(
         lake=settings.lake,
         raw_root=settings.raw,
-        attempt=layout.new_attempt(),
+        attempt=attempt,
         based_on={day: records.latest(STAGE, day) for day in sound},
         version=STAGES[STAGE].version,
         config_digest=config_digest(STAGE, data),
@@ -112,21 +113,22 @@ def prepare_days(days: Iterable[dt.date], settings: Settings) -> str:
         catalogues=catalogues,
         faults=faults,
     )
-    messages.write(open_storage(settings.lake), layout.request(request.attempt), request)
-    return request.attempt
+    messages.write(open_storage(settings.lake), layout.request(attempt), request)
+    return attempt
 
 
 def _checked(
-    days: Sequence[dt.date], settings: Settings
+    days: Sequence[dt.date], attempt: str, settings: Settings
 ) -> tuple[tuple[RawFile, ...], tuple[RawFile, ...], dict[dt.date, str]]:
     """Events files and catalogues of the days without a fault, and the faults of the others."""
     storage, data = open_storage(settings.raw), settings.data
+    checker = Checker(storage, open_storage(settings.lake), attempt)
     files: list[RawFile] = []
     catalogues: list[RawFile] = []
     faults: dict[dt.date, str] = {}
     for day in days:
         events, items = _events(storage, day, data), _catalogues(storage, day, data)
-        found = [_check(storage, wanted) for wanted in [*events, *items]]
+        found = [_check(checker, wanted) for wanted in [*events, *items]]
         wrong = [str(fault) for fault in found if isinstance(fault, FileFault)]
         if wrong:
             faults[day] = "; ".join(wrong)
@@ -137,9 +139,9 @@ def _checked(
     return tuple(files), tuple(catalogues), faults
 
 
-def _check(storage: Storage, wanted: Wanted) -> RawFile | FileFault:
+def _check(checker: Checker, wanted: Wanted) -> RawFile | FileFault:
     try:
-        return check(storage, wanted)
+        return checker.check(wanted)
     except FileFault as fault:
         return fault
 
@@ -156,7 +158,7 @@ def _events(storage: Storage, day: dt.date, data: Dataset) -> list[Wanted]:
     name, closed = data.raw.path(day), day in data.raw.closed_days
     if closed and not storage.exists(name):
         return []
-    return [Wanted(name, day, data.raw.format, raw_targets(data.raw), data.id_type, closed)]
+    return [Wanted(name, day, data.raw.format, raw_targets(data.raw), data.id_type, may_be_empty=closed)]
 
 
 def _catalogues(storage: Storage, day: dt.date, data: Dataset) -> list[Wanted]:
@@ -164,8 +166,10 @@ def _catalogues(storage: Storage, day: dt.date, data: Dataset) -> list[Wanted]:
     if data.catalogue is None:
         return []
     name = data.catalogue.path(day)
+    if not storage.exists(name):
+        return []
     targets = catalogue_targets(data.catalogue)
-    return [Wanted(name, day, data.catalogue.format, targets, data.id_type)] if storage.exists(name) else []
+    return [Wanted(name, day, data.catalogue.format, targets, data.id_type, whole=True)]
 
 
 def read_attempt(attempt: str, settings: Settings) -> tuple[ExtractRequest, ExtractResult]:

@@ -19,9 +19,11 @@ from lake.schemas import (
     QUANTITY,
     SEGMENT,
     USER,
+    spark_type,
 )
 from lake.schemas import CATALOGUE as CATALOGUE_COLUMNS
 from lake.settings import Catalogue, Raw
+from spark_jobs.sqltypes import is_small
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -29,6 +31,10 @@ if TYPE_CHECKING:
 Targets = Mapping[str, tuple[str, str]]
 
 TEXT: Final = "text"
+WHOLE: Final = "whole"
+"""Integers beyond 64 bits: unsigned ones, and decimals without decimals."""
+NOTHING: Final = "nothing"
+"""A column whose type says that it has no value."""
 OTHER: Final = "other"
 
 # A whole number that a double holds exactly; pandas turns integers into doubles where one is missing.
@@ -118,18 +124,31 @@ def family(kind: "pa.DataType") -> str:
 
     if is_.is_timestamp(kind):
         return ("instant" if kind.tz else "local") + ("_ns" if kind.unit == "ns" else "")
-    if is_.is_integer(kind):
-        return OTHER if is_.is_uint64(kind) else "integer"
     if is_.is_dictionary(kind):
         return family(kind.value_type)
+    if is_.is_decimal(kind):
+        return TEXT if not is_small(kind) else "decimal" if kind.scale else WHOLE
     tests = {
+        WHOLE: is_.is_uint64,
+        "integer": is_.is_integer,
         "float": is_.is_floating,
-        "decimal": is_.is_decimal,
         "boolean": is_.is_boolean,
-        "string": lambda t: is_.is_string(t) or is_.is_large_string(t),
+        "string": _is_text,
         "date": is_.is_date,
+        NOTHING: is_.is_null,
     }
     return next((name for name, test in tests.items() if test(kind)), OTHER)
+
+
+def _is_text(kind: "pa.DataType") -> bool:
+    """Texts of any layout, and UUIDs and JSON, which are read as text."""
+    return str(kind) in {
+        "string",
+        "large_string",
+        "string_view",
+        "extension<arrow.uuid>",
+        "extension<arrow.json>",
+    }
 
 
 def rule(target: str, found: str, id_type: str) -> str | None:
@@ -142,6 +161,12 @@ def rule(target: str, found: str, id_type: str) -> str | None:
     found
         The family of the raw column.
     """
+    if found == NOTHING:
+        return f"CAST(NULL AS {spark_type(target, id_type)})"
+    if found == WHOLE:
+        if target == ID:
+            return "TRY_CAST({x} AS BIGINT)" if id_type == "int64" else "CAST({x} AS STRING)"
+        found = "decimal"
     if target == ID:
         return (_INTEGER if id_type == "int64" else _IDENTITY).get(found)
     if target == "timestamp":

@@ -5,24 +5,39 @@ that is kept; they are counted per day and add up to the rows that the files hol
 """
 
 import datetime as dt
+import logging
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from pyspark.sql import Column, DataFrame, Window
 from pyspark.sql import functions as fn
 
 from lake import layout, tables
-from lake.errors import PermanentError
+from lake.errors import FileFault, PermanentError
 from lake.records import TableContent
-from lake.schemas import ITEM, KIND, LANDED, QUARANTINE, RAW_ROW, REASONS, ROW_NUMBER, SOURCE_FILE, TABLES
+from lake.schemas import (
+    HASH,
+    ITEM,
+    KIND,
+    LANDED,
+    QUARANTINE,
+    RAW_ROW,
+    REASONS,
+    ROW_NUMBER,
+    SOURCE_FILE,
+    TABLES,
+)
 from lake.storage import open_storage
 from spark_jobs import judge, read
 from spark_jobs.digest import digests
-from spark_jobs.job import main
-from spark_jobs.judge import HASH, HOUR, NOTES, Delivery
+from spark_jobs.job import main, unread
+from spark_jobs.judge import HOUR, NOTES, Delivery
+from spark_jobs.raw import file_at
 from spark_jobs.requests import ExtractRequest, ExtractResult, RawFile
 from spark_jobs.session import session
 from validation.rules import DUPLICATE, REPEATED
+
+log = logging.getLogger(__name__)
 
 Counts = dict[dt.date, dict[str, int]]
 
@@ -38,14 +53,63 @@ class _Tally:
     samples: dict[dt.date, dict[str, str]] = field(default_factory=dict)
 
 
+class _DayFault(FileFault):
+    """A fault of one day's raw files that only Spark finds."""
+
+    def __init__(self, day: dt.date, message: str) -> None:
+        super().__init__(message)
+        self.day = day
+
+
 def run(request: ExtractRequest) -> ExtractResult:
-    """Read, judge and stage the raw days of a request.
+    """Read, judge and stage the raw days of a request; a day with a file that Spark cannot read is left out.
 
     Raises
     ------
+    FileFault
+        When that leaves no day; the message names each file.
     PermanentError
-        When Spark read other rows than the files hold, or the counts do not add up.
+        When the counts do not add up.
     """
+    faults: dict[dt.date, str] = {}
+    while request.based_on:
+        try:
+            return replace(_run(request), faults=faults)
+        except Exception as error:
+            fault = _day_fault(error, request)
+            if fault is None:
+                raise
+            log.warning("%s is left out: %s", fault.day, fault)
+            faults[fault.day] = str(fault)
+            request = _without(fault.day, request)
+    raise FileFault("\n".join(faults.values()))
+
+
+def _day_fault(error: Exception, request: ExtractRequest) -> _DayFault | None:
+    """The day whose file Spark could not read, if that is the error."""
+    if isinstance(error, _DayFault):
+        return error
+    found = unread(error)
+    file = file_at(found.path, request) if found else None
+    if found is None or file is None:
+        return None
+    uri = open_storage(request.raw_root).uri(file.name)
+    told = f"{uri}: expected a file that Spark can read, found {found.why}"
+    return _DayFault(file.day, f"{told}; deliver it again, then run {file.day} again")
+
+
+def _without(day: dt.date, request: ExtractRequest) -> ExtractRequest:
+    """A request for the other days, which writes beside what the pass that broke off has written."""
+    return replace(
+        request,
+        attempt=layout.new_attempt(),
+        based_on={other: sequence for other, sequence in request.based_on.items() if other != day},
+        files=tuple(file for file in request.files if file.day != day),
+        catalogues=tuple(file for file in request.catalogues if file.day != day),
+    )
+
+
+def _run(request: ExtractRequest) -> ExtractResult:
     events, items = judge.events(request), judge.items(request)
     told = _stage(events, request, list(request.based_on))
     counts, samples = told.counts, told.samples
@@ -166,9 +230,10 @@ def _aside(counts: dict[str, int], delivery: Delivery) -> int:
 def _require_all_read(day: dt.date, read_rows: int, files: Iterable[RawFile]) -> None:
     stated = {file.name: file.rows for file in files}
     if read_rows != sum(stated.values()):
-        raise PermanentError(
+        raise _DayFault(
+            day,
             f"{day}: Spark read {read_rows} rows of {', '.join(stated)}, which hold "
-            f"{sum(stated.values())}: the file changed meanwhile, or Spark skipped it; run the day again"
+            f"{sum(stated.values())}: the file changed meanwhile, or Spark skipped it; run the day again",
         )
 
 

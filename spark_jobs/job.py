@@ -11,11 +11,12 @@ import traceback
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TypeVar
+from urllib.parse import unquote
 
 import psutil
 
 from lake import layout, messages
-from lake.errors import DiskFull, NightjarError, PermanentError, StorageUnavailable
+from lake.errors import DiskFull, FileFault, NightjarError, PermanentError, StorageUnavailable
 from lake.storage import NO_ROOM, Storage, open_storage
 
 log = logging.getLogger(__name__)
@@ -28,10 +29,30 @@ Request = TypeVar("Request")
 
 _NO_ROOM = tuple(os.strerror(number) for number in NO_ROOM)
 _JAVA_ERROR = re.compile(r"^(?:: |Caused by: )(.+)$", re.MULTILINE)
+_UNREAD = re.compile(r"(?:while reading file|Path does not exist:) (.+?)\.(?:\s|$)")
+_NO_FAULT_OF_A_FILE = re.compile(
+    r"java\.lang\.OutOfMemoryError|org\.apache\.hadoop\.fs\.s3a|software\.amazon"
+)
 _S3A = "org.apache.hadoop.fs.s3a."
 _LOST = re.compile(
     r"[\w.]+\.(?:ConnectionClosed|NoHttpResponse|(?:HttpHost)?Connect(?:Timeout)?|Socket(?:Timeout)?|SSL)Exception\b"
 )
+
+
+@dataclass(frozen=True)
+class Unread:
+    """A file that Spark could not read.
+
+    Attributes
+    ----------
+    path
+        As Spark spells it.
+    why
+        The cause behind all others.
+    """
+
+    path: str
+    why: str
 
 
 @dataclass(frozen=True)
@@ -108,18 +129,40 @@ def _put(storage: Storage, path: str, error: JobError) -> None:
         storage.put_new(path, b"")
 
 
+def unread(error: Exception) -> Unread | None:
+    """The file that Spark could not read, where that ended a job; None where something else did."""
+    text = str(error)
+    found, causes = _UNREAD.search(text), _JAVA_ERROR.findall(text)
+    why = causes[-1] if causes else text.strip().partition("\n")[0]
+    of_the_machine = _has_no_room(text) or _lost_s3(text) or _NO_FAULT_OF_A_FILE.match(why)
+    if isinstance(error, NightjarError) or found is None or of_the_machine:
+        return None
+    return Unread(unquote(found[1]), why)
+
+
 def describe(error: Exception) -> JobError:
     """An exception as what is put into the attempt's folder; of a Java error what failed, and why."""
     text = str(error).strip() or repr(error)
     trace = "".join(traceback.format_exception(error))
     if isinstance(error, NightjarError):
         return JobError(type(error).__name__, text, isinstance(error, PermanentError), trace)
-    if any(words in text for words in _NO_ROOM):
+    if _has_no_room(text):
         return JobError(DiskFull.__name__, f"{_briefly(text)}; free some space, then run again", False, trace)
-    if _S3A in text and any(map(_LOST.match, _JAVA_ERROR.findall(text))):
+    if _lost_s3(text):
         message = f"{_briefly(text)}; the connection to the S3 server was lost: run again"
         return JobError(StorageUnavailable.__name__, message, False, trace)
+    if file := unread(error):
+        message = f"{file.path}: expected a file that Spark can read, found {file.why}; deliver it again"
+        return JobError(FileFault.__name__, message, True, trace)
     return JobError(type(error).__name__, _briefly(text), False, trace)
+
+
+def _has_no_room(text: str) -> bool:
+    return any(words in text for words in _NO_ROOM)
+
+
+def _lost_s3(text: str) -> bool:
+    return _S3A in text and any(map(_LOST.match, _JAVA_ERROR.findall(text)))
 
 
 def _briefly(text: str) -> str:

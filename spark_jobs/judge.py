@@ -12,13 +12,13 @@ from functools import reduce
 
 from pyspark.sql import Column, DataFrame, SparkSession
 from pyspark.sql import functions as fn
-from pyspark.sql.types import MapType, StructType
 
 from lake.schemas import (
     ATTRIBUTES,
     CATALOGUE,
     EVENT_TS,
     EVENT_TYPE,
+    HASH,
     INTERACTIONS,
     KIND,
     LANDED,
@@ -32,12 +32,11 @@ from lake.schemas import (
     spark_type,
 )
 from lake.settings import FileFormat
-from spark_jobs.casts import Targets, catalogue_targets, quoted, raw_targets
-from spark_jobs.raw import CORRUPT, RAW, RawRows, rows
+from spark_jobs.casts import Targets, catalogue_targets, raw_targets
+from spark_jobs.raw import RawRows, rows
 from spark_jobs.requests import ExtractRequest, RawFile
 from validation.rules import Rule, item_rules, row_rules
 
-HASH = "hash"
 NOTES = "notes"
 HOUR = "hour"
 _SHOWN = 60
@@ -106,7 +105,7 @@ def items(request: ExtractRequest) -> Delivery | None:
 
 def judged(spark: SparkSession, request: ExtractRequest, delivery: Delivery) -> DataFrame:
     """Every raw row with our columns, its reasons and kind, itself as JSON, and a hash that finds copies."""
-    parts = rows(spark, request.raw_root, delivery.files, delivery.format)
+    parts = rows(spark, request, delivery.files)
     return reduce(DataFrame.unionByName, (_judge(part, request, delivery) for part in parts))
 
 
@@ -114,7 +113,7 @@ def _judge(part: RawRows, request: ExtractRequest, delivery: Delivery) -> DataFr
     names = [name for name in delivery.columns if name not in (SOURCE_FILE, ATTRIBUTES)]
     ours = [_ours(part, name, request, delivery).alias(name) for name in names]
     words = fn.struct(*(part.words(name, delivery.targets).alias(name) for name in delivery.targets))
-    frame = part.frame.select("*", words.alias(WORDS), _malformed(part, delivery).alias(MALFORMED))
+    frame = part.frame.select("*", words.alias(WORDS))
     extra = [_attributes(part, delivery).alias(ATTRIBUTES)] if ATTRIBUTES in delivery.columns else []
     return (
         frame.select("*", *ours)
@@ -127,8 +126,8 @@ def _judge(part: RawRows, request: ExtractRequest, delivery: Delivery) -> DataFr
             ROW_NUMBER,
             _reasons(delivery.rules).alias(REASONS),
             _names(rule for rule in delivery.rules if rule.kind == "rounded").alias(NOTES),
-            fn.xxhash64(*_hashable(part.frame)).alias(HASH),
-            fn.to_json(RAW, {"ignoreNullFields": "false"}).alias(RAW_ROW),
+            HASH,
+            RAW_ROW,
         )
         .withColumn(KIND, _kind(delivery))
     )
@@ -139,11 +138,6 @@ def _ours(part: RawRows, name: str, request: ExtractRequest, delivery: Delivery)
     if value is None:
         value = fn.lit(None).cast(spark_type(delivery.columns[name], request.id_type))
     return fn.coalesce(value, fn.lit(request.events.default)) if name == EVENT_TYPE else value
-
-
-def _malformed(part: RawRows, delivery: Delivery) -> Column:
-    """The text of a row that could not be taken apart as its format asks; null of one that could."""
-    return fn.lit(None) if delivery.format == "parquet" else fn.col(f"{RAW}.{CORRUPT}")
 
 
 def _reasons(rules: Iterable[Rule]) -> Column:
@@ -172,13 +166,6 @@ def _literals(names: Iterable[str]) -> Column:
     return fn.lit(list(names)).cast("array<string>")
 
 
-def _hashable(frame: DataFrame) -> list[Column]:
-    """The raw columns of which Spark makes hashes: all but maps."""
-    raw = frame.schema[RAW].dataType
-    assert isinstance(raw, StructType)
-    return [fn.col(f"{RAW}.{quoted(field.name)}") for field in raw if not isinstance(field.dataType, MapType)]
-
-
 def _attributes(part: RawRows, delivery: Delivery) -> Column:
     """The columns that the mapping does not name, as text; those without a value are left out."""
     used = {column for column, _ in delivery.targets.values()}
@@ -186,7 +173,7 @@ def _attributes(part: RawRows, delivery: Delivery) -> Column:
     if not names:
         return fn.expr("CAST(map() AS MAP<STRING, STRING>)")
     keys = fn.array(*(fn.lit(name) for name in names))
-    values = fn.array(*(fn.col(f"{RAW}.{quoted(name)}").cast("string") for name in names))
+    values = fn.array(*(part.text(name) for name in names))
     return fn.map_filter(fn.map_from_arrays(keys, values), lambda _, value: value.isNotNull())
 
 

@@ -1,28 +1,36 @@
-"""Reading raw files in Spark with their own types, and their columns as ours."""
+"""Reading raw files in Spark, themselves or their copies, and their columns as ours."""
 
 import posixpath
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import groupby
+from typing import Final
 from urllib.parse import unquote
 
-from pyspark.sql import Column, DataFrame, SparkSession, Window
+from pyspark.sql import Column, DataFrame, SparkSession
 from pyspark.sql import functions as fn
+from pyspark.sql.types import ArrayType, BinaryType, DataType, MapType, StructField, StructType
 
 from lake.errors import PermanentError
-from lake.schemas import LANDED, ROW_NUMBER, SOURCE_FILE, WORDS
-from lake.settings import FileFormat
+from lake.schemas import HASH, LANDED, LINE, MALFORMED, RAW_ROW, ROW_NUMBER, SOURCE_FILE, WORDS, copied_field
 from lake.storage import open_storage
 from spark_jobs import read
 from spark_jobs.casts import Targets, expression, quoted, words
-from spark_jobs.requests import RawFile
+from spark_jobs.requests import ExtractRequest, RawFile
 
-RAW = "raw"
-CORRUPT = "_corrupt_record"
+RAW: Final = "raw"
+CORRUPT: Final = "_corrupt_record"
+"""The name under which a raw row tells the text that could not be taken apart."""
 
 # Spark writes a local path now with one slash, now with three.
 _SLASHES = ("^file:/+", "file:/")
+# With all digits: by default Spark writes milliseconds.
+_EXACT: Final = {
+    "ignoreNullFields": "false",
+    "timestampFormat": "yyyy-MM-dd'T'HH:mm:ss.SSSSSSXXX",
+    "timestampNTZFormat": "yyyy-MM-dd'T'HH:mm:ss.SSSSSS",
+}
 
 
 @dataclass(frozen=True)
@@ -32,7 +40,9 @@ class RawRows:
     Attributes
     ----------
     frame
-        `RAW` (a struct of the columns as they are), source_file, landed, row_number (from 1).
+        `RAW` (a struct of the columns as they are), malformed (the text of a row that could not be
+        taken apart, else null), raw_row (all of the row as JSON, exact to the last digit), hash
+        (equal where raw_row is), source_file, landed, row_number (from 1).
     families
         Each column's family.
     """
@@ -41,7 +51,7 @@ class RawRows:
     families: Mapping[str, str]
 
     def ours(self, name: str, targets: Targets, id_type: str, zone: str = "UTC") -> Column | None:
-        """A column of ours, cast by the one rule, beside its `words`; None where the data set maps none."""
+        """A column of ours, cast by the one rule; None where the data set maps none."""
         if name not in targets:
             return None
         column, target = targets[name]
@@ -54,43 +64,90 @@ class RawRows:
         column, target = targets[name]
         return fn.expr(words(f"{RAW}.{quoted(column)}", target, self.families[column]))
 
-
-def rows(spark: SparkSession, root: str, files: Sequence[RawFile], kind: FileFormat) -> list[RawRows]:
-    """Read raw files, those with equal columns together.
-
-    Parameters
-    ----------
-    root
-        The URI to which the files' names are relative.
-    """
-    by_columns = sorted(files, key=_columns)
-    groups = [list(group) for _, group in groupby(by_columns, key=_columns)]
-    return [RawRows(_read(spark, root, group, kind), dict(group[0].columns)) for group in groups]
+    def text(self, name: str) -> Column:
+        """A raw column as text; bytes in base 64, nested values as JSON."""
+        raw = self.frame.schema[RAW].dataType
+        assert isinstance(raw, StructType)
+        value, kind = fn.col(f"{RAW}.{quoted(name)}"), raw[name].dataType
+        if isinstance(kind, BinaryType):
+            return fn.base64(value)
+        return fn.to_json(value, _EXACT) if _is_nested(kind) else value.cast("string")
 
 
-def _columns(file: RawFile) -> tuple[tuple[str, str], ...]:
-    return file.columns
+def rows(spark: SparkSession, request: ExtractRequest, files: Sequence[RawFile]) -> list[RawRows]:
+    """Read raw files of a request, those with equal columns together."""
+    by_kind = sorted(files, key=_kind)
+    groups = [list(group) for _, group in groupby(by_kind, key=_kind)]
+    return [_rows(spark, request, group) for group in groups]
 
 
-def _read(spark: SparkSession, root: str, files: Sequence[RawFile], kind: FileFormat) -> DataFrame:
-    uris = {open_storage(root).uri(file.name): file for file in files}
-    frame = _open(spark, kind, [read.literal(uri) for uri in uris], files[0])
-    raw = fn.struct(*(fn.col(quoted(name)) for name in frame.columns)).alias(RAW)
-    found = frame.select(raw, fn.col("_metadata").alias("_file"))
+def _kind(file: RawFile) -> tuple[bool, list[tuple[str, str, str]]]:
+    return bool(file.copy), [(column.name, column.family, column.type) for column in file.columns]
+
+
+def _rows(spark: SparkSession, request: ExtractRequest, files: Sequence[RawFile]) -> RawRows:
+    uris = {_uri(request, file): file for file in files}
+    reader = spark.read.schema(_schema(files[0])).option("recursiveFileLookup", "true")
+    frame = reader.parquet(*map(read.literal, uris))
     names = _names(spark, frame, uris)
     path = fn.regexp_replace("_file.file_path", *_SLASHES)
-    named = found.join(fn.broadcast(names), path == fn.col("_path"))
-    return named.select(RAW, SOURCE_FILE, LANDED, _row_number(kind).alias(ROW_NUMBER))
+    named = _taken_apart(frame, files[0]).join(fn.broadcast(names), path == fn.col("_path"))
+    number = (fn.col("_file.row_index") + 1).alias(ROW_NUMBER)
+    found = named.select(RAW, MALFORMED, RAW_ROW, HASH, SOURCE_FILE, LANDED, number)
+    return RawRows(found, {column.name: column.family for column in files[0].columns})
 
 
-def _open(spark: SparkSession, kind: FileFormat, paths: list[str], sample: RawFile) -> DataFrame:
-    reader = spark.read.option("recursiveFileLookup", "true")
-    if kind == "parquet":
-        return reader.parquet(*paths)
-    columns = [name for name, _ in sample.columns] + [CORRUPT]
-    reader = reader.schema(", ".join(f"{quoted(name)} STRING" for name in columns))
-    reader = reader.option("columnNameOfCorruptRecord", CORRUPT)
-    return reader.csv(paths, header=True, multiLine=True, escape='"') if kind == "csv" else reader.json(paths)
+def file_at(path: str, request: ExtractRequest) -> RawFile | None:
+    """The file of a request that Spark knows by a path; None where it is another's."""
+    places = {_plain(read.hadoop_path(_uri(request, f))): f for f in (*request.files, *request.catalogues)}
+    return places.get(_plain(path))
+
+
+def _uri(request: ExtractRequest, file: RawFile) -> str:
+    storage = open_storage(request.lake if file.copy else request.raw_root)
+    return storage.uri(file.copy or file.name)
+
+
+def _fields(file: RawFile) -> list[tuple[str, str]]:
+    """Each column's name in the file that Spark reads, and its own."""
+    names = [column.name for column in file.columns]
+    return [(copied_field(place) if file.copy else name, name) for place, name in enumerate(names)]
+
+
+def _schema(file: RawFile) -> StructType:
+    """The columns of a file; Spark gives null for those of a copy that it has not."""
+    types = [DataType.fromDDL(column.type) for column in file.columns]
+    fields = [StructField(field, kind) for (field, _), kind in zip(_fields(file), types, strict=True)]
+    extra = [StructField(name, DataType.fromDDL("STRING")) for name in (MALFORMED, LINE)]
+    return StructType([*fields, *(extra if file.copy else ())])
+
+
+def _taken_apart(frame: DataFrame, file: RawFile) -> DataFrame:
+    """`RAW` and what tells of the whole row, with `_file`, where it stands."""
+    raw = fn.struct(*(fn.col(quoted(field)).alias(name) for field, name in _fields(file)))
+    whole = fn.to_json(raw, _EXACT)
+    hashed = (_hashable(field) for field in frame.schema)
+    malformed = fn.col(MALFORMED) if file.copy else fn.lit(None).cast("string")
+    if file.copy:
+        told = fn.to_json(fn.struct(malformed.alias(CORRUPT)))
+        whole = fn.when(malformed.isNotNull(), told).otherwise(fn.coalesce(LINE, whole))
+    return frame.select(
+        raw.alias(RAW),
+        malformed.alias(MALFORMED),
+        whole.alias(RAW_ROW),
+        fn.xxhash64(*hashed).alias(HASH),
+        fn.col("_metadata").alias("_file"),
+    )
+
+
+def _hashable(field: StructField) -> Column:
+    """A column as Spark makes hashes of it, which it does of no map."""
+    column = fn.col(quoted(field.name))
+    return fn.to_json(column, _EXACT) if _is_nested(field.dataType) else column
+
+
+def _is_nested(kind: DataType) -> bool:
+    return isinstance(kind, ArrayType | MapType | StructType)
 
 
 def _names(spark: SparkSession, frame: DataFrame, uris: Mapping[str, RawFile]) -> DataFrame:
@@ -111,10 +168,3 @@ def _names(spark: SparkSession, frame: DataFrame, uris: Mapping[str, RawFile]) -
 def _plain(path: str) -> str:
     """A file's path in one spelling, whoever wrote it."""
     return posixpath.normpath(re.sub(*_SLASHES, path))
-
-
-def _row_number(kind: FileFormat) -> Column:
-    if kind == "parquet":
-        return fn.col("_file.row_index") + 1
-    place = (fn.col("_file.file_block_start"), fn.monotonically_increasing_id())
-    return fn.row_number().over(Window.partitionBy(SOURCE_FILE).orderBy(*place)).cast("bigint")

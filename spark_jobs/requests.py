@@ -8,6 +8,25 @@ from lake.settings import Catalogue, Events, Raw, Rules
 
 
 @dataclass(frozen=True)
+class RawColumn:
+    """A column of a raw file.
+
+    Attributes
+    ----------
+    name
+        As the file has it; a name's second column has a number behind it.
+    family
+        What its values are (`spark_jobs.casts`).
+    type
+        As which Spark reads it.
+    """
+
+    name: str
+    family: str
+    type: str
+
+
+@dataclass(frozen=True)
 class RawFile:
     """A raw file that passed the file checks.
 
@@ -18,11 +37,13 @@ class RawFile:
     day
         The partition that it belongs to.
     rows
-        As its footer says, or as counted where it has none.
+        As its footer says, or counted by the boundaries of its format where it has none.
     bytes, sha256
         Of the whole file.
     columns
-        Its columns in order, each with its family (`spark_jobs.casts`).
+        Its columns, in the order of the copy's fields where there is one.
+    copy
+        The path in the lake of the copy that Spark reads instead; empty where it reads the file.
     """
 
     name: str
@@ -30,7 +51,8 @@ class RawFile:
     rows: int
     bytes: int
     sha256: str
-    columns: tuple[tuple[str, str], ...]
+    columns: tuple[RawColumn, ...]
+    copy: str = ""
 
 
 @dataclass(frozen=True)
@@ -82,12 +104,15 @@ class ExtractResult:
         stand for all before and after.
     samples
         Per day and reason the first such row, in words.
+    faults
+        What is wrong with the raw files of each day that was left out because Spark could not read one.
     """
 
     tables: dict[str, dict[dt.date, TableContent]]
     counts: dict[dt.date, dict[str, int]]
     hours: dict[dt.date, dict[int, int]] = field(default_factory=dict)
     samples: dict[dt.date, dict[str, str]] = field(default_factory=dict)
+    faults: dict[dt.date, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)

@@ -13,6 +13,11 @@ CONFIG: Final = {
     "spark.sql.parquet.outputTimestampType": "TIMESTAMP_MICROS",
     # Stamps in nanoseconds, as pandas writes them, are read as integers; casts.py turns them into stamps.
     "spark.sql.legacy.parquet.nanosAsLong": "true",
+    # A page that is not what was written is never read; the file check has read each once before.
+    "spark.hadoop.parquet.page.verify-checksum.enabled": "true",
+    # Stamps before 1900 mean what they say, unless Spark 2 wrote them; by default Spark refuses the file.
+    "spark.sql.parquet.datetimeRebaseModeInRead": "CORRECTED",
+    "spark.sql.parquet.int96RebaseModeInRead": "CORRECTED",
     # Below this many paths Spark lists them itself instead of starting a job for it.
     "spark.sql.sources.parallelPartitionDiscovery.threshold": "1000",
     "spark.sql.execution.arrow.pyspark.enabled": "true",

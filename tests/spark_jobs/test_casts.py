@@ -9,11 +9,17 @@ from spark_jobs.casts import expression, family, quoted, rule, words
     [
         (pa.int8(), "integer"),
         (pa.uint32(), "integer"),
-        (pa.uint64(), "other"),
+        (pa.uint64(), "whole"),
+        (pa.decimal128(38, 0), "whole"),
+        (pa.decimal256(50, 2), "text"),
+        (pa.float16(), "float"),
+        (pa.null(), "nothing"),
         (pa.float32(), "float"),
         (pa.decimal128(10, 4), "decimal"),
         (pa.bool_(), "boolean"),
         (pa.large_string(), "string"),
+        (pa.string_view(), "string"),
+        (pa.uuid(), "string"),
         (pa.dictionary(pa.int32(), pa.string()), "string"),
         (pa.timestamp("us"), "local"),
         (pa.timestamp("ns"), "local_ns"),
@@ -22,6 +28,9 @@ from spark_jobs.casts import expression, family, quoted, rule, words
         (pa.date32(), "date"),
         (pa.list_(pa.int64()), "other"),
         (pa.binary(), "other"),
+        (pa.binary(16), "other"),
+        (pa.time64("us"), "other"),
+        (pa.duration("us"), "other"),
     ],
 )
 def test_family(kind, expected):
@@ -37,6 +46,10 @@ def test_family(kind, expected):
         ("id", "text", "int64", True),
         ("id", "string", "string", True),
         ("id", "decimal", "string", False),
+        ("id", "whole", "int64", True),
+        ("id", "whole", "string", True),
+        ("id", "nothing", "string", True),
+        ("timestamp", "whole", "int64", False),
         ("decimal(18,2)", "float", "int64", True),
         ("decimal(18,2)", "string", "int64", False),
         ("decimal(18,2)", "boolean", "int64", False),
@@ -62,6 +75,10 @@ BERLIN, NEW_YORK = "Europe/Berlin", "America/New_York"
 
 # What a raw value becomes: (SQL of the value, our type, its family, the data set's zone, the cast value).
 CASTS = [
+    ("18446744073709551615BD", "id", "whole", "UTC", None),
+    ("9223372036854775807BD", "id", "whole", "UTC", "9223372036854775807"),
+    ("99999999999999999999999999999999999999BD", "string", "whole", "UTC", "9" * 38),
+    ("1", "timestamp", "nothing", "UTC", None),
     ("2.675D", "decimal(18,2)", "float", "UTC", "2.68"),
     ("CAST(2.35 AS FLOAT)", "decimal(18,2)", "float", "UTC", "2.35"),
     ("CAST('NaN' AS DOUBLE)", "decimal(18,2)", "float", "UTC", None),

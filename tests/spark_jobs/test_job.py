@@ -90,6 +90,38 @@ def test_of_a_java_error_what_failed_and_why_is_told(storage, cause, kind, end):
 
 ENDED = "org.apache.http.ConnectionClosedException: Premature end of Content-Length delimited message body"
 S3A = "\tat org.apache.hadoop.fs.s3a.Invoker.retry"
+READING = (
+    ": org.apache.spark.SparkException: [FAILED_READ_FILE.NO_HINT] Encountered error while reading file "
+)
+BROTLI = "org.apache.parquet.hadoop.BadConfigurationException: Class BrotliCodec was not found"
+
+
+@pytest.mark.parametrize(
+    ("trace", "kind", "told"),
+    [
+        (f"{READING}file:///raw/a%20b.parquet.  SQLSTATE: KD001\nCaused by: {BROTLI}", "FileFault", BROTLI),
+        (
+            f"{READING}file:/x.parquet. \nCaused by: java.lang.OutOfMemoryError: heap",
+            "ValueError",
+            "OutOfMemory",
+        ),
+        (f"{READING}s3a://b/x.parquet. \nCaused by: {ENDED}\n{S3A}", "StorageUnavailable", "run again"),
+        (
+            "[PATH_NOT_FOUND] Path does not exist: file:/a.parquet. SQLSTATE: 42K03",
+            "FileFault",
+            "PATH_NOT_FOUND",
+        ),
+    ],
+)
+def test_a_file_that_spark_cannot_read_is_a_final_fault_of_that_file(trace, kind, told):
+    """Told without file and as if a retry might mend it before."""
+    found = describe(
+        ValueError(f"An error occurred while calling o1.parquet.\n{trace}" if trace[0] == ":" else trace)
+    )
+    assert (found.type, found.permanent) == (kind, kind == "FileFault")
+    assert told in found.message
+    if kind == "FileFault":
+        assert "parquet: expected a file that Spark can read, found" in found.message
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,132 @@
+"""JSON lines: each line that is not blank is one row, an object, or malformed."""
+
+import json
+import re
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import Any, Final
+
+from nightjar.rawfiles.content import Asked, Content, Unfit
+from nightjar.rawfiles.text import Copy, open_lines
+from spark_jobs.casts import TEXT
+from spark_jobs.requests import RawColumn
+
+Row = dict[str, Any]
+
+_BLANK: Final = " \t\r\n"
+_SURROGATE: Final = re.compile(r"\\u[dD][89a-fA-F]")
+_MOST_NAMES: Final = 1000
+
+
+class _Number(str):
+    """A number as it is written, with all its digits."""
+
+    __slots__ = ()
+
+
+_PLAIN: Final = frozenset({str, _Number, type(None)})
+
+
+def read(path: Path, asked: Asked, copy: Path) -> Content:
+    """Read a file and write its copy: the mapped columns, or all that any row has, and each line.
+
+    Raises
+    ------
+    Unfit
+        Where it is not UTF-8, naming the line, or holds one array.
+    """
+    mapped = asked.mapped
+    names = sorted(_names(path) if asked.whole else mapped)
+    seen: dict[str, None] = {}
+    rows = 0
+    with Copy(copy, len(names)) as written:
+        for line in _lines(path):
+            rows += 1
+            row = _row(line)
+            values = _values(row, names, mapped) if row is not None else None
+            if row is None or values is None:
+                written.add_malformed(line)
+                continue
+            written.add(values, line)
+            _note(seen, row, names)
+    columns = tuple(RawColumn(name, TEXT, "STRING") for name in names if name in seen or asked.whole)
+    return Content(columns, dict.fromkeys(seen, "text"), rows, True)
+
+
+def _lines(path: Path) -> Iterable[str]:
+    lines, first = open_lines(path), True
+    for line in lines:
+        lines.record.clear()
+        text = line.strip(_BLANK)
+        if first and re.match(r"\[\s*(\{|$)", text):
+            raise Unfit("an object a line", "a JSON array", "deliver each element as a line of its own")
+        first = first and not text
+        if text:
+            yield text
+
+
+def _row(line: str) -> Row | None:
+    """The object of a line; None where it holds anything else."""
+    try:
+        row = _DECODER.decode(line)
+        if "\\u" in line and _SURROGATE.search(line):
+            _inner(row).encode()
+    except (ValueError, RecursionError):
+        return None
+    return row if isinstance(row, dict) else None
+
+
+def _values(row: Row, names: Sequence[str], mapped: frozenset[str]) -> list[str | None] | None:
+    """The values of some columns as text; None where one that is mapped is no plain value."""
+    values = [row.get(name) for name in names]
+    if _PLAIN.issuperset(map(type, values)):
+        return values
+    if any(isinstance(row.get(name), dict | list) for name in mapped):
+        return None
+    return [_text(value) for value in values]
+
+
+def _object(pairs: list[tuple[str, Any]]) -> Row:
+    row = dict(pairs)
+    if len(row) < len(pairs):
+        raise ValueError("a key twice")
+    return row
+
+
+def _no_number(word: str) -> None:
+    raise ValueError(f"{word} is no JSON")
+
+
+_DECODER: Final = json.JSONDecoder(
+    object_pairs_hook=_object, parse_float=_Number, parse_int=_Number, parse_constant=_no_number
+)
+
+
+def _names(path: Path) -> set[str]:
+    """All names that any row has."""
+    rows = map(_row, _lines(path))
+    return {name for row in rows if row for name in row}
+
+
+def _note(seen: dict[str, None], row: Row, names: list[str]) -> None:
+    """Remember the names of a row, of very many only those asked for."""
+    if not row.keys() <= seen.keys():
+        more = row if len(seen) < _MOST_NAMES else [name for name in names if name in row]
+        seen.update(dict.fromkeys(more))
+
+
+def _text(value: Any) -> str | None:
+    """A value as text: a string as it is, everything else as JSON has it, with the digits written."""
+    if value is None or isinstance(value, str):
+        return value
+    if isinstance(value, dict):
+        return "{" + ",".join(f"{_inner(name)}:{_inner(one)}" for name, one in value.items()) + "}"
+    if isinstance(value, list):
+        return "[" + ",".join(map(_inner, value)) + "]"
+    return "true" if value else "false"
+
+
+def _inner(value: Any) -> str:
+    if isinstance(value, str) and not isinstance(value, _Number):
+        return json.dumps(value, ensure_ascii=False)
+    return "null" if value is None else str(_text(value))

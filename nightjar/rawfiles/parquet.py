@@ -1,0 +1,283 @@
+"""Parquet files: every page is read and verified; what Spark cannot read as it is gets a copy that it can.
+
+Arrow reads more than Spark does: codecs, encodings and types. A file that Spark reads with equal
+values is left to it; any other is written anew, with the values that Spark has no type for as text.
+"""
+
+import base64
+import json
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final
+
+from lake.schemas import copied_field
+from lake.storage import room_for
+from nightjar.rawfiles.content import Asked, Content, Unfit, distinct, repeated
+from spark_jobs.casts import family
+from spark_jobs.requests import RawColumn
+from spark_jobs.sqltypes import sql_type
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+_BATCH_ROWS: Final = 1 << 16
+_BUFFER_BYTES: Final = 1 << 20
+
+# What Spark 4.2 reads; seen by reading one file of each. Not LZ4: of its two kinds, which Arrow tells as
+# one, Spark may lack the old.
+_CODECS: Final = {"UNCOMPRESSED", "SNAPPY", "GZIP", "ZSTD"}
+_ENCODINGS: Final = {
+    "PLAIN",
+    "RLE",
+    "BIT_PACKED",
+    "PLAIN_DICTIONARY",
+    "RLE_DICTIONARY",
+    "DELTA_BINARY_PACKED",
+    "DELTA_LENGTH_BYTE_ARRAY",
+    "DELTA_BYTE_ARRAY",
+}
+_LOGICAL: Final = {"NONE", "STRING", "ENUM", "JSON", "DATE", "TIMESTAMP", "INT", "DECIMAL"}
+# Spark's own name for what it knows of a row's file.
+_RESERVED: Final = {"_metadata"}
+
+
+@dataclass(frozen=True)
+class _File:
+    """A Parquet file, opened, and what its columns are for."""
+
+    file: "pq.ParquetFile"
+    asked: Asked
+
+    @property
+    def names(self) -> list[str]:
+        return list(self.file.schema_arrow.names)
+
+    def batches(self) -> "Iterator[pa.RecordBatch]":
+        yield from self.file.iter_batches(batch_size=_BATCH_ROWS)
+
+
+def read(path: Path, asked: Asked, copy: Path) -> Content:
+    """Read and verify all pages of a file; write a copy where Spark cannot read the file with equal values.
+
+    Raises
+    ------
+    Unfit
+        Where a codec is unknown, a page is damaged, a mapped text is not UTF-8, or rows are missing.
+    """
+    import pyarrow.parquet as pq
+
+    with pq.ParquetFile(
+        path,
+        page_checksum_verification=True,
+        buffer_size=_BUFFER_BYTES,
+        coerce_int96_timestamp_unit="us",
+    ) as opened:
+        file = _File(opened, asked)
+        _require_codecs(opened)
+        unsafe = _verified(file)
+        copied = bool(unsafe) or not _spark_reads(opened)
+        columns = _copy(file, copy, unsafe) if copied else _columns(opened)
+        kinds = {field.name: str(field.type) for field in opened.schema_arrow}
+        return Content(columns, kinds, opened.metadata.num_rows, copied, repeated(file.names))
+
+
+def _chunks(file: "pq.ParquetFile") -> Iterator[Any]:
+    groups = (file.metadata.row_group(number) for number in range(file.metadata.num_row_groups))
+    return (group.column(number) for group in groups for number in range(group.num_columns))
+
+
+def _require_codecs(file: "pq.ParquetFile") -> None:
+    import pyarrow as pa
+
+    for chunk in _chunks(file):
+        codec = chunk.compression
+        if codec != "UNCOMPRESSED" and not pa.Codec.is_available(codec.lower()):
+            found = f"{codec} in column {chunk.path_in_schema}"
+            raise Unfit("a codec that can be read", found, "deliver it with snappy or zstd")
+
+
+def _verified(file: _File) -> set[str]:
+    """`_verify`, and the column in which a damaged page is."""
+    import pyarrow as pa
+
+    try:
+        return _verify(file)
+    except (pa.ArrowException, OSError) as error:
+        reason = str(error).strip().partition("\n")[0]
+        found = f"column {_damaged(file.file)} that cannot be read ({reason})"
+        raise Unfit("a whole parquet file", found) from error
+
+
+def _damaged(file: "pq.ParquetFile") -> str:
+    import pyarrow as pa
+
+    paths = [str(file.schema.column(number).path) for number in range(len(file.schema))]
+    for path in paths:
+        try:
+            for _ in file.iter_batches(batch_size=_BATCH_ROWS, columns=[path]):
+                pass
+        except (pa.ArrowException, OSError):
+            return path
+    return " or ".join(paths)
+
+
+def _verify(file: _File) -> set[str]:
+    """Read all pages; the names of unmapped columns whose values are not what their type says."""
+    unsafe: set[str] = set()
+    rows = 0
+    for batch in file.batches():
+        if not _is_valid(batch):
+            unsafe |= _unsafe(batch, rows, file.asked)
+        rows += batch.num_rows
+    if rows != file.file.metadata.num_rows:
+        raise Unfit(f"{file.file.metadata.num_rows} rows, as the footer says", f"{rows} in its pages")
+    return unsafe
+
+
+def _is_valid(values: "pa.RecordBatch | pa.Array") -> bool:
+    import pyarrow as pa
+
+    try:
+        values.validate(full=True)
+    except pa.ArrowInvalid:
+        return False
+    return True
+
+
+def _unsafe(batch: "pa.RecordBatch", before: int, asked: Asked) -> set[str]:
+    wrong = [
+        (name, array)
+        for name, array in zip(batch.schema.names, batch.columns, strict=True)
+        if not _is_valid(array)
+    ]
+    for name, array in wrong:
+        if name in asked.mapped:
+            row = before + next(row for row in range(len(array)) if not _is_valid(array.slice(row, 1))) + 1
+            raise Unfit(f"{array.type} values in column {name} (text in UTF-8)", f"other bytes in row {row}")
+    return {name for name, _ in wrong}
+
+
+def _spark_reads(file: "pq.ParquetFile") -> bool:
+    """Whether Spark reads every column with equal values."""
+    schema, names = file.schema, file.schema_arrow.names
+    leaves = [schema.column(number) for number in range(len(schema))]
+    return (
+        not repeated(names)
+        and _RESERVED.isdisjoint(names)
+        and all(_is_plain(leaf) and (leaf.physical_type != "INT96" or leaf.path in names) for leaf in leaves)
+        and all(sql_type(field.type) for field in file.schema_arrow)
+        and all(c.compression in _CODECS and _ENCODINGS.issuperset(c.encodings) for c in _chunks(file))
+    )
+
+
+def _is_plain(leaf: Any) -> bool:
+    """Whether Spark knows the type of a leaf; one without any value is known as an integer."""
+    kind = leaf.logical_type.type
+    return kind in _LOGICAL or (kind == "UNKNOWN" and leaf.physical_type == "INT32")
+
+
+def _columns(file: "pq.ParquetFile") -> tuple[RawColumn, ...]:
+    """The columns as Spark reads them from the file itself."""
+    instants = _instants(file)
+    return tuple(
+        RawColumn(field.name, "instant", "TIMESTAMP")
+        if field.name in instants
+        else RawColumn(field.name, family(field.type), str(sql_type(field.type)))
+        for field in file.schema_arrow
+    )
+
+
+def _instants(file: "pq.ParquetFile") -> set[str]:
+    """Columns of Spark's and Hive's old stamps, which are instants although Arrow takes them for local."""
+    leaves = (file.schema.column(number) for number in range(len(file.schema)))
+    return {leaf.path for leaf in leaves if leaf.physical_type == "INT96"}
+
+
+def _copy(file: _File, path: Path, unsafe: set[str]) -> tuple[RawColumn, ...]:
+    """Write the values anew; the columns as Spark reads them from there."""
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    instants = _instants(file.file)
+    ways = [_way(field, field.name in instants, field.name in unsafe) for field in file.file.schema_arrow]
+    kinds = [
+        way(pa.array([], field.type)).type for way, field in zip(ways, file.file.schema_arrow, strict=True)
+    ]
+    schema = pa.schema([(copied_field(place), kind) for place, kind in enumerate(kinds)])
+    with room_for(path), pq.ParquetWriter(path, schema, compression="zstd") as writer:
+        for batch in file.batches():
+            arrays = [way(array) for way, array in zip(ways, batch.columns, strict=True)]
+            writer.write_batch(pa.record_batch(arrays, schema=schema))
+    families = ["instant" if f.name in instants else family(f.type) for f in file.file.schema_arrow]
+    found = zip(distinct(file.names), families, kinds, strict=True)
+    return tuple(RawColumn(name, kind, str(sql_type(arrow))) for name, kind, arrow in found)
+
+
+def _way(field: "pa.Field", instant: bool, unsafe: bool) -> "Callable[[pa.Array], pa.Array]":
+    """How the values of a column get a type that Spark has."""
+    import pyarrow as pa
+
+    if unsafe:
+        return _in_words
+    if instant:
+        return lambda array: array.cast(pa.timestamp("us", tz="UTC"))
+    return _readable
+
+
+def _readable(array: "pa.Array") -> "pa.Array":
+    """Equal values of a type that Spark has; as text where it has none."""
+    import pyarrow as pa
+
+    kind = array.type
+    if isinstance(kind, pa.BaseExtensionType):
+        is_uuid = kind.extension_name == "arrow.uuid"
+        return _in_words(array) if is_uuid else _readable(array.storage)
+    if pa.types.is_dictionary(kind):
+        return _readable(array.dictionary_decode())
+    if pa.types.is_float16(kind):
+        return array.cast(pa.float32())
+    if sql_type(kind):
+        return array
+    try:
+        return array.cast(pa.string())
+    except pa.ArrowNotImplementedError:
+        return _in_words(array)
+
+
+def _in_words(array: "pa.Array") -> "pa.Array":
+    """Values in words that differ where values differ."""
+    import pyarrow as pa
+
+    return pa.array(map(_words, array), pa.string())
+
+
+def _words(scalar: "pa.Scalar") -> str | None:
+    value = _value(scalar)
+    return value if value is None or isinstance(value, str) else json.dumps(value, ensure_ascii=False)
+
+
+def _value(scalar: "pa.Scalar") -> Any:
+    """A value as JSON has it; other bytes than UTF-8 escaped, bytes in base 64, a map as a list."""
+    import pyarrow as pa
+    import pyarrow.types as is_
+
+    if not scalar.is_valid:
+        return None
+    if isinstance(scalar, pa.ListScalar):
+        return [_value(one) for one in scalar.values]
+    if isinstance(scalar, pa.StructScalar):
+        fields = distinct([field.name for field in scalar.type])
+        return {name: _value(scalar[place]) for place, name in enumerate(fields)}
+    if isinstance(scalar, pa.ExtensionScalar):
+        return str(scalar.as_py())
+    if isinstance(scalar, pa.BinaryScalar) and not isinstance(scalar, pa.StringScalar):
+        return base64.b64encode(scalar.as_buffer().to_pybytes()).decode()
+    if isinstance(scalar, pa.StringScalar):
+        return scalar.as_buffer().to_pybytes().decode(errors="backslashreplace")
+    try:
+        text = scalar.cast(pa.string()).as_py()
+    except (pa.ArrowNotImplementedError, pa.ArrowInvalid):
+        return str(scalar.as_py())
+    return scalar.as_py() if is_.is_integer(scalar.type) or is_.is_boolean(scalar.type) else text

@@ -1,0 +1,225 @@
+"""What the file checks refuse, by name, before Spark starts; and what they count."""
+
+import bz2
+import datetime as dt
+import gzip
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from lake.errors import FileFault
+from lake.storage import open_storage
+from nightjar import ingest
+from nightjar.rawfiles import csvfile, text
+from nightjar.rawfiles.check import Checker, Wanted
+from nightjar.rawfiles.content import Asked, distinct
+
+DAY = dt.date(2024, 1, 1)
+TARGETS = {"user_id": ("user", "id"), "item_id": ("item", "id"), "event_ts": ("at", "timestamp")}
+HEADER = b"user,item,at\n"
+ROW = b"1,2,2024-01-01T12:00:00\n"
+OBJECT = b'{"user": 1, "item": 2, "at": "2024-01-01T12:00:00"}\n'
+
+
+@pytest.fixture
+def check(tmp_path):
+    """Check a file of some bytes."""
+
+    def check_file(data, kind="csv", suffix="", targets=TARGETS, id_type="int64", whole=False):
+        name = f"day.{kind}{suffix}"
+        (tmp_path / name).write_bytes(data)
+        lake = open_storage((tmp_path / "lake").as_uri())
+        checker = Checker(open_storage(tmp_path.as_uri()), lake, "a1")
+        return checker.check(Wanted(name, DAY, kind, targets, id_type, whole))
+
+    return check_file
+
+
+@pytest.mark.parametrize(
+    ("data", "told"),
+    [
+        (ROW + b'1,"2,3\n' + ROW * 500, "opens in line 3 and is not .unexpected end of data"),
+        (ROW * 499 + b'1,"2,3\n' + ROW + b'1,2",3\n', "line 501 and takes in the rows up to line 503"),
+        (b'1,"2,3\n1,2",3\n', "opens in line 2 and takes in the rows up to line 3"),
+        (ROW + b'1,"2\n3"4,5\n', "opens in line 3 and is not"),
+        (ROW + b'1,"2"3,4\n', "opens in line 3 and is not .',' expected"),
+        (ROW + b'1,"2" ,4\n', "opens in line 3 and is not"),
+        (b'1,"a\\"b",3\n', "opens in line 2 and is not"),
+        (b'1,"' + b"x" * 200_000 + b'",3\n', "at most 131072 letters, found a longer one in line 2"),
+        (b'1,"\n' + ROW * 10_000, "a longer one in line .*perhaps the quote of line 2 is not closed"),
+        (ROW + b"1,2\r3,4\n", "a carriage return alone in line 3"),
+        (ROW + b"1,tea\xe9,3\n", "text in UTF-8, found byte 0xe9 at place 6 of line 3"),
+        (ROW + b"1,tea\xc3", "text in UTF-8, found byte 0xc3 at place 6 of line 3"),
+        (ROW + b"1,\x00,3\n", "text in UTF-8, found a NUL byte in line 3"),
+        (b"", "rows, found none"),
+    ],
+)  # fmt: skip
+def test_a_csv_file_that_cannot_be_taken_is_refused_by_line(check, data, told):
+    """One open quote took in all rows after it, and wrong bytes became one letter for all, before."""
+    with pytest.raises(FileFault, match=rf"day\.csv: expected .*{told}.*; .*, then run 2024-01-01 again$"):
+        check(HEADER + data)
+
+
+@pytest.mark.parametrize("kind", ["csv", "jsonl"])
+@pytest.mark.parametrize(
+    ("encoding", "told"),
+    [("utf-16", "byte order mark of UTF-16"), ("utf-16-le", "a NUL byte in line 1"), ("utf-32", "UTF-16")],
+)
+def test_other_encodings_are_refused_by_name(check, kind, encoding, told):
+    data = (HEADER + ROW if kind == "csv" else OBJECT).decode().encode(encoding)
+    with pytest.raises(FileFault, match=rf"expected text in UTF-8, found .*{told}.*deliver it in UTF-8"):
+        check(data, kind)
+
+
+@pytest.mark.parametrize(
+    ("data", "rows"),
+    [
+        (ROW, 1),
+        (ROW * 50_001, 50_001),
+        (ROW.replace(b"\n", b"\r\n") * 2, 2),
+        (b"\n" + ROW + b"\r\n\n" + ROW, 2),
+        (b'1,"two\nlines",3\n' + ROW, 2),
+        (b'1,"",3\n1,"a ""b""",3\n', 2),
+        (b'1,5" pipe,3\n', 1),
+        (b"1,2\n1,2,3,4\n \n", 3),
+    ],
+)
+def test_csv_records_are_counted_by_their_own_boundaries(check, data, rows):
+    assert check(HEADER + data).rows == rows
+
+
+@pytest.mark.parametrize(
+    ("last", "told"),
+    [(ROW.strip(), ["line 3, the last, has no line end: it may be cut"]), (b"1,2", []), (ROW, [])],
+)
+def test_a_whole_last_row_without_a_line_end_is_warned_of(check, caplog, last, told):
+    assert check(HEADER + ROW + last).rows == 2
+    assert [record.message.split(".csv: ")[1] for record in caplog.records] == told
+
+
+def test_a_name_that_stands_for_two_columns_is_refused_where_it_is_mapped(check):
+    with pytest.raises(FileFault, match="expected one column item, found more than one"):
+        check(b"user,item,at,item\n1,2,3,4\n")
+    assert [column.name for column in check(b"x,user,item,at,x\n1,2,3,4,5\n").columns][-1] == "x (2)"
+
+
+def test_a_number_is_put_behind_a_name_that_was_there_before():
+    assert distinct(["a", "a", "a (2)", "a"]) == ["a", "a (3)", "a (2)", "a (4)"]
+
+
+@pytest.mark.parametrize(
+    ("lines", "rows"),
+    [
+        (OBJECT + OBJECT.strip() + OBJECT, 2),
+        (OBJECT + b"42\n[]\nNaN\n" + b'"x"\n' + b"{\n", 6),
+        (OBJECT + b" \t\r\n\n" + OBJECT.strip(), 2),
+        (OBJECT.strip() + b"\r\n" + OBJECT, 2),
+        (b"\xef\xbb\xbf" + OBJECT, 1),
+        (OBJECT + b"[" * 100_000 + b"\n", 2),
+    ],
+)
+def test_each_json_line_that_is_not_blank_is_a_row(check, lines, rows):
+    """What was no object in a line of its own was not counted, or not read, before."""
+    assert check(lines, "jsonl").rows == rows
+
+
+def test_a_json_array_is_refused_by_name(check):
+    with pytest.raises(FileFault, match="expected an object a line, found a JSON array; deliver each"):
+        check(b"[" + OBJECT.strip() + b",\n" + OBJECT + b"]", "jsonl")
+
+
+def test_a_line_without_an_end_is_not_held_in_memory(check, monkeypatch):
+    monkeypatch.setattr(text, "LONGEST_LINE", 100)
+    with pytest.raises(FileFault, match="expected lines of at most 100 bytes, found a longer one, line 2"):
+        check(OBJECT + OBJECT.strip() * 3, "jsonl")
+
+
+@pytest.mark.parametrize(("suffix", "pack"), [(".gz", gzip.compress), (".bz2", bz2.compress)])
+def test_compressed_text_is_read_to_its_end_or_refused(check, suffix, pack):
+    whole = pack(HEADER + ROW * 1000)
+    assert check(whole, suffix=suffix).rows == 1000
+    assert check(whole + pack(ROW), suffix=suffix).rows == 1001
+    for spoiled in (whole[:-9], whole + b"rubbish", HEADER + ROW):
+        with pytest.raises(FileFault, match="expected a whole csv file, found .* bytes that cannot be read"):
+            check(spoiled, suffix=suffix)
+    with pytest.raises(FileFault, match=r"found bytes that gzip compressed; name it \.gz"):
+        check(gzip.compress(HEADER + ROW))
+
+
+def _parquet(tmp_path, table, **options):
+    path = tmp_path / "made.parquet"
+    pq.write_table(table, path, **options)
+    return path.read_bytes()
+
+
+def _table(**changes):
+    stamps = pa.array([dt.datetime(2024, 1, 1, 12)] * 3)
+    return pa.table({"user": [1, 2, 3], "item": [1, 2, 3], "at": stamps} | changes)
+
+
+def test_a_page_that_is_not_what_was_written_is_refused_by_column(check, tmp_path):
+    """A quantity of 257 was read for 1."""
+    options = {"write_page_checksum": True, "use_dictionary": False, "compression": "none"}
+    data = bytearray(_parquet(tmp_path, _table(item=[7] * 3), **options))
+    data[data.index((7).to_bytes(8, "little") * 3) + 1] = 1
+    with pytest.raises(FileFault, match="expected a whole parquet file, found column item .*CRC checksum"):
+        check(bytes(data), "parquet")
+
+
+def test_text_of_parquet_is_checked_where_it_is_mapped(check, tmp_path):
+    offsets = pa.py_buffer(b"".join(n.to_bytes(4, "little") for n in (0, 1, 2, 6)))
+    wrong = pa.StringArray.from_buffers(3, offsets, pa.py_buffer(b"abtea\xe9"))
+    data = _parquet(tmp_path, _table(item=wrong))
+    with pytest.raises(FileFault, match=r"column item \(text in UTF-8\), found other bytes in row 3"):
+        check(data, "parquet", id_type="string")
+    assert check(_parquet(tmp_path, _table(more=wrong)), "parquet").copy
+
+
+@pytest.mark.parametrize(
+    ("values", "id_type", "told"),
+    [
+        (pa.array([b"a"] * 3), "string", "to string without loss, found binary values"),
+        (pa.array([b"a"] * 3, pa.binary(1)), "string", r"found fixed_size_binary\[1\] values"),
+        (pa.array([1] * 3, pa.time64("us")), "string", r"found time64\[us\] values"),
+        (pa.array([[1]] * 3), "string", "found list<element: int64> values"),
+        (pa.array([b"0" * 16] * 3, pa.uuid()), "int64", "found extension<arrow.uuid> values"),
+        (pa.array([1] * 3, pa.duration("us")), "int64", r"found duration\[us\] values"),
+    ],
+)
+def test_a_mapped_type_without_a_rule_is_refused_by_name(check, tmp_path, values, id_type, told):
+    with pytest.raises(FileFault, match=f"expected column item castable .*{told}"):
+        check(_parquet(tmp_path, _table(item=values)), "parquet", id_type=id_type)
+
+
+def test_files_that_spark_reads_itself_get_no_copy(check, tmp_path):
+    assert not check(_parquet(tmp_path, _table()), "parquet").copy
+    assert check(_parquet(tmp_path, _table(), compression="brotli"), "parquet").copy
+
+
+LETTERS = st.characters(codec="utf-8", exclude_characters="\0\r")
+WITHOUT_ROWS = st.one_of(  # a value of commas and line ends may look like rows, which is refused
+    st.text(LETTERS).map(lambda value: value.replace(",", ";")),
+    st.text(LETTERS).map(lambda value: value.replace("\n", " ")),
+)
+
+
+@given(st.lists(st.tuples(WITHOUT_ROWS, WITHOUT_ROWS, WITHOUT_ROWS)))
+def test_what_a_csv_writer_wrote_is_what_is_read(tmp_path_factory, rows):
+    folder = tmp_path_factory.mktemp("csv")
+    quoted = [",".join('"' + value.replace('"', '""') + '"' for value in row) + "\r\n" for row in rows]
+    (folder / "x.csv").write_text("a,b,c\r\n" + "".join(quoted), encoding="utf-8", newline="")
+    content = csvfile.read(folder / "x.csv", Asked({}), folder / "copy.parquet")
+    copied = pq.read_table(folder / "copy.parquet").to_pylist()
+    assert content.rows == len(rows)
+    assert [tuple(row[f"c{n}"] or "" for n in range(3)) for row in copied] == rows
+
+
+def test_a_refused_day_leaves_no_copy_behind(tiny_with, tmp_path):
+    tiny = tiny_with(tmp_path, format="csv")
+    tiny.raw(f"events/{DAY}.csv").write_bytes(HEADER + ROW)
+    with pytest.raises(FileFault, match="without type, pieces, paid, basket, store"):
+        ingest.prepare(DAY, tiny.settings)
+    assert open_storage(tiny.settings.lake).list("attempts") == []

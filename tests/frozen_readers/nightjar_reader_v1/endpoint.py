@@ -64,9 +64,3 @@ class Endpoint:
         # The "standard" strategy gives up at once when many requests have failed a short while ago.
         retries = pafs.AwsDefaultS3RetryStrategy(max_attempts=ATTEMPTS)
         return pafs.S3FileSystem(region=self.region, retry_strategy=retries, **named)
-
-
-def bucket_and_prefix(uri: str) -> tuple[str, str]:
-    """The bucket of ``s3://bucket/prefix``, and the prefix without slashes at its ends."""
-    bucket, _, prefix = uri.removeprefix("s3://").partition("/")
-    return bucket, prefix.strip("/")

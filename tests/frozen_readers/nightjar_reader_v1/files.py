@@ -1,6 +1,7 @@
 """Where releases lie. The only module that opens files."""
 
 import atexit
+import ctypes
 import hashlib
 import time
 from collections.abc import Callable
@@ -8,13 +9,12 @@ from contextlib import nullcontext
 from functools import partial
 from pathlib import Path
 from typing import BinaryIO, TypeVar
-from urllib.parse import unquote, urlsplit
 
 import pyarrow as pa
 import pyarrow.fs as pafs
 
-from nightjar_reader_v1 import forks
-from nightjar_reader_v1.endpoint import Endpoint, bucket_and_prefix
+from nightjar_reader_v1 import address, forks
+from nightjar_reader_v1.endpoint import Endpoint
 from nightjar_reader_v1.errors import ReaderError
 
 T = TypeVar("T")
@@ -27,9 +27,11 @@ _MISREAD = "INTERNAL_FAILURE"
 
 
 class _Finalizer:
-    """Arrow's end of the AWS library, which in a forked process waits for ever for its parent's threads.
+    """The end of the AWS library in Arrow, which joins threads that a forked process has not.
 
-    Without it Arrow warns at the end of such a process that FinalizeS3 was not called, and no more.
+    So Arrow's own end waits for ever, and without it the library's C++ destructors crash. A child of a
+    process that has used S3 leaves out both, as children of `multiprocessing` do: Python ends as ever,
+    then the process does.
     """
 
     def __init__(self) -> None:
@@ -40,6 +42,9 @@ class _Finalizer:
         """Leave it out where the parent has begun to use the library."""
         if self.is_needed:
             atexit.unregister(pafs.ensure_s3_finalized)
+            libc = ctypes.CDLL(None)
+            if hasattr(libc, "on_exit"):  # glibc; handlers run last in first out, and this one is the last
+                libc.on_exit(libc._exit, None)
 
 
 _finalizer = _Finalizer()
@@ -52,24 +57,20 @@ class Files:
     ----------
     uri
         ``file:///folder``, the path of a folder, or ``s3://bucket/prefix``. The usual AWS_*
-        variables say where the S3 server is, and who asks.
+        variables say where the S3 server is, and who asks. What else it could be is refused
+        (`nightjar_reader_v1.address.parse`).
     """
 
     def __init__(self, uri: str) -> None:
-        parts = urlsplit(uri)
-        if parts.scheme not in ("", "file", "s3"):
-            raise ReaderError(
-                f"{uri}: cannot read {parts.scheme}://; expected a folder, file:///folder or s3://bucket/prefix"
-            )
+        place = address.parse(uri)
         self._connected: pafs.FileSystem | None = None
         self._folder: Path | None = None
-        if parts.scheme == "s3":
-            self._root = "/".join(filter(None, bucket_and_prefix(uri)))
+        if place.bucket:
+            self._root = "/".join(filter(None, (place.bucket, place.path)))
             self._connect()
             forks.tell(self)
         else:
-            self._folder = Path(unquote(parts.path) if parts.scheme else uri).absolute()
-            self._root = self._folder.as_posix()
+            self._folder, self._root = Path(place.path), place.path
             self._connected = pafs.LocalFileSystem()
 
     def after_fork(self) -> None:

@@ -12,6 +12,7 @@ ATTEMPTS = "attempts"
 BUNDLES = "bundles"
 REFUSED = "refused"
 REPORTS = "reports"
+PROFILES = "profiles"
 
 DECIDED = ".decided"
 
@@ -100,3 +101,8 @@ def bundle(bundle_id: str) -> str:
 def report(stage: str, day: str, attempt_name: str, suffix: str) -> str:
     """A validation's result (``json``) or its readable report (``html``)."""
     return f"{REPORTS}/{stage}/{day}/{attempt_name}.{suffix}"
+
+
+def profile(day: dt.date, attempt_name: str) -> str:
+    """A committed day in numbers, by the attempt that its record names."""
+    return f"{PROFILES}/{day.isoformat()}/{attempt_name}.json"

@@ -13,8 +13,9 @@ from lake.partitions import days
 from lake.records import Record
 from lake.settings import Settings
 from nightjar import daychecks, ingest
+from nightjar.history import Past
 from spark_jobs.requests import ExtractRequest, ExtractResult
-from validation.gate import CRITICAL, Check, require
+from validation.gate import CRITICAL, Check, failed, require
 
 log = logging.getLogger(__name__)
 
@@ -55,7 +56,8 @@ def commit(attempt: str, settings: Settings) -> list[Record]:
     faults = request.faults | result.faults
     wanted = sorted({*request.based_on, *faults})
     staged = ingest.check_staged(request, result, settings)
-    by_day = {day: _checks(day, faults, request, result, settings) for day in wanted}
+    past = Past(wanted, settings)
+    by_day = {day: _checks(day, faults, request, result, past, settings) for day in wanted}
     name = f"{wanted[0]}_{wanted[-1]}"
     every = [*staged, *(check for checks in by_day.values() for check in checks)]
     page = ingest.write_report(name, request, result, every, settings)
@@ -67,7 +69,7 @@ def commit(attempt: str, settings: Settings) -> list[Record]:
             if day in faults:
                 raise FileFault(faults[day])
             ingest.require_day(day, request, checks, page)
-            records.append(ingest.commit_day(day, request, result, settings))
+            records.append(past.keep(ingest.commit_day(day, request, result, settings)))
         except (FileFault, GateFailed, Conflict) as error:
             refused[day] = error
     log.info("committed %d days of %d", len(records), len(wanted))
@@ -85,11 +87,16 @@ def _checks(
     faults: Mapping[dt.date, str],
     request: ExtractRequest,
     result: ExtractResult,
+    past: Past,
     settings: Settings,
 ) -> list[Check]:
+    """A day's checks; a day that they do not refuse is history for those after it."""
     if day in faults:
         return [Check(f"{day}.files", CRITICAL, False, faults[day], "sound raw files")]
-    return ingest.check_day(day, request, result, settings)
+    checks = [*ingest.check_day(day, request, result, settings), *past.judge(day, request, result)]
+    if not failed(checks):
+        past.accept(day, result)
+    return checks
 
 
 def _raise(refused: dict[dt.date, PermanentError]) -> None:

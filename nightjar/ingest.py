@@ -16,6 +16,7 @@ from lake.schemas import LANDED
 from lake.settings import Dataset, Rules, Settings
 from lake.storage import Storage, open_storage
 from nightjar import daychecks, overlap, quarantine
+from nightjar.history import Past
 from nightjar.rawfiles.check import Checker, Wanted
 from spark_jobs.casts import catalogue_targets, raw_targets
 from spark_jobs.requests import ExtractRequest, ExtractResult, RawFile
@@ -58,10 +59,12 @@ def commit(attempt: str, settings: Settings) -> Record:
     """
     request, result = read_attempt(attempt, settings)
     (day,) = request.based_on
+    past = Past([day], settings)
     checks = [*check_staged(request, result, settings), *check_day(day, request, result, settings)]
+    checks += past.judge(day, request, result)
     page = write_report(day.isoformat(), request, result, checks, settings)
     require_day(day, request, checks, page)
-    record = commit_day(day, request, result, settings)
+    record = past.keep(commit_day(day, request, result, settings))
     log.info("%s of %s: %s", STAGE, day, daychecks.told(record.counts))
     return record
 

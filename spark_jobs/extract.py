@@ -6,7 +6,7 @@ that is kept; they are counted per day and add up to the rows that the files hol
 
 import datetime as dt
 import logging
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 
 from pyspark.sql import Column, DataFrame, Window
@@ -28,13 +28,14 @@ from lake.schemas import (
     TABLES,
 )
 from lake.storage import open_storage
-from spark_jobs import judge, read
+from spark_jobs import judge, profile, read
 from spark_jobs.digest import digests
 from spark_jobs.job import main, unread
 from spark_jobs.judge import HOUR, NOTES, Delivery
 from spark_jobs.raw import file_at
 from spark_jobs.requests import ExtractRequest, ExtractResult, RawFile
 from spark_jobs.session import session
+from validation.profile import Profile
 from validation.rules import DUPLICATE, REPEATED
 
 log = logging.getLogger(__name__)
@@ -117,7 +118,9 @@ def _run(request: ExtractRequest) -> ExtractResult:
         found = _stage(items, request, sorted({file.day for file in items.files}))
         counts = {day: told.counts[day] | found.counts.get(day, {}) for day in told.counts}
         samples = {day: samples.get(day, {}) | found.samples.get(day, {}) for day in told.counts}
-    result = ExtractResult(_contents(request), counts, told.hours, samples)
+    contents = _contents(request)
+    profiles = _profiles(request, contents["interactions"])
+    result = ExtractResult(contents, counts, told.hours, samples, profiles=profiles)
     for delivery in (events, items) if items else (events,):
         _balance(result, delivery)
     return result
@@ -292,6 +295,14 @@ def _content(request: ExtractRequest, table: str, days: list[dt.date]) -> dict[d
 def _staged(request: ExtractRequest, table: str) -> list[str]:
     staged = tables.describe(open_storage(request.lake), table, request.attempt)
     return [file.path for files in staged.values() for file in files]
+
+
+def _profiles(request: ExtractRequest, staged: Mapping[dt.date, TableContent]) -> dict[dt.date, Profile]:
+    files = [file.path for content in staged.values() for file in content.files]
+    if not files:
+        return {}
+    rows = read.interactions(session("extract"), request.lake, files, request.id_type)
+    return profile.profiles(rows, request.raw.columns)
 
 
 if __name__ == "__main__":

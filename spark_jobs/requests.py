@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 
 from lake.records import TableContent
 from lake.settings import Catalogue, Events, Raw, Rules
+from validation.profile import Profile
 
 
 @dataclass(frozen=True)
@@ -106,6 +107,8 @@ class ExtractResult:
         Per day and reason the first such row, in words.
     faults
         What is wrong with the raw files of each day that was left out because Spark could not read one.
+    profiles
+        Of every day that has a clean row.
     """
 
     tables: dict[str, dict[dt.date, TableContent]]
@@ -113,6 +116,7 @@ class ExtractResult:
     hours: dict[dt.date, dict[int, int]] = field(default_factory=dict)
     samples: dict[dt.date, dict[str, str]] = field(default_factory=dict)
     faults: dict[dt.date, str] = field(default_factory=dict)
+    profiles: dict[dt.date, Profile] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)

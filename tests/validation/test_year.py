@@ -29,18 +29,14 @@ def _values(frame, column):
     return {day: Values(int(counts[day]), tuple(table.loc[day])) for day in table.index}
 
 
-@pytest.fixture(scope="module")
-def year():
-    """The profile of each day of the demo data."""
-    frame = pd.read_parquet(land._source() / "transactions.parquet")
-    products = pd.read_parquet(land._source() / "products.parquet", columns=["product_id"])
-    frame["day"] = frame.transaction_timestamp.dt.date
-    frame["known"] = frame.product_id.isin(products.product_id)
+def _profiles(frame, products):
+    """The profile of each day of some rows."""
+    frame = frame.assign(known=frame.product_id.isin(products))
     days = frame.groupby("day")
     told = days.agg(rows=("known", "size"), users=("household_id", "nunique"))
     told = told.assign(items=days.product_id.nunique(), known=days.known.sum())
     busiest = frame.groupby(["day", "household_id"]).size().groupby("day").max()
-    stores = frame.groupby(["day", "store_id"]).size().unstack(fill_value=0)
+    stores = frame.groupby(["day", "store_id"]).size()
     amounts, quantities = _values(frame, "sales_value"), _values(frame, "quantity")
     return {
         day: Profile(
@@ -48,7 +44,7 @@ def year():
             users=int(row.users),
             items=int(row["items"]),
             busiest=int(busiest[day]),
-            segments={str(name): int(n) for name, n in stores.loc[day].items() if n},
+            segments={str(name): int(n) for name, n in stores[day].items()},
             amounts=amounts[day],
             quantities=quantities[day],
             known=int(row.known),
@@ -57,12 +53,35 @@ def year():
     }
 
 
+@pytest.fixture(scope="module")
+def products():
+    """The items of the demo's catalogue."""
+    return pd.read_parquet(land._source() / "products.parquet", columns=["product_id"]).product_id
+
+
+@pytest.fixture(scope="module")
+def frame():
+    """All rows of the demo with their day."""
+    found = pd.read_parquet(land._source() / "transactions.parquet")
+    return found.assign(day=found.transaction_timestamp.dt.date)
+
+
+@pytest.fixture(scope="module")
+def year(frame, products):
+    """The profile of each day of the demo data."""
+    return _profiles(frame, products)
+
+
+def _past(year, day):
+    reach = dt.timedelta(days=Compare().days)
+    return {then: found for then, found in year.items() if day - reach <= then < day}
+
+
 def test_of_the_demo_s_year_six_nights_warn_and_none_stops(year):
     config = Compare()
     warned, stopped, asked = {}, [], set()
     for day, profile in year.items():
-        past = {then: year[then] for then in year if day - dt.timedelta(days=config.days) <= then < day}
-        for check in compare(day, profile, past, config):
+        for check in compare(day, profile, _past(year, day), config):
             asked.add(check.name.rpartition(".")[2])
             if not check.passed and check.severity == "warning":
                 warned.setdefault(day, set()).add(check.name.rpartition(".")[2])
@@ -79,3 +98,52 @@ def test_of_the_demo_s_year_six_nights_warn_and_none_stops(year):
     assert stopped == []
     assert warned == WARNED
     assert len(warned) <= AT_MOST
+
+
+def _swapped(rows):
+    chosen = rows.index % 10 < 3
+    return rows.assign(
+        product_id=rows.product_id.where(~chosen, rows.store_id),
+        store_id=rows.store_id.where(~chosen, rows.product_id),
+    )
+
+
+def _one_user(rows):
+    robot = rows.iloc[[0] * 1_000_000].assign(household_id=1, basket_id=range(1_000_000))
+    return pd.concat([rows, robot], ignore_index=True)
+
+
+def _half_of_the_stores(rows):
+    return rows[rows.store_id.isin(sorted(rows.store_id.unique())[::2])]
+
+
+@pytest.mark.parametrize(
+    ("spoil", "named"),
+    [
+        (lambda rows: rows, set()),
+        (lambda rows: rows.assign(sales_value=rows.sales_value * 100), {"amounts", "amount_scale"}),
+        (lambda rows: rows.assign(sales_value=rows.sales_value / 100), {"amounts", "amount_scale"}),
+        (lambda rows: rows.assign(quantity=rows.quantity * 12), {"quantities"}),
+        (_swapped, {"segments", "known_items"}),
+        (_one_user, {"rows", "busiest_user", "segments", "amounts"}),
+        (_half_of_the_stores, {"rows", "items", "users", "segments"}),
+    ],
+    ids=[
+        "as it is",
+        "amounts x 100",
+        "amounts / 100",
+        "dozens",
+        "swapped in 30 %",
+        "a robot",
+        "stores missing",
+    ],
+)
+def test_a_day_of_the_demo_that_goes_wrong_is_named_where_it_passed_green(
+    frame, products, year, spoil, named
+):
+    day = dt.date(2017, 9, 30)
+    profile = _profiles(spoil(frame[frame.day == day].reset_index(drop=True)), products)[day]
+    checks = compare(day, profile, _past(year, day), Compare())
+    against = {check.name.rpartition(".")[2]: check.severity for check in checks if not check.passed}
+    assert set(against) == named
+    assert {name for name, severity in against.items() if severity == "critical"} == named & {"amount_scale"}

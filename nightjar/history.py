@@ -1,0 +1,132 @@
+"""What a day is compared with: the profiles of the days before it, and the catalogue before.
+
+A day counts when it has a current ingest record and was not closed. Its profile lies beside the
+record, in no digest: what was found unusual changes nothing that comes out.
+"""
+
+import datetime as dt
+import logging
+from collections.abc import Iterable
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
+from typing import TYPE_CHECKING, Final
+
+from pydantic import ValidationError
+
+from lake import layout, messages, tables
+from lake.records import Record, Records, TableContent
+from lake.schemas import ITEM
+from lake.settings import Settings
+from lake.storage import open_storage
+from spark_jobs.requests import ExtractRequest, ExtractResult
+from validation.compare import compare, compare_catalogue
+from validation.gate import Check
+from validation.profile import Profile
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+log = logging.getLogger(__name__)
+
+_AT_ONCE: Final = 8
+
+
+class Past:
+    """The days before those that are judged, as their own nights find them: oldest first.
+
+    Parameters
+    ----------
+    days
+        The days to judge; each is compared with the committed ones before it and with those of
+        them that were accepted.
+    """
+
+    def __init__(self, days: Iterable[dt.date], settings: Settings) -> None:
+        first, last = min(asked := list(days)), max(asked)
+        self._storage, self._config = open_storage(settings.lake), settings.data.compare
+        self._reach = dt.timedelta(days=self._config.days)
+        committed = Records(self._storage).all_current("ingest", last)
+        self._catalogues = {r.day: r.tables["catalogue"] for r in committed if "catalogue" in r.tables}
+        self._profiles = self._kept(r for r in committed if r.day >= first - self._reach)
+        self._judged: dict[dt.date, Profile] = {}
+        self._items: dict[str, pa.ChunkedArray] = {}
+
+    def judge(self, day: dt.date, request: ExtractRequest, result: ExtractResult) -> list[Check]:
+        """Compare a staged day; of a closed one without a file only the catalogue that came."""
+        checks = self._judge_catalogue(day, request.id_type, result)
+        if any(file.day == day for file in request.files):
+            self._judged[day] = self._profile(day, request.id_type, result)
+            checks += compare(day, self._judged[day], self.before(day), self._config)
+        return checks
+
+    def accept(self, day: dt.date, result: ExtractResult) -> None:
+        """Let a judged day be part of the history of the days after it."""
+        self._profiles.pop(day, None)
+        self._catalogues.pop(day, None)
+        if day in self._judged:
+            self._profiles[day] = self._judged[day]
+        if day in result.tables["catalogue"]:
+            self._catalogues[day] = result.tables["catalogue"][day]
+
+    def keep(self, record: Record) -> Record:
+        """Put a judged day's profile beside its record."""
+        if record.day in self._judged:
+            path = layout.profile(record.day, record.attempt)
+            messages.write(self._storage, path, self._judged[record.day])
+        return record
+
+    def _kept(self, records: Iterable[Record]) -> dict[dt.date, Profile]:
+        with ThreadPoolExecutor(_AT_ONCE) as pool:
+            found = pool.map(lambda record: (record.day, self._read(record)), records)
+            return {day: profile for day, profile in found if profile}
+
+    def _read(self, record: Record) -> Profile | None:
+        """None of a closed day, and of one that another version of Nightjar committed."""
+        try:
+            return messages.read(self._storage, layout.profile(record.day, record.attempt), Profile)
+        except FileNotFoundError:
+            return None
+        except ValidationError:
+            log.warning("the profile of %s cannot be read: nothing is compared with that day", record.day)
+            return None
+
+    def before(self, day: dt.date) -> dict[dt.date, Profile]:
+        """The history of a day."""
+        return {then: found for then, found in self._profiles.items() if day - self._reach <= then < day}
+
+    def _profile(self, day: dt.date, id_type: str, result: ExtractResult) -> Profile:
+        """A day's profile with what the catalogue as of the day says of it."""
+        profile = result.profiles.get(day) or Profile(0, 0, 0, 0)
+        catalogue = result.tables["catalogue"].get(day) or self._catalogue_before(day)
+        if catalogue is None:
+            return profile
+        items = self._ids("interactions", id_type, result.tables["interactions"][day])
+        return replace(profile, known=_shared(items, self._catalogue(id_type, catalogue)))
+
+    def _judge_catalogue(self, day: dt.date, id_type: str, result: ExtractResult) -> list[Check]:
+        new, old = result.tables["catalogue"].get(day), self._catalogue_before(day)
+        if new is None or old is None or not old.rows or self._config.catalogue.action == "off":
+            return []
+        lost = old.rows - _shared(self._catalogue(id_type, old), self._catalogue(id_type, new))
+        return [compare_catalogue(day, lost, old.rows, new.rows, len(self.before(day)), self._config)]
+
+    def _catalogue_before(self, day: dt.date) -> TableContent | None:
+        before = [then for then in self._catalogues if then < day]
+        return self._catalogues[max(before)] if before else None
+
+    def _catalogue(self, id_type: str, content: TableContent) -> "pa.ChunkedArray":
+        """The items of a catalogue; those of the last two are held."""
+        if content.digest not in self._items:
+            self._items = dict(list(self._items.items())[-1:])
+            self._items[content.digest] = self._ids("catalogue", id_type, content)
+        return self._items[content.digest]
+
+    def _ids(self, table: str, id_type: str, content: TableContent) -> "pa.ChunkedArray":
+        return tables.read(self._storage, table, id_type, content.files, [ITEM])[ITEM]
+
+
+def _shared(ids: "pa.ChunkedArray", others: "pa.ChunkedArray") -> int:
+    """How many of some ids are among others."""
+    import pyarrow.compute as pc
+
+    return int(pc.sum(pc.is_in(ids, value_set=others)).as_py() or 0)

@@ -5,6 +5,7 @@ import lake  # noqa: F401
 
 # isort: split
 import datetime as dt
+import logging
 import os
 import re
 import subprocess
@@ -232,6 +233,8 @@ def spark(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
     os.environ.update(environment(Settings(home=home, spark_master="local[2]")))
     options = f"--master local[2] --driver-memory 1g --conf spark.local.dir={home}"
     os.environ["PYSPARK_SUBMIT_ARGS"] = f"{options} pyspark-shell"
+    # its connections say that they close when Python ends, to a stream of pytest's that is closed by then
+    logging.getLogger("py4j").setLevel(logging.WARNING)
     made = session("tests")
     yield made
     made.stop()

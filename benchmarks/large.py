@@ -50,7 +50,14 @@ def main() -> None:
     work = {"train": _train, "lists": _lists}[asked.what]
     result = work(settings, shop, steps)
     _note(
-        {"what": asked.what, "quick": asked.quick, **vars(shop), **result, "steps": steps.seen}
+        {
+            "what": asked.what,
+            "quick": asked.quick,
+            **vars(shop),
+            "max_users": settings.data.training.max_users,
+            **result,
+            "steps": steps.seen,
+        }
         | steps.whole()
         | _machine(threads)
     )
@@ -135,7 +142,7 @@ def _machine(threads: int) -> dict[str, Any]:
 
 def _note(record: dict[str, Any]) -> None:
     """Replace the figures of the same work at the same size."""
-    key = ("what", "quick", "users", "items", "rows", "days")
+    key = ("what", "quick", "max_users", "users", "items", "rows", "days")
     there = json.loads(RESULTS.read_text()) if RESULTS.exists() else []
     kept = [old for old in there if [old[k] for k in key] != [record[k] for k in key]]
     RESULTS.write_text(json.dumps([*kept, record], indent=1) + "\n")

@@ -164,12 +164,12 @@ class Candidates(Section):
 class Training(Section):
     """Snapshots, labels, users and negatives of the ranker's training set.
 
-    Memory follows `snapshots` x `max_users` x `negatives`: about 0.5 KB for each of these.
+    Memory follows `snapshots` x `max_users` x `negatives`: about 0.7 KB for each of these.
     """
 
     snapshots: int = Field(default=4, ge=1, le=52)
     label_days: int = Field(default=7, ge=1, le=28)
-    max_users: int = Field(default=50_000, ge=1, le=10**9)
+    max_users: int = Field(default=25_000, ge=1, le=10**9)
     negatives: int = Field(default=60, ge=1, le=10_000)
 
 

@@ -105,10 +105,11 @@ def test_days_with_a_faulty_file_are_named_and_the_others_committed(spark, tiny,
 def test_a_refused_catalogue_refuses_its_day_alone(spark, tiny, tiny_row):
     _fill(tiny, tiny_row)
     item = {"item": 10, "title": "tea", "department": "drinks", "kind": "green", "brand": "b"}
-    tiny.put_items(LAST, [item, item])
+    tiny.put_items(LAST, [item, item | {"title": "coffee"}])
     tiny.raw("events/2024-01-02.parquet").write_bytes(b"")
     with pytest.raises(
-        PermanentError, match=r"(?s)2024-01-02.parquet: .*0 bytes.*2024-01-04.item_id_unique"
+        PermanentError,
+        match=r"(?s)2024-01-02.parquet: .*0 bytes.*catalogue.2024-01-04.bad_share.*1 item_id_repeated",
     ) as error:
         _bootstrap(tiny, FIRST, LAST)
     assert error.type is PermanentError

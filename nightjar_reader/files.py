@@ -67,7 +67,8 @@ class Files:
         self._folder: Path | None = None
         if place.bucket:
             self._root = "/".join(filter(None, (place.bucket, place.path)))
-            self._connect()
+            with forks.requests:
+                self._connect()
             forks.tell(self)
         else:
             self._folder, self._root = Path(place.path), place.path

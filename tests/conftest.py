@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import hypothesis
 import psutil
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -25,6 +26,11 @@ from lake.records import Record
 from lake.settings import CONFIG_DIR, Settings
 from lake.storage import open_storage
 from nightjar.waiting import Still, wait_until
+
+hypothesis.settings.register_profile(
+    "any machine", deadline=None, suppress_health_check=[hypothesis.HealthCheck.too_slow]
+)
+hypothesis.settings.load_profile("any machine")
 
 TINY = """
 name = "tiny"

@@ -11,7 +11,7 @@ def brute(factors: np.ndarray, query: np.ndarray, n: int) -> list[int]:
     return sorted(range(len(factors)), key=lambda code: (-scores[code], code))[:n]
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(st.integers(0, 10**6), st.integers(1, 40), st.sampled_from([0.0, 1.0, 4.0]), st.booleans())
 def test_equals_the_full_scan(seed: int, n: int, skew: float, whole: bool) -> None:
     random = np.random.default_rng(seed)

@@ -227,7 +227,7 @@ MOVES = st.lists(st.tuples(st.sampled_from(["publish", "rollback"]), st.integers
 
 
 @given(MOVES)
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 def test_publishing_never_moves_readers_back(tmp_path_factory, moves):
     storage = LocalStorage(tmp_path_factory.mktemp("ledger"))
     releases = [a_release(storage, f"2017-09-{28 + at // 2}", f"v{at % 2}") for at in range(6)]

@@ -1,6 +1,5 @@
 import datetime as dt
 
-import hypothesis
 import pyarrow as pa
 import pytest
 
@@ -8,9 +7,6 @@ from lake.schemas import FEATURE_KEYS, FEATURES, arrow_schema
 from lake.settings import dataset
 from recommender import night as nights
 from recommender import retrieval
-
-hypothesis.settings.register_profile("first call compiles", deadline=None)
-hypothesis.settings.load_profile("first call compiles")
 
 DAY = dt.date(2017, 9, 30)
 

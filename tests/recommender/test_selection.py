@@ -1,5 +1,5 @@
 import numpy as np
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from recommender import selection
@@ -26,7 +26,6 @@ def assert_reached_by(n, scores, floor):
 
 
 @given(st.lists(FLOATS, min_size=1, max_size=60), st.integers(1, 60))
-@settings(deadline=None)
 def test_what_n_reach_few_more_reach(values, n):
     scores = np.repeat(np.array(values, np.float32)[:, None] + np.float32(0), WIDTH, axis=1)
     scores[:, 1] = np.random.default_rng(0).permutation(scores[:, 1])

@@ -62,7 +62,7 @@ def problems(draw):
 
 
 @given(problems())
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 def test_equals_a_full_sort(problem):
     assert_exact(*problem, threads=1)
 
@@ -80,7 +80,7 @@ def small_tiles_and_a_metric(patch):
 
 
 @given(problems())
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 def test_equals_a_full_sort_in_small_tiles_and_another_metric(problem):
     with pytest.MonkeyPatch.context() as patch:
         small_tiles_and_a_metric(patch)

@@ -1,5 +1,5 @@
 import numpy as np
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from recommender import vectors
@@ -19,7 +19,6 @@ def true_scores(user, items):
 
 
 @given(st.integers(1, 70), st.integers(0, 1000))
-@settings(deadline=None)
 def test_true_scores_are_sums_in_index_order(factors, seed):
     random = np.random.default_rng(seed)
     scale = 2.0 ** random.integers(-30, 30, factors)

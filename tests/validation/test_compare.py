@@ -179,6 +179,23 @@ def test_what_was_mapped_of_late_is_asked_once_there_are_three_days_of_it():
     assert _named(compare(DAY, day, _history(56, of(3)), Compare()))["amount_scale"].passed is False
 
 
+def test_days_with_too_few_amounts_are_no_history_of_amounts():
+    without = replace(USUAL, amounts=Values(0, ()))
+    of = {2: USUAL, 3: USUAL}
+    history = _history(20, lambda day: of.get((DAY - day).days, without))
+    assert "amount_scale" not in _named(compare(DAY, USUAL, history, Compare()))
+    of[4] = USUAL
+    history = _history(20, lambda day: of.get((DAY - day).days, without))
+    assert "median of 3 days" in _named(compare(DAY, USUAL, history, Compare()))["amount_scale"].expected
+
+
+def test_a_past_day_is_measured_by_the_other_days_as_today_is():
+    history = _history(3, lambda day: replace(USUAL, segments={str(day): 1000}))
+    check = _named(compare(DAY, replace(USUAL, segments={"new": 1000}), history, Compare()))["segments"]
+    assert check.passed
+    assert "usual 100.00%" in check.expected
+
+
 def _quiet_weekend(day):
     return USUAL if day.weekday() < 5 else _of(200)
 

@@ -311,7 +311,6 @@ class Settings(BaseSettings):
     spark_master: str = Field(default="local[*]", pattern=kinds.MASTER)
     spark_memory: kinds.Memory = "2g"
     threads: int = Field(default=0, ge=0, le=1024)
-    gx_row_limit: int = Field(default=5_000_000, ge=1)
     port: int = Field(default=8080, ge=1, le=65_535)
 
     _check_places = field_validator("lake", "raw", "releases")(kinds.place)

@@ -11,7 +11,7 @@ import random
 import re
 import time
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from io import SEEK_END
 from pathlib import PurePosixPath
@@ -36,6 +36,7 @@ log = logging.getLogger(__name__)
 A = TypeVar("A")
 B = TypeVar("B")
 
+BATCH_ROWS: Final = 1 << 18
 MIRROR_TRIES: Final = 20
 _AT_ONCE: Final = 8
 _JITTER_SECONDS: Final = 0.5
@@ -61,6 +62,17 @@ def read(
 def _read(storage: Storage, path: str, wanted: pa.Schema) -> pa.Table:
     with storage.fetched(path) as local, pq.ParquetFile(local) as file:
         return file.read(columns=wanted.names).select(wanted.names).cast(wanted)
+
+
+def batches(
+    storage: Storage, table: str, id_type: str, files: Iterable[TableFile], columns: Sequence[str]
+) -> Iterator[pa.RecordBatch]:
+    """Read columns of a table's files, in the order given, a few hundred thousand rows at a time."""
+    wanted = pa.schema([arrow_schema(table, id_type).field(name) for name in columns])
+    for entry in files:
+        with storage.fetched(entry.path) as local, pq.ParquetFile(local) as file:
+            for batch in file.iter_batches(BATCH_ROWS, columns=wanted.names):
+                yield batch.select(wanted.names).cast(wanted)
 
 
 def _each(work: Callable[[A], B], items: Iterable[A]) -> list[B]:

@@ -6,7 +6,9 @@ tables, `commit` validates them and makes them current, the day itself last.
 
 import datetime as dt
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from lake import layout, messages, tables
@@ -14,14 +16,14 @@ from lake.errors import Conflict, PermanentError
 from lake.inputs import feature_inputs, is_fresh, snapshot_days
 from lake.partitions import days
 from lake.records import STAGES, Draft, Record, Records, TableContent, config_digest
-from lake.schemas import FEATURES, ITEM, USER
+from lake.schemas import ITEM, USER
 from lake.settings import Dataset, Settings
 from lake.storage import Storage, open_storage
 from spark_jobs.requests import FeaturesRequest, FeaturesResult
 from validation.gate import CRITICAL, Check, require
 
 if TYPE_CHECKING:
-    import pyarrow as pa
+    from validation.counts import Tally
 
 log = logging.getLogger(__name__)
 
@@ -120,7 +122,7 @@ def commit(attempt: str, settings: Settings) -> Record:
     request = messages.read(storage, layout.request(attempt), FeaturesRequest)
     result = messages.read(storage, layout.result(attempt), FeaturesResult)
     as_ofs = sorted(request.based_on)
-    found = {as_of: _checks(storage, as_of, request, result) for as_of in as_ofs}
+    found = _checks(storage, request, result)
     pages = {as_of: _report(storage, as_of, found[as_of], request, result) for as_of in as_ofs}
     for as_of in as_ofs:
         require(found[as_of], f"{STAGE} of {as_of}", pages[as_of])
@@ -134,50 +136,77 @@ def _tables(as_of: dt.date, result: FeaturesResult) -> dict[str, TableContent]:
     return {table: contents[as_of] for table, contents in result.tables.items()}
 
 
-def _checks(
-    storage: Storage, as_of: dt.date, request: FeaturesRequest, result: FeaturesResult
-) -> list[Check]:
+def _checks(storage: Storage, request: FeaturesRequest, result: FeaturesResult) -> dict[dt.date, list[Check]]:
+    """What was found of each as-of day; one suite judges all of them, since each costs as much as a count."""
     from validation import expectations
 
-    frames = {
-        table: tables.read(storage, table, request.id_type, content.files)
-        for table, content in _tables(as_of, result).items()
-    }
-    asked = [table for table in FEATURES if table != _CATEGORIES or as_of in request.catalogues]
-    each = [
-        check
-        for table in asked
-        for check in expectations.named(table, expectations.check_features(table, frames[table]))
-    ]
-    return [*each, *consistency(frames)]
+    counted = {as_of: _count(storage, as_of, request, result) for as_of in sorted(request.based_on)}
+    tallies = {(as_of, table): some for as_of, one in counted.items() for table, some in one.tallies.items()}
+    judged = expectations.judge_each(tallies)
+    found: dict[dt.date, list[Check]] = {as_of: [] for as_of in counted}
+    for (as_of, table), checks in judged.items():
+        rows = expectations.some_rows(table, counted[as_of].rows(table))
+        found[as_of] += expectations.named(table, [rows, *checks])
+    return {as_of: [*checks, *counted[as_of].consistency()] for as_of, checks in found.items()}
 
 
-def consistency(frames: "Mapping[str, pa.Table]") -> list[Check]:
-    """Whether the four tables of one as-of day speak of the same users and items.
+@dataclass(frozen=True)
+class _Counted:
+    """What was counted of an as-of day's tables.
 
-    Parameters
+    Attributes
     ----------
-    frames
-        The four feature tables by name.
+    tallies
+        For each table asked, its rules'.
+    users, items
+        How many the pairs of user and item name.
+    items_of_users, users_of_items
+        The sums of what users and items say of their pairs.
     """
-    pairs = frames["user_item_features"]
-    users, items = frames["user_features"], frames["item_features"]
-    return [
-        _equal("users_agree", len(pairs[USER].unique()), len(users)),
-        _equal("items_agree", len(pairs[ITEM].unique()), len(items)),
-        _equal("pairs_of_users_agree", _total(users, "items"), len(pairs)),
-        _equal("pairs_of_items_agree", _total(items, "users"), len(pairs)),
-    ]
+
+    tallies: "dict[str, list[Tally]]"
+    users: int
+    items: int
+    items_of_users: float
+    users_of_items: float
+
+    def rows(self, table: str) -> int:
+        """How many rows a table has."""
+        return self.tallies[table][0].rows
+
+    def consistency(self) -> list[Check]:
+        """Whether the tables speak of the same users and items."""
+        pairs = self.rows("user_item_features")
+        return [
+            _equal("users_agree", self.users, self.rows("user_features")),
+            _equal("items_agree", self.items, self.rows("item_features")),
+            _equal("pairs_of_users_agree", self.items_of_users, pairs),
+            _equal("pairs_of_items_agree", self.users_of_items, pairs),
+        ]
 
 
-def _equal(name: str, found: int, expected: int) -> Check:
-    return Check(name, CRITICAL, found == expected, f"{found}", f"{expected}")
+def _count(storage: Storage, as_of: dt.date, request: FeaturesRequest, result: FeaturesResult) -> _Counted:
+    """Count what the rules of an as-of day ask, each file read once."""
+    from validation.counts import Counter, Distinct, Total
+    from validation.expectations import tally_features
+
+    users, items = Distinct(USER), Distinct(ITEM)
+    items_of_users, users_of_items = Total("items"), Total("users")
+    also: dict[str, list[Counter]] = {
+        "user_item_features": [users, items],
+        "user_features": [items_of_users],
+        "item_features": [users_of_items],
+    }
+    tallies = {}
+    for table, content in _tables(as_of, result).items():
+        if table != _CATEGORIES or as_of in request.catalogues:  # without a catalogue it is empty
+            rows = partial(tables.batches, storage, table, request.id_type, content.files)
+            tallies[table] = tally_features(table, rows, also.get(table, ()))
+    return _Counted(tallies, users.value, items.value, items_of_users.value, users_of_items.value)
 
 
-def _total(frame: "pa.Table", column: str) -> int:
-    import pyarrow.compute as pc
-
-    return int(pc.sum(pc.cast(frame[column], "float64")).as_py() or 0)
+def _equal(name: str, found: float, expected: int) -> Check:
+    return Check(name, CRITICAL, found == expected, f"{found:.17g}", f"{expected}")
 
 
 def _report(

@@ -6,12 +6,12 @@ validates them and makes them current. A bootstrap does the same for many days a
 
 import datetime as dt
 import logging
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from lake import layout, messages, tables
 from lake.errors import FileFault, GateFailed
-from lake.records import STAGES, Draft, Input, Record, Records, config_digest
+from lake.records import STAGES, Draft, Input, Record, Records, TableContent, config_digest
 from lake.schemas import LANDED
 from lake.settings import Dataset, Rules, Settings
 from lake.storage import Storage, open_storage
@@ -20,7 +20,7 @@ from nightjar.history import Past
 from nightjar.rawfiles.check import Checker, Wanted
 from spark_jobs.casts import catalogue_targets, raw_targets
 from spark_jobs.requests import ExtractRequest, ExtractResult, RawFile
-from validation.gate import WARNING, Check, require
+from validation.gate import Check, require
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -186,25 +186,25 @@ def check_staged(request: ExtractRequest, result: ExtractResult, settings: Setti
     """The Great Expectations suite on all interactions that an attempt staged."""
     from validation import expectations
 
-    storage, id_type = open_storage(settings.lake), request.id_type
-    rows, whole = _staged(storage, result, id_type, settings.gx_row_limit)
+    storage = open_storage(settings.lake)
+
+    def rows(columns: Sequence[str]) -> "Iterator[pa.RecordBatch]":
+        for day, content in result.tables["interactions"].items():
+            yield from _staged(storage, request.id_type, day, content, columns)
+
     found = expectations.check_interactions(rows, request)
-    return [*expectations.named("interactions", found), whole]
+    return expectations.named("interactions", found)
 
 
-def _staged(storage: Storage, result: ExtractResult, id_type: str, limit: int) -> tuple["pa.Table", Check]:
-    """Staged interactions with their day, oldest first, up to so many rows; whether those are all."""
+def _staged(
+    storage: Storage, id_type: str, day: dt.date, content: TableContent, columns: Sequence[str]
+) -> "Iterator[pa.RecordBatch]":
+    """Staged interactions of a day, which its files do not name."""
     import pyarrow as pa
 
-    parts, total = [], sum(content.rows for content in result.tables["interactions"].values())
-    for day, content in result.tables["interactions"].items():
-        rows = tables.read(storage, "interactions", id_type, content.files)
-        parts.append(rows.append_column(LANDED, pa.repeat(pa.scalar(day, pa.date32()), len(rows))))
-        if sum(map(len, parts)) >= limit:
-            break
-    frame = pa.concat_tables(parts).slice(0, limit)
-    told = f"{len(frame)} of {total} rows"
-    return frame, Check("interactions.rows_examined", WARNING, len(frame) == total, told, "all rows")
+    kept = [name for name in columns if name != LANDED]
+    for batch in tables.batches(storage, "interactions", id_type, content.files, kept):
+        yield batch.append_column(LANDED, pa.repeat(pa.scalar(day, pa.date32()), batch.num_rows))
 
 
 def check_day(

@@ -1,3 +1,4 @@
+import dataclasses
 import datetime as dt
 import json
 
@@ -158,13 +159,15 @@ class TestCommitted:
             "0 return; catalogue: 2 rows read, 1 clean, 0 bad, 1 duplicate" in caplog.messages
         )
 
-    def test_rows_above_the_limit_are_not_examined_in_silence(self, tiny, tiny_row):
+    def test_the_gate_judges_every_row_of_every_day_again(self, tiny, tiny_row):
+        """What the job would let through: it judged up to a limit of rows, and only warned of the rest."""
         tiny.put(DAY, [tiny_row(DAY, user=user) for user in range(1, 5)])
         attempt = ingest.prepare(DAY, tiny.settings)
         tiny.extract(attempt)
         request, result = ingest.read_attempt(attempt, tiny.settings)
-        limited = tiny.settings.model_copy(update={"gx_row_limit": 3})
-        (told,) = [
-            c for c in ingest.check_staged(request, result, limited) if c.name == "interactions.rows_examined"
-        ]
-        assert (told.passed, told.severity, told.found) == (False, "warning", "3 of 4 rows")
+        other = dataclasses.replace(
+            request, events=request.events.model_copy(update={"weights": {"view": 1}})
+        )
+        found = {check.name: check.found for check in ingest.check_staged(other, result, tiny.settings)}
+        assert found["interactions.event_type_known"].startswith("4 of 4 rows against it (purchase")
+        assert found["interactions.days_late_in_bounds"] == "0 of 4 rows against it"

@@ -17,7 +17,6 @@ from lake.comparisons import Compare
 from lake.errors import ConfigError, PermanentError
 from lake.kinds import (
     PLACEHOLDER,
-    Count,
     Day,
     Limit,
     Name,
@@ -32,6 +31,7 @@ from lake.kinds import (
     Weight,
     Zone,
 )
+from lake.releases import Index, Lists
 from nightjar_reader.address import redacted
 
 CHECKOUT = Path(__file__).resolve().parents[1]
@@ -193,33 +193,6 @@ class Evaluation(Section):
     min_users: int = Field(default=100, ge=1, le=10**9)
     draws: int = Field(default=1000, ge=100, le=100_000)
     seed: Seed = 0
-
-
-class Lists(Section):
-    """Sizes of what a release holds."""
-
-    length: int = Field(default=50, ge=1, le=1000)
-    similar: int = Field(default=50, ge=1, le=1000)
-    popular: int = Field(default=200, ge=1, le=10_000)
-    buckets: int = Field(default=64, ge=1, le=100)  # the names of their files have two digits
-
-
-class Index(Section):
-    """The Annoy index for item-to-item search."""
-
-    trees: Annotated[Sequence[kinds.Trees], Field(min_length=1)] = (25, 50, 100, 200)
-    search_k: int = Field(default=20_000, ge=1, le=2**31 - 1)
-    recall_at: int = Field(default=100, ge=1, le=10_000)
-    recall_floor: Share = 0.95
-    queries: Count = 1000
-    seed: Seed = 0
-
-    @field_validator("trees")
-    @classmethod
-    def _fewest_first(cls, trees: tuple[int, ...]) -> tuple[int, ...]:
-        if list(trees) != sorted(trees):
-            raise ValueError("expected ascending numbers, for the first that suffices is taken")
-        return trees
 
 
 class Dataset(Section):

@@ -18,7 +18,9 @@ from lake.records import STAGES, Draft, Record, Records, config_digest
 from lake.settings import CHECKOUT, Settings, threads
 from lake.storage import Storage, open_storage
 from nightjar_reader import format as fmt
+from precompute import changes
 from precompute import publish as publishing
+from precompute.changes import Changes
 from precompute.publish import Candidate, Published
 from precompute.run import Decision, PrecomputeRequest, PrecomputeResult, folder_of, pinned, run
 from training.registry import Registered
@@ -105,8 +107,11 @@ def publish(
     result = messages.read(storage, layout.result(attempt), PrecomputeResult)
     records = Records(storage)
     day = request.day.isoformat()
-    page = report.write(storage, STAGE, day, attempt, result.checks, {day: result.counts})
-    require(result.checks, f"{STAGE} of {day}", page)
+    current = publishing.current(publishing.entries(releases))
+    compared = changes.compare(storage, lambda file: folder_of(attempt, file), releases, current)
+    checks = [*result.checks, *changes.check(compared, settings.data.lists)]
+    page = report.write(storage, STAGE, day, attempt, checks, {day: result.counts})
+    require(checks, f"{STAGE} of {day}", page)
     publishing.put_release(
         storage,
         lambda file: folder_of(attempt, file),
@@ -115,7 +120,7 @@ def publish(
         result.manifest_sha256,
     )
     origin = fmt.provenance_path(result.release_id, attempt)
-    releases.put_new(origin, ledger.encode(_provenance(request, result, records, actor, reason)))
+    releases.put_new(origin, ledger.encode(_provenance(request, result, records, compared, actor, reason)))
     records.commit(_draft(request, result, records, settings), request.based_on)
     return publishing.publish(releases, lambda: _candidate(records, request.day), actor, reason, force)
 
@@ -154,7 +159,12 @@ def _candidate(records: Records, day: dt.date) -> Candidate:
 
 
 def _provenance(
-    request: PrecomputeRequest, result: PrecomputeResult, records: Records, actor: str, reason: str
+    request: PrecomputeRequest,
+    result: PrecomputeResult,
+    records: Records,
+    compared: Changes,
+    actor: str,
+    reason: str,
 ) -> dict[str, Any]:
     """What is true of this run, and not of the release's content."""
     _, decision = pinned(records, request)
@@ -167,6 +177,7 @@ def _provenance(
         "decision_record": decision and [decision.partition, decision.sequence],
         "mlflow": decision and _registration(open_storage(request.lake), decision),
         "churn_of_champion": decision and (decision.details.get("evaluation") or {}).get("churn"),
+        "compared": asdict(compared),
         "seconds": result.timings,
         "index_latency_us": result.latency_us,
         "threads": request.threads,

@@ -11,7 +11,7 @@ import numpy as np
 from annoy import AnnoyIndex
 from numpy.typing import NDArray
 
-from lake import settings
+from lake.releases import Index
 from nightjar_reader import format as fmt
 from precompute.similar import neighbours
 from recommender.topn import TopN
@@ -41,7 +41,7 @@ class Built:
     latency_us: float = 0.0
 
 
-def build(path: Path, units: Float32, config: settings.Index) -> Built:
+def build(path: Path, units: Float32, config: Index) -> Built:
     """Build the index into a file, with the first number of trees whose recall is enough.
 
     Recall counts what the index finds for a query among the exact `recall_at` best others; one that
@@ -67,7 +67,7 @@ def build(path: Path, units: Float32, config: settings.Index) -> Built:
     return Built(None, (_too_low(reached, config),))
 
 
-def _too_low(reached: float, config: settings.Index) -> str:
+def _too_low(reached: float, config: Index) -> str:
     return (
         f"items.ann is left out: recall@{config.recall_at} is {reached:.4f} with {config.trees[-1]} trees, "
         f"expected at least {config.recall_floor}; readers search the factors exactly"
@@ -83,9 +83,7 @@ def _plant(units: Float32, trees: int, seed: int) -> Any:
     return index
 
 
-def _measure(
-    index: Any, units: Float32, asked: Codes, exact: TopN, config: settings.Index
-) -> tuple[float, float]:
+def _measure(index: Any, units: Float32, asked: Codes, exact: TopN, config: Index) -> tuple[float, float]:
     """Recall over all queries, rounded to 6 digits, and the median microseconds of one."""
     scores = [exact.scores[a:b] for a, b in zip(exact.indptr[:-1], exact.indptr[1:], strict=True)]
     search = _searcher(index, units, config)
@@ -96,9 +94,7 @@ def _measure(
     return recall, float(np.median([seconds for _, seconds in answers])) * 1e6
 
 
-def _searcher(
-    index: Any, units: Float32, config: settings.Index
-) -> Callable[[int, Float32], tuple[int, float]]:
+def _searcher(index: Any, units: Float32, config: Index) -> Callable[[int, Float32], tuple[int, float]]:
     def search(code: int, best: Float32) -> tuple[int, float]:
         started = time.perf_counter()
         codes = np.array(index.get_nns_by_item(code, config.recall_at + 1, config.search_k), np.int64)

@@ -1,5 +1,6 @@
 """The personal lists and the popular ones as tables of a release, and what must hold of them."""
 
+from collections.abc import Mapping
 from pathlib import Path
 
 import numpy as np
@@ -7,6 +8,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
+from lake.releases import Lists as Sizes
 from lake.settings import Dataset
 from nightjar_reader import format as fmt
 from precompute import columns
@@ -15,7 +17,9 @@ from recommender.ids import Ids
 from recommender.night import Night
 from recommender.scoring import Lists, popular
 from validation.expectations import check_lists
-from validation.gate import CRITICAL, Check
+from validation.gate import CRITICAL, WARNING, Check
+
+_ODD = np.uint64(0x9E3779B97F4A7C15)  # 2^64 / golden ratio: any odd number would do
 
 
 def table(night: Night, lists: Lists, factors: Factors | None, id_type: fmt.IdType) -> pa.Table:
@@ -81,10 +85,91 @@ def check(lists: pa.Table, night: Night, items: Ids, data: Dataset) -> list[Chec
     -------
     list of Check
         Those of `validation.expectations.check_lists`, then that every user of the night has a
-        list and that all items are in the catalogue.
+        list, that a list is empty only where nothing is left, and that all items are in the
+        catalogue.
     """
     found = check_lists(lists, data.id_type, data.lists.length)
-    return [*found, _all_users(lists, night), _all_listed(lists, items)]
+    return [
+        *found,
+        _all_users(lists, night),
+        _empty_for_a_reason(lists, night, data.repeats),
+        _all_listed(lists, items),
+    ]
+
+
+def shares(made: Lists) -> dict[str, int]:
+    """How many lists are not the user's own: what `check_shares` judges, as counts of the manifest."""
+    return {
+        "users_with_global_fallback": int((made.fallback == fmt.FALLBACK_GLOBAL).sum()),
+        "users_with_the_same_list": most_alike(made),
+        "empty_lists": int((np.diff(made.indptr) == 0).sum()),
+    }
+
+
+def check_shares(counts: Mapping[str, int], sizes: Sizes) -> list[Check]:
+    """Warn of lists that are whole and in order, and of no use.
+
+    Parameters
+    ----------
+    counts
+        ``users`` and those of `shares`.
+    sizes
+        The largest shares that are nothing to speak of.
+    """
+    judged = (
+        ("identical_lists", "users_with_the_same_list", sizes.max_identical_share, "one and the same list"),
+        ("fallback_lists", "users_with_global_fallback", sizes.max_fallback_share, "a fallback"),
+        ("empty_lists", "empty_lists", sizes.max_empty_share, "an empty list"),
+    )
+    users = counts["users"]
+    return [_share(name, counts[count], users, most, what) for name, count, most, what in judged]
+
+
+def _share(name: str, some: int, users: int, most: float, what: str) -> Check:
+    share = some / max(users, 1)
+    found = f"{some} of {users} users ({share:.2%}) get {what}"
+    return Check(f"{name}_share", WARNING, share <= most, found, f"at most {most:.2%} of the users")
+
+
+def most_alike(made: Lists) -> int:
+    """How many users have the list that most have; 0 where no two users have the same one.
+
+    Lists are grouped by a sum over their items, modulo 2^64; those of the largest group are then
+    compared item by item.
+    """
+    start, sizes = made.indptr[:-1], np.diff(made.indptr)
+    sums = np.zeros(len(sizes), np.uint64)
+    for at in range(int(sizes.max(initial=0))):
+        longer = np.flatnonzero(sizes > at)
+        item = made.items[start[longer] + at].astype(np.uint64) + np.uint64(1)
+        sums[longer] = sums[longer] * _ODD + item
+    _, first, times = np.unique(sums[sizes > 0], return_index=True, return_counts=True)
+    if not len(first):
+        return 0
+    model = np.flatnonzero(sizes)[first[times.argmax()]]
+    alike = np.flatnonzero((sums == sums[model]) & (sizes == sizes[model]))
+    for at in range(int(sizes[model])):
+        alike = alike[made.items[start[alike] + at] == made.items[start[model] + at]]
+    return len(alike) if len(alike) > 1 else 0
+
+
+def _empty_for_a_reason(lists: pa.Table, night: Night, repeats: bool) -> Check:
+    """An empty list says that nothing is left: no item is listed that the user has not seen."""
+    lengths = pc.list_value_length(lists[fmt.ITEM_IDS]).fill_null(0)
+    users = night.users.codes(lists[fmt.USER_ID].filter(pc.equal(lengths, 0)))
+    left = np.full(len(users), night.listed.sum())
+    if not repeats and len(users):
+        left -= _listed_and_seen(night, users)
+    wrong = int((left > 0).sum())
+    found, expected = f"{wrong} of {len(users)} empty lists", "none where an item is left to recommend"
+    return Check("empty_for_a_reason", CRITICAL, wrong == 0, found, expected)
+
+
+def _listed_and_seen(night: Night, users: NDArray[np.int32]) -> NDArray[np.int64]:
+    """How many of the listed items each user has seen."""
+    seen = night.m60[np.maximum(users, 0)]
+    owner = np.repeat(np.arange(len(users)), np.diff(seen.indptr))
+    return np.bincount(owner[night.listed[seen.indices]], minlength=len(users))
 
 
 def _all_users(lists: pa.Table, night: Night) -> Check:

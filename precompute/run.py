@@ -4,7 +4,7 @@ import datetime as dt
 import logging
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
@@ -188,14 +188,16 @@ def _build(
             with watch.step("similar"):
                 _write_factors(folder, factors, units, data, request)
         with watch.step("checks"):
+            counts = _counts(made, catalogue, factors)
+            impersonal = lists.check_shares(counts, data.lists)
             checks = lists.check(rows, night, Ids(catalogue[fmt.ITEM_ID].combine_chunks()), data)
         built = indexing.result()
     described = replace(
         _origin(sources, request.config_digest),
-        counts=_counts(made, catalogue, factors),
-        checks=tuple(checks),
+        counts=counts,
+        checks=(*checks, *impersonal),
         index=built.index,
-        warnings=(*made.warnings, *built.warnings),
+        warnings=(*made.warnings, *built.warnings, *_told(impersonal)),
     )
     return described, built.latency_us
 
@@ -245,11 +247,16 @@ def _origin(sources: Sources, config_digest: str) -> release.Description:
     )
 
 
+def _told(checks: Iterable[Check]) -> list[str]:
+    """What the manifest says of checks that did not hold; it names numbers, and checks do not."""
+    return [f"{check.found}; expected {check.expected}" for check in checks if not check.passed]
+
+
 def _counts(made: scoring.Lists, catalogue: pa.Table, factors: items.Factors | None) -> dict[str, int]:
     return {
         "users": len(made.fallback),
         "recommendations": len(made.items),
-        "users_with_global_fallback": int((made.fallback == fmt.FALLBACK_GLOBAL).sum()),
+        **lists.shares(made),
         "users_with_factors": len(factors.users) if factors else 0,
         "items": len(catalogue),
         "items_with_factors": len(factors.items) if factors else 0,

@@ -181,7 +181,8 @@ def check_lists(frame: pa.Table, id_type: str, length: int) -> list[Check]:
     asked = [
         not_null(USER),
         unique(USER),
-        between("items", 1, length),
+        not_null("items"),
+        between("items", 0, length),
         *(between(name, 0, 0) for name in faults),
         not_null("fallback"),
         between("fallback", 0, 2),

@@ -203,6 +203,41 @@ def test_the_manifest_says_where_the_release_comes_from(whole):
     assert len([file for file in manifest.files if file.startswith("lists/")]) == 64
 
 
+def test_a_user_who_has_seen_every_item_gets_an_empty_list(tiny_with, tmp_path):
+    """The release was refused for all users."""
+    settings = tiny_with(tmp_path).settings
+    toml = Path(settings.dataset)
+    toml.write_text("repeats = false\n" + toml.read_text())
+    lake = Lake(settings)
+    bought = BOUGHT | {(100, item): 1.0 for item in ITEMS}
+    lake.features(DAYS[0], bought, catalogue=lake.catalogue(DAYS[0]))
+    manifest = lake.manifest(lake.night(DAYS[0]).release_id)
+    reader = lake.reader()
+    answer = reader.for_user(100)
+    assert (answer.items, answer.scores, answer.fallback) == ((), (), fmt.FALLBACK_GLOBAL)
+    assert all(len(reader.for_user(user).items) == 12 for user in USERS[1:])
+    assert manifest.counts["empty_lists"] == 1
+    warned = {check.name for check in manifest.checks if not check.passed}
+    assert {"empty_lists_share", "fallback_lists_share"} <= warned
+    assert "1 of 12 users (8.33%) get an empty list; expected at most 1.00% of the users" in manifest.warnings
+
+
+def test_provenance_tells_how_many_users_have_another_top_ten(whole):
+    first = whole.night(DAYS[0]).release_id
+    whole.features(DAYS[1], BOUGHT | {(100, 1009): 9.0}, catalogue=whole.records.current("ingest", DAYS[0]))
+    second = whole.night(DAYS[1]).release_id
+    told = [_stories(whole, release)[0]["compared"] for release in (first, second)]
+    assert told[0] == {
+        "before": None,
+        "users": 0,
+        "top_ten_changed": 0,
+        "reason": "nothing was published before",
+    }
+    assert told[1]["before"] == first
+    assert told[1]["users"] == 12
+    assert told[1]["top_ten_changed"] >= 1
+
+
 def test_every_file_of_a_release_is_in_its_manifest(whole):
     release_id = whole.night(DAYS[0]).release_id
     there = {

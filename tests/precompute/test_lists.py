@@ -1,9 +1,15 @@
+import dataclasses
+from collections import Counter
+
 import numpy as np
 import pyarrow.parquet as pq
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from nightjar_reader import format as fmt
 from precompute import items, lists
+from recommender import night as nights
 from recommender.ids import Ids
 from recommender.scoring import Lists
 
@@ -92,6 +98,90 @@ def test_faulty_lists_are_found(items_of, scores, made, night, catalogue, data):
     assert failed(lists.check(lists.table(night, bad, None, "int64"), night, catalogue, data))
 
 
-def test_an_empty_list_is_found(made, night, catalogue, data):
-    bad = Lists(np.array([0, 2, 2, 4]), made.items[[0, 1, 3, 4]], made.scores[[0, 1, 3, 4]], made.fallback)
-    assert failed(lists.check(lists.table(night, bad, None, "int64"), night, catalogue, data))
+def emptied(made):
+    """User 8 gets nothing."""
+    return Lists(np.array([0, 2, 2, 4]), made.items[[0, 1, 3, 4]], made.scores[[0, 1, 3, 4]], made.fallback)
+
+
+def bought(night, pairs):
+    """The night with these pairs of user and item (by code) and no others."""
+    keys = np.array(sorted(user * len(night.items) + item for user, item in pairs))
+    values = np.ones((len(keys) + 1, night.pair.values.shape[1]), np.float32)
+    return dataclasses.replace(night, pair=nights.Rows(keys, values))
+
+
+def test_an_empty_list_is_right_where_the_user_has_seen_every_listed_item(made, night, catalogue, data):
+    """It refused the release for all users."""
+    once = data.model_copy(update={"repeats": False})
+    rows = lists.table(night, emptied(made), None, "int64")
+    assert rows.to_pylist()[1] == {"user_id": 8, "item_ids": [], "scores": [], "fallback": 2, "code": None}
+    all_listed = bought(night, [(0, 0), (1, 0), (1, 2), (1, 3)])
+    assert failed(lists.check(rows, all_listed, catalogue, once)) == set()
+    but_one = bought(night, [(0, 0), (1, 0), (1, 1), (1, 3)])  # item 1 is not listed
+    assert failed(lists.check(rows, but_one, catalogue, once)) == {"empty_for_a_reason"}
+    assert failed(lists.check(rows, all_listed, catalogue, data)) == {"empty_for_a_reason"}
+
+
+def test_an_empty_list_is_right_where_nothing_is_listed(made, night, catalogue, data):
+    rows = lists.table(night, emptied(made), None, "int64")
+    bare = dataclasses.replace(night, listed=np.zeros(4, bool))
+    assert failed(lists.check(rows, bare, catalogue, data)) == set()
+
+
+def test_an_empty_list_is_written_and_read(made, night, tmp_path):
+    lists.write(tmp_path, lists.table(night, emptied(made), None, "int64"), 1)
+    read = pq.read_table(tmp_path / fmt.lists_path(0)).to_pylist()
+    assert [len(row["item_ids"]) for row in read] == [2, 0, 2]
+
+
+def lists_of(*items, fallback=0):
+    ends = np.concatenate([[0], np.cumsum([len(one) for one in items])]).astype(np.int64)
+    flat = np.array([item for one in items for item in one], np.int32)
+    return Lists(ends, flat, np.zeros(len(flat), np.float32), np.full(len(items), fallback, np.int8))
+
+
+@pytest.mark.parametrize(
+    ("items", "alike"),
+    [
+        ([], 0),
+        ([[]], 0),
+        ([[], [], [0]], 0),
+        ([[0, 1]], 0),
+        ([[0, 1], [1, 0], [0], [0, 1, 2]], 0),
+        ([[3], [0, 1], [], [3], [0, 1], [0, 1]], 3),
+        ([[0], [0, 0]], 0),
+    ],
+)
+def test_how_many_users_have_the_list_that_most_have(items, alike):
+    assert lists.most_alike(lists_of(*items)) == alike
+
+
+@given(st.lists(st.lists(st.integers(0, 2), max_size=3), max_size=12))
+def test_alike_is_what_a_count_of_whole_lists_says(items):
+    most = max(Counter(tuple(one) for one in items if one).values(), default=0)
+    assert lists.most_alike(lists_of(*items)) == (most if most > 1 else 0)
+
+
+def test_lists_of_no_use_are_warned_of_with_numbers(data):
+    """All users got one popular list, and no check said so."""
+    made = lists_of(*[[0, 1]] * 9, [], fallback=2)
+    counts = {"users": 10, **lists.shares(made)}
+    assert counts == {
+        "users": 10,
+        "users_with_global_fallback": 10,
+        "users_with_the_same_list": 9,
+        "empty_lists": 1,
+    }
+    told = {check.name: check for check in lists.check_shares(counts, data.lists)}
+    assert failed(told.values()) == {"identical_lists_share", "fallback_lists_share", "empty_lists_share"}
+    assert {check.severity for check in told.values()} == {"warning"}
+    assert told["identical_lists_share"].found == "9 of 10 users (90.00%) get one and the same list"
+    wide = data.lists.model_copy(
+        update={"max_identical_share": 0.9, "max_fallback_share": 1.0, "max_empty_share": 0.1}
+    )
+    assert failed(lists.check_shares(counts, wide)) == set()
+
+
+def test_personal_lists_are_not_warned_of(data):
+    counts = {"users": 3, **lists.shares(lists_of([0, 1], [1, 0], [2]))}
+    assert failed(lists.check_shares(counts, data.lists)) == set()

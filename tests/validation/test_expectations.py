@@ -192,8 +192,9 @@ def _lists(ids=INT64, **changes):
         ({"item_ids": [5, 4, 3]}, {"out_of_order_in_bounds"}),
         ({"scores": [1.0, 2.0, 0.0]}, {"out_of_order_in_bounds"}),
         ({"item_ids": [5, 3, 5]}, {"repeated_items_in_bounds"}),
-        ({"item_ids": []}, {"items_in_bounds", "unequal_lengths_in_bounds"}),
-        ({"item_ids": [], "scores": []}, {"items_in_bounds"}),
+        ({"item_ids": []}, {"unequal_lengths_in_bounds"}),
+        ({"item_ids": [], "scores": []}, set()),  # one such list refused the whole release before
+        ({"item_ids": None, "scores": None}, {"items_present"}),
         ({"item_ids": [5, 3, 4, 6], "scores": [4.0, 3.0, 2.0, 1.0]}, {"items_in_bounds"}),
         ({"scores": [2.0, 1.0]}, {"unequal_lengths_in_bounds"}),
         ({"scores": [float("inf"), 1.0, 0.0]}, {"not_finite_in_bounds"}),

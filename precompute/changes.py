@@ -1,0 +1,111 @@
+"""What a release changes for users against the one that readers follow now; for people, in provenance."""
+
+import logging
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Final
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+
+from lake.releases import Lists
+from lake.storage import Storage
+from nightjar_reader import format as fmt
+from nightjar_reader.errors import ReaderError
+from validation.gate import WARNING, Check
+
+log = logging.getLogger(__name__)
+
+TOP: Final = 10
+_CHECK: Final = "top_ten_changed_share"
+
+PathOf = Callable[[str], str]
+
+
+@dataclass(frozen=True)
+class Changes:
+    """How many users find other items, or another order, at the top of their list.
+
+    Attributes
+    ----------
+    before
+        The release compared with, the first of those current; None where there was none.
+    users
+        Users who have a list in both.
+    top_ten_changed
+        How many of them have another top ten.
+    reason
+        Why nothing was compared.
+    """
+
+    before: str | None
+    users: int = 0
+    top_ten_changed: int = 0
+    reason: str = ""
+
+
+def compare(source: Storage, path_of: PathOf, releases: Storage, current: Sequence[str]) -> Changes:
+    """Compare a release that was built with the one that is current.
+
+    A release that cannot be read is no reason to hold the next one up: then nothing is compared,
+    and the reason is told.
+
+    Parameters
+    ----------
+    path_of
+        Where a file of the new release lies in `source`.
+    current
+        The releases that readers follow.
+    """
+    if not current:
+        return Changes(None, reason="nothing was published before")
+    before = current[0]
+    try:
+        old = _tops(releases, lambda file: fmt.release_path(before, file))
+        return _compare(before, old, _tops(source, path_of))
+    except (OSError, ValueError, pa.ArrowException, ReaderError) as error:
+        log.warning("not compared with %s: %s", before, error)
+        return Changes(before, reason=f"{type(error).__name__}: {error}")
+
+
+def check(found: Changes, sizes: Lists) -> list[Check]:
+    """Warn where more users than usual get another top ten; nothing where nothing was compared."""
+    if found.reason:
+        return []
+    share, most = found.top_ten_changed / max(found.users, 1), sizes.max_changed_share
+    told = f"{found.top_ten_changed} of {found.users} users ({share:.2%}) against {found.before}"
+    return [Check(_CHECK, WARNING, share <= most, told, f"at most {most:.2%} of the users")]
+
+
+def _tops(storage: Storage, path_of: PathOf) -> pa.Table:
+    """Every user with the first `TOP` items of the list; null beyond its end."""
+    manifest = fmt.parse(storage.read(path_of(fmt.MANIFEST)))
+    return pa.concat_tables(
+        [_top(storage, path_of(fmt.lists_path(bucket))) for bucket in range(manifest.buckets)]
+    )
+
+
+def _top(storage: Storage, path: str) -> pa.Table:
+    with storage.fetched(path) as local:
+        rows = pq.read_table(local, columns=[fmt.USER_ID, fmt.ITEM_IDS])
+    tops = pc.list_slice(rows[fmt.ITEM_IDS], 0, TOP, return_fixed_size_list=True)
+    return rows.set_column(1, fmt.ITEM_IDS, tops)
+
+
+def _compare(before: str, old: pa.Table, new: pa.Table) -> Changes:
+    places = pc.index_in(new[fmt.USER_ID], value_set=old[fmt.USER_ID].combine_chunks())
+    both = pc.is_valid(places)
+    was = _items(old.take(places.filter(both)))
+    now = _items(new.filter(both))
+    changed = pc.not_equal(was, now).fill_null(False)
+    shorter = pc.xor(pc.is_null(was), pc.is_null(now))
+    other = np.asarray(pc.or_(changed, shorter)).reshape(-1, TOP)
+    return Changes(before, len(other), int(other.any(axis=1).sum()))
+
+
+def _items(rows: pa.Table) -> pa.Array:
+    """The items of all lists end to end, `TOP` a list."""
+    lists = rows[fmt.ITEM_IDS].combine_chunks()
+    return lists.values.slice(lists.offset * TOP, len(lists) * TOP)

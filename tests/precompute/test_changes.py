@@ -1,0 +1,77 @@
+import pyarrow as pa
+import pytest
+
+from lake.releases import Lists
+from lake.storage import open_storage
+from nightjar_reader import format as fmt
+from precompute import changes, lists, release
+from precompute.changes import Changes
+
+SIZES = Lists(max_changed_share=0.5)
+
+
+def put(root, name, of_user, buckets=2, id_type="int64"):
+    """A release of lists alone: user -> items."""
+    folder = root / fmt.release_path(name)
+    schema = fmt.lists_schema(id_type)
+    rows = [
+        {"user_id": user, "item_ids": items, "scores": [0.0] * len(items), "fallback": 0, "code": None}
+        for user, items in sorted(of_user.items())
+    ]
+    lists.write(folder, pa.Table.from_pylist(rows, schema=schema), buckets)
+    release.seal(folder, release.Description("2024-01-01", "c", None, None, {}, (), {}, buckets=buckets))
+
+
+def compared(root, new="new", current=("old",)):
+    storage = open_storage(root.as_uri())
+    return changes.compare(storage, lambda file: fmt.release_path(new, file), storage, current)
+
+
+LONG = list(range(50))
+
+
+def test_a_user_counts_whose_ten_first_items_or_their_order_differ(tmp_path):
+    old = {1: LONG, 2: LONG, 3: [1, 2], 4: [], 5: [7], 6: [1, 2], 8: [1]}
+    new = {1: LONG, 2: [*LONG[:10], 99], 3: [2, 1], 4: [], 5: [], 6: [1, 2, 3], 9: [1]}
+    put(tmp_path, "old", old)
+    put(tmp_path, "new", new, buckets=3)
+    found = compared(tmp_path)
+    assert found == Changes("old", users=6, top_ten_changed=3)
+    (check,) = changes.check(found, SIZES)
+    assert (check.name, check.severity, check.passed) == ("top_ten_changed_share", "warning", True)
+    assert check.found == "3 of 6 users (50.00%) against old"
+    assert not changes.check(found, Lists(max_changed_share=0.4))[0].passed
+
+
+def test_ids_may_be_texts(tmp_path):
+    put(tmp_path, "old", {"a": ["x", "y"], "b": ["x"]}, id_type="string")
+    put(tmp_path, "new", {"a": ["x", "y"], "b": ["y"]}, id_type="string")
+    assert compared(tmp_path) == Changes("old", users=2, top_ten_changed=1)
+
+
+def test_without_a_user_in_both_nothing_changed(tmp_path):
+    put(tmp_path, "old", {1: [1]})
+    put(tmp_path, "new", {2: [1]})
+    assert compared(tmp_path) == Changes("old")
+
+
+def test_nothing_is_compared_with_nothing(tmp_path):
+    put(tmp_path, "new", {2: [1]})
+    found = compared(tmp_path, current=())
+    assert found == Changes(None, reason="nothing was published before")
+    assert changes.check(found, SIZES) == []
+
+
+@pytest.mark.parametrize("damage", ["lists", "manifest", "gone", "other ids"])
+def test_a_release_that_cannot_be_read_does_not_hold_up_the_next(tmp_path, damage):
+    put(tmp_path, "new", {2: [1]})
+    if damage == "other ids":
+        put(tmp_path, "old", {"2": ["1"]}, id_type="string")
+    elif damage != "gone":
+        put(tmp_path, "old", {2: [1]})
+        file = fmt.lists_path(0) if damage == "lists" else fmt.MANIFEST
+        (tmp_path / fmt.release_path("old", file)).write_bytes(b"PAR1 no more")
+    found = compared(tmp_path)
+    assert found.before == "old"
+    assert found.reason
+    assert changes.check(found, SIZES) == []

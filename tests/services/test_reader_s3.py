@@ -37,10 +37,11 @@ def read_on():
     while True:
         Reader(address).release.verify()
 
-for _ in range(2):
+for _ in range(int(sys.argv[3])):
     threading.Thread(target=read_on, daemon=True).start()
 
 def worker():
+    threading.Thread(target=threading.Event().wait, daemon=True).start()  # as a worker has
     reader.refresh()
     assert all(reader.for_user(user).user_id == user for user in users)
     assert all(reader.for_user(user).items == items for user, items in right.items())
@@ -85,10 +86,11 @@ def published(build, s3_server, monkeypatch, tmp_path, request):
     return address, old, new, put
 
 
-def test_workers_of_a_preloaded_reader_work_and_end(published) -> None:
+@pytest.mark.parametrize("threads", [0, 2])
+def test_workers_of_a_preloaded_reader_work_and_end(published, threads) -> None:
     """When one ended, the others met FileNotFoundError for ever, and some hung at their end."""
     address, old, *_ = published
-    line = [sys.executable, "-c", MASTER, address, ",".join(map(str, old.lists))]
+    line = [sys.executable, "-c", MASTER, address, ",".join(map(str, old.lists)), str(threads)]
     done = subprocess.run(line, capture_output=True, text=True, timeout=SECONDS, check=False)
     assert (done.returncode, done.stdout, done.stderr) == (0, "well\n", "")
 

@@ -6,7 +6,7 @@ from decimal import Decimal
 
 import pyarrow as pa
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from validation.counts import Distinct, Duplicates, Total, held, tally
@@ -73,6 +73,7 @@ decimal_bounds = st.sampled_from(
 
 
 @given(st.lists(st.none() | cents, max_size=12), decimal_bounds, decimal_bounds)
+@example([most], 10**16, None)
 def test_decimals_are_compared_exactly(values, low, high):
     """Through doubles 10^16 - .01 is 10^16: what was just below a bound was on it."""
     exact = [None if value is None else Decimal(value).scaleb(-2) for value in values]

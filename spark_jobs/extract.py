@@ -28,7 +28,7 @@ from lake.schemas import (
     TABLES,
 )
 from lake.storage import open_storage
-from spark_jobs import judge, profile, read
+from spark_jobs import judge, profiles, read
 from spark_jobs.digest import digests
 from spark_jobs.job import main, unread
 from spark_jobs.judge import HOUR, NOTES, Delivery
@@ -119,8 +119,9 @@ def _run(request: ExtractRequest) -> ExtractResult:
         counts = {day: told.counts[day] | found.counts.get(day, {}) for day in told.counts}
         samples = {day: samples.get(day, {}) | found.samples.get(day, {}) for day in told.counts}
     contents = _contents(request)
-    profiles = _profiles(request, contents["interactions"])
-    result = ExtractResult(contents, counts, told.hours, samples, profiles=profiles)
+    result = ExtractResult(
+        contents, counts, told.hours, samples, profiles=_profiles(request, contents["interactions"])
+    )
     for delivery in (events, items) if items else (events,):
         _balance(result, delivery)
     return result
@@ -302,7 +303,7 @@ def _profiles(request: ExtractRequest, staged: Mapping[dt.date, TableContent]) -
     if not files:
         return {}
     rows = read.interactions(session("extract"), request.lake, files, request.id_type)
-    return profile.profiles(rows, request.raw.columns)
+    return profiles.profiles(rows, request.raw.columns)
 
 
 if __name__ == "__main__":

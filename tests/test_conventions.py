@@ -2,6 +2,7 @@
 
 import ast
 import re
+import sys
 from pathlib import Path
 
 import pytest
@@ -62,3 +63,10 @@ def test_pyproject_names_the_packages_and_nothing_that_is_not_one():
     listed = re.search(r"\[tool\.setuptools\]\npackages = \[(.*)\]", text)
     assert listed
     assert sorted(re.findall(r'"(\w+)"', listed[1])) == sorted(PACKAGES)
+
+
+def test_no_job_s_module_hides_one_of_python():
+    """spark-submit puts the job's own folder first on the path: a `profile.py` there ended every job."""
+    names = {path.stem for path in (CHECKOUT / "spark_jobs").glob("*.py")}
+    assert "extract" in names
+    assert names & sys.stdlib_module_names == set()

@@ -237,13 +237,14 @@ def test_a_child_neither_removes_nor_locks_what_its_parent_has(folder) -> None:
         begun.wait()
         pid = os.fork()
         if pid == 0:
+            os.close(writing)
             os.read(reading, 1)
             os._exit(0)
         go.set()
         first.result().close()
     source.open(cache, 2).close()  # the child holds no lock on the other file, which can go
     assert names(folder) == {digest(2)}
-    os.write(writing, b"x")
+    os.close(writing)  # it ends then, and also with this process
     assert os.waitpid(pid, 0)[1] == 0
     assert source.open(cache, 2).read() == content(2)
     assert source.asked == [2]

@@ -1,7 +1,8 @@
 # Nightjar's commands; `make help` lists them.
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-services test-long test-nights test-servers versitygw lint format up down env lock
+.PHONY: help demo test test-airflow test-code test-services test-long test-nights test-servers versitygw lint format up down env lock
 BIN := .venv/bin
+AIRFLOW := tests/services/test_nights.py
 # Those that compare with nights on disk; first what waits more than it works, beside the others' longest work.
 NIGHTS := $(patsubst %,tests/services/test_%.py,kills backfills postgres_night mlflow_down)
 
@@ -14,8 +15,14 @@ help: ## List the commands.
 demo: .venv/.ready ## Land the demo data, load its history, run one night through Airflow, show the release.
 	@$(BIN)/nightjar demo
 
-test: .venv/.ready ## Run all tests, real nights through Airflow among them.
-	@$(BIN)/pytest
+test: ## Run all tests, real nights through Airflow among them.
+	@$(MAKE) --no-print-directory --jobs 2 --keep-going test-airflow test-code
+
+test-airflow: .venv/.ready # those through Airflow, which wait more than they work
+	@$(BIN)/pytest $(AIRFLOW)
+
+test-code: .venv/.ready # all others
+	@$(BIN)/pytest $(addprefix --ignore=,$(AIRFLOW))
 
 test-services: ## Run the tests on real servers (S3, PostgreSQL, MLflow): nights, a backfill, kills, faults.
 	@$(MAKE) --no-print-directory --jobs 2 --keep-going test-nights test-servers

@@ -98,7 +98,7 @@ class Files:
         return self._folder / path if self._folder else None
 
     def _full(self, path: str) -> str:
-        return f"{self._root}/{path}"
+        return f"{self._root}/{path}".rstrip("/")
 
     def open(self, path: str) -> pa.NativeFile:
         """The file, for reads at any position; `FileNotFoundError` where there is none."""

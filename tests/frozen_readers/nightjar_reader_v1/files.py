@@ -67,7 +67,8 @@ class Files:
         self._folder: Path | None = None
         if place.bucket:
             self._root = "/".join(filter(None, (place.bucket, place.path)))
-            self._connect()
+            with forks.requests:
+                self._connect()
             forks.tell(self)
         else:
             self._folder, self._root = Path(place.path), place.path
@@ -97,7 +98,7 @@ class Files:
         return self._folder / path if self._folder else None
 
     def _full(self, path: str) -> str:
-        return f"{self._root}/{path}"
+        return f"{self._root}/{path}".rstrip("/")
 
     def open(self, path: str) -> pa.NativeFile:
         """The file, for reads at any position; `FileNotFoundError` where there is none."""

@@ -88,8 +88,9 @@ class VerifiedFiles:
         if fmt.release_id(content) != self.release_id:
             raise other
         lists = map(fmt.lists_path, range(manifest.buckets))
-        if missing := {fmt.POPULAR, fmt.ITEMS, *lists} - manifest.files.keys():
-            raise self.unreadable(fmt.MANIFEST, f"a manifest without {', '.join(sorted(missing))}")
+        if missing := sorted({fmt.POPULAR, fmt.ITEMS, *lists} - manifest.files.keys()):
+            more = f" and {len(missing) - 1} more" if len(missing) > 1 else ""
+            raise self.unreadable(fmt.MANIFEST, f"a manifest without {missing[0]}{more}")
         return manifest
 
     def _manifest_bytes(self, sha256: str | None) -> bytes:

@@ -64,7 +64,7 @@ def _deliver(tiny, rows, brand):
 
     tiny.put(DAY, rows)
     described = {"title": "Milk", "department": "dairy", "kind": "milk", "brand": brand, "size": "1 l"}
-    tiny.put_items(DAY, [{"item": item} | described for item in (1, 2)])
+    tiny.put_items(DAY, [{"item": item} | described for item in (1, 2, 2)])  # a copy is set aside
     tiny.ingest(DAY)
     storage, attempt = open_storage(tiny.settings.lake), features.prepare(DAY, tiny.settings)
     request = messages.read(storage, layout.request(attempt), FeaturesRequest)

@@ -79,7 +79,7 @@ class LedgerEntry:
     Attributes
     ----------
     kind
-        `PUBLISH`, `ROLLBACK`, or a word of a later writer; readers treat all alike.
+        `PUBLISH`, `ROLLBACK`, or a word of a later writer; readers treat all alike while none is damaged.
     """
 
     sequence: int

@@ -189,6 +189,45 @@ def test_several_damaged_releases_are_passed_over(two, build) -> None:
     assert set(reader.stats.damaged) == {new.release_id, newest.release_id}
 
 
+def test_what_a_rollback_passed_over_is_served_last(two, build, caplog) -> None:
+    """The release that readers were rolled back from came back once the one rolled back to was damaged."""
+    old, bad = two
+    oldest, worse = build(as_of="2017-09-28", seed=3), build(as_of="2017-10-01", seed=4)
+    for sequence, release in enumerate([oldest, old, bad, worse], 1):
+        release.append(sequence)
+    old.append(5, kind="rollback")
+    served = []
+    for damaged in (old, oldest, bad):
+        damaged.path(fmt.MANIFEST).unlink()
+        caplog.clear()
+        reader = Reader(bad.uri)
+        reader.refresh()
+        served.append(reader.release_id)
+    assert served == [oldest.release_id, bad.release_id, worse.release_id]
+    assert ["which a rollback passed over" in record.getMessage() for record in caplog.records] == [
+        False,
+        False,
+        False,
+        True,
+    ]
+
+
+def test_a_rollback_to_what_was_never_current_passes_over_the_one_before(two, build) -> None:
+    old, bad = two
+    never = build(as_of="2017-09-28", seed=3)
+    never.append(3, kind="rollback")
+    never.path(fmt.MANIFEST).unlink()
+    assert Reader(bad.uri).release_id == old.release_id
+
+
+def test_a_rollback_that_was_taken_back_passes_over_nothing_more(two) -> None:
+    old, new = two
+    old.append(3, kind="rollback")
+    new.append(4, kind="rollback")
+    new.path(fmt.MANIFEST).unlink()
+    assert Reader(new.uri).release_id == old.release_id
+
+
 def test_the_error_names_all_that_were_tried(two) -> None:
     old, new = two
     old.path(fmt.POPULAR).unlink()

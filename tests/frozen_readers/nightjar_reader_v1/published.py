@@ -1,7 +1,9 @@
 """What is published at an address: the ledger, and the newest release in it that can be served."""
 
 import logging
+from collections.abc import Iterator
 from dataclasses import dataclass
+from itertools import takewhile
 
 from nightjar_reader_v1 import format as fmt
 from nightjar_reader_v1.cache import Cache
@@ -39,6 +41,7 @@ class Published:
         self._files = files
         self._cache = cache
         self._verify = verify
+        self._last_resort = -1
         self.damaged: dict[str, ReleaseCorrupt] = {}
         self.left = 0
 
@@ -102,17 +105,41 @@ class Published:
 
     def _first_usable(self, sequences: list[int], known: tuple[Release, ...], *, again: bool) -> Served:
         tried: dict[str, ReleaseCorrupt] = {}
+        for entry, is_passed in self._in_turn(sequences):
+            releases = self._usable(entry, known, tried, again=again)
+            if len(releases) == len(entry.releases):
+                if is_passed:
+                    self._tell_last_resort(entry)
+                return Served(entry, releases)
+        raise NoUsableRelease(self._files.uri(""), dict(sorted(self.damaged.items(), reverse=True)))
+
+    def _in_turn(self, sequences: list[int]) -> Iterator[tuple[fmt.LedgerEntry, bool]]:
+        """Entries from the newest back, and last those that a rollback passed over, marked so.
+
+        It passes over all since its release was last current, or the one before it, which readers
+        were rolled back from, where it never was.
+        """
+        entries, passed = self._entries(sequences), list[fmt.LedgerEntry]()
+        for entry in entries:
+            yield entry, False
+            if entry.kind == fmt.ROLLBACK:
+                passed += _passed_over(entry, entries)
+        yield from ((entry, True) for entry in passed)
+
+    def _entries(self, sequences: list[int]) -> Iterator[fmt.LedgerEntry]:
+        """Entries from the newest back, without older ones that nobody can serve."""
         for sequence in reversed(sequences):
             try:
-                entry = self.entry(sequence)
+                yield self.entry(sequence)
             except FormatError:
                 if sequence == sequences[-1]:
                     raise
-                continue  # an older entry that nobody can serve
-            releases = self._usable(entry, known, tried, again=again)
-            if len(releases) == len(entry.releases):
-                return Served(entry, releases)
-        raise NoUsableRelease(self._files.uri(""), dict(sorted(self.damaged.items(), reverse=True)))
+
+    def _tell_last_resort(self, entry: fmt.LedgerEntry) -> None:
+        if entry.sequence != self._last_resort:
+            told = ", ".join(sorted(_names(entry)))
+            _log.warning("%s, which a rollback passed over, is served: no other release is whole", told)
+        self._last_resort = entry.sequence
 
     def _usable(
         self,
@@ -144,3 +171,14 @@ class Published:
         release.verify(first=error.file)
         del self.damaged[named.release_id]
         return release
+
+
+def _names(entry: fmt.LedgerEntry) -> set[str]:
+    return {release.release_id for release in entry.releases}
+
+
+def _passed_over(rollback: fmt.LedgerEntry, older: Iterator[fmt.LedgerEntry]) -> list[fmt.LedgerEntry]:
+    """Those since its release was last current; last the one that readers were rolled back from."""
+    names = _names(rollback)
+    over = list(takewhile(lambda entry: not names <= _names(entry), older))
+    return [*over[1:], *over[:1]]

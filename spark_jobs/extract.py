@@ -43,6 +43,8 @@ log = logging.getLogger(__name__)
 Counts = dict[dt.date, dict[str, int]]
 
 _APART = ("ignored", "return")
+_GOOD = f"size({REASONS}) = 0"
+_ASIDE = f"size({REASONS}) > 0"
 
 
 @dataclass(frozen=True)
@@ -133,17 +135,26 @@ def _stage(delivery: Delivery, request: ExtractRequest, days: Iterable[dt.date])
     if not delivery.files:
         return tally
     judged = judge.judged(session("extract"), request, delivery)
-    again = (_repeats if delivery.prefix else _copies)(judged).persist()
-    _count(judged, again, delivery, tally)
-    good = judged.where(fn.size(REASONS) == 0)
-    clean = good.join(again.select(SOURCE_FILE, ROW_NUMBER), [SOURCE_FILE, ROW_NUMBER], "left_anti")
+    kept = _without_whole_rows(judged).persist()
+    again = _again(judged, kept, delivery)
+    _count(kept, again, delivery, tally)
+    clean = kept.where(_GOOD)
+    if again:
+        clean = clean.join(again.select(SOURCE_FILE, ROW_NUMBER), [SOURCE_FILE, ROW_NUMBER], "left_anti")
     _write(clean.select(*TABLES[delivery.table], LANDED), request, delivery.table)
     columns = [*QUARANTINE, LANDED]
-    aside = judged.where(fn.size(REASONS) > 0).select(*columns).unionByName(again.select(*columns))
-    _write(aside, request, delivery.aside)
-    again.unpersist()
-    _sample(judged, delivery, request, tally)
+    aside = kept.where(_ASIDE).select(*columns)
+    _write(aside.unionByName(again.select(*columns)) if again else aside, request, delivery.aside)
+    _sample(kept, delivery, request, tally)
+    for frame in (kept, again) if again else (kept,):
+        frame.unpersist()
     return tally
+
+
+def _without_whole_rows(judged: DataFrame) -> DataFrame:
+    """Judged rows as several passes need them: only of those with a remark all that they are."""
+    told = fn.when((fn.size(REASONS) > 0) | (fn.size(NOTES) > 0), fn.col(RAW_ROW))
+    return judged.withColumn(RAW_ROW, told)
 
 
 def _counted(delivery: Delivery) -> Iterator[str]:
@@ -159,44 +170,55 @@ def _faults(delivery: Delivery) -> list[str]:
     return delivery.named("bad") + delivery.named("return") + ([REPEATED] if delivery.prefix else [])
 
 
-def _copies(judged: DataFrame) -> DataFrame:
-    """Of the good rows those that equal an earlier one of their day in every raw column.
+def _again(judged: DataFrame, kept: DataFrame, delivery: Delivery) -> DataFrame | None:
+    """Of the good rows those that come again, held for several passes; None where there are none.
 
-    Only rows whose hash is not alone are compared as a whole.
+    Only rows whose key is not alone, an item or the hash of a row, are compared as a whole.
     """
-    good = judged.where(fn.size(REASONS) == 0)
-    repeated = good.groupBy(LANDED, HASH).count().where("count > 1").select(LANDED, HASH)
-    suspects = good.join(repeated, [LANDED, HASH], "left_semi")
+    key = ITEM if delivery.prefix else HASH
+    counted = kept.where(_GOOD).groupBy(LANDED, key).count()
+    repeated = counted.where("count > 1").select(LANDED, key).persist()
+    again = None
+    if repeated.count():
+        suspects = judged.where(_GOOD).join(repeated, [LANDED, key], "left_semi")
+        again = (_repeats if delivery.prefix else _copies)(suspects).persist()
+        again.count()  # while `repeated` is held
+    repeated.unpersist()
+    return again
+
+
+def _copies(suspects: DataFrame) -> DataFrame:
+    """Those that equal an earlier one of their day in every raw column."""
     place = Window.partitionBy(LANDED, RAW_ROW).orderBy(SOURCE_FILE, ROW_NUMBER)
     ranked = suspects.withColumn("_rank", fn.row_number().over(place)).where("_rank > 1")
-    return _again(ranked.withColumn("_copy", fn.lit(True)))
+    return _set_aside(ranked.withColumn("_copy", fn.lit(True)))
 
 
-def _repeats(judged: DataFrame) -> DataFrame:
-    """Of a catalogue's good rows those about an item that an earlier row of the day has."""
+def _repeats(suspects: DataFrame) -> DataFrame:
+    """Those about an item that an earlier row of the day has."""
     place = Window.partitionBy(LANDED, ITEM).orderBy(SOURCE_FILE, ROW_NUMBER)
-    good = judged.where(fn.size(REASONS) == 0).withColumns(
+    ranked = suspects.withColumns(
         {"_rank": fn.row_number().over(place), "_first": fn.first(RAW_ROW).over(place)}
     )
-    return _again(good.where("_rank > 1").withColumn("_copy", fn.col("_first") == fn.col(RAW_ROW)))
+    return _set_aside(ranked.where("_rank > 1").withColumn("_copy", fn.col("_first") == fn.col(RAW_ROW)))
 
 
-def _again(rows: DataFrame) -> DataFrame:
+def _set_aside(rows: DataFrame) -> DataFrame:
     reason = fn.when(fn.col("_copy"), DUPLICATE).otherwise(REPEATED)
     kind = fn.when(fn.col("_copy"), "duplicate").otherwise("bad").alias(KIND)
     return rows.select(LANDED, SOURCE_FILE, ROW_NUMBER, RAW_ROW, kind, fn.array(reason).alias(REASONS))
 
 
-def _count(judged: DataFrame, again: DataFrame, delivery: Delivery, tally: _Tally) -> None:
+def _count(kept: DataFrame, again: DataFrame | None, delivery: Delivery, tally: _Tally) -> None:
     """Fill in the counts of every day that has rows; compare rows read with what the files say."""
     hour = fn.lit(None).cast("int").alias(HOUR) if delivery.prefix else judge.hour()
-    for row in judged.groupBy(LANDED, hour).agg(*_aggregates(delivery)).collect():
+    for row in kept.groupBy(LANDED, hour).agg(*_aggregates(delivery)).collect():
         found = row.asDict()
         day, hours = found.pop(LANDED), found.pop(HOUR)
         _add(tally.counts[day], found)
         if hours is not None:
             tally.hours.setdefault(day, {})[hours] = found[f"{delivery.prefix}read"]
-    for row in again.groupBy(LANDED, KIND).count().collect():
+    for row in again.groupBy(LANDED, KIND).count().collect() if again else ():
         names = ("bad", f"bad_{REPEATED}") if row[KIND] == "bad" else ("duplicate",)
         _add(tally.counts[row[LANDED]], {f"{delivery.prefix}{name}": row["count"] for name in names})
     for day, counts in tally.counts.items():
@@ -241,14 +263,14 @@ def _require_all_read(day: dt.date, read_rows: int, files: Iterable[RawFile]) ->
         )
 
 
-def _sample(judged: DataFrame, delivery: Delivery, request: ExtractRequest, tally: _Tally) -> None:
+def _sample(kept: DataFrame, delivery: Delivery, request: ExtractRequest, tally: _Tally) -> None:
     """Fill in a sample of each reason, and of each kind of number that was rounded."""
     files = _staged(request, delivery.aside)
     if files:
         aside = read.table(session("extract"), request.lake, delivery.aside, files, request.id_type)
         tally.samples.update(judge.samples(aside, REASONS, delivery))
     if any(n for counts in tally.counts.values() for name, n in counts.items() if "rounded_" in name):
-        noted = judge.samples(judged.where(fn.col(KIND).isNull()), NOTES, delivery)
+        noted = judge.samples(kept.where(fn.col(KIND).isNull()), NOTES, delivery)
         for day, found in noted.items():
             tally.samples[day] = tally.samples.get(day, {}) | found
 

@@ -2,16 +2,17 @@
 
 import datetime as dt
 from collections import defaultdict
-from collections.abc import Iterable
 
-from pyspark.sql import Column, DataFrame, Window
+from pyspark.sql import Column, DataFrame, Row, Window
 from pyspark.sql import functions as fn
 
 from lake.schemas import AMOUNT, EVENT_TYPE, ITEM, LANDED, QUANTITY, SEGMENT, USER
 from lake.settings import RawColumns
 from validation.profile import MOST_SEGMENTS, NO_SEGMENT, OTHER_SEGMENTS, QUANTILES, Profile, Values
 
-_ROWS = "count"
+_COLUMNS = (USER, ITEM, EVENT_TYPE, SEGMENT, AMOUNT, QUANTITY)
+_OF = "of"
+_ROWS = "rows"
 
 
 def profiles(staged: DataFrame, columns: RawColumns) -> dict[dt.date, Profile]:
@@ -24,53 +25,57 @@ def profiles(staged: DataFrame, columns: RawColumns) -> dict[dt.date, Profile]:
     columns
         What the data set maps; nothing is said of other columns.
     """
-    users, items = _each(staged, USER), _each(staged, ITEM)
-    types = _shares(staged, fn.col(EVENT_TYPE), columns.event_type)
-    segments = _shares(staged, fn.coalesce(SEGMENT, fn.lit(NO_SEGMENT)), columns.segment)
-    amounts = _values(staged, AMOUNT, columns.amount, users)
-    quantities = _values(staged, QUANTITY, columns.quantity, users)
+    counts = _counts(staged).persist()
+    found, shares = _summaries(counts), _shares(counts)
+    counts.unpersist()
     return {
         day: Profile(
-            rows=rows,
-            users=distinct,
-            items=items[day][1],
-            busiest=busiest,
-            event_types=types.get(day),
-            segments=segments.get(day),
-            amounts=amounts.get(day),
-            quantities=quantities.get(day),
+            rows=users.rows,
+            users=users.keys,
+            items=found[day, ITEM].keys,
+            busiest=users.most,
+            event_types=shares[day, EVENT_TYPE] if columns.event_type else None,
+            segments=shares[day, SEGMENT] if columns.segment else None,
+            amounts=_values(found[day, AMOUNT], AMOUNT) if columns.amount else None,
+            quantities=_values(found[day, QUANTITY], QUANTITY) if columns.quantity else None,
         )
-        for day, (rows, distinct, busiest) in users.items()
+        for (day, of), users in found.items()
+        if of == USER
     }
 
 
-def _each(staged: DataFrame, key: str) -> dict[dt.date, tuple[int, int, int]]:
-    """Of each day its rows, its distinct keys and the rows of the key with the most."""
-    found = staged.groupBy(LANDED, key).count().groupBy(LANDED)
-    told = found.agg(fn.sum(_ROWS), fn.count(fn.lit(1)), fn.max(_ROWS)).collect()
-    return {row[0]: (row[1], row[2], row[3]) for row in told}
+def _counts(staged: DataFrame) -> DataFrame:
+    """The rows of each day and value of one column; `_OF` tells which, the other columns are null."""
+    rows = staged.withColumn(SEGMENT, fn.coalesce(SEGMENT, fn.lit(NO_SEGMENT)))
+    sets = rows.groupingSets([[LANDED, name] for name in _COLUMNS], LANDED, *_COLUMNS)
+    of = fn.coalesce(*(fn.when(fn.grouping(name) == 0, name) for name in _COLUMNS))
+    return sets.agg(fn.count(fn.lit(1)).alias(_ROWS), of.alias(_OF))
 
 
-def _shares(staged: DataFrame, key: Column, mapped: str | None) -> dict[dt.date, dict[str, int]]:
-    """Of each day the rows of each key, of very many keys the rest together; nothing where none is mapped."""
-    if not mapped:
-        return {}
-    counts = staged.groupBy(LANDED, key.alias("key")).count()
-    rank = fn.row_number().over(Window.partitionBy(LANDED).orderBy(fn.desc(_ROWS), "key"))
+def _summaries(counts: DataFrame) -> dict[tuple[dt.date, str], Row]:
+    """Of each day and column its rows, its keys and the rows of the busiest; how numbers are spread."""
+    asked = [fn.sum(_ROWS).alias("rows"), fn.count(fn.lit(1)).alias("keys"), fn.max(_ROWS).alias("most")]
+    for name in (AMOUNT, QUANTITY):
+        above = fn.when(fn.col(name) > 0, fn.col(name))
+        asked += [
+            fn.sum(fn.when(above.isNotNull(), fn.col(_ROWS))).alias(f"above_{name}"),
+            fn.percentile(above, list(QUANTILES), fn.col(_ROWS)).alias(name),
+        ]
+    return {(row[LANDED], row[_OF]): row for row in counts.groupBy(LANDED, _OF).agg(*asked).collect()}
+
+
+def _values(summary: Row, column: str) -> Values:
+    return Values(summary[f"above_{column}"] or 0, tuple(summary[column] or ()))
+
+
+def _shares(counts: DataFrame) -> dict[tuple[dt.date, str], dict[str, int]]:
+    """Of each day the rows of each event type and segment, of very many the rest together."""
+    key: Column = fn.coalesce(EVENT_TYPE, SEGMENT).alias("key")
+    named = counts.where(fn.col(_OF).isin(EVENT_TYPE, SEGMENT)).select(LANDED, _OF, key, _ROWS)
+    rank = fn.row_number().over(Window.partitionBy(LANDED, _OF).orderBy(fn.desc(_ROWS), "key"))
     name = fn.when(rank <= MOST_SEGMENTS, fn.col("key")).otherwise(OTHER_SEGMENTS)
-    found: dict[dt.date, dict[str, int]] = defaultdict(dict)
-    for row in counts.select(LANDED, name.alias("key"), _ROWS).groupBy(LANDED, "key").sum(_ROWS).collect():
-        found[row[0]][row[1]] = row[2]
-    return {day: dict(sorted(keys.items())) for day, keys in found.items()}
-
-
-def _values(
-    staged: DataFrame, column: str, mapped: str | None, days: Iterable[dt.date]
-) -> dict[dt.date, Values]:
-    """Of each day how the numbers of a column that are above 0 are spread; nothing where none is mapped."""
-    if not mapped:
-        return {}
-    counts = staged.where(fn.col(column) > 0).groupBy(LANDED, column).count()
-    quantiles = fn.percentile(column, list(QUANTILES), fn.col(_ROWS))
-    told = counts.groupBy(LANDED).agg(fn.sum(_ROWS), quantiles).collect()
-    return dict.fromkeys(days, Values(0, ())) | {row[0]: Values(row[1], tuple(row[2])) for row in told}
+    told = named.select(LANDED, _OF, name.alias("key"), _ROWS).groupBy(LANDED, _OF, "key").sum(_ROWS)
+    found: dict[tuple[dt.date, str], dict[str, int]] = defaultdict(dict)
+    for day, of, value, rows in told.collect():
+        found[day, of][value] = rows
+    return {place: dict(sorted(keys.items())) for place, keys in found.items()}

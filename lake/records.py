@@ -150,6 +150,21 @@ class Record(Draft):
         """The partition as a date."""
         return dt.date.fromisoformat(self.partition)
 
+    def require(self, detail: str) -> Any:
+        """One of the details.
+
+        Raises
+        ------
+        PermanentError
+            When the record does not tell it.
+        """
+        if self.details.get(detail) is None:
+            raise PermanentError(
+                f"{self.stage} record {self.sequence} of {self.partition}: expected details.{detail}, found "
+                f"none. The file was changed or is damaged; restore it from a copy, or run {self.stage} again"
+            )
+        return self.details[detail]
+
     def inputs_of(self, table: str) -> list[Input]:
         """The inputs that are partitions of one table, oldest first."""
         return sorted((i for i in self.inputs if i.name == table), key=lambda i: i.partition)

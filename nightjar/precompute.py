@@ -155,7 +155,7 @@ def _draft(
 def _candidate(records: Records, day: dt.date) -> Candidate:
     found: Record | None = records.current(STAGE, day)
     assert found is not None  # committed just before
-    return Candidate(found.details["release_id"], found.details["manifest_sha256"], found.partition)
+    return Candidate(found.require("release_id"), found.require("manifest_sha256"), found.partition)
 
 
 def _provenance(

@@ -67,8 +67,8 @@ def _champion(records: Records, day: dt.date) -> Champion | None:
     found = inputs.champion(records, day)
     if found is None:
         return None
-    trained = dt.date.fromisoformat(found.details["booster_as_of"])
-    return Champion(found.details["bundle_id"], found.day, trained)
+    trained = dt.date.fromisoformat(found.require("booster_as_of"))
+    return Champion(found.require("bundle_id"), found.day, trained)
 
 
 def train(attempt: str, settings: Settings) -> None:
@@ -231,27 +231,26 @@ def _mirror(record: Record, records: Records, settings: Settings) -> None:
         return [_version(decision, settings) for decision in inputs.decisions(records, dt.date.max)]
 
     numbers = registry.mirror(settings.mlflow_uri, settings.data.name, decisions)
-    if number := numbers.get(record.details["bundle_id"]):
+    if number := numbers.get(record.require("bundle_id")):
         messages.write(
             open_storage(settings.lake), layout.registered(record.attempt), registry.Registered(number)
         )
 
 
 def _version(record: Record, settings: Settings) -> registry.Version:
-    details = record.details
     features = record.inputs_of("user_features")[-1]
     return registry.Version(
-        bundle_id=details["bundle_id"],
+        bundle_id=record.require("bundle_id"),
         as_of=record.partition,
         outcome=record.outcome,
-        source=open_storage(settings.lake).uri(layout.bundle(details["bundle_id"])),
+        source=open_storage(settings.lake).uri(layout.bundle(record.require("bundle_id"))),
         tags={
             "dataset": settings.data.name,
             "fingerprint": record.fingerprint,
             "train_record": str(record.sequence),
             "features_record": str(features.sequence),
-            "baseline": details["baseline"] or "",
-            **_ndcg_tags(details["metrics"]),
+            "baseline": record.details.get("baseline") or "",
+            **_ndcg_tags(record.details.get("metrics") or {}),
         },
     )
 

@@ -164,7 +164,7 @@ def _read(storage: Storage, request: PrecomputeRequest) -> Sources:
         features,
         decision,
         nights.load(storage, records, features, data),
-        bundle.load(storage, decision.details["bundle_id"]) if decision else None,
+        bundle.load(storage, decision.require("bundle_id")) if decision else None,
         catalogue,
         data,
     )
@@ -236,7 +236,7 @@ def _origin(sources: Sources, config_digest: str) -> release.Description:
     return release.Description(
         as_of=features.partition,
         config_digest=config_digest,
-        bundle=fmt.Bundle(details["bundle_id"], details["bundle_as_of"], decision.outcome)
+        bundle=fmt.Bundle(decision.require("bundle_id"), decision.require("bundle_as_of"), decision.outcome)
         if decision
         else None,
         baseline=details.get("baseline") if decision and decision.outcome == "baseline" else None,

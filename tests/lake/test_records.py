@@ -183,6 +183,16 @@ def test_a_damaged_record_is_named_with_its_field(records, tmp_path, change, fie
         spoiled(records, tmp_path, change).current("ingest", DAY)
 
 
+@pytest.mark.parametrize("details", [{}, {"bundle_id": None}])
+def test_a_detail_that_is_needed_and_missing_is_named(records, details):
+    """It was a KeyError, as if the program were wrong."""
+    record = records.commit(draft(details=details), 0)
+    with pytest.raises(PermanentError, match=r"ingest record 1 of 2017-09-30: expected details.bundle_id"):
+        record.require("bundle_id")
+    told = records.commit(draft(details={"bundle_id": "b"}), 1)
+    assert told.require("bundle_id") == "b"
+
+
 STRAYS = [
     "ingest/README.md",
     "ingest/2017-09-30/old/000000000099.json",

@@ -237,9 +237,11 @@ def spark(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
 
     home = tmp_path_factory.mktemp("spark")
     os.environ.update(environment(Settings(home=home, spark_master="local[2]")))
-    # Tiny tables want few partitions and a compiler that is quick: a third less time.
-    few = "--conf spark.sql.shuffle.partitions=4 --driver-java-options -XX:TieredStopAtLevel=1"
-    options = f"--master local[2] --driver-memory 1g --conf spark.local.dir={home} {few}"
+    # Tiny tables want few partitions, and to be interpreted: compiling takes twice the time. Whole nights
+    # by spark-submit (tests/services) compile, and come to the same bytes.
+    few = "--conf spark.sql.shuffle.partitions=4"
+    interpreted = "--conf spark.sql.codegen.wholeStage=false --conf spark.sql.codegen.factoryMode=NO_CODEGEN"
+    options = f"--master local[2] --driver-memory 1g --conf spark.local.dir={home} {few} {interpreted}"
     os.environ["PYSPARK_SUBMIT_ARGS"] = f"{options} pyspark-shell"
     # its connections say that they close when Python ends, to a stream of pytest's that is closed by then
     logging.getLogger("py4j").setLevel(logging.WARNING)

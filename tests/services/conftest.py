@@ -34,7 +34,7 @@ from nightjar.waiting import wait_until
 
 FIRST = dt.date(2017, 6, 15)
 HOUSEHOLDS = 500
-SLICE_DAYS = 64
+SLICE_DAYS = 63
 TICK = dt.timedelta(hours=2)
 """After the end of a day its night is due, by the DAG's schedule."""
 UNPAUSED = dt.timedelta(minutes=6)

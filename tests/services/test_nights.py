@@ -38,7 +38,7 @@ class Calendar:
 @pytest.fixture(scope="module")
 def calendar(night_slice):
     first = night_slice.settings.data.first_day
-    every = [first + n * ONE_DAY for n in range(HISTORY_DAYS + 4)]
+    every = [first + n * ONE_DAY for n in range(HISTORY_DAYS + 3)]
     return Calendar(every[:HISTORY_DAYS], every[HISTORY_DAYS:-1], every[-1])
 
 
@@ -84,7 +84,7 @@ def history(night_slice, calendar, heard):
 
 @pytest.fixture(scope="module")
 def backfill(night_slice, calendar, history):
-    """Three nights, up to ten at once, as the UI asks for them; gives the run of each.
+    """Two nights, up to ten at once, as the UI asks for them; gives the run of each.
 
     The schedule begins the newest night that is due as soon as the DAG is unpaused.
     """

@@ -151,10 +151,10 @@ class Nights:
 
 @pytest.fixture(scope="session")
 def nights_on_disk(request, tmp_path_factory, slice_settings):
-    """Three nights, or five for long tests, that nothing disturbs: what others have to come to."""
+    """Two nights, or four for long tests, that nothing disturbs: what others have to come to."""
     folder = tmp_path_factory.mktemp("nights")
     is_long = any(test.get_closest_marker("long") for test in request.session.items)
-    nights = [dt.date(2017, 8, 14) + n * ONE_DAY for n in range(5 if is_long else 3)]
+    nights = [dt.date(2017, 8, 14) + n * ONE_DAY for n in range(4 if is_long else 2)]
     settings = slice_settings(folder, nights[-1])
     told = {f"NIGHTJAR_{name.upper()}": str(value) for name, value in settings.model_dump().items()}
     nightjar = Path(sys.executable).with_name("nightjar")

@@ -130,18 +130,18 @@ def _tasks(slice, run_id):
     return {task.try_id: task for task in slice.client.tasks("nightly", run_id)}
 
 
-def _go_on(slice, run_id, kill):
+def _go_on(slice, run_id, kill, pause):
     """Call `kill` again and again until the run has ended; returns its state."""
-    ask = itertools.count()
+    ask, once_a_second = itertools.count(), round(1 / pause)
 
     def ended():
         kill()
-        return next(ask) % 20 == 0 and slice.client.run("nightly", run_id).state in ENDED_RUN
+        return next(ask) % once_a_second == 0 and slice.client.run("nightly", run_id).state in ENDED_RUN
 
     def movement():
         return slice.client.progress("nightly")
 
-    wait_until(ended, _now_and_then(movement, 20), f"{run_id} to end", pause=0.05)
+    wait_until(ended, _now_and_then(movement, once_a_second), f"{run_id} to end", pause=pause)
     return slice.client.run("nightly", run_id).state
 
 
@@ -250,11 +250,11 @@ def _left(settings):
     return _of_tasks(settings)
 
 
-def _night(slice, night, kill):
+def _night(slice, night, kill, pause=0.05):
     kills = []
     with _reading(slice.settings) as served:
         run_id = slice.client.trigger("nightly", str(night))
-        state = _go_on(slice, run_id, lambda: kill(slice, run_id, kills))
+        state = _go_on(slice, run_id, lambda: kill(slice, run_id, kills), pause)
     tries = {task.id: task.tries for task in slice.client.tasks("nightly", run_id)}
     return Killed(state, tries, kills, served, _left(slice.settings))
 
@@ -306,7 +306,7 @@ def _is_as_unharmed(airflow, nights, night, killed):
 
 def test_a_night_with_a_kill_in_each_stage_is_as_unharmed(nights_on_disk, airflow_before, tmp_path):
     with _quick_airflow(nights_on_disk, airflow_before, tmp_path) as slice:
-        night = _night(slice, EVERY_TASK, _kill_in_each_stage)
+        night = _night(slice, EVERY_TASK, _kill_in_each_stage, pause=0.5)
         assert set(night.kills) == set(OF_EACH_STAGE)
         assert {task: night.tries[task] for task in OF_EACH_STAGE} == dict.fromkeys(OF_EACH_STAGE, 2)
         assert _is_as_unharmed(slice, nights_on_disk, EVERY_TASK, night)

@@ -370,11 +370,12 @@ def test_a_night_while_connections_end_in_the_middle_of_bodies(on_s3, network, u
 def test_a_night_whose_spark_jobs_lose_the_body_of_a_listing(on_s3, network, unharmed, caplog):
     """The AWS library asks again for a listing of which a part has come, but not when its head alone has."""
     prefix = on_s3.lake.partition("//")[2].partition("/")[2]
-    for stage, table in {"ingest": "interactions", "features": "user_features"}.items():
-        network.before("GET", f"max-keys=2&prefix={prefix}%2F{table}%2F", lambda: "bare")
+    listed = {"ingest": "interactions", "features": "user_features"}
+    for stage in STAGES:
+        if table := listed.get(stage):
+            network.before("GET", f"max-keys=2&prefix={prefix}%2F{table}%2F", lambda: "bare")
         night.run_stage(stage, NEXT, on_s3)
         assert not network.is_armed
-    night.run(NEXT, on_s3)
     _require_one_night(on_s3, unharmed)
     assert network.failed["bare"] == caplog.text.count("the connection to the S3 server was lost") == 2
 

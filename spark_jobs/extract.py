@@ -132,8 +132,15 @@ def _run(request: ExtractRequest) -> ExtractResult:
 def _stage(delivery: Delivery, request: ExtractRequest, days: Iterable[dt.date]) -> _Tally:
     """Write the clean rows of a delivery, and those set aside."""
     tally = _Tally({day: dict.fromkeys(_counted(delivery), 0) for day in days})
-    if not delivery.files:
-        return tally
+    if delivery.files:
+        try:
+            _stage_rows(delivery, request, tally)
+        finally:  # give back what was held, also where a day is left out and the rest tried again
+            session("extract").catalog.clearCache()
+    return tally
+
+
+def _stage_rows(delivery: Delivery, request: ExtractRequest, tally: _Tally) -> None:
     judged = judge.judged(session("extract"), request, delivery)
     kept = _without_whole_rows(judged).persist()
     again = _again(judged, kept, delivery)
@@ -146,9 +153,6 @@ def _stage(delivery: Delivery, request: ExtractRequest, days: Iterable[dt.date])
     aside = kept.where(_ASIDE).select(*columns)
     _write(aside.unionByName(again.select(*columns)) if again else aside, request, delivery.aside)
     _sample(kept, delivery, request, tally)
-    for frame in (kept, again) if again else (kept,):
-        frame.unpersist()
-    return tally
 
 
 def _without_whole_rows(judged: DataFrame) -> DataFrame:
@@ -178,13 +182,10 @@ def _again(judged: DataFrame, kept: DataFrame, delivery: Delivery) -> DataFrame 
     key = ITEM if delivery.prefix else HASH
     counted = kept.where(_GOOD).groupBy(LANDED, key).count()
     repeated = counted.where("count > 1").select(LANDED, key).persist()
-    again = None
-    if repeated.count():
-        suspects = judged.where(_GOOD).join(repeated, [LANDED, key], "left_semi")
-        again = (_repeats if delivery.prefix else _copies)(suspects).persist()
-        again.count()  # while `repeated` is held
-    repeated.unpersist()
-    return again
+    if not repeated.count():
+        return None
+    suspects = judged.where(_GOOD).join(repeated, [LANDED, key], "left_semi")
+    return (_repeats if delivery.prefix else _copies)(suspects).persist()
 
 
 def _copies(suspects: DataFrame) -> DataFrame:

@@ -212,6 +212,28 @@ def test_what_a_rollback_passed_over_is_served_last(two, build, caplog) -> None:
     ]
 
 
+def test_an_answer_that_meets_damage_in_the_oldest_comes_from_what_was_passed_over(two, build) -> None:
+    """What a rollback passed over is newer than what is served, and left for the end all the same."""
+    old, bad = two
+    oldest = build(as_of="2017-09-28", seed=3)
+    for sequence, release in enumerate([oldest, old, bad], 1):
+        release.append(sequence)
+    old.append(4, kind="rollback")
+    old.path(fmt.MANIFEST).unlink()
+    reader = Reader(bad.uri)
+    assert reader.release_id == oldest.release_id
+    oldest.path(BUCKET_OF_3).unlink()
+    assert reader.for_user(3).release_id == bad.release_id
+
+
+def test_an_answer_that_meets_damage_does_not_move_to_a_release_that_came_meanwhile(two, build) -> None:
+    old, new = two
+    reader = Reader(new.uri)
+    build(as_of="2017-10-01", seed=3).append(3)
+    new.path(BUCKET_OF_3).unlink()
+    assert reader.for_user(3).release_id == old.release_id
+
+
 def test_a_rollback_to_what_was_never_current_passes_over_the_one_before(two, build) -> None:
     old, bad = two
     never = build(as_of="2017-09-28", seed=3)

@@ -115,7 +115,7 @@ null,milk,dairy,milk,b,1
 
 
 @pytest.fixture(scope="module")
-def dirty(tiny_with, tmp_path_factory, spark):
+def dirty_data(tiny_with, tmp_path_factory):
     changes = {
         "ignore": ('labels = ["purchase"]', 'labels = ["purchase"]\nignore = ["remove"]'),
         "catalogue": (
@@ -131,7 +131,38 @@ def dirty(tiny_with, tmp_path_factory, spark):
         writer.writerows(rows)
         file.write("1,10,2024-01-01T12:00:00,purchase,1,1,234.56,7,A\r\n")  # was clean, its amount 1
     tiny.raw(f"items/{DAY}.csv").write_text(ITEMS, encoding="utf-8")
-    return _extracted(tiny)
+    return tiny
+
+
+@pytest.fixture(scope="module")
+def dirty(dirty_data, spark):
+    return _extracted(dirty_data)
+
+
+COMPILED = {"spark.sql.codegen.wholeStage": "true", "spark.sql.codegen.factoryMode": "CODEGEN_ONLY"}
+
+
+def test_compiled_expressions_make_the_same_of_a_day_as_interpreted_ones(dirty, dirty_data, spark):
+    """Tests interpret them, jobs compile them."""
+    before = {name: spark.conf.get(name) for name in COMPILED}
+    assert before == {"spark.sql.codegen.wholeStage": "false", "spark.sql.codegen.factoryMode": "NO_CODEGEN"}
+    try:
+        for name, value in COMPILED.items():
+            spark.conf.set(name, value)
+        result, rows = _extracted(dirty_data)
+    finally:
+        for name, value in before.items():
+            spark.conf.set(name, value)
+    interpreted, expected = dirty
+    assert (result.counts, result.hours, result.samples) == (
+        interpreted.counts,
+        interpreted.hours,
+        interpreted.samples,
+    )
+    assert result.profiles == interpreted.profiles
+    for name in expected:
+        assert result.tables[name][DAY].digest == interpreted.tables[name][DAY].digest
+        assert sorted(map(repr, rows[name])) == sorted(map(repr, expected[name]))
 
 
 def test_a_row_is_set_aside_for_what_is_wrong_with_it(dirty):

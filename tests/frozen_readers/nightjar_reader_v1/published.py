@@ -17,10 +17,17 @@ _log = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class Served:
-    """An entry of the ledger and its releases, in its order; without an entry, a pinned release."""
+    """An entry of the ledger and its releases, in its order; without an entry, a pinned release.
+
+    Attributes
+    ----------
+    newest
+        The number of the newest entry that there was when the ledger was followed.
+    """
 
     entry: fmt.LedgerEntry | None
     releases: tuple[Release, ...]
+    newest: int = 0
 
 
 class Published:
@@ -91,9 +98,8 @@ class Published:
         return self._first_usable(sequences, known, again=True)
 
     def before(self, served: Served) -> Served:
-        """The newest entry up to the one served that has no release left as damaged."""
-        assert served.entry is not None
-        sequences = [number for number in self.sequences() if number <= served.entry.sequence]
+        """The first entry in turn without a release left as damaged, of those there were at the last look."""
+        sequences = [number for number in self.sequences() if number <= served.newest]
         return self._first_usable(sequences, served.releases, again=False)
 
     def leave(self, release_id: str, error: ReleaseCorrupt) -> None:
@@ -110,7 +116,7 @@ class Published:
             if len(releases) == len(entry.releases):
                 if is_passed:
                     self._tell_last_resort(entry)
-                return Served(entry, releases)
+                return Served(entry, releases, sequences[-1])
         raise NoUsableRelease(self._files.uri(""), dict(sorted(self.damaged.items(), reverse=True)))
 
     def _in_turn(self, sequences: list[int]) -> Iterator[tuple[fmt.LedgerEntry, bool]]:

@@ -114,8 +114,8 @@ def test_bootstrap_makes_the_records_of_its_days(night_slice, calendar, history)
 
 
 def test_backfill_runs_each_night_once_its_last_day_too(night_slice, backfill):
-    assert [len(runs) for runs in backfill.values()] == [1, 1, 1]
-    assert [runs[0].kind for runs in backfill.values()] == ["backfill"] * 3
+    assert [len(runs) for runs in backfill.values()] == [1, 1]
+    assert [runs[0].kind for runs in backfill.values()] == ["backfill", "backfill"]
     failed = {
         task.id: night_slice.client.logs("nightly", runs[0].id, task.id, task.tries)[-3000:]
         for runs in backfill.values()
@@ -123,13 +123,13 @@ def test_backfill_runs_each_night_once_its_last_day_too(night_slice, backfill):
         if task.state == "failed"
     }
     assert failed == {}
-    assert [runs[0].state for runs in backfill.values()] == ["success"] * 3
+    assert [runs[0].state for runs in backfill.values()] == ["success", "success"]
 
 
 def test_each_night_of_the_backfill_has_its_outcome(night_slice, calendar, backfill):
     records = Records(open_storage(night_slice.settings.lake))
     outcomes = [records.current("train", night).outcome for night in calendar.nights]
-    assert outcomes == ["promoted", "promoted", "promoted"]
+    assert outcomes == ["promoted", "promoted"]
 
 
 def test_a_scheduled_night_in_the_middle_of_a_backfill_builds_on_all_of_it(night_slice, calendar, scheduled):

@@ -158,6 +158,23 @@ def test_damage_on_the_server_is_left_and_taken_again_when_mended(published, s3_
     assert list(reader.for_user(3).items) == new.lists[3]["item_ids"]
 
 
+def test_strays_in_the_ledger_on_a_server_count_for_nothing(published, s3_server, caplog) -> None:
+    """A console's folders are empty objects; on a disk strays once ended publishes, and hid an entry."""
+    address, _, new, put = published
+    bucket = address.removeprefix("s3://")
+    strays = ["0000000000099.json", "20171001.json", "notes"]
+    for name in ("", "old/", "old/000000000099.json", *strays):
+        body = b'{"sequence": 99}' if name and name[-1] != "/" else b""
+        s3_server.client().put_object(Bucket=bucket, Key=f"ledger/{name}", Body=body)
+    reader = Reader(address)
+    new.append(2)
+    put()
+    assert reader.refresh()
+    assert (reader.release_id, [entry.sequence for entry in reader.releases()]) == (new.release_id, [2, 1])
+    told = [record.getMessage().split()[0] for record in caplog.records]
+    assert sorted(told) == [f"{address}/ledger/{stray}" for stray in strays]
+
+
 def test_an_answer_cut_on_its_way_is_no_damage(published, s3_server, monkeypatch) -> None:
     address, old, *_ = published
     with PROXY["Proxy"](s3_server.port) as proxy:

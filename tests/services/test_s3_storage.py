@@ -1,5 +1,6 @@
 """What `lake.storage` promises, on a real S3 server, also behind one that fails."""
 
+import datetime as dt
 import inspect
 import runpy
 import threading
@@ -11,6 +12,7 @@ import pytest
 
 from lake import s3
 from lake.errors import ConfigError, StorageUnavailable
+from lake.records import Records
 from lake.storage import open_storage
 from nightjar_reader import NoRelease, Reader
 from nightjar_reader.endpoint import Endpoint
@@ -22,6 +24,8 @@ pytestmark = pytest.mark.services
 HERE = Path(__file__).parent
 PROXY = runpy.run_path(str(HERE / "proxy.py"))
 CASES = runpy.run_path(str(HERE.parent / "lake" / "test_storage.py"))
+LEDGER = runpy.run_path(str(HERE.parent / "precompute" / "test_publish.py"))
+RECORDS = runpy.run_path(str(HERE.parent / "lake" / "test_records.py"))
 globals().update(
     {
         name: case
@@ -70,6 +74,19 @@ def test_the_reader_s_files_are_the_same(storage):
     assert files.uri("folder/some.txt") == storage.uri("folder/some.txt")
     with pytest.raises(FileNotFoundError):
         files.read("folder/nothing")
+
+
+def test_strays_change_nothing_for_publishes_and_rollbacks(storage):
+    days = [LEDGER["a_release"](storage, f"2017-09-{day}") for day in (28, 29)]
+    LEDGER["test_strays_change_nothing_for_publishes_and_rollbacks"](storage, days)
+
+
+def test_strays_among_records_change_nothing(storage):
+    first = Records(storage).commit(RECORDS["draft"](), 0)
+    for stray in RECORDS["STRAYS"]:
+        storage.put_new(f"records/{stray}", b"{}")
+    assert Records(storage).all_current("ingest", dt.date.max) == [first]
+    assert Records(storage).commit(RECORDS["draft"](raw="bb", digest="9:9:9"), 1).sequence == 2
 
 
 def test_a_reader_of_an_empty_prefix_says_that_nothing_is_published(storage):

@@ -9,11 +9,12 @@ import logging
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 
+from pyspark.errors import DateTimeException
 from pyspark.sql import Column, DataFrame, Window
 from pyspark.sql import functions as fn
 
 from lake import layout, tables
-from lake.errors import FileFault, PermanentError
+from lake.errors import ConfigError, FileFault, PermanentError
 from lake.records import TableContent
 from lake.schemas import (
     HASH,
@@ -71,9 +72,12 @@ def run(request: ExtractRequest) -> ExtractResult:
     ------
     FileFault
         When that leaves no day; the message names each file.
+    ConfigError
+        When Java does not know the time zone.
     PermanentError
         When the counts do not add up.
     """
+    _require_zone(request.raw.timezone)
     faults: dict[dt.date, str] = {}
     while request.based_on:
         try:
@@ -86,6 +90,17 @@ def run(request: ExtractRequest) -> ExtractResult:
             faults[fault.day] = str(fault)
             request = _without(fault.day, request)
     raise FileFault("\n".join(faults.values()))
+
+
+def _require_zone(name: str) -> None:
+    """Ask Java, whose tz database may be older than the one that has judged the setting."""
+    try:
+        session("extract").sql(f"SELECT to_utc_timestamp(TIMESTAMP'2000-01-01', '{name}')").collect()
+    except DateTimeException as error:
+        raise ConfigError(
+            f"raw.timezone: expected a zone that the Java of Spark knows, found {name!r}; "
+            "install a newer release of this Java, or name an older zone with the same clocks"
+        ) from error
 
 
 def _day_fault(error: Exception, request: ExtractRequest) -> _DayFault | None:

@@ -9,7 +9,7 @@ import pytest
 from pyspark.errors import AnalysisException
 
 from lake import layout, messages, tables
-from lake.errors import PermanentError
+from lake.errors import ConfigError, PermanentError
 from lake.storage import open_storage
 from nightjar import bootstrap, ingest, overlap
 from spark_jobs import extract, raw
@@ -237,6 +237,15 @@ def test_folders_whose_names_need_quoting_in_addresses(tiny_with, tiny_row, tmp_
 def _request(tiny):
     storage = open_storage(tiny.settings.lake)
     return messages.read(storage, layout.request(ingest.prepare(DAY, tiny.settings)), ExtractRequest)
+
+
+def test_a_zone_that_python_knows_and_java_does_not_is_named(tiny, tiny_row):
+    """It was a job that failed with what Java says, and was run again twice."""
+    tiny.put(DAY, [tiny_row(DAY)])
+    request = _request(tiny)
+    newer = request.raw.model_copy(update={"timezone": "America/Newtown"})
+    with pytest.raises(ConfigError, match=r"raw\.timezone: expected a zone .* found 'America/Newtown'"):
+        extract.run(replace(request, raw=newer))
 
 
 @pytest.mark.parametrize("spell", ["{}", "{}/", "file://{}/"])

@@ -8,6 +8,7 @@ import errno
 import hashlib
 import os
 import shutil
+import stat
 import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
@@ -15,7 +16,7 @@ from functools import cache
 from pathlib import Path
 from typing import BinaryIO, Protocol
 
-from lake.errors import ConfigError, DiskFull
+from lake.errors import ConfigError, DiskFull, NightjarError, PermanentError
 from nightjar_reader import address
 from nightjar_reader.errors import ReaderError
 
@@ -52,10 +53,22 @@ class Storage(Protocol):
         """The file's content as a local file, to be read only while the context lasts."""
 
     def list(self, prefix: str) -> list[str]:
-        """All files below a folder, sorted; empty where there is no such folder."""
+        """All files below a folder, sorted; empty where there is no such folder.
+
+        Raises
+        ------
+        NightjarError
+            When there is one that cannot be read: nobody may take that for an empty one.
+        """
 
     def put_new(self, path: str, data: bytes) -> bool:
-        """Create the file durably; False, changing nothing, where it exists."""
+        """Create the file durably; False, changing nothing, where it exists.
+
+        Raises
+        ------
+        PermanentError
+            When something that is no file has its name, or that of a folder above it.
+        """
 
     def put_file(self, path: str, source: Path) -> bool:
         """`put_new` with the content of a local file."""
@@ -89,19 +102,25 @@ class LocalStorage:
 
     def size(self, path: str) -> int:
         """See `Storage.size`."""
-        return self.local(path).stat().st_size
+        found = self.local(path).stat()
+        if not stat.S_ISREG(found.st_mode):
+            raise FileNotFoundError(errno.ENOENT, "this is no file", str(self.local(path)))
+        return found.st_size
 
     def sha256(self, path: str) -> str:
         """See `Storage.sha256`."""
-        return sha256_of(self.local(path))
+        with _no_folder():
+            return sha256_of(self.local(path))
 
     def read(self, path: str) -> bytes:
         """See `Storage.read`."""
-        return self.local(path).read_bytes()
+        with _no_folder():
+            return self.local(path).read_bytes()
 
     def open(self, path: str) -> BinaryIO:
         """See `Storage.open`."""
-        return self.local(path).open("rb")
+        with _no_folder():
+            return self.local(path).open("rb")
 
     @contextmanager
     def fetched(self, path: str) -> Iterator[Path]:
@@ -113,10 +132,12 @@ class LocalStorage:
         return sorted(self._walk(self.local(prefix)))
 
     def _walk(self, folder: Path) -> Iterator[str]:
-        for parent, _, names in os.walk(folder):
-            for name in names:
-                if not name.startswith("."):
-                    yield (Path(parent) / name).relative_to(self._folder).as_posix()
+        folders, files = _content(folder)
+        for name in files:
+            if not name.startswith("."):
+                yield (folder / name).relative_to(self._folder).as_posix()
+        for name in folders:
+            yield from self._walk(folder / name)
 
     def put_new(self, path: str, data: bytes) -> bool:
         """See `Storage.put_new`: an fsynced temporary file, linked to its name."""
@@ -129,15 +150,89 @@ class LocalStorage:
 
     def _create(self, path: str, fill: Callable[[BinaryIO], object]) -> bool:
         target = self.local(path)
-        if target.exists():
+        if _is_there(target):
             return False
         with room_for(target):
-            target.parent.mkdir(parents=True, exist_ok=True)
+            _make_folder(target.parent)
             return _link_new(fill, target)
 
     def delta(self) -> dict[str, str]:
         """See `Storage.delta`."""
         return {}
+
+
+@contextmanager
+def _no_folder() -> Iterator[None]:
+    """A folder of a file's name is no such file."""
+    try:
+        yield
+    except IsADirectoryError as error:
+        raise FileNotFoundError(errno.ENOENT, "this is a folder, no file", error.filename) from error
+
+
+def _content(folder: Path) -> tuple[list[str], list[str]]:
+    """Names of the folders and of the files in a folder; none where it is not there.
+
+    `os.walk` passes over a folder that it cannot read: a day's record would seem not to be there.
+    """
+    folders, files = [], []
+    with _readable(folder), os.scandir(folder) as found:
+        for entry in found:
+            if entry.is_dir(follow_symlinks=False):
+                folders.append(entry.name)
+            elif entry.is_file(follow_symlinks=False) or Path(entry.path).is_file():
+                files.append(entry.name)
+    return folders, files
+
+
+@contextmanager
+def _readable(folder: Path) -> Iterator[None]:
+    try:
+        yield
+    except FileNotFoundError as error:
+        if folder.is_symlink():  # to a disk that is not mounted, perhaps
+            raise _no_place(folder, "folder") from error
+    except NotADirectoryError as error:
+        raise _no_place(folder, "folder") from error
+    except OSError as error:
+        raise NightjarError(
+            f"{folder}: expected a folder that can be read, found {error.strerror}; "
+            "mend its permissions or its disk, then run again"
+        ) from error
+
+
+def _is_there(target: Path) -> bool:
+    """Whether there is a file; `PermanentError` where something else has its name for good."""
+    if not os.path.lexists(target):
+        return False
+    if not target.is_file():
+        raise _no_place(target, "file")
+    return True
+
+
+def _make_folder(folder: Path) -> None:
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except (FileExistsError, NotADirectoryError) as error:
+        raise _no_place(folder, "folder") from error
+
+
+def _no_place(path: Path, kind: str) -> PermanentError:
+    """The error where a path, or one above it, is none of a file or folder that belongs there."""
+    above = (parent for parent in path.parents if os.path.lexists(parent) and not parent.is_dir())
+    wrong = next(above, path)
+    wanted = kind if wrong == path else "folder"
+    return PermanentError(
+        f"{wrong}: expected a {wanted} or nothing, found {_named(wrong)}; move it elsewhere, then run again"
+    )
+
+
+def _named(path: Path) -> str:
+    if path.is_dir():
+        return "a folder"
+    if path.is_file():
+        return "a file"
+    return "a link to nothing" if path.is_symlink() else "something that is no file"
 
 
 def _link_new(fill: Callable[[BinaryIO], object], target: Path) -> bool:
@@ -151,7 +246,7 @@ def _link_new(fill: Callable[[BinaryIO], object], target: Path) -> bool:
         os.chmod(temporary, 0o644)
         os.link(temporary, target)
     except FileExistsError:
-        return False
+        return not _is_there(target)
     finally:
         os.unlink(temporary)
     _sync(target.parent)

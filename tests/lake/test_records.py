@@ -1,13 +1,16 @@
 import datetime as dt
+import errno
 import json
+import os
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from lake.errors import Conflict, PermanentError
+from lake.errors import Conflict, NightjarError, PermanentError
 from lake.records import Draft, Input, Records, TableContent, TableFile, fingerprint
 from lake.storage import LocalStorage
 from nightjar_reader.sequences import pass_over
@@ -233,6 +236,30 @@ def test_strays_among_marks_begin_no_night(records, tmp_path, caplog):
     records.mark_decided(DAY, 1)
     assert (records.newest_night(DAY), records.open_night(DAY)) == (1, 2)
     assert len(caplog.records) == 6
+
+
+def test_a_folder_of_the_next_record_s_name_is_named(records, tmp_path):
+    """A raw IsADirectoryError, after the whole stage had run."""
+    (tmp_path / "records/ingest/2017-09-30/000000000001.json").mkdir(parents=True)
+    assert (records.current("ingest", DAY), records.partitions("ingest")) == (None, {})
+    with pytest.raises(PermanentError, match="000000000001.json: expected a file or nothing, found a folder"):
+        records.commit(draft(), 0)
+
+
+def test_a_day_that_cannot_be_read_is_not_a_day_without_a_record(records, tmp_path, monkeypatch):
+    """It was left out in silence: features built their history without it."""
+    records.commit(draft(), 0)
+    scandir, folder = os.scandir, tmp_path / "records/ingest/2017-09-30"
+
+    def refusing(path="."):
+        if Path(path) == folder:
+            raise PermissionError(errno.EACCES, "Permission denied", str(folder))
+        return scandir(path)
+
+    monkeypatch.setattr(os, "scandir", refusing)
+    for ask in (lambda: records.current("ingest", DAY), lambda: records.partitions("ingest")):
+        with pytest.raises(NightjarError, match="ingest/2017-09-30: .* found Permission denied; mend"):
+            ask()
 
 
 def test_sequences_and_order_of_inputs_are_not_in_the_fingerprint():

@@ -2,14 +2,17 @@
 `tests/services/test_s3_storage.py` runs them on a real S3 server.
 """
 
+import errno
 import hashlib
+import os
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from lake.errors import ConfigError
+from lake.errors import ConfigError, NightjarError, PermanentError
 from lake.storage import LocalStorage, open_storage, sha256_of
 
 
@@ -111,3 +114,111 @@ def test_an_address_or_a_folder_opens_the_same_place(tmp_path):
 def test_an_unknown_scheme_is_refused():
     with pytest.raises(ConfigError, match="cannot read ftp://"):
         open_storage("ftp://host/folder")
+
+
+@pytest.fixture
+def unreadable(monkeypatch):
+    """A function that makes a folder unreadable, for root too, whom no permission holds off."""
+    scandir = os.scandir
+
+    def make(folder, number):
+        def refusing(path="."):
+            if Path(path) == folder:
+                raise OSError(number, os.strerror(number), str(folder))
+            return scandir(path)
+
+        monkeypatch.setattr(os, "scandir", refusing)
+
+    return make
+
+
+@pytest.mark.parametrize("number", [errno.EACCES, errno.EIO, errno.ESTALE, errno.EMFILE])
+@pytest.mark.parametrize("asked", ["", "records", "records/a"])
+def test_a_folder_that_cannot_be_read_is_not_taken_for_an_empty_one(tmp_path, unreadable, asked, number):
+    """Its files were left out in silence: days lost their records, and nights their decision."""
+    storage = LocalStorage(tmp_path)
+    storage.put_new("records/a/1.json", b"")
+    storage.put_new("records/b/1.json", b"")
+    unreadable(tmp_path / "records" / "a", number)
+    with pytest.raises(NightjarError, match=f"records/a: expected .* found {os.strerror(number)}; mend"):
+        storage.list(asked)
+    assert storage.list("records/b") == ["records/b/1.json"]
+
+
+def test_a_folder_that_vanishes_meanwhile_holds_nothing(tmp_path, unreadable):
+    storage = LocalStorage(tmp_path)
+    storage.put_new("a/1", b"")
+    storage.put_new("b/1", b"")
+    unreadable(tmp_path / "a", errno.ENOENT)
+    assert storage.list("") == ["b/1"]
+
+
+def test_a_file_or_a_link_to_nothing_is_no_empty_folder(tmp_path):
+    """Both were an empty folder: also a link to a disk that was not mounted."""
+    (tmp_path / "file").write_bytes(b"")
+    (tmp_path / "link").symlink_to(tmp_path / "not mounted")
+    with pytest.raises(PermanentError, match="/file: expected a folder or nothing, found a file; move it"):
+        LocalStorage(tmp_path).list("file/below")
+    with pytest.raises(PermanentError, match="/link: expected a folder or nothing, found a link to nothing"):
+        LocalStorage(tmp_path).list("link")
+
+
+IN_THE_WAY = {
+    "a folder": lambda path: path.mkdir(),
+    "a link to nothing": lambda path: path.symlink_to(path.parent / "nowhere"),
+    "something that is no file": lambda path: os.mkfifo(path),
+}
+
+
+@pytest.mark.parametrize("found", IN_THE_WAY)
+def test_only_a_file_takes_the_name_of_a_file(tmp_path, found):
+    """A folder or link of an entry's name was no entry, yet it could not be put: writers tried for ever.
+
+    A link to nothing was listed, and reading it raised a raw FileNotFoundError.
+    """
+    storage = LocalStorage(tmp_path / "root")
+    storage.put_new("ledger/1.json", b"x")
+    IN_THE_WAY[found](storage.local("ledger/2.json"))
+    assert storage.list("ledger") == ["ledger/1.json"]
+    assert not storage.exists("ledger/2.json")
+    source = storage.local("ledger/1.json")
+    for put in (
+        lambda: storage.put_new("ledger/2.json", b""),
+        lambda: storage.put_file("ledger/2.json", source),
+    ):
+        with pytest.raises(
+            PermanentError, match=f"2.json: expected a file or nothing, found {found}; move it"
+        ):
+            put()
+
+
+def test_a_folder_that_comes_in_between_is_named_too(tmp_path, monkeypatch):
+    storage = LocalStorage(tmp_path)
+    link = os.link
+
+    def overtaken(source, target):
+        Path(target).mkdir()
+        link(source, target)
+
+    monkeypatch.setattr(os, "link", overtaken)
+    with pytest.raises(PermanentError, match="1.json: expected a file or nothing, found a folder"):
+        storage.put_new("ledger/1.json", b"")
+    assert storage.list("") == []
+
+
+@pytest.mark.parametrize("below", ["x", "y/x"])
+def test_a_file_in_the_place_of_a_folder_is_named(tmp_path, below):
+    """A raw FileExistsError or NotADirectoryError."""
+    storage = LocalStorage(tmp_path)
+    storage.put_new("ledger", b"")
+    with pytest.raises(PermanentError, match="/ledger: expected a folder or nothing, found a file; move"):
+        storage.put_new(f"ledger/{below}", b"")
+
+
+def test_a_folder_is_no_file_to_read(tmp_path):
+    """A raw IsADirectoryError, and its size was a number."""
+    storage = LocalStorage(tmp_path)
+    storage.put_new("a/b", b"")
+    for ask in (storage.read, storage.size, storage.sha256, storage.open):
+        with pytest.raises(FileNotFoundError, match="no file: .*/a'"):
+            ask("a")

@@ -158,6 +158,28 @@ def test_strays_change_nothing_for_publishes_and_rollbacks(storage, days):
     assert current(storage) == (days[0].release_id,)
 
 
+@pytest.mark.timeout(60)
+@pytest.mark.parametrize("move", ["publish", "rollback", "split"])
+def test_a_folder_of_the_next_entry_s_name_is_named(storage, days, move):
+    """No entry, yet its name was taken: publishes and rollbacks tried for ever."""
+    publish(storage, days[0])
+    storage.local(fmt.ledger_path(2)).mkdir()
+    moves = {
+        "rollback": lambda: publishing.rollback(storage, days[1].release_id, "why not", "someone"),
+        "publish": lambda: publish(storage, days[1]),
+        "split": lambda: publishing.split(storage, {days[1].release_id: 1}, EXPERIMENT, "why not", "someone"),
+    }
+    with pytest.raises(PermanentError, match="000000000002.json: expected a file or nothing, found a folder"):
+        moves[move]()
+
+
+def test_a_link_to_nothing_is_no_entry(storage, days):
+    """It was listed as the newest entry, and reading it raised a raw FileNotFoundError."""
+    publish(storage, days[0])
+    storage.local(fmt.ledger_path(99)).symlink_to(storage.local("nowhere"))
+    assert publish(storage, days[1]).sequence == 2
+
+
 @pytest.mark.parametrize("content", [b"", b"{", b"[]", b'{"format": 1}'])
 def test_a_damaged_entry_is_named(storage, days, content):
     publish(storage, days[0])

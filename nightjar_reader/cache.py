@@ -18,7 +18,7 @@ import pyarrow as pa
 
 from nightjar_reader import forks
 from nightjar_reader.errors import ReaderError
-from nightjar_reader.files import hashed
+from nightjar_reader.files import hashed, pieces_of
 
 CACHE = "NIGHTJAR_READER_CACHE"
 CACHE_BYTES = "NIGHTJAR_READER_CACHE_BYTES"
@@ -26,7 +26,6 @@ DEFAULT_BYTES = 4 << 30
 
 _DIGEST = re.compile(r"[0-9a-f]{64}")
 _PART = ".part"
-_CHUNK = 1 << 20
 _PAUSE = 0.02
 _PATIENCE = 60.0
 """Seconds without progress after which a process no longer waits for another one's copy."""
@@ -134,11 +133,10 @@ class Cache:
         identity = (state.st_dev, state.st_ino)
         if self._verified.get(path.name) != identity:
             is_ours = state.st_uid == os.geteuid() and state.st_size == size
-            if not is_ours or hashed(lambda: file.read(_CHUNK)) != (size, path.name):
+            if not is_ours or hashed(pieces_of(file)) != (size, path.name):
                 file.close()
                 path.unlink(missing_ok=True)
                 return None
-            file.seek(0)
             self._verified[path.name] = identity
         with suppress(OSError):  # in a folder that is read-only nothing is evicted either
             os.utime(path)

@@ -3,8 +3,9 @@
 import atexit
 import ctypes
 import hashlib
+import os
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import nullcontext
 from functools import partial
 from pathlib import Path
@@ -116,16 +117,11 @@ class Files:
         found = self._insist(folder, lambda: self._connect().get_file_info(selector))
         return [info.base_name for info in found if info.is_file]
 
-    def sha256(self, path: str, copy: BinaryIO | None = None) -> tuple[int, str]:
-        """Length and digest of the file, read from start to end.
-
-        Parameters
-        ----------
-        copy
-            A file that takes what is read.
-        """
+    def pieces(self, path: str) -> Iterator[bytes]:
+        """The file from start to end; `FileNotFoundError` where there is none."""
         with self.open(path) as file:
-            return hashed(lambda: self._insist(path, partial(file.read, _CHUNK)), copy)
+            while piece := self._insist(path, partial(file.read, _CHUNK)):
+                yield piece
 
     def _insist(self, path: str, request: Callable[[], T]) -> T:
         """Make a request, again where Arrow does not; in the end name the address and what to check."""
@@ -147,12 +143,20 @@ class Files:
         raise AssertionError("unreachable")
 
 
-def hashed(read: Callable[[], bytes], copy: BinaryIO | None = None) -> tuple[int, str]:
-    """Length and SHA-256 of what is read until nothing comes; `copy` takes it."""
+def pieces_of(file: pa.NativeFile) -> Iterator[bytes]:
+    """An open file of this machine from start to end; where others read it is left as it is."""
+    at = 0
+    while piece := os.pread(file.fileno(), _CHUNK, at):
+        yield piece
+        at += len(piece)
+
+
+def hashed(pieces: Iterable[bytes], copy: BinaryIO | None = None) -> tuple[int, str]:
+    """Length and SHA-256 of all pieces; `copy` takes them."""
     digest, length = hashlib.sha256(), 0
-    while chunk := read():
-        digest.update(chunk)
-        length += len(chunk)
+    for piece in pieces:
+        digest.update(piece)
+        length += len(piece)
         if copy:
-            copy.write(chunk)
+            copy.write(piece)
     return length, digest.hexdigest()

@@ -12,6 +12,7 @@ import pyarrow.parquet as pq
 import pytest
 from annoy import AnnoyIndex
 
+from nightjar_reader import cache, files
 from nightjar_reader import format as fmt
 
 BUCKETS = 4
@@ -165,3 +166,17 @@ def tiny(request: pytest.FixtureRequest, build: Callable[..., Tiny]) -> Tiny:
     made = build(request.param)
     made.append(1)
     return made
+
+
+@pytest.fixture
+def on_server(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
+    """Folders are taken for a server's; where the copies of their files lie."""
+    folder_alone = files.Files.__init__
+
+    def as_on_a_server(self: files.Files, uri: str) -> None:
+        folder_alone(self, uri)
+        self._folder = None
+
+    monkeypatch.setattr(files.Files, "__init__", as_on_a_server)
+    monkeypatch.setenv(cache.CACHE, str(tmp_path / "copies"))
+    return tmp_path / "copies"

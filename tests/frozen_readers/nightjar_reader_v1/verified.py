@@ -22,11 +22,10 @@ from nightjar_reader_v1.errors import (
     ReleaseCorrupt,
     ReleaseUnreadable,
 )
-from nightjar_reader_v1.files import Files, hashed
+from nightjar_reader_v1.files import Files, hashed, pieces_of
 from nightjar_reader_v1.once import Once
 from nightjar_reader_v1.search import Floats
 
-_CHUNK = 1 << 20
 _OF_THIS_PROCESS = (errno.EMFILE, errno.ENFILE, errno.ENOMEM)
 """Errors of a disk that say nothing about the file."""
 
@@ -162,8 +161,7 @@ class VerifiedFiles:
         state = os.fstat(opened.fileno())
         identity = (state.st_ino, state.st_size, state.st_mtime_ns)
         if self._verified.get(file) != identity:
-            self._compare(file, hashed(partial(opened.read, _CHUNK)))
-            opened.seek(0)
+            self._compare(file, hashed(pieces_of(opened)))
             self._verified[file] = identity
 
     def _expected(self, file: str) -> tuple[str, str]:
@@ -178,20 +176,21 @@ class VerifiedFiles:
 
     def _check(self, file: str, copy: BinaryIO | None = None) -> None:
         """Compare a file at the releases root with the manifest, and copy what is read."""
-        found = self._read_whole(file, copy)
+        found = hashed(self._pieces(file), copy)
         entry = self.manifest.files[file]
         if found != (entry.bytes, entry.sha256) and self._files.is_remote:
             # What a network does to bytes on their way is no damage to the release.
             if copy:
                 copy.seek(0)
                 copy.truncate()
-            found = self._read_whole(file, copy)
+            found = hashed(self._pieces(file), copy)
         self._compare(file, found)
 
-    def _read_whole(self, file: str, copy: BinaryIO | None) -> tuple[int, str]:
+    def _pieces(self, file: str) -> Iterator[bytes]:
+        """A file at the releases root; what becomes of the pieces is no damage to it."""
         path, expected = self._expected(file)
         with self._damage_told(path, expected):
-            return self._files.sha256(path, copy)
+            yield from self._files.pieces(path)
 
     def verify_all(self, first: str = "") -> None:
         """Verify every file of the release now; `ReleaseCorrupt` names the first bad one.

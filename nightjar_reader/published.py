@@ -3,7 +3,7 @@
 import logging
 from collections.abc import Iterator
 from dataclasses import dataclass
-from itertools import takewhile
+from itertools import chain
 
 from nightjar_reader import format as fmt
 from nightjar_reader.cache import Cache
@@ -125,11 +125,12 @@ class Published:
         It passes over all since its release was last current, or the one before it, which readers
         were rolled back from, where it never was.
         """
-        entries, passed = self._entries(sequences), list[fmt.LedgerEntry]()
-        for entry in entries:
+        left, passed = self._entries(sequences), list[fmt.LedgerEntry]()
+        while (entry := next(left, None)) is not None:
             yield entry, False
             if entry.kind == fmt.ROLLBACK:
-                passed += _passed_over(entry, entries)
+                over, left = _passed_over(entry, left)
+                passed += over
         yield from ((entry, True) for entry in passed)
 
     def _entries(self, sequences: list[int]) -> Iterator[fmt.LedgerEntry]:
@@ -183,8 +184,16 @@ def _names(entry: fmt.LedgerEntry) -> set[str]:
     return {release.release_id for release in entry.releases}
 
 
-def _passed_over(rollback: fmt.LedgerEntry, older: Iterator[fmt.LedgerEntry]) -> list[fmt.LedgerEntry]:
-    """Those since its release was last current; last the one that readers were rolled back from."""
-    names = _names(rollback)
-    over = list(takewhile(lambda entry: not names <= _names(entry), older))
-    return [*over[1:], *over[:1]]
+def _passed_over(
+    rollback: fmt.LedgerEntry, older: Iterator[fmt.LedgerEntry]
+) -> tuple[list[fmt.LedgerEntry], Iterator[fmt.LedgerEntry]]:
+    """Those that it passed over, last the one that readers were rolled back from; and those before them.
+
+    Where its release was current before, that entry is the first of the latter: it may be a rollback too.
+    """
+    names, over = _names(rollback), list[fmt.LedgerEntry]()
+    for entry in older:
+        if names <= _names(entry):
+            return [*over[1:], *over[:1]], chain([entry], older)
+        over.append(entry)
+    return over[:1], iter(over[1:])

@@ -242,6 +242,36 @@ def test_a_rollback_to_what_was_never_current_passes_over_the_one_before(two, bu
     assert Reader(bad.uri).release_id == old.release_id
 
 
+def test_a_rollback_to_what_was_never_current_passes_over_nothing_more(build, caplog) -> None:
+    """All entries before it were passed over, so that one of an earlier rollback came before a good one."""
+    oldest, old, bad = (build(as_of=f"2017-09-{day}", seed=day) for day in (26, 27, 28))
+    never, worse = build(as_of="2017-09-25", seed=25), build(as_of="2017-09-29", seed=29)
+    for sequence, release in enumerate([oldest, old, bad], 1):
+        release.append(sequence)
+    old.append(4, kind="rollback")
+    worse.append(5)
+    never.append(6, kind="rollback")
+    for damaged in (never, old):
+        damaged.path(fmt.MANIFEST).unlink()
+    assert Reader(bad.uri).release_id == oldest.release_id
+    assert "is served" not in caplog.text
+
+
+def test_two_rollbacks_to_the_same_release_pass_over_what_each_does(build) -> None:
+    """The second one ended at the first, and what that had passed over was the one before: B, not Z."""
+    z, a, b, c = (build(as_of=f"2017-09-{day}", seed=day) for day in (27, 28, 29, 30))
+    for sequence, release in enumerate([z, a, b], 1):
+        release.append(sequence)
+    a.append(4, kind="rollback")
+    c.append(5)
+    a.append(6, kind="rollback")
+    served = []
+    for damaged in (a, z, c):
+        damaged.path(fmt.MANIFEST).unlink()
+        served.append(Reader(z.uri).release_id)
+    assert served == [z.release_id, c.release_id, b.release_id]
+
+
 def test_a_rollback_that_was_taken_back_passes_over_nothing_more(two) -> None:
     old, new = two
     old.append(3, kind="rollback")

@@ -100,7 +100,9 @@ class Checker:
         if PurePosixPath(wanted.name).name.startswith(("_", ".")):
             raise Unfit("a name that Spark reads", "a leading _ or .", "rename it and raw.files")
         if not self.raw.exists(wanted.name):
-            raise Unfit(f"a {wanted.format} file", "no file", "deliver it")
+            parts = len(self.raw.list(wanted.name))
+            found = f"a folder of {parts} files" if parts else "no file"
+            raise Unfit(f"a {wanted.format} file", found, "deliver it as one file" if parts else "deliver it")
         if not self.raw.size(wanted.name):
             raise Unfit(f"a {wanted.format} file", "0 bytes")
 
@@ -124,14 +126,14 @@ def _content(path: Path, wanted: Wanted, copy: Path) -> Content:
 
 
 def _check_columns(content: Content, wanted: Wanted) -> None:
-    asked = dict(wanted.targets.values())
+    asked = dict.fromkeys(column for column, _ in wanted.targets.values())
     columns = {column.name: column for column in content.columns}
     missing = [name for name in asked if name not in columns]
     if missing:
         told = f"{', '.join(content.kinds) or 'none'} (without {', '.join(missing)})"
         action = "deliver it with them, or map them in the data set's TOML"
         raise Unfit(f"the columns {', '.join(sorted(asked))}", told, action)
-    for name, target in asked.items():
+    for name, target in wanted.targets.values():
         _check_column(columns[name], target, content, wanted.id_type)
 
 

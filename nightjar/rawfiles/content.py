@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import count
 
+from lake.schemas import ID
 from spark_jobs.casts import Targets
 from spark_jobs.requests import RawColumn
 
@@ -36,6 +37,11 @@ class Asked:
     def mapped(self) -> frozenset[str]:
         """The raw columns that hold one of ours."""
         return frozenset(column for column, _ in self.targets.values())
+
+    @property
+    def ids(self) -> frozenset[str]:
+        """Those of them that hold ids."""
+        return frozenset(column for column, target in self.targets.values() if target == ID)
 
 
 @dataclass(frozen=True)

@@ -42,8 +42,8 @@ def read(path: Path, asked: Asked, copy: Path) -> Content:
 
 
 def _records(lines: Lines) -> Iterator[list[str]]:
-    """The records that are not blank lines; `lines.record` holds the lines of the one given last."""
-    reader = csv.reader(lines, strict=True)
+    """The header and the records that are not blank lines; `lines.record` holds those of the last given."""
+    reader, width = csv.reader(lines, strict=True), 0
     while True:
         lines.record.clear()
         try:
@@ -53,14 +53,13 @@ def _records(lines: Lines) -> Iterator[list[str]]:
         except csv.Error as error:
             raise _unfit(lines, str(error)) from None
         if record:
+            width = width or len(record)
+            _require_closed(lines, width)
             yield record
 
 
 def _put(copy: Copy, record: list[str], lines: Lines, width: int) -> bool:
     """Add one record; whether it has as many values as the header."""
-    if len(lines.record) > 1 and _swallowed(lines.record, width):
-        found = f"one that opens in line {_opened(lines)} and takes in the rows up to line {lines.number}"
-        raise Unfit(_WHOLE, f"a quote that is not: {found}", _MEND)
     whole = len(record) == width
     if whole:
         copy.add([value or None for value in record])
@@ -69,12 +68,27 @@ def _put(copy: Copy, record: list[str], lines: Lines, width: int) -> bool:
     return whole
 
 
+def _require_closed(lines: Lines, width: int) -> None:
+    """Refuse a record in which rows have vanished."""
+    if len(lines.record) > 1 and _swallowed(lines.record, width):
+        found = f"one that opens in line {_opened(lines)} and takes in the rows up to line {lines.number}"
+        raise Unfit(_WHOLE, f"a quote that is not: {found}", _MEND)
+
+
 def _swallowed(lines: Sequence[str], width: int) -> bool:
-    """Whether each line within a record looks like a row of its own: some quote was not closed."""
-    inner = lines[1:-1]
+    """Whether half of the lines within a record look like rows of their own: some quote was not closed."""
+    inner = [line for line in lines[1:-1] if line.strip()]
     if inner:
-        return all(len(next(csv.reader([line]), ())) == width for line in inner)
-    return all(line.count(",") == width - 1 for line in lines)
+        return 2 * sum(_width(line) == width for line in inner) >= len(inner)
+    return lines[0].count(",") == lines[-1].count(",") == width - 1
+
+
+def _width(line: str) -> int:
+    """How many values a line has when it is read alone; none where it cannot be."""
+    try:
+        return len(next(csv.reader([line]), ()))
+    except csv.Error:
+        return 0
 
 
 def _opened(lines: Lines) -> int:

@@ -35,15 +35,14 @@ def read(path: Path, asked: Asked, copy: Path) -> Content:
     Unfit
         Where it is not UTF-8, naming the line, or holds one array.
     """
-    mapped = asked.mapped
-    names = sorted(_names(path) if asked.whole else mapped)
+    names = sorted(_names(path) if asked.whole else asked.mapped)
     seen: dict[str, None] = {}
     rows = 0
     with Copy(copy, len(names)) as written:
         for line in _lines(path):
             rows += 1
             row = _row(line)
-            values = _values(row, names, mapped) if row is not None else None
+            values = _values(row, names, asked) if row is not None else None
             if row is None or values is None:
                 written.add_malformed(line)
                 continue
@@ -76,14 +75,19 @@ def _row(line: str) -> Row | None:
     return row if isinstance(row, dict) else None
 
 
-def _values(row: Row, names: Sequence[str], mapped: frozenset[str]) -> list[str | None] | None:
-    """The values of some columns as text; None where one that is mapped is no plain value."""
+def _values(row: Row, names: Sequence[str], asked: Asked) -> list[str | None] | None:
+    """The values of some columns as text; None where a mapped one is none, or an id is true or false."""
     values = [row.get(name) for name in names]
     if _PLAIN.issuperset(map(type, values)):
         return values
-    if any(isinstance(row.get(name), dict | list) for name in mapped):
+    if any(isinstance(row.get(name), dict | list) for name in asked.mapped):
         return None
-    return [_text(value) for value in values]
+    if any(isinstance(row.get(name), bool) for name in asked.ids):
+        return None
+    try:
+        return [_text(value) for value in values]
+    except RecursionError:
+        return None
 
 
 def _object(pairs: list[tuple[str, Any]]) -> Row:

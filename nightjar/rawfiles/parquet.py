@@ -8,6 +8,7 @@ import base64
 import json
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
@@ -50,12 +51,27 @@ class _File:
     file: "pq.ParquetFile"
     asked: Asked
 
+    @cached_property
+    def schema(self) -> "pa.Schema":
+        """Its columns; those annotated as ENUM, as Avro's are, are text, which Arrow takes for bytes."""
+        import pyarrow as pa
+
+        schema, enums = self.file.schema_arrow, _leaves(self.file, "ENUM")
+        fields = (field.with_type(pa.string()) if field.name in enums else field for field in schema)
+        return pa.schema(fields)
+
     @property
     def names(self) -> list[str]:
-        return list(self.file.schema_arrow.names)
+        return list(self.schema.names)
 
     def batches(self) -> "Iterator[pa.RecordBatch]":
-        yield from self.file.iter_batches(batch_size=_BATCH_ROWS)
+        """Its rows; texts are not judged here."""
+        import pyarrow as pa
+
+        for batch in self.file.iter_batches(batch_size=_BATCH_ROWS):
+            pairs = zip(batch.columns, self.schema, strict=True)
+            arrays = [array if array.type == field.type else array.view(field.type) for array, field in pairs]
+            yield pa.RecordBatch.from_arrays(arrays, schema=self.schema)
 
 
 def read(path: Path, asked: Asked, copy: Path) -> Content:
@@ -78,8 +94,8 @@ def read(path: Path, asked: Asked, copy: Path) -> Content:
         _require_codecs(opened)
         unsafe = _verified(file)
         copied = bool(unsafe) or not _spark_reads(opened)
-        columns = _copy(file, copy, unsafe) if copied else _columns(opened)
-        kinds = {field.name: str(field.type) for field in opened.schema_arrow}
+        columns = _copy(file, copy, unsafe) if copied else _columns(file)
+        kinds = {field.name: str(field.type) for field in file.schema}
         return Content(columns, kinds, opened.metadata.num_rows, copied, repeated(file.names))
 
 
@@ -178,15 +194,21 @@ def _is_plain(leaf: Any) -> bool:
     return kind in _LOGICAL or (kind == "UNKNOWN" and leaf.physical_type == "INT32")
 
 
-def _columns(file: "pq.ParquetFile") -> tuple[RawColumn, ...]:
+def _columns(file: _File) -> tuple[RawColumn, ...]:
     """The columns as Spark reads them from the file itself."""
-    instants = _instants(file)
+    instants = _instants(file.file)
     return tuple(
         RawColumn(field.name, "instant", "TIMESTAMP")
         if field.name in instants
         else RawColumn(field.name, family(field.type), str(sql_type(field.type)))
-        for field in file.schema_arrow
+        for field in file.schema
     )
+
+
+def _leaves(file: "pq.ParquetFile", logical: str) -> set[str]:
+    """The columns of a file that hold plain values of a logical type."""
+    leaves = (file.schema.column(number) for number in range(len(file.schema)))
+    return {leaf.path for leaf in leaves if leaf.logical_type.type == logical}
 
 
 def _instants(file: "pq.ParquetFile") -> set[str]:
@@ -201,16 +223,14 @@ def _copy(file: _File, path: Path, unsafe: set[str]) -> tuple[RawColumn, ...]:
     import pyarrow.parquet as pq
 
     instants = _instants(file.file)
-    ways = [_way(field, field.name in instants, field.name in unsafe) for field in file.file.schema_arrow]
-    kinds = [
-        way(pa.array([], field.type)).type for way, field in zip(ways, file.file.schema_arrow, strict=True)
-    ]
+    ways = [_way(field, field.name in instants, field.name in unsafe) for field in file.schema]
+    kinds = [way(pa.nulls(0, field.type)).type for way, field in zip(ways, file.schema, strict=True)]
     schema = pa.schema([(copied_field(place), kind) for place, kind in enumerate(kinds)])
     with room_for(path), pq.ParquetWriter(path, schema, compression="zstd") as writer:
         for batch in file.batches():
             arrays = [way(array) for way, array in zip(ways, batch.columns, strict=True)]
             writer.write_batch(pa.record_batch(arrays, schema=schema))
-    families = ["instant" if f.name in instants else family(f.type) for f in file.file.schema_arrow]
+    families = ["instant" if f.name in instants else family(f.type) for f in file.schema]
     found = zip(distinct(file.names), families, kinds, strict=True)
     return tuple(RawColumn(name, kind, str(sql_type(arrow))) for name, kind, arrow in found)
 
@@ -240,6 +260,10 @@ def _readable(array: "pa.Array") -> "pa.Array":
         return array.cast(pa.float32())
     if sql_type(kind):
         return array
+    if pa.types.is_decimal(kind):  # Arrow's own words are 0E-38 for zero
+        return pa.array(
+            [value if value is None else f"{value:f}" for value in array.to_pylist()], pa.string()
+        )
     try:
         return array.cast(pa.string())
     except pa.ArrowNotImplementedError:

@@ -3,6 +3,7 @@
 import bz2
 import datetime as dt
 import gzip
+from decimal import Decimal
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -11,6 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from lake.errors import FileFault
+from lake.schemas import MALFORMED
 from lake.storage import open_storage
 from nightjar import ingest
 from nightjar.rawfiles import csvfile, text
@@ -44,6 +46,9 @@ def check(tmp_path):
         (ROW + b'1,"2,3\n' + ROW * 500, "opens in line 3 and is not .unexpected end of data"),
         (ROW * 499 + b'1,"2,3\n' + ROW + b'1,2",3\n', "line 501 and takes in the rows up to line 503"),
         (b'1,"2,3\n1,2",3\n', "opens in line 2 and takes in the rows up to line 3"),
+        (b'1,2,"a\n' + ROW * 200 + b"\n" + ROW * 200 + b'1,2,3"\n', "takes in the rows up to line 404"),
+        (b'1,2,"a\n' + ROW * 200 + b"1,2\n" + ROW * 200 + b'1,2,3"\n', "takes in the rows up to line 404"),
+        (b'1,2,3,"a\n' + ROW * 9 + b'1,2,3"\n', "line 2 and takes in the rows up to line 12"),
         (ROW + b'1,"2\n3"4,5\n', "opens in line 3 and is not"),
         (ROW + b'1,"2"3,4\n', "opens in line 3 and is not .',' expected"),
         (ROW + b'1,"2" ,4\n', "opens in line 3 and is not"),
@@ -61,6 +66,12 @@ def test_a_csv_file_that_cannot_be_taken_is_refused_by_line(check, data, told):
     """One open quote took in all rows after it, and wrong bytes became one letter for all, before."""
     with pytest.raises(FileFault, match=rf"day\.csv: expected .*{told}.*; .*, then run 2024-01-01 again$"):
         check(HEADER + data)
+
+
+def test_a_quote_of_the_header_that_takes_in_rows_is_refused(check):
+    """200 rows were gone, and the counts balanced."""
+    with pytest.raises(FileFault, match="one that opens in line 1 and takes in the rows up to line 202"):
+        check(b'user,item,at,"note\n' + b"1,2,3,4\n" * 200 + b'1,2,3,4"\n' + b"1,2,3,4\n")
 
 
 @pytest.mark.parametrize("kind", ["csv", "jsonl"])
@@ -82,6 +93,9 @@ def test_other_encodings_are_refused_by_name(check, kind, encoding, told):
         (ROW.replace(b"\n", b"\r\n") * 2, 2),
         (b"\n" + ROW + b"\r\n\n" + ROW, 2),
         (b'1,"two\nlines",3\n' + ROW, 2),
+        (b'1,"first\nwith a \rlone return\nlast",3\n' + ROW, 2),  # once an error without a file
+        (b'1,"a\n\n\nb",3\n' + ROW, 2),
+        (b'1,"one\ntwo, three, four\nfive\nsix\nseven",3\n' + ROW, 2),
         (b'1,"",3\n1,"a ""b""",3\n', 2),
         (b'1,5" pipe,3\n', 1),
         (b"1,2\n1,2,3,4\n \n", 3),
@@ -119,11 +133,29 @@ def test_a_number_is_put_behind_a_name_that_was_there_before():
         (OBJECT.strip() + b"\r\n" + OBJECT, 2),
         (b"\xef\xbb\xbf" + OBJECT, 1),
         (OBJECT + b"[" * 100_000 + b"\n", 2),
+        (OBJECT[:-2] + b', "more": ' + b"[" * 600 + b"]" * 600 + b"}\n", 1),
     ],
 )
 def test_each_json_line_that_is_not_blank_is_a_row(check, lines, rows):
     """What was no object in a line of its own was not counted, or not read, before."""
     assert check(lines, "jsonl").rows == rows
+
+
+def test_a_value_that_is_too_deep_to_be_told_is_malformed(check, tmp_path):
+    """It ended the command with a RecursionError, in a bootstrap all days."""
+    deep = b'{"item": 1, "more": ' + b"[" * 600 + b"]" * 600 + b"}\n"
+    found = check(deep + b'{"item": 2}\n', "jsonl", targets={"item_id": ("item", "id")}, whole=True)
+    copy = pq.read_table(tmp_path / "lake" / found.copy)
+    assert (found.rows, copy[MALFORMED].is_valid().to_pylist()) == (2, [True, False])
+
+
+def test_an_id_that_is_true_or_false_is_malformed_and_other_values_are_not(check, tmp_path):
+    """Users called "false" were clean."""
+    lines = b'{"user": false, "shop": true}\n{"user": "a", "shop": true}\n'
+    targets = {"user_id": ("user", "id"), "segment": ("shop", "string")}
+    found = check(lines, "jsonl", targets=targets, id_type="string")
+    copy = pq.read_table(tmp_path / "lake" / found.copy)
+    assert copy[MALFORMED].is_valid().to_pylist() == [True, False]
 
 
 def test_a_json_array_is_refused_by_name(check):
@@ -192,6 +224,54 @@ def test_text_of_parquet_is_checked_where_it_is_mapped(check, tmp_path):
 def test_a_mapped_type_without_a_rule_is_refused_by_name(check, tmp_path, values, id_type, told):
     with pytest.raises(FileFault, match=f"expected column item castable .*{told}"):
         check(_parquet(tmp_path, _table(item=values)), "parquet", id_type=id_type)
+
+
+def test_a_column_of_two_meanings_is_asked_for_both(check, tmp_path):
+    """Only the last was: a text for int64 ids ended in Spark with a KeyError."""
+    both = {"item_id": ("sku", "id"), "name": ("sku", "string")}
+    data = _parquet(tmp_path, pa.table({"sku": ["a"]}))
+    assert check(data, "parquet", targets=both, id_type="string").rows == 1
+    with pytest.raises(FileFault, match="column sku castable to int64 without loss, found string values"):
+        check(data, "parquet", targets=both)
+
+
+@pytest.mark.parametrize("kind", [pa.list_(pa.uuid()), pa.struct([("a", pa.json_())])], ids=str)
+def test_an_unmapped_column_that_spark_has_no_type_for_may_be_nested(check, tmp_path, kind):
+    """The file was told to be cut."""
+    assert check(_parquet(tmp_path, _table(more=pa.nulls(3, kind))), "parquet").copy
+
+
+def test_wide_decimals_are_written_as_plain_numbers(check, tmp_path):
+    """Zero was 0E-38, which is no plain number: a free item had an unreadable amount."""
+    wide = pa.array([Decimal(0), Decimal("1E-7"), None], pa.decimal256(76, 38))
+    found = check(_parquet(tmp_path, _table(paid=wide)), "parquet")
+    copy = pq.read_table(tmp_path / "lake" / found.copy)
+    assert copy.column(3).to_pylist() == [f"0.{'0' * 38}", f"0.0000001{'0' * 31}", None]
+
+
+def test_enums_of_avro_are_texts(check, tmp_path):
+    """They were refused as bytes."""
+    kinds = pa.array(["view", "buy", "view"])
+    data = _parquet(tmp_path, _table(type=kinds), store_schema=False, use_dictionary=False)
+    as_enum = data.replace(b"type\x25\x00\x4c\x1c\x00\x00", b"type\x25\x08\x4c\x4c\x00\x00")
+    found = check(as_enum, "parquet", targets=TARGETS | {"event_type": ("type", "string")})
+    assert as_enum != data
+    assert (found.columns[3].family, found.columns[3].type, found.copy) == ("string", "STRING", "")
+    with pytest.raises(FileFault, match=r"column type \(text in UTF-8\), found other bytes in row 2"):
+        check(
+            as_enum.replace(b"buy", b"bu\xff"),
+            "parquet",
+            targets=TARGETS | {"event_type": ("type", "string")},
+        )
+
+
+def test_a_folder_at_the_place_of_a_file_is_told(tmp_path):
+    """Spark writes folders: "found no file" was all that was said."""
+    (tmp_path / "day.parquet").mkdir()
+    (tmp_path / "day.parquet" / "part-0.parquet").write_bytes(b"x")
+    checker = Checker(open_storage(tmp_path.as_uri()), open_storage(tmp_path.as_uri()), "a1")
+    with pytest.raises(FileFault, match="found a folder of 1 files; deliver it as one file"):
+        checker.check(Wanted("day.parquet", DAY, "parquet", TARGETS, "int64"))
 
 
 def test_files_that_spark_reads_itself_get_no_copy(check, tmp_path):

@@ -37,37 +37,53 @@ NOTHING: Final = "nothing"
 """A column whose type says that it has no value."""
 OTHER: Final = "other"
 
-# A whole number that a double holds exactly; pandas turns integers into doubles where one is missing.
-_WHOLE: Final = "CASE WHEN {x} = floor({x}) AND abs({x}) < 9007199254740992 THEN CAST({x} AS BIGINT) END"
+_EXACT_BELOW: Final = {"float": 1 << 53, "single": 1 << 24, "half": 1 << 11}
+"""Families of floats, and from where on one of them stands for several whole numbers."""
+
+
+def _whole(kind: str) -> str:
+    """A whole number that a float holds exactly; pandas turns integers into floats where one is missing."""
+    return (
+        f"CASE WHEN {{x}} = floor({{x}}) AND abs({{x}}) < {_EXACT_BELOW[kind]} THEN CAST({{x}} AS BIGINT) END"
+    )
+
+
+def _of_floats(template: str) -> dict[str, str]:
+    """A template for each family of floats, in which {whole} is its whole number."""
+    return {kind: template.replace("{whole}", _whole(kind)) for kind in _EXACT_BELOW}
+
 
 # What stands around a value in a text and is no part of it: blanks of any width, line ends, byte order marks.
 _BLANKS: Final = " \t\r\n\u000b\u000c\u0085\u00a0\u2007\u200b\u202f\u3000\ufeff"
 _TRIMMED: Final = f"nullif(btrim({{x}}, '{_BLANKS}'), '')"
 _AS_TEXT: Final = "CAST({x} AS STRING)"
-_WHOLE_OR_TEXT: Final = f"coalesce(CAST({_WHOLE} AS STRING), CAST({{x}} AS STRING))"
 # By its shortest decimal spelling, hence 2.675 is 2.675; behind the ninth decimal is noise of binary sums.
 _PLAIN: Final = (
     "coalesce(CAST(round(TRY_CAST(CAST({x} AS STRING) AS DECIMAL(38,18)), 9) AS STRING), CAST({x} AS STRING))"
 )
 
-_WORDS: Final = {"string": _TRIMMED, TEXT: _TRIMMED, "float": _WHOLE_OR_TEXT}
-_NUMBER_WORDS: Final = _WORDS | {"float": _PLAIN}
+_WORDS: Final = {
+    "string": _TRIMMED,
+    TEXT: _TRIMMED,
+    **_of_floats("coalesce(CAST({whole} AS STRING), CAST({x} AS STRING))"),
+}
+_NUMBER_WORDS: Final = _WORDS | _of_floats(_PLAIN)
 
 # 123.0 is what pandas writes of 123 where another id of the column is missing.
 _INTEGER_TEXT: Final = (
     "CASE WHEN {w} RLIKE '^[+-]?[0-9]+([.]0+)?$' THEN TRY_CAST(split_part({w}, '.', 1) AS BIGINT) END"
 )
-_INTEGER: Final = {"integer": "CAST({x} AS BIGINT)", "float": _WHOLE, TEXT: _INTEGER_TEXT}
+_INTEGER: Final = {"integer": "CAST({x} AS BIGINT)", TEXT: _INTEGER_TEXT, **_of_floats("{whole}")}
 _IDENTITY: Final = {
     "integer": _AS_TEXT,
-    "float": f"CAST({_WHOLE} AS STRING)",
     "string": "{w}",
     TEXT: "{w}",
+    **_of_floats("CAST({whole} AS STRING)"),
 }
 _GIVEN: Final = "CASE WHEN {w} IS NOT NULL THEN {x} END"
 _STRING: Final = {
     "integer": "{w}",
-    "float": "{w}",
+    **_of_floats("{w}"),
     "decimal": "{w}",
     "boolean": "{w}",
     "string": _GIVEN,
@@ -77,7 +93,7 @@ _STRING: Final = {
 _PLAIN_NUMBER: Final = (
     "CASE WHEN {w} RLIKE '^[+-]?([0-9]+[.]?[0-9]*|[.][0-9]+)$' THEN TRY_CAST({w} AS {target}) END"
 )
-_NUMBER: Final = dict.fromkeys(("integer", "float", "decimal", TEXT), _PLAIN_NUMBER)
+_NUMBER: Final = dict.fromkeys(("integer", *_EXACT_BELOW, "decimal", TEXT), _PLAIN_NUMBER)
 
 # Beyond these years Spark's own shift from zone to zone overflows, and ends the job.
 _SANE: Final = "CASE WHEN {x} >= {kind}'0001-01-02' AND {x} < {kind}'9999-12-31' THEN {shifted} END"
@@ -131,6 +147,8 @@ def family(kind: "pa.DataType") -> str:
     tests = {
         WHOLE: is_.is_uint64,
         "integer": is_.is_integer,
+        "half": is_.is_float16,
+        "single": is_.is_float32,
         "float": is_.is_floating,
         "boolean": is_.is_boolean,
         "string": _is_text,

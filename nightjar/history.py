@@ -1,6 +1,6 @@
 """What a day is compared with: the profiles of the days before it, and the catalogue before.
 
-A day counts when it has a current ingest record and was not closed. Its profile lies beside the
+A day counts when it has a current ingest record, clean rows, and was not closed. Its profile lies beside the
 record, in no digest: what was found unusual changes nothing that comes out.
 """
 
@@ -52,9 +52,9 @@ class Past:
         self._items: dict[str, pa.ChunkedArray] = {}
 
     def judge(self, day: dt.date, request: ExtractRequest, result: ExtractResult) -> list[Check]:
-        """Compare a staged day; of a closed one without a file only the catalogue that came."""
+        """Compare a staged day; of a closed one only the catalogue that came."""
         checks = self._judge_catalogue(day, request.id_type, result)
-        if any(file.day == day for file in request.files):
+        if day not in request.raw.closed_days:
             self._judged[day] = self._profile(day, request.id_type, result)
             checks += compare(day, self._judged[day], self.before(day), self._config)
         return checks
@@ -63,7 +63,7 @@ class Past:
         """Let a judged day be part of the history of the days after it."""
         self._profiles.pop(day, None)
         self._catalogues.pop(day, None)
-        if day in self._judged:
+        if day in self._judged and self._judged[day].rows:
             self._profiles[day] = self._judged[day]
         if day in result.tables["catalogue"]:
             self._catalogues[day] = result.tables["catalogue"][day]
@@ -78,7 +78,7 @@ class Past:
     def _kept(self, records: Iterable[Record]) -> dict[dt.date, Profile]:
         with ThreadPoolExecutor(_AT_ONCE) as pool:
             found = pool.map(lambda record: (record.day, self._read(record)), records)
-            return {day: profile for day, profile in found if profile}
+            return {day: profile for day, profile in found if profile and profile.rows}
 
     def _read(self, record: Record) -> Profile | None:
         """None of a closed day, and of one that another version of Nightjar committed."""

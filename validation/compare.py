@@ -101,7 +101,8 @@ def _farthest(day: dt.date, series: Iterable[Series], how: Comparison) -> _Verdi
 def _judged(day: dt.date, series: Series, how: Comparison) -> _Verdict:
     """One number against its band."""
     to, back = (_same, _same) if isinstance(how, Share) else (_log, math.exp)
-    band = _Band.of(day, {then: to(value) for then, value in series.past.items()}, to(how.tolerance))
+    most = math.inf if series.widest is None else to(series.widest)
+    band = _Band.of(day, {then: to(value) for then, value in series.past.items()}, to(how.tolerance), most)
     low, usual, high = (series.words(back(band.usual + side * band.half)) for side in (LOW, 0, HIGH))
     one_sided = {LOW: f"at least {low}", HIGH: f"at most {high}"}
     bounds = one_sided[series.sides[0]] if len(series.sides) == 1 else f"{low} to {high}"
@@ -135,13 +136,13 @@ class _Band:
     width: str
 
     @classmethod
-    def of(cls, day: dt.date, past: Mapping[dt.date, float], tolerance: float) -> "_Band":
-        """The band of a day."""
+    def of(cls, day: dt.date, past: Mapping[dt.date, float], tolerance: float, most: float) -> "_Band":
+        """The band of a day, no wider than the tolerance or `most`, whichever is more."""
         weekdays = _by_weekday(past)
         usual = {weekday: statistics.median(values) for weekday, values in weekdays.items()}
         away = [abs(value - usual[then.weekday()]) for then, value in past.items()]
         kept = statistics.quantiles(away, n=10, method="inclusive")[-1]
-        spread = _SPREADS * kept * (1 + _FEW / len(past))
+        spread = min(_SPREADS * kept * (1 + _FEW / len(past)), most)
         of = len(weekdays[day.weekday()])
         days = f"{of} days" if of == len(past) else f"{of} {day:%A}s"
         width = "the tolerance" if spread <= tolerance else f"twice the spread of {len(past)} days"

@@ -5,7 +5,7 @@ import math
 import statistics
 from collections import defaultdict
 from collections.abc import Callable, Collection, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final
 
 from validation.profile import QUANTILES, Profile, Values
@@ -16,6 +16,8 @@ LOW: Final = -1
 HIGH: Final = 1
 _SCALE: Final = (0.25, 0.5, 0.75, 0.9)
 """The quantiles that a wrong unit moves and single rows do not."""
+_UNIT: Final = 8.0
+"""However unsteady the history, a scale is held to this factor, so that ten times the usual is out."""
 
 History = Mapping[dt.date, Profile]
 _Values = Callable[[Profile], Values | None]
@@ -33,6 +35,8 @@ class Series:
         How a number is told.
     sides
         Which side of the usual is a fault: `LOW`, `HIGH`.
+    widest
+        The factor beyond which no history widens the band; None where any may.
     """
 
     name: str
@@ -40,6 +44,7 @@ class Series:
     past: Mapping[dt.date, float]
     words: Callable[[float], str]
     sides: tuple[int, ...] = (LOW, HIGH)
+    widest: float | None = None
 
 
 def all_series(profile: Profile, history: History, least: int) -> dict[str, list[Series]]:
@@ -61,7 +66,10 @@ def all_series(profile: Profile, history: History, least: int) -> dict[str, list
         "segments": _segments(profile, history),
         "amounts": _spread("amount", profile, history, least, lambda one: one.amounts),
         "quantities": _spread("quantity", profile, history, least, lambda one: one.quantities),
-        "amount_scale": _quantiles("amount", profile, history, least, lambda one: one.amounts, _SCALE),
+        "amount_scale": (
+            replace(one, widest=_UNIT)
+            for one in _quantiles("amount", profile, history, least, lambda one: one.amounts, _SCALE)
+        ),
         "known_items": _known(profile, history),
     }
     return {name: [one for one in found if len(one.past) >= FEWEST_DAYS] for name, found in asked.items()}
@@ -135,7 +143,9 @@ def _known(profile: Profile, history: History) -> Iterator[Series]:
     """The share of rows whose item the catalogue has."""
     if profile.known is None or not profile.rows:
         return
-    past = {day: then.known / then.rows for day, then in history.items() if then.known is not None}
+    past = {
+        day: then.known / then.rows for day, then in history.items() if then.known is not None and then.rows
+    }
     yield Series("rows of items in the catalogue", profile.known / profile.rows, past, _percent, (LOW,))
 
 

@@ -42,7 +42,12 @@ def test_a_key_that_is_not_named_keeps_its_default(tmp_path):
         ("item = { tolerance = 2 }", r"compare\.item: .*did you mean items\?"),
         ("days = 7", r"compare\.days: .*greater than or equal to 14"),
         ("min_rows = 0", r"compare\.min_rows: .*greater than or equal to 1"),
-        ("stop_after = 57", r"compare: .*stop_after is 57: expected at most days, 56"),
+        ("stop_after = 38", r"compare: .*stop_after is 38: expected at most two thirds of days, 37"),
+        # With one closed day in each window it never stopped anything.
+        (
+            "days = 14\nstop_after = 14",
+            r"stop_after is 14: expected at most two thirds of days, 9",
+        ),
     ],
 )
 def test_what_cannot_work_is_refused_by_its_key(tmp_path, section, message):

@@ -27,6 +27,12 @@ def test_a_closed_day_may_be_empty():
     assert not _checks(read=0, clean=0)["row_count"].passed
 
 
+def test_a_closed_day_may_have_a_few_late_rows():
+    """None at all were fine, and three were too few."""
+    assert _checks(read=3, clean=3, closed=[DAY], rules=Rules(min_rows=50))["row_count"].passed
+    assert not _checks(read=3, clean=3, rules=Rules(min_rows=50))["row_count"].passed
+
+
 def test_a_refusal_tells_each_reason_with_its_first_row_and_what_to_do():
     samples = {"event_ts_unreadable": 'row 3 of events/x.csv: "30/09/2017"'}
     check = _checks(samples, clean=97, bad=3, bad_event_ts_unreadable=2, bad_user_id_missing=1)["bad_share"]

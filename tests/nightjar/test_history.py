@@ -118,6 +118,18 @@ def test_a_wrong_day_stops_its_night_and_the_bootstrap_alike_and_is_no_history(
 
 @pytest.mark.spark
 @pytest.mark.usefixtures("spark")
+def test_a_closed_day_is_no_history_whether_it_has_a_file_or_not(tiny_with, tiny_row, tmp_path):
+    """With a file without rows the nights after it divided by zero."""
+    tiny = _shop(tiny_with, tiny_row, tmp_path / "closed")
+    tiny.put(CLOSED, [])
+    _bootstrap(tiny, FIRST, BEFORE)
+    assert _compared(tiny)["2024-01-05.compare.known_items"]["passed"]
+    assert list(Past([WRONG], tiny.settings).before(WRONG)) == [d for d in WEEK if d <= BEFORE]
+    assert not any(name.startswith(str(CLOSED)) for name in _compared(tiny))
+
+
+@pytest.mark.spark
+@pytest.mark.usefixtures("spark")
 def test_a_catalogue_of_fewer_items_only_warns_in_the_first_two_weeks(tiny_with, tiny_row, tmp_path, caplog):
     tiny = _shop(tiny_with, tiny_row, tmp_path / "young", "stop_after = 14")
     _bootstrap(tiny, FIRST, AFTER)

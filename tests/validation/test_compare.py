@@ -220,6 +220,32 @@ def test_a_history_that_varies_makes_a_wide_band_and_one_wild_day_does_not():
     assert _against(compare(DAY, _of(2000), once, Compare())) == {"rows"}
 
 
+@pytest.mark.parametrize("factor", [10, 100, 0.1])
+@pytest.mark.parametrize("bad", [2, 6])
+def test_days_of_a_wrong_unit_in_the_history_do_not_let_others_pass(factor, bad):
+    """Two days of cents among the first two weeks widened the band until it bore a factor of 10,000."""
+    history = _history(14 if bad == 2 else 56)
+    for back in range(1, bad + 1):
+        history[DAY - dt.timedelta(days=2 * back)] = replace(USUAL, amounts=_scaled(USUAL.amounts, 100))
+    day = replace(USUAL, amounts=_scaled(USUAL.amounts, factor))
+    assert "amount_scale" in _against(compare(DAY, day, history, Compare()))
+    assert "amount_scale" not in _against(compare(DAY, USUAL, history, Compare()))
+
+
+def test_a_week_of_sales_does_not_let_a_wrong_unit_pass():
+    cheap = replace(USUAL, amounts=_scaled(USUAL.amounts, 0.4))
+    history = _history(21, lambda day: cheap if (DAY - day).days in range(3, 10) else USUAL)
+    day = replace(USUAL, amounts=_scaled(USUAL.amounts, 10))
+    assert "amount_scale" in _against(compare(DAY, day, history, Compare()))
+    assert "amount_scale" not in _against(compare(DAY, cheap, history, Compare()))
+
+
+def test_a_past_day_without_rows_ends_no_comparison():
+    """It was a division by zero in each night of the next eight weeks."""
+    history = _history(20) | {DAY - dt.timedelta(days=3): Profile(0, 0, 0, 0, known=0)}
+    assert _named(compare(DAY, USUAL, history, Compare()))["known_items"].passed
+
+
 def test_a_shop_that_doubles_each_month_warns_of_nothing():
     def grown(day):
         factor = 2 ** ((day - DAY).days / 30)

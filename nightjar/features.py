@@ -20,7 +20,7 @@ from lake.schemas import ITEM, USER
 from lake.settings import Dataset, Settings
 from lake.storage import Storage, open_storage
 from spark_jobs.requests import FeaturesRequest, FeaturesResult
-from validation.gate import CRITICAL, Check, require
+from validation.gate import CRITICAL, WARNING, Check, Severity, require
 
 if TYPE_CHECKING:
     from validation.counts import Tally
@@ -57,6 +57,7 @@ def prepare(day: dt.date, settings: Settings) -> str:
         config_digest=config_digest(STAGE, data),
         id_type=data.id_type,
         weights=data.events.weights,
+        ignored=data.events.ignore,
         ingested={record.day: record.sequence for record in ingested},
         interactions=tuple(file.path for record in ingested for file in record.tables["interactions"].files),
         rows=_rows(ingested),
@@ -145,7 +146,9 @@ def _checks(storage: Storage, request: FeaturesRequest, result: FeaturesResult) 
     judged = expectations.judge_each(tallies)
     found: dict[dt.date, list[Check]] = {as_of: [] for as_of in counted}
     for (as_of, table), checks in judged.items():
-        rows = expectations.some_rows(table, counted[as_of].rows(table))
+        # A catalogue may have no subcategories, or none of the items seen so far: nights go on without.
+        severity: Severity = WARNING if table == _CATEGORIES else CRITICAL
+        rows = expectations.some_rows(table, counted[as_of].rows(table), severity)
         found[as_of] += expectations.named(table, [rows, *checks])
     return {as_of: [*checks, *counted[as_of].consistency()] for as_of, checks in found.items()}
 

@@ -14,7 +14,9 @@ says why that is enough); sums over pairs are decimals of 30 digits, for 10**12 
 
 import datetime as dt
 import logging
-from collections.abc import Mapping, Sequence
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import reduce
 from typing import Final
@@ -24,6 +26,7 @@ from pyspark.sql import functions as fn
 
 from lake import layout, schemas
 from lake import tables as lake
+from lake.errors import ConfigError
 from lake.records import TableContent
 from lake.schemas import AMOUNT, AS_OF, INTERACTIONS, ITEM, QUANTITY, SUBCATEGORY, USER
 from lake.storage import open_storage
@@ -40,6 +43,7 @@ ROWS_PER_FILE: Final = 5_000_000
 REBUY_DAYS: Final = 28
 SHRINK: Final = 20
 CODES: Final = 1 << 16
+NO_WEIGHT: Final = "events.weights has no weight for event type "
 DAY, ENTRY, LEVEL, BEFORE, FIRST = "day", "entry", "level", "before", "first"
 REBUY_ENTRY, PREVIOUS = "rebuy_entry", "previous"
 
@@ -83,7 +87,7 @@ def entered(events: DataFrame, plan: Plan) -> DataFrame:
 
 
 def _level(plan: Plan) -> Column:
-    unknown = fn.concat(fn.lit("events.weights has no weight for event type "), fn.col(schemas.EVENT_TYPE))
+    unknown = fn.concat(fn.lit(NO_WEIGHT), fn.col(schemas.EVENT_TYPE))
     level = fn.raise_error(unknown)
     for kind, weight in plan.weights.items():
         level = fn.when(fn.col(schemas.EVENT_TYPE) == kind, fn.lit(plan.levels.index(weight))).otherwise(
@@ -385,15 +389,38 @@ def run(request: FeaturesRequest) -> FeaturesResult:
     -------
     FeaturesResult
         What was written, read back.
+
+    Raises
+    ------
+    ConfigError
+        When an event type of some day has no weight.
     """
     spark = session("nightjar features")
     events = read.interactions(spark, request.lake, request.interactions, request.id_type)
+    if request.ignored:
+        events = events.where(~fn.col(schemas.EVENT_TYPE).isin(*request.ignored))
     plan = Plan(tuple(sorted(request.based_on)), request.weights)
     made = tables(events, catalogues(spark, request), plan)
     for name, frame in made.items():
-        write(frame, name, request)
+        with _weights_required():
+            write(frame, name, request)
         log.info("wrote %s", name)
     return FeaturesResult({name: written(spark, name, request) for name in made})
+
+
+@contextmanager
+def _weights_required() -> Iterator[None]:
+    """Say what to do about an event type that some committed day has and the settings no more."""
+    try:
+        yield
+    except Exception as error:
+        unknown = re.search(re.escape(NO_WEIGHT) + r"(.+?)(?: SQLSTATE| *$)", str(error), re.MULTILINE)
+        if unknown is None:
+            raise
+        raise ConfigError(
+            f"{NO_WEIGHT}{unknown[1]}, which committed days have; give it one, name it in events.ignore, "
+            "or bootstrap these days again"
+        ) from error
 
 
 if __name__ == "__main__":

@@ -132,6 +132,8 @@ class FeaturesRequest:
         The ingest record current when the work began, of every day up to the last as-of day.
     weights
         The weight of each event type.
+    ignored
+        Event types that count no more, also where days were committed when they did.
     interactions
         Files of the interactions of those days.
     rows
@@ -147,6 +149,7 @@ class FeaturesRequest:
     config_digest: str
     id_type: str
     weights: dict[str, float]
+    ignored: tuple[str, ...]
     ingested: dict[dt.date, int]
     interactions: tuple[str, ...]
     rows: int

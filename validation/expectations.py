@@ -16,7 +16,7 @@ import pyarrow.compute as pc
 
 from lake.schemas import CATEGORY, EVENT_TS, FEATURE_KEYS, FEATURES, ITEM, LANDED, NAME, USER
 from validation.counts import Batches, Counter, Tally, held, tally
-from validation.gate import CRITICAL, WARNING, Check
+from validation.gate import CRITICAL, WARNING, Check, Severity
 from validation.rules import LAG, Expectation, Ruled, between, expectations_of, not_null, row_rules, unique
 
 K = TypeVar("K")
@@ -159,9 +159,9 @@ def tally_features(table: str, rows: Batches, also: Sequence[Counter] = ()) -> l
     return tally(rows, asked, also)
 
 
-def some_rows(what: str, rows: int) -> Check:
+def some_rows(what: str, rows: int, severity: Severity = CRITICAL) -> Check:
     """That a table is not empty."""
-    return Check(f"{what}_rows", CRITICAL, rows > 0, f"{rows} rows", "at least 1 row")
+    return Check(f"{what}_rows", severity, rows > 0, f"{rows} rows", "at least 1 row")
 
 
 def check_lists(frame: pa.Table, id_type: str, length: int) -> list[Check]:

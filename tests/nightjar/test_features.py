@@ -7,7 +7,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from lake import inputs, layout, messages
-from lake.errors import Conflict, GateFailed, PermanentError
+from lake.errors import ConfigError, Conflict, GateFailed, PermanentError
 from lake.records import STAGES, Draft, Records, TableContent, TableFile, config_digest
 from lake.schemas import FEATURE_KEYS, FEATURES, SUBCATEGORY, arrow_schema
 from lake.storage import open_storage
@@ -160,6 +160,18 @@ def test_a_conflict_is_accepted_before_the_day_and_raised_for_it(settings, recor
     assert [records.latest("features", back(n)) for n in (3, 2, 1, 0)] == [1, 1, 1, 1]
 
 
+def test_a_catalogue_without_subcategories_stops_no_night(settings, records):
+    """It committed, and then features refused that night and each one that had it as a snapshot."""
+    ingest(records, settings, D, catalogue=True)
+    attempt, storage = features.prepare(D, settings), open_storage(settings.lake)
+    stage(attempt, settings)
+    made = messages.read(storage, layout.result(attempt), FeaturesResult)
+    empty = {"user_category_features": {D: TableContent((), 0, "0:0:0")}}
+    Path(storage.local(layout.result(attempt))).unlink()
+    messages.write(storage, layout.result(attempt), FeaturesResult(made.tables | empty))
+    assert features.commit(attempt, settings).counts["user_category_features"] == 0
+
+
 @pytest.mark.spark
 def test_a_real_build_passes_the_gate_and_is_sorted(spark, tiny, tiny_row):
     from spark_jobs.features import run as build
@@ -174,3 +186,27 @@ def test_a_real_build_passes_the_gate_and_is_sorted(spark, tiny, tiny_row):
     written = pq.ParquetFile(storage.local(file.path)).read()
     assert written["user_id"].to_pylist() == [1, 2, 3]
     assert written.schema.equals(arrow_schema("user_item_features", "int64"))
+
+
+def _weights(settings, told):
+    """The settings with other event types."""
+    toml = Path(settings.dataset)
+    other = toml.with_name(f"{len(told)}.toml")  # a path is read once
+    other.write_text(toml.read_text().replace("weights = { purchase = 1.0, view = 0.1 }", told))
+    return settings.model_copy(update={"dataset": str(other)})
+
+
+@pytest.mark.spark
+def test_an_event_type_that_is_no_longer_wanted_stops_no_night(spark, tiny, tiny_row):
+    """It ended each later night in Spark, was tried three times, and nobody said what to do."""
+    from spark_jobs.features import run as build
+
+    day = dt.date(2024, 1, 1)
+    tiny.put(day, [tiny_row(day, 1, 10), tiny_row(day, 2, 10, type="view")])
+    tiny.ingest(day)
+    ignoring = _weights(tiny.settings, 'weights = { purchase = 1.0 }\nignore = ["view"]')
+    made = build(asked(features.prepare(day, ignoring), ignoring))
+    assert made.tables["user_features"][day].rows == 1
+    without = _weights(tiny.settings, "weights = { purchase = 1.0 }")
+    with pytest.raises(ConfigError, match=r"no weight for event type view, which committed days have; give"):
+        build(asked(features.prepare(day, without), without))

@@ -137,7 +137,9 @@ Folder = Annotated[Path, BeforeValidator(_told_folder)]
 Memory = Annotated[str, AfterValidator(_memory)]
 Seed = Annotated[int, Ge(0), Le(2**31 - 1)]
 """What numpy, implicit, XGBoost and Annoy (a signed C int in its binding) all take."""
-Weight = Annotated[float, Ge(0), Le(1e6)]
+LARGEST_WEIGHT = 2.0**16
+"""At most so much weighs an event: sums of decayed weights are longs (`spark_jobs.weights`)."""
+Weight = Annotated[float, Ge(0), Le(LARGEST_WEIGHT)]
 Positive = Annotated[float, Gt(0), Le(1e6)]
 Share = Annotated[float, Gt(0), Le(1)]
 Day = Annotated[dt.date, Ge(dt.date(1970, 1, 1)), Le(dt.date(2199, 12, 31))]
@@ -159,8 +161,13 @@ SENTINELS = (
     "none",
     "nan",
     "n/a",
+    "<na>",
     "#n/a",
+    "#value!",
+    "(not set)",
     "undefined",
+    "[object object]",
+    "-9223372036854775808",
     "00000000-0000-0000-0000-000000000000",
 )
 """What stands for nobody in every export that we know of; 0, `na` and `unknown` may be real ids."""

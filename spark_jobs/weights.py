@@ -10,10 +10,10 @@ from collections.abc import Sequence
 from typing import Final
 
 from lake.errors import ConfigError
+from lake.kinds import LARGEST_WEIGHT
 
 SCALE_BITS: Final = 36
 SCALE: Final = 2**SCALE_BITS
-LARGEST_WEIGHT: Final = 2.0**16
 
 
 def decay_table(event_weight: float, half_life: int) -> list[int]:

@@ -163,11 +163,14 @@ def _comparable(values: pa.Array, low: Any, high: Any) -> tuple[pa.Array, Any, A
 
 
 def _decimal(bound: Any, kind: pa.Decimal128Type, rounding: str) -> Any:
-    """A bound in a decimal's steps, rounded inwards; one that no value can reach is cut to what fits."""
+    """A bound in a decimal's steps, rounded inwards; one that no value can reach is cut to what fits.
+
+    It is what it is written as, as in Spark's rules: 9999.99, not the double next to it.
+    """
     if bound is None:
         return None
     most = Decimal(1).scaleb(_DIGITS - 1 - kind.scale)
-    cut = min(max(Decimal(bound), -most), most)
+    cut = min(max(Decimal(str(bound)), -most), most)
     return pa.scalar(cut.quantize(Decimal(1).scaleb(-kind.scale), rounding, _EXACT), kind)
 
 

@@ -160,7 +160,8 @@ def _text_id_rules(column: str, rules: Rules) -> tuple[Rule, ...]:
 
 # Control characters, and what is left of bytes that somebody could not decode.
 _UNSEEN: Final = r"[\\x00-\\x1f\\x7f\\u2028\\u2029\\ufffd]"
-_FLOAT: Final = "^[+-]?[0-9]+([.]0+|([.][0-9]+)?[eE][+][0-9]+)$"
+# 12.0, 1e+16, and 1.2345678E7, as Java writes doubles from ten millions on; 12e4 may be an id.
+_FLOAT: Final = "^[+-]?[0-9]+([.]0+|[eE][+][0-9]+|[.][0-9]+[eE][+]?[0-9]+)$"
 
 
 def _number_rules(column: str, rules: Rules) -> tuple[Rule, ...]:

@@ -107,6 +107,7 @@ WRONG = [
     ("events.weights", "{ purchase = inf }"),
     ("events.weights", "{ purchase = -1 }"),
     ("events.weights", "{ purchase = 1e300 }"),
+    ("events.weights", "{ purchase = 65536.5 }"),  # was refused by features, once ingest had committed
     ("events.weights", "{ purchase = true }"),
     ("events.weights", '{ purchase = "1" }'),
     ("events.weights", '{ purchase = 1, "" = 1 }'),

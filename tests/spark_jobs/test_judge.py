@@ -240,8 +240,13 @@ TEXT_IDS = {
     "Null": "sentinel",
     "None": "sentinel",
     "N/A": "sentinel",
+    "<NA>": "sentinel",  # were users, as the next two
+    "(not set)": "sentinel",
+    "[object Object]": "sentinel",
     "123.0": "written_as_float",  # was a silent twin of 123
     "1.2345678901234567e+16": "written_as_float",
+    "1.2345678E7": "written_as_float",  # as Java writes doubles: were clean
+    "1.0E16": "written_as_float",
     "x" * 257: "out_of_bounds",
     "a\u0001b": "out_of_bounds",
     "a\u0000b": "out_of_bounds",

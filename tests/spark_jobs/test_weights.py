@@ -3,7 +3,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from lake.errors import ConfigError
-from spark_jobs.weights import LARGEST_WEIGHT, SCALE, decay_table, decay_tables
+from lake.kinds import LARGEST_WEIGHT
+from spark_jobs.weights import SCALE, decay_table, decay_tables
 
 
 def test_a_weight_halves_with_each_half_life():

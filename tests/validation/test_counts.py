@@ -37,6 +37,15 @@ def against(values, expectation):
     return sum((low is not None and value < low) or (high is not None and value > high) for value in there)
 
 
+def test_a_bound_is_the_number_that_is_written():
+    """A row of 9999.99 was against a bound of 9999.99, whose double is a little less."""
+    for written in ("9999.99", "0.29", "19.99", "500.01", "999999.99", "-9999.99"):
+        frame = pa.table({"x": pa.array([Decimal(written)], pa.decimal128(18, 2))})
+        bound = float(written)
+        (one,) = tally(held(frame), [between("x", bound, bound)])
+        assert (written, one.against) == (written, 0)
+
+
 def doubled(keys):
     """How many rows have a key that another row has; a key without any part is none."""
     there = [key for key in keys if any(part is not None for part in key)]

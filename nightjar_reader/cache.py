@@ -32,6 +32,9 @@ _PATIENCE = 60.0
 
 _log = logging.getLogger(__name__)
 
+Identity = tuple[int, int, int, int]
+"""Device, inode, size and time of the last write of a file that was verified: another one is read again."""
+
 Fetch = Callable[[BinaryIO], None]
 """Writes a file's verified content, or raises."""
 
@@ -65,7 +68,7 @@ class Cache:
         self._folder = folder
         self._limit = limit
         self._has_warned = False
-        self._verified: dict[str, tuple[int, int]] = {}
+        self._verified: set[tuple[str, Identity]] = set()
         if folder is not None and (reason := _why_unsafe(folder)):
             raise ReaderError(reason)
 
@@ -100,11 +103,33 @@ class Cache:
         """
         try:
             if self._folder is None or not _DIGEST.fullmatch(digest):
-                return _in_memory(fetch)
+                return self._in_memory(digest, fetch)
             return self._on_disk(self._folder / digest, size, fetch)
         except (_NotKept, OSError) as error:  # those of a server are no OSErrors
             self._warn(f"{self._folder}: {error}")
-            return _in_memory(fetch)
+            return self._in_memory(digest, fetch)
+
+    def is_whole(self, digest: str, size: int, file: pa.OSFile, *, again: bool = False) -> bool:
+        """Whether an open copy is still what was fetched: read where somebody has written there since.
+
+        Parameters
+        ----------
+        again
+            Read it whatever its time says, which a failing disk does not change.
+        """
+        verified = (digest, _identity(file))
+        if verified in self._verified and not again:
+            return True
+        self._verified.discard(verified)
+        with suppress(OSError):
+            if hashed(pieces_of(file)) == (size, digest):
+                self._verified.add(verified)
+        return verified in self._verified
+
+    def _in_memory(self, digest: str, fetch: Fetch) -> pa.OSFile:
+        file = _in_memory(fetch)
+        self._verified.add((digest, _identity(file)))
+        return file
 
     def _warn(self, reason: str) -> None:
         if not self._has_warned:
@@ -129,17 +154,13 @@ class Cache:
             file = _open_shared(path)
         except OSError:
             return None
-        state = os.fstat(file.fileno())
-        identity = (state.st_dev, state.st_ino)
-        if self._verified.get(path.name) != identity:
-            is_ours = state.st_uid == os.geteuid() and state.st_size == size
-            if not is_ours or hashed(pieces_of(file)) != (size, path.name):
-                file.close()
-                path.unlink(missing_ok=True)
-                return None
-            self._verified[path.name] = identity
+        is_ours = os.fstat(file.fileno()).st_uid == os.geteuid()
+        if not is_ours or not self.is_whole(path.name, size, file):
+            file.close()
+            path.unlink(missing_ok=True)
+            return None
         with suppress(OSError):  # in a folder that is read-only nothing is evicted either
-            os.utime(path)
+            _note_use(file)
         return file
 
     def _fetched(self, path: Path, size: int, part: io.FileIO, fetch: Fetch) -> pa.OSFile:
@@ -151,7 +172,7 @@ class Cache:
         file = pa.OSFile(str(path))
         fcntl.flock(part, fcntl.LOCK_SH)  # until the file has a lock of its own
         fcntl.flock(file.fileno(), fcntl.LOCK_SH)
-        self._verified[path.name] = (state.st_dev, state.st_ino)
+        self._verified.add((path.name, _identity(file)))
         return file
 
     def _make_room(self, folder: Path, size: int) -> None:
@@ -178,6 +199,16 @@ class Cache:
 def path_of(file: pa.OSFile) -> Path:
     """A path that leads to an open file, also when its name is gone."""
     return Path(f"/proc/self/fd/{file.fileno()}")
+
+
+def _identity(file: pa.OSFile) -> Identity:
+    state = os.fstat(file.fileno())
+    return state.st_dev, state.st_ino, state.st_size, state.st_mtime_ns
+
+
+def _note_use(file: pa.OSFile) -> None:
+    """Let an open file be the last to be evicted. The time of its last write stays, as it identifies it."""
+    os.utime(file.fileno(), ns=(time.time_ns(), os.fstat(file.fileno()).st_mtime_ns))
 
 
 def _in_memory(fetch: Fetch) -> pa.OSFile:
@@ -313,4 +344,8 @@ def _files_by_age(folder: Path) -> dict[Path, os.stat_result]:
         if _DIGEST.fullmatch(path.stem) and path.suffix in ("", _PART):
             with suppress(FileNotFoundError):
                 states[path] = path.lstat()
-    return dict(sorted(states.items(), key=lambda item: (item[1].st_mtime_ns, item[0])))
+    return dict(sorted(states.items(), key=lambda item: (_last_use(item[1]), item[0])))
+
+
+def _last_use(state: os.stat_result) -> int:
+    return max(state.st_atime_ns, state.st_mtime_ns)

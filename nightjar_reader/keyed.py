@@ -1,7 +1,7 @@
 """Point reads from a Parquet file that is sorted by its first column."""
 
 from bisect import bisect_left, bisect_right
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
 from threading import Lock
 from typing import Any
@@ -36,6 +36,7 @@ class KeyedFile:
         columns: Sequence[str],
         reading: Callable[[], AbstractContextManager[object]],
     ) -> None:
+        self.source = source
         self._lock = Lock()
         self._reading = reading
         with reading():
@@ -65,10 +66,15 @@ class KeyedFile:
         place = position(table.column(0), key)
         return None if place is None else {name: table[name][place].as_py() for name in table.column_names}
 
-    def keys(self) -> Iterator[Id]:
-        """All keys, ascending, one row group in memory."""
-        for group in range(self._file.num_row_groups):
-            yield from self._read(group, [0]).column(0).to_pylist()
+    @property
+    def groups(self) -> int:
+        """How many row groups it has."""
+        return len(self._bounds)
+
+    def keys(self, group: int) -> list[Id]:
+        """The keys of a row group; ascending, as the groups are."""
+        keys: list[Id] = self._read(group, [0]).column(0).to_pylist()
+        return keys
 
 
 def position(column: pa.ChunkedArray | pa.Array, key: Id) -> int | None:

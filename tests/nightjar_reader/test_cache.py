@@ -182,7 +182,7 @@ from nightjar_reader import cache
 here = runpy.run_path({here!r})
 signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
 resource.setrlimit(resource.RLIMIT_FSIZE, (here["SIZE"] // 2,) * 2)
-cache._in_memory = lambda fetch: print("whole")
+cache.Cache._in_memory = lambda self, digest, fetch: print("whole")
 here["Source"]().open(cache.Cache(here["Path"]({folder!r})), 2)
 """
 

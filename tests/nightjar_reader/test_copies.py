@@ -1,10 +1,21 @@
 """Copies of a server's files: what becomes of them is not taken for damage to the release."""
 
+import gc
+import os
 import resource
+from collections.abc import Callable
+from contextlib import suppress
+from pathlib import Path
 
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 
-from nightjar_reader import Reader, cache, files
+from nightjar_reader import Reader, cache, files, verified
+from nightjar_reader import format as fmt
+from nightjar_reader.release import Release
+
+LISTS = fmt.lists_path(fmt.bucket(3, 4))
 
 
 @pytest.fixture
@@ -38,3 +49,132 @@ def test_a_disk_that_becomes_full_is_no_damage(two, on_server, monkeypatch, capl
     assert reader.stats.left == 0
     assert "kept in memory" in caplog.text
     assert list(on_server.glob("*.part")) == []
+
+
+def same_bucket(tiny) -> list[int]:
+    """Users whose lists are in one file, in different row groups the first and the last."""
+    return [user for user in tiny.lists if fmt.bucket(user, 4) == fmt.bucket(3, 4)]
+
+
+def copy_of(tiny, file: str, folder: Path) -> Path:
+    return folder / fmt.parse(tiny.manifest).files[file].sha256
+
+
+def rewrite(path: Path, content: bytes) -> None:
+    """The same file, as it is open, and no new one of its name."""
+    with path.open("r+b") as file:
+        file.write(content)
+
+
+def cut(path: Path) -> None:
+    os.truncate(path, path.stat().st_size // 3)
+
+
+def change(path: Path) -> None:
+    """Each byte that is not of the footer, so that every row group is hit."""
+    content = path.read_bytes()
+    changed = bytes(byte ^ 1 for byte in content[4:-2500])
+    rewrite(path, content[:4] + changed)
+
+
+def change_one_value(path: Path) -> None:
+    """One byte: the file decodes, with another value in its last row group."""
+    content, right = path.read_bytes(), pq.read_table(path)
+    metadata = pq.ParquetFile(path).metadata
+    for at in range(metadata.row_group(metadata.num_row_groups - 1).column(1).data_page_offset, len(content)):
+        changed = content[:at] + bytes([content[at] ^ 1]) + content[at + 1 :]
+        with suppress(pa.ArrowException, OSError):
+            if pq.read_table(pa.BufferReader(changed)) != right:
+                return rewrite(path, changed)
+    raise AssertionError("no such byte")
+
+
+def silently(damage: Callable[[Path], None]) -> Callable[[Path], None]:
+    """Damage as a disk does it: no time of the file says so."""
+
+    def damaged(path: Path) -> None:
+        state = path.stat()
+        damage(path)
+        os.utime(path, ns=(state.st_atime_ns, state.st_mtime_ns))
+
+    damaged.__name__ = f"silently_{damage.__name__}"
+    return damaged
+
+
+@pytest.mark.parametrize("damage", [cut, change, change_one_value, silently(change)])
+def test_a_copy_that_changes_while_it_is_open_is_fetched_again(two, on_server, damage, caplog) -> None:
+    """An answer was wrong in silence, or the release was left for good though whole on the server."""
+    _, new = two
+    first, *_, last = same_bucket(new)
+    reader = Reader(new.uri)
+    reader.for_user(first)
+    damage(copy_of(new, LISTS, on_server))
+    found = reader.for_user(last)
+    assert (found.release_id, found.items) == (new.release_id, tuple(new.lists[last]["item_ids"]))
+    assert list(found.scores) == new.lists[last]["scores"]
+    assert sorted(reader.users()) == sorted(new.lists)
+    assert reader.stats.left == 0
+    assert copy_of(new, LISTS, on_server).read_bytes() == new.path(LISTS).read_bytes()
+    assert caplog.records == []
+
+
+def test_users_are_listed_on_where_a_copy_changes_meanwhile(two, on_server) -> None:
+    _, new = two
+    reader = Reader(new.uri)
+    users = reader.users()
+    found = [next(users)]
+    for copy in on_server.iterdir():
+        change(copy)
+    assert sorted([*found, *users]) == sorted(new.lists)
+
+
+def test_a_copy_that_changes_before_it_is_opened_again(two, on_server) -> None:
+    """The process took it for the one that it had verified: the answer was wrong in silence."""
+    _, new = two
+    found = files.Files(new.uri), cache.Cache.chosen()
+    Release(verified.VerifiedFiles(*found, new.release_id)).for_user(3)
+    change_one_value(copy_of(new, LISTS, on_server))
+    last = same_bucket(new)[-1]
+    opened = Release(verified.VerifiedFiles(*found, new.release_id))
+    assert list(opened.for_user(last).scores) == new.lists[last]["scores"]
+    assert list(opened.for_user(last).items) == new.lists[last]["item_ids"]
+
+
+@pytest.mark.parametrize("damage", [cut, silently(cut), change])
+@pytest.mark.parametrize("file", [fmt.POPULAR, fmt.ITEMS, fmt.USER_FACTORS, fmt.ITEM_FACTORS, fmt.INDEX])
+def test_a_whole_file_whose_copy_changes_before_it_is_opened_again(two, on_server, file, damage) -> None:
+    """What did not decode was taken for a release that no reader can read."""
+    _, new = two
+    found = files.Files(new.uri), cache.Cache.chosen()
+
+    def ask():
+        opened = Release(verified.VerifiedFiles(*found, new.release_id))
+        return opened.popular(), opened.nearest_to_user(3, 5), opened.nearest_to_item(500, 5)
+
+    right = ask()
+    gc.collect()
+    damage(copy_of(new, file, on_server))
+    assert ask() == right
+
+
+def test_a_copy_of_a_file_that_is_damaged_on_the_server_too(two, on_server) -> None:
+    old, new = two
+    first, *_, last = same_bucket(new)
+    reader = Reader(new.uri)
+    reader.for_user(first)
+    for path in (copy_of(new, LISTS, on_server), new.path(LISTS)):
+        change(path)
+    assert reader.for_user(last).release_id == old.release_id
+    assert list(reader.stats.damaged) == [new.release_id]
+
+
+def test_a_copy_that_is_whole_is_not_read_again(two, on_server, monkeypatch) -> None:
+    """Opening it is no change, in this process and in others."""
+    _, new = two
+    reader = Reader(new.uri)
+    first, *_, last = same_bucket(new)
+    reader.for_user(first)
+    Reader(new.uri).for_user(first)
+    monkeypatch.setattr(cache, "hashed", None)
+    monkeypatch.setattr(verified, "hashed", None)
+    assert list(reader.for_user(last).items) == new.lists[last]["item_ids"]

@@ -54,6 +54,12 @@ class Once(Generic[T]):
             with suppress(CancelledError):
                 return others.result()
 
+    def drop(self, key: Hashable, value: T) -> None:
+        """Forget a value, unless another one has taken its place."""
+        with self._lock:
+            if self._made.get(key) is value:
+                del self._made[key]
+
     def _make(self, key: Hashable, make: Callable[[], T], future: "Future[T]") -> T:
         try:
             value = make()

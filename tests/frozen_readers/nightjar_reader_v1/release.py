@@ -1,16 +1,15 @@
 """One release, and the answers that its files give."""
 
 import re
-from collections.abc import Iterable, Iterator
-from contextlib import contextmanager, nullcontext
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from functools import lru_cache, partial
-from typing import Any
+from pathlib import Path
+from typing import Any, TypeVar
 
 import numpy as np
 import pyarrow as pa
 
-from nightjar_reader_v1 import forks
 from nightjar_reader_v1 import format as fmt
 from nightjar_reader_v1.answers import CatalogueItem, Id, Neighbours, Popular, Recommendations, SimilarItems
 from nightjar_reader_v1.errors import BadId, NotInThisRelease
@@ -25,7 +24,9 @@ from nightjar_reader_v1.search import (
     refuse_negative,
     unit_rows,
 )
-from nightjar_reader_v1.verified import VerifiedFiles
+from nightjar_reader_v1.verified import CopyChanged, VerifiedFiles, again
+
+T = TypeVar("T")
 
 _OPEN_FILES = 128
 _ROWS = 4096
@@ -85,21 +86,29 @@ class Release:
     def _open_keyed(self, file: str) -> KeyedFile:
         columns = fmt.LISTS_COLUMNS if file.startswith(fmt.LISTS) else fmt.SIMILAR_COLUMNS
         source = self._files.open(file)
-        with self._files.as_format_says(file):
-            return KeyedFile(source, columns, partial(self._reading, file, source))
+        with self._files.as_format_says(file, source):
+            return KeyedFile(source, columns, partial(self._files.reading, file, source))
 
-    @contextmanager
-    def _reading(self, file: str, source: pa.NativeFile) -> Iterator[None]:
-        self._files.check_open(file, source)
-        with forks.requests if self._files.is_remote else nullcontext():
-            yield
+    def _ask(self, file: str, question: Callable[[KeyedFile], T]) -> T:
+        return again(partial(self._ask_opened, file, question))
+
+    def _ask_opened(self, file: str, question: Callable[[KeyedFile], T]) -> T:
+        keyed = self._keyed(file)
+        try:
+            with self._files.as_format_says(file, keyed.source):
+                return question(keyed)
+        except CopyChanged:
+            self._opened.drop(file, keyed)
+            raise
 
     def _read_row(self, file: str, key: Id) -> _Row | None:
         if not self._files.has(file):
             return None
-        keyed = self._keyed(file)
-        with self._files.as_format_says(file):
-            return _row_of(row) if (row := keyed.row(key)) else None
+
+        def row(keyed: KeyedFile) -> _Row | None:
+            return _row_of(found) if (found := keyed.row(key)) else None
+
+        return self._ask(file, row)
 
     # Ids
 
@@ -143,14 +152,13 @@ class Release:
         """Every user with a list, bucket by bucket."""
         for bucket in range(self.manifest.buckets):
             file = fmt.lists_path(bucket)
-            keyed = self._keyed(file)
-            with self._files.as_format_says(file):
-                yield from keyed.keys()
+            for group in range(self._ask(file, lambda keyed: keyed.groups)):
+                yield from self._ask(file, partial(KeyedFile.keys, group=group))
 
     def opened_users(self) -> Iterator[Id]:
         """As `users`, with all files verified before the first one comes."""
         for bucket in range(self.manifest.buckets):
-            self._keyed(fmt.lists_path(bucket))
+            self._ask(fmt.lists_path(bucket), lambda keyed: keyed.groups)
         return self.users()
 
     def similar_items(self, item_id: Id) -> SimilarItems:
@@ -269,11 +277,14 @@ class Release:
             from annoy import AnnoyIndex
         except ImportError:
             return None
-        index = AnnoyIndex(self._item_factors.shape[1], "angular")
-        path = str(self._files.local(fmt.INDEX))
-        with self._files.as_format_says(fmt.INDEX):
-            index.load(path)
-        return index
+        factors = self._item_factors.shape[1]
+
+        def load(path: Path) -> Any:
+            index = AnnoyIndex(factors, "angular")
+            index.load(str(path))
+            return index
+
+        return self._files.loaded(fmt.INDEX, load)
 
     def _by_index(self, code: int, n: int) -> tuple[Codes, Floats]:
         assert self._annoy is not None

@@ -2,18 +2,19 @@
 
 import errno
 import os
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, nullcontext
 from functools import partial
 from pathlib import Path
-from typing import BinaryIO
+from typing import BinaryIO, TypeVar
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from nightjar_reader_v1 import forks
 from nightjar_reader_v1 import format as fmt
-from nightjar_reader_v1.cache import Cache, path_of
+from nightjar_reader_v1.cache import CACHE, Cache, path_of
 from nightjar_reader_v1.errors import (
     FormatError,
     NoRelease,
@@ -28,6 +29,21 @@ from nightjar_reader_v1.search import Floats
 
 _OF_THIS_PROCESS = (errno.EMFILE, errno.ENFILE, errno.ENOMEM)
 """Errors of a disk that say nothing about the file."""
+
+
+T = TypeVar("T")
+
+
+class CopyChanged(ReaderError):
+    """A copy in the cache is not what was fetched; it is fetched anew when it is next opened."""
+
+
+def again(make: Callable[[], T]) -> T:
+    """What it makes; made once more where a copy that it read had changed."""
+    try:
+        return make()
+    except CopyChanged:
+        return make()
 
 
 class VerifiedFiles:
@@ -154,15 +170,43 @@ class VerifiedFiles:
             self.check_open(file, opened)
             return opened
 
+    @contextmanager
+    def reading(self, file: str, opened: pa.NativeFile) -> Iterator[None]:
+        """A context for each read from an open file, verified as `check_open` does."""
+        self.check_open(file, opened)
+        with forks.requests if self._files.is_remote else nullcontext():
+            yield
+
     def check_open(self, file: str, opened: pa.NativeFile) -> None:
-        """Verify an open file of a local release, unless this process has and nobody wrote there since."""
-        if self._files.is_remote or not self._verify:
-            return
-        state = os.fstat(opened.fileno())
-        identity = (state.st_ino, state.st_size, state.st_mtime_ns)
-        if self._verified.get(file) != identity:
-            self._compare(file, hashed(pieces_of(opened)))
-            self._verified[file] = identity
+        """Verify an open file, unless this process has and nobody wrote there since.
+
+        Raises
+        ------
+        ReleaseCorrupt
+            When a file of a local release is not what was published.
+        CopyChanged
+            When it is a copy, and not what was fetched.
+        """
+        if self._is_copy(opened):
+            self._check_copy(file, opened)
+        elif self._verify and not self._files.is_remote:
+            state = os.fstat(opened.fileno())
+            identity = (state.st_ino, state.st_size, state.st_mtime_ns)
+            if self._verified.get(file) != identity:
+                self._compare(file, hashed(pieces_of(opened)))
+                self._verified[file] = identity
+
+    def _is_copy(self, opened: pa.NativeFile | None) -> bool:
+        return self._files.is_remote and isinstance(opened, pa.OSFile)  # one on the server is none
+
+    def _check_copy(self, file: str, opened: pa.OSFile, *, again: bool = False) -> None:
+        entry = self.manifest.files[file]
+        if not self._cache.is_whole(entry.sha256, entry.bytes, opened, again=again):
+            path, expected = self._expected(file)
+            raise CopyChanged(
+                f"{self._files.uri(path)}: expected {expected}, found another copy of it in the cache each "
+                f"time; name a folder on another disk in {CACHE}"
+            )
 
     def _expected(self, file: str) -> tuple[str, str]:
         entry = self.manifest.files[file]
@@ -205,7 +249,10 @@ class VerifiedFiles:
 
     def local(self, file: str) -> Path:
         """A path that leads to the file on this machine, verified, as long as this object lives."""
-        return self._local.get(file, partial(self._hold, file))[0]
+        return self._held(file)[0]
+
+    def _held(self, file: str) -> tuple[Path, pa.OSFile]:
+        return self._local.get(file, partial(self._hold, file))
 
     def _hold(self, file: str) -> tuple[Path, pa.OSFile]:
         self.require(file)
@@ -213,24 +260,42 @@ class VerifiedFiles:
         path = self._files.local(fmt.release_path(self.release_id, file))
         return path or path_of(opened), opened
 
+    def loaded(self, file: str, load: Callable[[Path], T]) -> T:
+        """What is loaded from a path that `local` gives."""
+        return again(partial(self._load, file, load))
+
+    def _load(self, file: str, load: Callable[[Path], T]) -> T:
+        held = self._held(file)
+        try:
+            with self.as_format_says(file, held[1]):
+                self.check_open(file, held[1])
+                return load(held[0])
+        except CopyChanged:
+            self._local.drop(file, held)
+            raise
+
     def table(self, file: str, columns: Sequence[str]) -> pa.Table:
         """These columns of a whole Parquet file, each in one piece."""
         self.require(file)
-        with self._open_here(file) as source, self.as_format_says(file):
+        return again(partial(self._table, file, columns))
+
+    def _table(self, file: str, columns: Sequence[str]) -> pa.Table:
+        with self._open_here(file) as source, self.as_format_says(file, source):
             return pq.ParquetFile(source).read().select(columns).combine_chunks()
 
     def array(self, file: str) -> Floats:
         """A ``.npy`` file, mapped."""
-        path = self.local(file)
-        with self.as_format_says(file):
-            factors: Floats = np.load(path, mmap_mode="r", allow_pickle=False)
-            if factors.ndim != 2 or factors.dtype != np.float32:
-                raise ValueError(f"{factors.dtype} {factors.shape}")
-        return factors
+        return self.loaded(file, _mapped)
 
     @contextmanager
-    def as_format_says(self, file: str) -> Iterator[None]:
-        """Raise `ReleaseUnreadable` where a file, though the published one, cannot be decoded."""
+    def as_format_says(self, file: str, opened: pa.NativeFile | None = None) -> Iterator[None]:
+        """Raise `ReleaseUnreadable` where a file, though the published one, cannot be decoded.
+
+        Parameters
+        ----------
+        opened
+            The open file, where what is decoded comes from it just now.
+        """
         try:
             yield
         except (ReaderError, MemoryError):
@@ -238,7 +303,11 @@ class VerifiedFiles:
         except (pa.ArrowException, OSError, ValueError, LookupError, TypeError, AttributeError) as error:
             if isinstance(error, OSError) and error.errno in _OF_THIS_PROCESS:
                 raise
-            self._check(file)  # it may not be what it was when it was opened
+            # It may not be what it was when it was opened.
+            if self._is_copy(opened):
+                self._check_copy(file, opened, again=True)
+            else:
+                self._check(file)
             if isinstance(error, OSError) and self.is_remote:
                 raise ReaderError(f"{self._files.uri(self._expected(file)[0])}: {error}") from error
             raise self.unreadable(file, error) from error
@@ -247,3 +316,10 @@ class VerifiedFiles:
         """The error for a file that is as published and yet not as the format says."""
         uri = self._files.uri(fmt.release_path(self.release_id, file))
         return ReleaseUnreadable(uri, f"what format {fmt.FORMAT} says", str(error))
+
+
+def _mapped(path: Path) -> Floats:
+    factors: Floats = np.load(path, mmap_mode="r", allow_pickle=False)
+    if factors.ndim != 2 or factors.dtype != np.float32:
+        raise ValueError(f"{factors.dtype} {factors.shape}")
+    return factors

@@ -90,8 +90,15 @@ class S3Storage:
 
     def size(self, path: str) -> int:
         """See `Storage.size`."""
-        answer = _insist(self.uri(path), lambda: _client().head_object(**self._object(path)))
-        return int(answer["ContentLength"])
+        return int(self._head(path)["ContentLength"])
+
+    def version(self, path: str) -> str:
+        """See `Storage.version`."""
+        answer = self._head(path)
+        return f"{answer['ContentLength']} {answer['LastModified'].isoformat()} {answer['ETag']}"
+
+    def _head(self, path: str) -> Any:
+        return _insist(self.uri(path), lambda: _client().head_object(**self._object(path)))
 
     def sha256(self, path: str) -> str:
         """See `Storage.sha256`."""

@@ -40,6 +40,9 @@ class Storage(Protocol):
     def size(self, path: str) -> int:
         """The file's length in bytes."""
 
+    def version(self, path: str) -> str:
+        """What is another whenever the file's content may be; `FileNotFoundError` where there is none."""
+
     def sha256(self, path: str) -> str:
         """The digest of the file's bytes, in hex."""
 
@@ -106,6 +109,11 @@ class LocalStorage:
         if not stat.S_ISREG(found.st_mode):
             raise FileNotFoundError(errno.ENOENT, "this is no file", str(self.local(path)))
         return found.st_size
+
+    def version(self, path: str) -> str:
+        """See `Storage.version`."""
+        found = self.local(path).stat()
+        return f"{found.st_size} {found.st_mtime_ns} {found.st_ino}"
 
     def sha256(self, path: str) -> str:
         """See `Storage.sha256`."""

@@ -28,7 +28,7 @@ from lake.schemas import (
     SOURCE_FILE,
     TABLES,
 )
-from lake.storage import open_storage
+from lake.storage import Storage, open_storage
 from spark_jobs import judge, profiles, read
 from spark_jobs.digest import digests
 from spark_jobs.job import main, unread
@@ -141,6 +141,7 @@ def _run(request: ExtractRequest) -> ExtractResult:
     )
     for delivery in (events, items) if items else (events,):
         _balance(result, delivery)
+    _require_unchanged(request)
     return result
 
 
@@ -277,6 +278,25 @@ def _require_all_read(day: dt.date, read_rows: int, files: Iterable[RawFile]) ->
             f"{day}: Spark read {read_rows} rows of {', '.join(stated)}, which hold "
             f"{sum(stated.values())}: the file changed meanwhile, or Spark skipped it; run the day again",
         )
+
+
+def _require_unchanged(request: ExtractRequest) -> None:
+    """Whether the files that Spark has read are those that were checked, whose digests the records have."""
+    storage = open_storage(request.raw_root)
+    for file in (*request.files, *request.catalogues):
+        if not file.copy and not _is_as_checked(storage, file):
+            raise _DayFault(
+                file.day,
+                f"{storage.uri(file.name)}: expected the file that was checked, found one that changed while "
+                f"it was read; run {file.day} again",
+            )
+
+
+def _is_as_checked(storage: Storage, file: RawFile) -> bool:
+    try:
+        return storage.version(file.name) == file.version or storage.sha256(file.name) == file.sha256
+    except FileNotFoundError:
+        return False
 
 
 def _sample(kept: DataFrame, delivery: Delivery, request: ExtractRequest, tally: _Tally) -> None:

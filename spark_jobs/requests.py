@@ -41,6 +41,8 @@ class RawFile:
         As its footer says, or counted by the boundaries of its format where it has none.
     bytes, sha256
         Of the whole file.
+    version
+        By which the storage told it from others when it was checked.
     columns
         Its columns, in the order of the copy's fields where there is one.
     copy
@@ -52,6 +54,7 @@ class RawFile:
     rows: int
     bytes: int
     sha256: str
+    version: str
     columns: tuple[RawColumn, ...]
     copy: str = ""
 

@@ -84,6 +84,7 @@ class Checker:
 
     def _check(self, wanted: Wanted) -> RawFile:
         self._check_name(wanted)
+        version = self.raw.version(wanted.name)
         with self.raw.fetched(wanted.name) as path, tempfile.TemporaryDirectory(prefix="nightjar-") as folder:
             copy = Path(folder, "copy.parquet")
             content = _content(path, wanted, copy)
@@ -93,8 +94,16 @@ class Checker:
             for warning in content.warnings:
                 log.warning("%s: %s", self.raw.uri(wanted.name), warning)
             size, digest = path.stat().st_size, sha256_of(path)
+            self._require(version, wanted)
             place = self._keep(copy, wanted) if content.copied else ""
-        return RawFile(wanted.name, wanted.day, content.rows, size, digest, content.columns, place)
+        columns = content.columns
+        return RawFile(wanted.name, wanted.day, content.rows, size, digest, version, columns, place)
+
+    def _require(self, version: str, wanted: Wanted) -> None:
+        """Refuse a file that somebody writes to: what was read of it and its digest may be two things."""
+        if self.raw.version(wanted.name) != version:
+            action = "deliver it under another name and move it here when it is whole"
+            raise Unfit("a file that stays as it is", "one that changed while it was read", action)
 
     def _check_name(self, wanted: Wanted) -> None:
         if PurePosixPath(wanted.name).name.startswith(("_", ".")):

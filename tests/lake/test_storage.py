@@ -222,3 +222,12 @@ def test_a_folder_is_no_file_to_read(tmp_path):
     for ask in (storage.read, storage.size, storage.sha256, storage.open):
         with pytest.raises(FileNotFoundError, match="no file: .*/a'"):
             ask("a")
+
+
+def test_a_version_is_another_once_the_file_is(storage):
+    storage.put_new("a", b"one")
+    storage.put_new("b", b"two")
+    assert storage.version("a") == storage.version("a")
+    assert storage.version("a") != storage.version("b")
+    with pytest.raises(FileNotFoundError):
+        storage.version("c")

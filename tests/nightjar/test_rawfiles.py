@@ -158,6 +158,21 @@ def test_an_id_that_is_true_or_false_is_malformed_and_other_values_are_not(check
     assert copy[MALFORMED].is_valid().to_pylist() == [True, False]
 
 
+def test_a_file_that_is_being_written_is_refused(check, tmp_path, monkeypatch):
+    """The rows that were there went in, under the digest of more."""
+    read = text.open_lines
+
+    def open_lines(path):
+        lines = read(path)
+        with (tmp_path / "day.csv").open("ab") as more:
+            more.write(ROW)
+        return lines
+
+    monkeypatch.setattr(csvfile, "open_lines", open_lines)
+    with pytest.raises(FileFault, match="found one that changed while it was read; deliver it under another"):
+        check(HEADER + ROW)
+
+
 def test_a_json_array_is_refused_by_name(check):
     with pytest.raises(FileFault, match="expected an object a line, found a JSON array; deliver each"):
         check(b"[" + OBJECT.strip() + b",\n" + OBJECT + b"]", "jsonl")

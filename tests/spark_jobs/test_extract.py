@@ -9,7 +9,7 @@ import pytest
 from pyspark.errors import AnalysisException
 
 from lake import layout, messages, tables
-from lake.errors import ConfigError, PermanentError
+from lake.errors import ConfigError, FileFault, PermanentError
 from lake.storage import open_storage
 from nightjar import bootstrap, ingest, overlap
 from spark_jobs import extract, raw
@@ -237,6 +237,19 @@ def test_folders_whose_names_need_quoting_in_addresses(tiny_with, tiny_row, tmp_
 def _request(tiny):
     storage = open_storage(tiny.settings.lake)
     return messages.read(storage, layout.request(ingest.prepare(DAY, tiny.settings)), ExtractRequest)
+
+
+def test_a_file_that_changes_after_it_was_checked_is_not_taken(tiny, tiny_row):
+    """As many other rows went in, under the digest of those before."""
+    path = tiny.put(DAY, [tiny_row(DAY), tiny_row(DAY, user=2)])
+    request = _request(tiny)
+    tiny.put(DAY, [tiny_row(DAY, user=3), tiny_row(DAY, user=4)])
+    told = r"2024-01-01\.parquet: expected the file that was checked, found .*; run 2024-01-01 again"
+    with pytest.raises(FileFault, match=told):
+        extract.run(request)
+    again = _request(tiny)
+    path.touch()
+    assert extract.run(again).counts[DAY]["clean"] == 2
 
 
 def test_a_zone_that_python_knows_and_java_does_not_is_named(tiny, tiny_row):

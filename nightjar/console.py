@@ -8,6 +8,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 from rich.console import Console
+from rich.table import Table
+from rich.text import Text
 
 from lake.settings import Settings
 
@@ -56,6 +58,12 @@ def _beat(title: str, began: float, done: threading.Event) -> None:
         console.print(f"  ... {title}: {time.monotonic() - began:.0f} s so far", style="dim")
 
 
+def add_row(table: Table, *cells: str | Text) -> None:
+    """Add a row whose texts are shown as they are: rich takes what stands in brackets for markup."""
+    table.add_row(*(Text(cell) if isinstance(cell, str) else cell for cell in cells))
+
+
 def print_settings(settings: Settings) -> None:
     """Print every setting, without secrets."""
-    console.print("settings: " + ", ".join(f"{name}={value}" for name, value in settings.redacted().items()))
+    told = ", ".join(f"{name}={value}" for name, value in settings.redacted().items())
+    console.print(Text(f"settings: {told}"))

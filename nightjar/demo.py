@@ -103,4 +103,4 @@ def _show(settings: Settings) -> None:
     }
     console.print("\n[bold]where everything lies[/bold]")
     for name, place in places.items():
-        console.print(f"  {name + ':':10} {place}")
+        console.print(f"  {name + ':':10} {place}", markup=False)

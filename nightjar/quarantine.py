@@ -8,8 +8,8 @@ from dataclasses import dataclass, field
 from heapq import nsmallest
 from typing import Final
 
-from rich.markup import escape
 from rich.table import Table
+from rich.text import Text
 
 from lake import layout, messages, tables
 from lake.errors import PermanentError
@@ -18,7 +18,7 @@ from lake.records import Records, TableContent, TableFile
 from lake.schemas import KIND, RAW_ROW, REASONS, ROW_NUMBER, SOURCE_FILE
 from lake.settings import Settings
 from lake.storage import Storage, open_storage
-from nightjar.console import console
+from nightjar.console import add_row, console
 from spark_jobs.requests import ExtractResult
 
 TABLES: Final = {"quarantine": "events", "catalogue_quarantine": "catalogue"}
@@ -71,7 +71,7 @@ def show(day: dt.date, attempt: str, limit: int, settings: Settings) -> None:
     """
     found = look(day, attempt, limit, settings)
     if not found.counts:
-        console.print(f"{found.source}: no row was set aside")
+        console.print(Text(f"{found.source}: no row was set aside"))
         return
     console.print(_table(found))
 
@@ -148,11 +148,12 @@ def _result(storage: Storage, attempt: str) -> ExtractResult:
 
 
 def _table(found: Aside) -> Table:
-    table = Table(title=f"set aside of {escape(found.source)}", title_justify="left", show_lines=True)
+    title = Text(f"set aside of {found.source}", "table.title")
+    table = Table(title=title, title_justify="left", show_lines=True)
     for name, justify in (("of", "left"), ("kind", "left"), ("reason", "left"), ("rows", "right")):
         table.add_column(name, justify=justify, no_wrap=True)  # type: ignore[arg-type]
     table.add_column("first of them: file, row number, raw row", overflow="fold")
     for key, count in sorted(found.counts.items(), key=lambda item: (item[0][0], -item[1], item[0])):
         told = "\n".join(f"{file} {number}: {row}" for file, number, row in found.examples[key])
-        table.add_row(TABLES[key[0]], key[1], key[2], f"{count:,}", escape(told))
+        add_row(table, TABLES[key[0]], key[1], key[2], f"{count:,}", told)
     return table

@@ -1,12 +1,18 @@
-"""Pages for people: a user's list, and the releases with their gates and metrics."""
+"""Pages for people: a user's list, and the releases with their gates and metrics.
 
+Names, ids, reasons and metrics are others' texts. They are printed as they are: what stands in
+brackets in them is no markup.
+"""
+
+import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 from rich.table import Table
+from rich.text import Text
 
 from lake.settings import Settings
-from nightjar.console import console
+from nightjar.console import add_row, console
 from nightjar_reader import Reader
 from nightjar_reader.answers import Recommendations
 from nightjar_reader.format import Check, LedgerEntry, Manifest
@@ -24,14 +30,15 @@ def print_list(settings: Settings, user: str, length: int) -> None:
 
 def _list(reader: Reader, found: Recommendations, length: int) -> Table:
     kind = FALLBACKS[found.fallback]
-    table = Table(title=f"user {found.user_id}: {kind} list of {found.release_id}", title_justify="left")
+    title = Text(f"user {found.user_id}: {kind} list of {found.release_id}", "table.title")
+    table = Table(title=title, title_justify="left")
     for name in ("", "item", "what it is", "category", "score"):
         table.add_column(name, justify="right" if name in ("", "score") else "left")
     items = reader.catalogue(found.items[:length])
     for rank, (item, score) in enumerate(zip(found.items[:length], found.scores, strict=False), 1):
         known = items.get(item)
         what, category = (known.name, known.category) if known else (None, None)
-        table.add_row(str(rank), str(item), what or "", category or "", f"{score:.4f}")
+        add_row(table, str(rank), str(item), what or "", category or "", f"{score:.4f}")
     return table
 
 
@@ -49,7 +56,7 @@ def _ledger(entries: Sequence[LedgerEntry]) -> Table:
     for entry in entries:
         releases = ", ".join(release.release_id for release in entry.releases)
         row = (entry.kind, releases, entry.as_of, entry.written_at[:19], entry.actor, entry.reason)
-        table.add_row(str(entry.sequence), *row)
+        add_row(table, str(entry.sequence), *row)
     return table
 
 
@@ -58,7 +65,7 @@ def print_release(reader: Reader) -> None:
     manifest = reader.manifest
     console.print(f"\n[bold]release {reader.release_id}[/bold]")
     for line in _facts(manifest):
-        console.print(f"  {line}")
+        console.print(Text(f"  {line}"))
     console.print(_checks(manifest.checks))
     console.print(_metrics(manifest.metrics))
 
@@ -86,24 +93,46 @@ def _checks(checks: Sequence[Check]) -> Table:
     for name in ("check", "severity", "result"):
         table.add_column(name)
     for check in checks:
-        table.add_row(
-            check.name, check.severity, "[green]passed[/green]" if check.passed else "[red]failed[/red]"
-        )
+        result = Text("passed", "green") if check.passed else Text("failed", "red")
+        add_row(table, check.name, check.severity, result)
     return table
 
 
 def _metrics(metrics: Mapping[str, Any]) -> Table:
-    """The contestants beside each other, best first; the NDCG with its 95% interval."""
+    """The contestants beside each other, best first; the NDCG with its 95% interval.
+
+    The format of releases leaves metrics to whoever writes them: what is not of our shape is left
+    blank, and a contestant that is no table of metrics is shown in its own cell.
+    """
     title = "offline metrics of the decision" if metrics else "the decision was not evaluated"
     table = Table(title=title, title_justify="left")
     table.add_column("model", no_wrap=True)
     for name in METRICS:
         table.add_column(name, justify="right", no_wrap=True)
-    for model in sorted(metrics, key=lambda name: -metrics[name]["ndcg"]["value"]):
-        table.add_row(model, *(_number(name, metrics[model][name]) for name in METRICS))
+    for model in sorted(metrics, key=lambda name: (-_order(metrics[name]), name)):
+        found = metrics[model]
+        if isinstance(found, Mapping):
+            add_row(table, model, *(_shown(name, found.get(name)) for name in METRICS))
+        else:
+            add_row(table, f"{model}: {found}")
     return table
 
 
-def _number(name: str, estimate: Mapping[str, float]) -> str:
-    text = f"{estimate['value']:.4f}"
-    return f"{text} [{estimate['low']:.4f}, {estimate['high']:.4f}]" if name == "ndcg" else text
+def _order(metrics: Any) -> float:
+    found = _number(metrics.get("ndcg") if isinstance(metrics, Mapping) else None)
+    return -math.inf if found is None else found
+
+
+def _number(estimate: Any, part: str = "value") -> float | None:
+    """A part of an estimate; the value may stand alone."""
+    told = estimate if isinstance(estimate, Mapping) else {"value": estimate}
+    found = told.get(part)
+    return found if isinstance(found, int | float) else None
+
+
+def _shown(name: str, estimate: Any) -> str:
+    value, low, high = (_number(estimate, part) for part in ("value", "low", "high"))
+    if value is None:
+        return ""
+    interval = name == "ndcg" and low is not None and high is not None
+    return f"{value:.4f} [{low:.4f}, {high:.4f}]" if interval else f"{value:.4f}"

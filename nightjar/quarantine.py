@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from heapq import nsmallest
 from typing import Final
 
+from pydantic import ValidationError
 from rich.table import Table
 from rich.text import Text
 
@@ -140,7 +141,7 @@ def _result(storage: Storage, attempt: str) -> ExtractResult:
         )
     try:
         return messages.read(storage, layout.result(attempt), ExtractResult)
-    except FileNotFoundError as error:
+    except (FileNotFoundError, ValidationError) as error:
         raise PermanentError(
             f"attempt {attempt} has no result of an extract in {storage.root}: "
             "its job did not end, or it is of another lake or stage"

@@ -3,7 +3,9 @@ import re
 
 import pytest
 
+from lake import layout
 from lake.errors import GateFailed, PermanentError
+from lake.storage import open_storage
 from nightjar import quarantine
 from nightjar.console import console
 
@@ -29,6 +31,26 @@ def test_a_day_of_which_nothing_is_there_says_how_to_take_it_in(tiny):
 def test_an_attempt_that_is_none_is_refused(tiny, attempt, told):
     with pytest.raises(PermanentError, match=told):
         quarantine.show(DAY, attempt, 3, tiny.settings)
+
+
+@pytest.mark.parametrize("content", [b'{"release_id": "x", "counts": {"users": 3}}', b'{"tables": {}}', b""])
+def test_an_attempt_of_another_stage_is_refused(tiny, content):
+    """A raw ValidationError of pydantic."""
+    storage = open_storage(tiny.settings.lake)
+    storage.put_new(layout.result("0123456789abcdef"), content)
+    with pytest.raises(
+        PermanentError, match="attempt 0123456789abcdef has no result of an extract in .*stage"
+    ):
+        quarantine.show(DAY, "0123456789abcdef", 3, tiny.settings)
+
+
+@pytest.mark.timeout(60)
+def test_a_folder_in_the_way_of_a_note_is_named(tiny):
+    """The note was tried for ever."""
+    storage = open_storage(tiny.settings.lake)
+    storage.local(f"{layout.refused(DAY)}/000000000001.json").mkdir(parents=True)
+    with pytest.raises(PermanentError, match="expected a file or nothing, found a folder"):
+        quarantine.note_refused(storage, DAY, "0123456789abcdef")
 
 
 @pytest.mark.spark

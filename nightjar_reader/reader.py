@@ -119,7 +119,7 @@ class Reader:
     @property
     def stats(self) -> Stats:
         """Which releases were found damaged."""
-        return Stats(self._published.left, dict(self._published.damaged))
+        return Stats(self._published.left, self._published.damaged_ids())
 
     @property
     def entry(self) -> fmt.LedgerEntry | None:
@@ -161,7 +161,7 @@ class Reader:
     def _leave(self, served: Served, release: Release, error: ReleaseCorrupt) -> None:
         with self._moving:
             if self._served is served:  # else another thread has left it
-                self._published.leave(release.release_id, error)
+                self._published.leave(release.key, error)
                 self._served = self._published.before(served)
 
     def for_user(self, user_id: Id) -> Recommendations:

@@ -50,7 +50,7 @@ class Tiny:
                 releases or (self,), weights or (1,) * max(len(releases), 1), strict=True
             )
         ]
-        as_of = named[0].release_id[:10]
+        as_of = max(release.release_id[:10] for release in named)
         entry = fmt.LedgerEntry(sequence, kind, tuple(named), as_of, "test", "", "2017-10-01T02:00:00Z")
         path = self.root / fmt.ledger_path(sequence)
         path.parent.mkdir(parents=True, exist_ok=True)

@@ -1,5 +1,6 @@
 """A damaged release is left for the one before it, and taken again when it is mended."""
 
+import json
 import logging
 import threading
 from collections.abc import Callable
@@ -166,6 +167,18 @@ def test_refresh_takes_a_mended_release_only_when_all_of_it_is_whole(two) -> Non
     assert reader.refresh()
     assert reader.popular().release_id == new.release_id
     assert (reader.stats.left, reader.stats.damaged) == (1, {})
+
+
+def test_an_entry_that_names_a_wrong_digest_says_nothing_of_the_release(two) -> None:
+    """The release was damaged by its id, in every entry, once one entry had named another digest."""
+    _, new = two
+    path = new.root / fmt.ledger_path(3)
+    entry = json.loads((new.root / fmt.ledger_path(2)).read_text()) | {"sequence": 3}
+    entry["releases"][0]["manifest_sha256"] = fmt.sha256(new.manifest)[:12] + "0" * 52
+    path.write_text(json.dumps(entry))
+    reader = Reader(new.uri)
+    assert (reader.release_id, reader.entry.sequence) == (new.release_id, 2)
+    assert list(reader.stats.damaged) == [new.release_id]
 
 
 def test_a_newer_release_is_the_way_forward(two, build) -> None:

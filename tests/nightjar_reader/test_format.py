@@ -3,6 +3,7 @@ import datetime as dt
 import hashlib
 import json
 import math
+from typing import Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -12,9 +13,9 @@ from hypothesis import strategies as st
 
 from nightjar_reader import format as fmt
 
-DIGEST = "ab" * 32
-ID = "2017-09-30-0123456789ab"
-OTHER = "2017-09-29-ba9876543210"
+DIGEST = "0123456789ab" + "ab" * 26
+ID = f"2017-09-30-{DIGEST[:12]}"
+OTHER = {"release_id": "2017-09-29-ba9876543210", "manifest_sha256": "ba9876543210" + "ab" * 26}
 HALF = "\ud83d"  # half of a surrogate pair: JSON can spell it, UTF-8 cannot
 
 texts = st.text(st.characters(exclude_categories=["Cs"]), max_size=8)
@@ -40,18 +41,27 @@ manifests = st.builds(
     files=st.dictionaries(paths, st.builds(fmt.FileEntry, st.integers(0), digests), max_size=3),
     buckets=st.integers(1, 512),
 )
-release_ids = st.builds("{}-{}".format, days, st.text("0123456789abcdef", min_size=12, max_size=12))
+
+
+def a_named_release(day: str, digest: str, weight: float) -> fmt.LedgerRelease:
+    return fmt.LedgerRelease(f"{day}-{digest[:12]}", digest, weight)
+
+
+def an_entry(releases: list[fmt.LedgerRelease], **fields: Any) -> fmt.LedgerEntry:
+    newest = max(release.release_id[:10] for release in releases)
+    return fmt.LedgerEntry(releases=tuple(releases), as_of=newest, **fields)
+
+
 entries = st.builds(
-    fmt.LedgerEntry,
+    an_entry,
     sequence=st.integers(1, 10**12 - 1),
     kind=st.sampled_from(["publish", "rollback", "approve"]),
     releases=st.lists(
-        st.builds(fmt.LedgerRelease, release_ids, digests, st.floats(1e-3, 1e3)),
+        st.builds(a_named_release, days, digests, st.floats(1e-3, 1e3)),
         min_size=1,
         max_size=3,
         unique_by=lambda release: release.release_id,
-    ).map(tuple),
-    as_of=days,
+    ),
     actor=texts,
     reason=texts,
     written_at=stamps,
@@ -309,7 +319,7 @@ def test_what_a_later_writer_may_say_passes(change: dict[str, object]) -> None:
         (releases({"manifest_sha256": DIGEST.upper()}), "manifest_sha256"),
         (releases({"manifest_sha256": 7}), "manifest_sha256"),
         (
-            releases({}, {"release_id": OTHER, "weight": 0}),
+            releases({}, OTHER | {"weight": 0}),
             "releases.1..weight to be a number above 0, found 0",
         ),
         (releases({"weight": -1}), "weight"),
@@ -317,10 +327,22 @@ def test_what_a_later_writer_may_say_passes(change: dict[str, object]) -> None:
         (releases({"weight": "1"}), "weight"),
         (releases({"weight": None}), "weight"),
         (releases({"weight": 10**400}), "weight"),
-        (releases({"weight": 1e308}, {"release_id": OTHER, "weight": 1e308}), "sum of weights"),
+        (releases({"weight": 1e308}, OTHER | {"weight": 1e308}), "sum of weights"),
         (releases({}, {}), "expected releases to be different releases"),
         ({"as_of": "2017-13-01"}, "expected as_of to be a day"),
         ({"as_of": None}, "as_of"),
+        # a slip of digits, and nothing was published for 90 years
+        ({"as_of": "2107-09-30"}, "expected as_of to be 2017-09-30, the newest .*found '2107-09-30'"),
+        ({"as_of": "2017-09-29"}, "expected as_of to be 2017-09-30"),
+        (
+            releases({}, OTHER) | {"as_of": "2017-09-29"},
+            "expected as_of to be 2017-09-30",
+        ),
+        # the release was left as damaged, also where another entry named it right
+        (
+            releases({"manifest_sha256": OTHER["manifest_sha256"]}),
+            f"expected releases.0..manifest_sha256 to be that of {ID}.*{DIGEST[:12]}, found 'ba9876543210",
+        ),
         ({"actor": None}, "expected actor to be a text, found None"),
         ({"actor": HALF}, "expected actor to be a text"),
         ({"reason": 5}, "expected reason to be a text"),
@@ -398,7 +420,7 @@ def test_experiments_in_turn_share_out_the_users_independently() -> None:
 
 
 def test_an_entry_uses_the_salt_of_its_experiment() -> None:
-    value = good_entry(**releases({}, {"release_id": OTHER, "weight": 3}))
+    value = good_entry(**releases({}, OTHER | {"weight": 3}))
     plain = fmt.entry_of(value)
     salted = fmt.entry_of(value | {"experiment": {"name": "a", "salt": "größer"}})
     for user in (1, "1", "ä", 2**63 - 1):

@@ -35,6 +35,7 @@ PUBLISH = "publish"
 ROLLBACK = "rollback"
 
 _WHAT = "ledger entry"
+_DAY = len("YYYY-MM-DD")
 _RELEASE_ID = re.compile(r"([0-9-]{10})-[0-9a-f]{12}")
 
 
@@ -54,6 +55,11 @@ class LedgerRelease:
     release_id: str
     manifest_sha256: str
     weight: float = 1
+
+    @property
+    def key(self) -> tuple[str, str]:
+        """What tells it from others: an entry may name an id with a digest that is not the release's."""
+        return self.release_id, self.manifest_sha256
 
 
 @dataclass(frozen=True)
@@ -154,15 +160,28 @@ def entry_of(value: Mapping[str, Any], sequence: int | None = None) -> LedgerEnt
     }
     if sequence not in (None, fields["sequence"]):
         raise FormatError(f"{_WHAT}: expected sequence {sequence}, found {fields['sequence']}")
-    return LedgerEntry(**fields | parts)
+    entry = LedgerEntry(**fields | parts)
+    newest = max(release.release_id[:_DAY] for release in entry.releases)
+    day = Rule(f"{newest}, the newest day of its releases", lambda value: value == newest)
+    require(entry.as_of, day, _WHAT, "as_of")
+    return entry
 
 
 def _releases(values: list[Any]) -> tuple[LedgerRelease, ...]:
     releases = tuple(
         LedgerRelease(**check(value, _RELEASE, _WHAT, f"releases[{at}]")) for at, value in enumerate(values)
     )
+    for at, release in enumerate(releases):
+        require(release.manifest_sha256, _digest_of(release), _WHAT, f"releases[{at}].manifest_sha256")
     ids = [release.release_id for release in releases]
     require(ids, Rule("different releases", lambda ids: len(set(ids)) == len(ids)), _WHAT, "releases")
     total = sum(float(release.weight) for release in releases)
     require(total, Rule("a number that a double can hold", math.isfinite), _WHAT, "sum of weights")
     return releases
+
+
+def _digest_of(release: LedgerRelease) -> Rule:
+    digits = release.release_id[_DAY + 1 :]
+    return Rule(
+        f"that of {release.release_id}, which begins with {digits}", lambda value: value.startswith(digits)
+    )

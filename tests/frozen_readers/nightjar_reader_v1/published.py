@@ -39,7 +39,7 @@ class Published:
     Attributes
     ----------
     damaged
-        What is wrong with releases that were found damaged, by id.
+        What is wrong with releases that were found damaged, by id and manifest's SHA-256.
     left
         How often a release was found damaged.
     """
@@ -49,7 +49,7 @@ class Published:
         self._cache = cache
         self._verify = verify
         self._last_resort = -1
-        self.damaged: dict[str, ReleaseCorrupt] = {}
+        self.damaged: dict[tuple[str, str], ReleaseCorrupt] = {}
         self.left = 0
 
     def sequences(self) -> list[int]:
@@ -102,22 +102,26 @@ class Published:
         sequences = [number for number in self.sequences() if number <= served.newest]
         return self._first_usable(sequences, served.releases, again=False)
 
-    def leave(self, release_id: str, error: ReleaseCorrupt) -> None:
+    def leave(self, key: tuple[str, str], error: ReleaseCorrupt) -> None:
         """Note that a release is damaged, with a warning when that is new."""
-        if release_id not in self.damaged:
+        if key not in self.damaged:
             self.left += 1
-            _log.warning("release %s is left for the one before it in the ledger: %s", release_id, error)
-        self.damaged[release_id] = error
+            _log.warning("release %s is left for the one before it in the ledger: %s", key[0], error)
+        self.damaged[key] = error
+
+    def damaged_ids(self) -> dict[str, ReleaseCorrupt]:
+        """What is wrong with releases that were found damaged, by id, the newest day first."""
+        return {release_id: error for (release_id, _), error in sorted(self.damaged.items(), reverse=True)}
 
     def _first_usable(self, sequences: list[int], known: tuple[Release, ...], *, again: bool) -> Served:
-        tried: dict[str, ReleaseCorrupt] = {}
+        tried: dict[tuple[str, str], ReleaseCorrupt] = {}
         for entry, is_passed in self._in_turn(sequences):
             releases = self._usable(entry, known, tried, again=again)
             if len(releases) == len(entry.releases):
                 if is_passed:
                     self._tell_last_resort(entry)
                 return Served(entry, releases, sequences[-1])
-        raise NoUsableRelease(self._files.uri(""), dict(sorted(self.damaged.items(), reverse=True)))
+        raise NoUsableRelease(self._files.uri(""), self.damaged_ids())
 
     def _in_turn(self, sequences: list[int]) -> Iterator[tuple[fmt.LedgerEntry, bool]]:
         """Entries from the newest back, and last those that a rollback passed over, marked so.
@@ -152,31 +156,31 @@ class Published:
         self,
         entry: fmt.LedgerEntry,
         known: tuple[Release, ...],
-        tried: dict[str, ReleaseCorrupt],
+        tried: dict[tuple[str, str], ReleaseCorrupt],
         *,
         again: bool,
     ) -> tuple[Release, ...]:
         """Those releases of an entry that can be served; what is wrong with the others is in `tried`."""
         releases = []
         for named in entry.releases:
-            if named.release_id not in tried:
+            if named.key not in tried:
                 try:
                     releases.append(self._opened(named, known, again=again))
                 except ReleaseCorrupt as error:
-                    self.leave(named.release_id, error)
-                    tried[named.release_id] = error
+                    self.leave(named.key, error)
+                    tried[named.key] = error
         return tuple(releases)
 
     def _opened(self, named: fmt.LedgerRelease, known: tuple[Release, ...], *, again: bool) -> Release:
-        error = self.damaged.get(named.release_id)
+        error = self.damaged.get(named.key)
         if error is None:
-            alike = (release for release in known if release.release_id == named.release_id)
+            alike = (release for release in known if release.key == named.key)
             return next(alike, None) or self._open(named.release_id, named.manifest_sha256)
         if not again or isinstance(error, FormatError):  # bytes as published: nothing to mend
             raise error
         release = self._open(named.release_id, named.manifest_sha256)
         release.verify(first=error.file)
-        del self.damaged[named.release_id]
+        del self.damaged[named.key]
         return release
 
 

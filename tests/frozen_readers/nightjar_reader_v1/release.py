@@ -66,6 +66,11 @@ class Release:
         return self._files.release_id
 
     @property
+    def key(self) -> tuple[str, str]:
+        """Its id and its manifest's SHA-256, as `nightjar_reader_v1.format.LedgerRelease.key`."""
+        return self._files.release_id, self._files.manifest_sha256
+
+    @property
     def manifest(self) -> fmt.Manifest:
         """What it contains."""
         return self._files.manifest

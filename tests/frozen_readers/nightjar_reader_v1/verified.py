@@ -86,9 +86,9 @@ class VerifiedFiles:
         self._verify = verify
         self._verified: dict[str, tuple[int, int, int]] = {}
         self._local: Once[tuple[Path, pa.OSFile]] = Once()
-        self.manifest = self._read_manifest(manifest_sha256)
+        self.manifest, self.manifest_sha256 = self._read_manifest(manifest_sha256)
 
-    def _read_manifest(self, sha256: str | None) -> fmt.Manifest:
+    def _read_manifest(self, sha256: str | None) -> tuple[fmt.Manifest, str]:
         uri, content = self._files.uri(fmt.manifest_path(self.release_id)), self._manifest_bytes(sha256)
         digest = fmt.sha256(content)
         if sha256 not in (None, digest):
@@ -106,7 +106,7 @@ class VerifiedFiles:
         if missing := sorted({fmt.POPULAR, fmt.ITEMS, *lists} - manifest.files.keys()):
             more = f" and {len(missing) - 1} more" if len(missing) > 1 else ""
             raise self.unreadable(fmt.MANIFEST, f"a manifest without {missing[0]}{more}")
-        return manifest
+        return manifest, digest
 
     def _manifest_bytes(self, sha256: str | None) -> bytes:
         path = fmt.manifest_path(self.release_id)

@@ -107,7 +107,7 @@ class Published:
         if key not in self.damaged:
             self.left += 1
             _log.warning("release %s is left for the one before it in the ledger: %s", key[0], error)
-        self.damaged[key] = error
+        self.damaged[key] = _without_frames(error)
 
     def damaged_ids(self) -> dict[str, ReleaseCorrupt]:
         """What is wrong with releases that were found damaged, by id, the newest day first."""
@@ -201,3 +201,12 @@ def _passed_over(
             return [*over[1:], *over[:1]], chain([entry], older)
         over.append(entry)
     return over[:1], iter(over[1:])
+
+
+def _without_frames(error: ReleaseCorrupt) -> ReleaseCorrupt:
+    """The error to keep; where it and its causes were raised refers to all that the release has open."""
+    left: BaseException | None = error
+    while left is not None:
+        left.__traceback__ = None
+        left = left.__cause__ or left.__context__
+    return error

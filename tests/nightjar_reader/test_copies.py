@@ -3,6 +3,7 @@
 import gc
 import os
 import resource
+import weakref
 from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
@@ -11,7 +12,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from nightjar_reader import Reader, cache, files, verified
+from nightjar_reader import NotInThisRelease, Reader, cache, files, verified
 from nightjar_reader import format as fmt
 from nightjar_reader.release import Release
 
@@ -178,3 +179,53 @@ def test_a_copy_that_is_whole_is_not_read_again(two, on_server, monkeypatch) -> 
     monkeypatch.setattr(cache, "hashed", None)
     monkeypatch.setattr(verified, "hashed", None)
     assert list(reader.for_user(last).items) == new.lists[last]["item_ids"]
+
+
+def ask_all(reader: Reader) -> None:
+    reader.for_user(3)
+    reader.similar_items(500)
+    reader.nearest(user=3)
+    reader.nearest(item=500)
+    list(reader.users())
+    with pytest.raises(NotInThisRelease):
+        reader.nearest(user=66)
+
+
+@pytest.fixture
+def _without_collections():
+    """What refers to itself stays: only what nothing refers to any more is freed."""
+    gc.collect()
+    gc.disable()
+    yield
+    gc.enable()
+
+
+@pytest.mark.usefixtures("_without_collections")
+def test_a_release_that_is_not_served_any_more_frees_its_copies(build, on_server, caplog) -> None:
+    """It referred to itself until some full collection: its copies filled the cache, and new ones memory."""
+    tiny = build(as_of="2017-09-01")
+    tiny.append(1)
+    room = 2 * sum(entry.bytes for entry in fmt.parse(tiny.manifest).files.values())
+    reader, before = Reader(tiny.uri, cache_bytes=room + 5000), []
+    for day in range(2, 6):
+        ask_all(reader)
+        before.append(weakref.ref(reader.release))
+        build(as_of=f"2017-09-{day:02d}", seed=day).append(day)
+        assert reader.refresh()
+    ask_all(reader)
+    assert [release() for release in before] == [None] * 4
+    assert caplog.records == []
+
+
+@pytest.mark.usefixtures("_without_collections")
+def test_a_damaged_release_frees_its_copies(two, on_server) -> None:
+    """The error that tells of it, kept until it is mended, held all that the release had opened."""
+    old, new = two
+    reader = Reader(new.uri)
+    reader.nearest(item=500)
+    release = weakref.ref(reader.release)
+    for path in (new.path(LISTS), *on_server.glob(copy_of(new, LISTS, on_server).name)):
+        path.unlink()
+    assert reader.for_user(3).release_id == old.release_id
+    assert reader.stats.left == 1
+    assert release() is None

@@ -1,7 +1,9 @@
 """Any number of threads read a file once; an error reaches all of them, and is not kept."""
 
+import gc
 import os
 import threading
+import weakref
 from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
 
@@ -68,6 +70,31 @@ def test_an_error_reaches_all_and_is_not_kept(build) -> None:
         assert isinstance(found, ReleaseCorrupt)
     file.write_bytes(whole)
     assert list(reader.for_user(3).items) == tiny.lists[3]["item_ids"]
+
+
+def test_an_error_leaves_nothing_behind() -> None:
+    """It referred to what waited for it, and that to the error: all that its frames held stayed."""
+
+    class Held:
+        """Stands for a release."""
+
+    def fail(values: Once[str], held: object) -> None:
+        def make() -> str:
+            assert held
+            raise ValueError
+
+        with pytest.raises(ValueError):  # noqa: PT011, any
+            values.get("a", make)
+
+    held = Held()
+    freed = weakref.ref(held)
+    gc.disable()
+    try:
+        fail(Once(), held)
+        del held
+        assert freed() is None
+    finally:
+        gc.enable()
 
 
 def test_those_that_wait_get_what_one_makes() -> None:

@@ -49,10 +49,13 @@ class Once(Generic[T]):
                     return self._made[key]
                 others = self._making.get(key)
                 mine = others or self._making.setdefault(key, Future())
-            if others is None:
-                return self._make(key, make, mine)
-            with suppress(CancelledError):
-                return others.result()
+            try:
+                if others is None:
+                    return self._make(key, make, mine)
+                with suppress(CancelledError):
+                    return others.result()
+            finally:
+                del others, mine  # an error refers to this frame, and they to the error
 
     def drop(self, key: Hashable, value: T) -> None:
         """Forget a value, unless another one has taken its place."""
@@ -71,9 +74,12 @@ class Once(Generic[T]):
             self._end(key)
             future.cancel()
             raise
-        self._end(key, value)
-        future.set_result(value)
-        return value
+        else:
+            self._end(key, value)
+            future.set_result(value)
+            return value
+        finally:
+            del future
 
     def _end(self, key: Hashable, *values: T) -> None:
         with self._lock:

@@ -3,7 +3,7 @@
 import re
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
-from functools import lru_cache, partial
+from functools import partial
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -47,6 +47,9 @@ class _Row:
 class Release:
     """A published release; its answers are all from it. Threads may share it, and forked processes.
 
+    Nothing in it refers to it: its files are closed as soon as it is not served any more, and what holds
+    copies of them in the cache is gone.
+
     Parameters
     ----------
     files
@@ -58,7 +61,7 @@ class Release:
         self._once: Once[Any] = Once()
         # A child opens files anew: a thread of its parent may have been reading from them.
         self._opened: Once[KeyedFile] = Once(_OPEN_FILES, kept_by_children=False)
-        self._row = lru_cache(_ROWS)(self._read_row)
+        self._rows: Once[_Row | None] = Once(_ROWS)
 
     @property
     def release_id(self) -> str:
@@ -105,6 +108,9 @@ class Release:
         except CopyChanged:
             self._opened.drop(file, keyed)
             raise
+
+    def _row(self, file: str, key: Id) -> _Row | None:
+        return self._rows.get((file, key), partial(self._read_row, file, key))
 
     def _read_row(self, file: str, key: Id) -> _Row | None:
         if not self._files.has(file):

@@ -107,7 +107,7 @@ def publish(
     result = messages.read(storage, layout.result(attempt), PrecomputeResult)
     records = Records(storage)
     day = request.day.isoformat()
-    current = publishing.current(publishing.entries(releases))
+    current = publishing.current(publishing.entries(releases, whole=not force))
     compared = changes.compare(storage, lambda file: folder_of(attempt, file), releases, current)
     checks = [*result.checks, *changes.check(compared, settings.data.lists)]
     page = report.write(storage, STAGE, day, attempt, checks, {day: result.counts})

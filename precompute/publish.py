@@ -86,8 +86,16 @@ def _copy(source: Storage, origin: str, target: Storage, path: str, sha256: str)
         )
 
 
-def entries(storage: Storage, known: Sequence[fmt.LedgerEntry] = ()) -> list[fmt.LedgerEntry]:
-    """All entries of the ledger, oldest first; those that are known are not read again.
+def entries(
+    storage: Storage, known: Sequence[fmt.LedgerEntry] = (), whole: bool = True
+) -> list[fmt.LedgerEntry]:
+    """The entries of the ledger, oldest first; those that are known are not read again.
+
+    Parameters
+    ----------
+    whole
+        Refuse a ledger of which an older entry is damaged, for whom decides by what was published or
+        rolled back from before. Else such entries are left out with a warning, never the newest.
 
     Raises
     ------
@@ -95,8 +103,23 @@ def entries(storage: Storage, known: Sequence[fmt.LedgerEntry] = ()) -> list[fmt
         When an entry is damaged, or was written for newer programs.
     """
     ledger = Ledger(storage, fmt.LEDGER)
-    new = (sequence for sequence in ledger.sequences() if not known or sequence > known[-1].sequence)
-    return [*known, *(_entry(ledger, sequence) for sequence in new)]
+    new = [sequence for sequence in ledger.sequences() if not known or sequence > known[-1].sequence]
+    older = (_older_entry(ledger, sequence, whole) for sequence in new[:-1])
+    return [*known, *filter(None, older), *(_entry(ledger, sequence) for sequence in new[-1:])]
+
+
+def _older_entry(ledger: Ledger, sequence: int, whole: bool) -> fmt.LedgerEntry | None:
+    try:
+        return _entry(ledger, sequence)
+    except PermanentError as error:
+        if whole:
+            raise PermanentError(
+                f"{error}. Without it nobody knows whether a release would move readers back; where there is "
+                "no copy, publish with --force, or move that file elsewhere, which forgets what it says. "
+                "A rollback goes on without it"
+            ) from error
+        log.warning("%s. This goes on without that entry", error)
+        return None
 
 
 def _entry(ledger: Ledger, sequence: int) -> fmt.LedgerEntry:
@@ -144,7 +167,8 @@ def publish(
     candidate
         Asked anew each time that another writer was faster.
     force
-        Also publish an older day, or a release that was rolled back from.
+        Also publish an older day, or a release that was rolled back from; so also over older entries
+        that are damaged.
 
     Raises
     ------
@@ -153,7 +177,7 @@ def publish(
     """
     history: list[fmt.LedgerEntry] = []
     while True:
-        history = entries(storage, history)
+        history = entries(storage, history, whole=not force)
         release = candidate()
         state = decide(history, release, force)
         if state != "published":
@@ -208,6 +232,8 @@ def _append(storage: Storage, entry: fmt.LedgerEntry) -> bool:
 def rollback(storage: Storage, release_id: str, reason: str, actor: str) -> Published:
     """Make readers follow a release that is there, whatever its day.
 
+    It needs the newest entry alone: older ones that are damaged do not stop it.
+
     Raises
     ------
     PermanentError
@@ -218,7 +244,7 @@ def rollback(storage: Storage, release_id: str, reason: str, actor: str) -> Publ
     release = verify(storage, release_id)
     history: list[fmt.LedgerEntry] = []
     while True:
-        history = entries(storage, history)
+        history = entries(storage, history, whole=False)
         if current(history) == (release_id,):
             return _stays(history, release, "current")
         entry = _next(history, fmt.ROLLBACK, [release], actor, reason)
@@ -253,7 +279,7 @@ def split(
     releases = [verify(storage, release_id) for release_id in weights]
     history: list[fmt.LedgerEntry] = []
     while True:
-        history = entries(storage, history)
+        history = entries(storage, history, whole=False)
         entry = _next(history, fmt.PUBLISH, releases, actor, reason, list(weights.values()), experiment)
         if _append(storage, entry):
             log.info("experiment %s begins with ledger entry %d", experiment.name, entry.sequence)

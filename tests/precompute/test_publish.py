@@ -188,6 +188,45 @@ def test_a_damaged_entry_is_named(storage, days, content):
         publish(storage, days[1])
 
 
+@pytest.fixture
+def patchy(storage, days):
+    """Three releases published, the middle one's entry damaged; readers follow the newest."""
+    for release in days:
+        publish(storage, release)
+    storage.local(fmt.ledger_path(2)).write_bytes(b"")
+    return storage
+
+
+@pytest.mark.parametrize("move", ["rollback", "publish", "split"])
+def test_a_damaged_older_entry_does_not_stop_who_needs_the_newest_alone(patchy, days, move, caplog):
+    """Once it stopped every rollback, in an emergency too."""
+    moves = {
+        "rollback": lambda: publishing.rollback(patchy, days[0].release_id, "bad prices", "someone").sequence,
+        "publish": lambda: publish(patchy, days[0], force=True).sequence,
+        "split": lambda: publishing.split(patchy, {days[0].release_id: 1}, EXPERIMENT, "why", "someone"),
+    }
+    assert moves[move]() == 4
+    assert publishing.current(publishing.entries(patchy, whole=False)) == (days[0].release_id,)
+    assert "000000000002.json" in caplog.records[0].getMessage()
+    assert caplog.records[0].levelname == "WARNING"
+
+
+def test_a_night_is_not_published_over_a_damaged_older_entry(patchy):
+    """It may tell of a rollback from that very release; what to do is said now."""
+    with pytest.raises(
+        PermanentError, match="000000000002.json: .*move readers back.*--force.*rollback goes on"
+    ):
+        publish(patchy, a_release(patchy, "2017-10-01"))
+    assert len(patchy.list(fmt.LEDGER)) == 3
+
+
+def test_a_damaged_newest_entry_stops_a_rollback(storage, days):
+    publish(storage, days[0])
+    storage.put_new(fmt.ledger_path(2), b"{")
+    with pytest.raises(PermanentError, match="000000000002.json: .*changed or is damaged"):
+        publishing.rollback(storage, days[0].release_id, "bad prices", "someone")
+
+
 def test_an_entry_that_readers_would_refuse_is_not_put(storage, days):
     with pytest.raises(
         PermanentError, match="expected reason to be a text, found '.udcff'; nothing is published"
@@ -197,12 +236,11 @@ def test_an_entry_that_readers_would_refuse_is_not_put(storage, days):
 
 
 def test_an_entry_of_a_later_writer_counts_whatever_its_kind(storage, days):
-    publish(storage, days[0])
-    entry = publishing.entries(storage)[-1].to_json()
-    approved = entry | {"sequence": 2, "kind": "approve", "as_of": "2017-09-30", "note": "x"}
-    storage.put_new(fmt.ledger_path(2), json.dumps(approved).encode())
+    publish(storage, days[2])
+    approved = publishing.entries(storage)[-1].to_json() | {"kind": "approve", "note": "x"}
+    storage.local(fmt.ledger_path(1)).write_text(json.dumps(approved))
     assert publish(storage, days[1]).state == "kept"
-    assert publish(storage, days[2]).sequence == 3
+    assert publish(storage, a_release(storage, "2017-10-01")).sequence == 2
 
 
 EXPERIMENT = fmt.Experiment("prices", "größer")

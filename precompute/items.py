@@ -61,6 +61,19 @@ def factors(night: Night, retrieval: Retrieval | None) -> Factors | None:
     )
 
 
+def lacking(found: Factors | None, night: Night) -> tuple[str, ...]:
+    """What is to be told where a bundle has no factors of any item, or user, of the night."""
+    users, items = len(night.users), int(night.listed.sum())
+    if found is None:
+        return (
+            f"the bundle has factors of none of {items} items: this release has no factors, no index and no "
+            "item-to-item lists; see what its training warned of",
+        )
+    if users and not len(found.users):
+        return (f"the bundle has factors of none of {users} users: no list is by them",)
+    return ()
+
+
 def table(night: Night, catalogue: pa.Table | None, found: Factors | None, id_type: fmt.IdType) -> pa.Table:
     """Every item that a list may contain, sorted by id, with its row in the factors or null.
 

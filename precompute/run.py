@@ -176,6 +176,7 @@ def _build(
     night, data = sources.night, sources.data
     factors = items.factors(night, sources.bundle.retrieval if sources.bundle else None)
     units = similar.unit_rows(factors.items) if factors else None
+    lacking = items.lacking(factors, night) if sources.bundle else ()
     # Annoy builds on one thread: what else there is to do is done meanwhile
     with ThreadPoolExecutor(1) as pool:
         indexing = pool.submit(_index, folder, units, data, watch)
@@ -197,7 +198,7 @@ def _build(
         counts=counts,
         checks=(*checks, *impersonal),
         index=built.index,
-        warnings=(*made.warnings, *built.warnings, *_told(impersonal)),
+        warnings=(*made.warnings, *lacking, *built.warnings, *_told(impersonal)),
     )
     return described, built.latency_us
 

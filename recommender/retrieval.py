@@ -19,6 +19,9 @@ logger = logging.getLogger(__name__)
 DAMPING = 4.0
 """ALS sees log(1 + DAMPING * m60): the tenth purchase says less than the first."""
 
+START = 0.005**2
+"""What each factor gives to the score of a user and an item where ALS begins: it draws from 0 to 0.01."""
+
 BM25_K1, BM25_B = 1.2, 0.75
 
 
@@ -64,7 +67,8 @@ def popularity(night: Night) -> Float32:
 def als(m60: Any, config: settings.Retrieval, threads: int) -> tuple[Float32, Float32]:
     """User and item factors from decayed purchases, CSR float32 users x items.
 
-    Who has no purchase of any weight gets a row of zeros: "not known", and nobody's neighbour.
+    Who has no purchase of any weight gets a row of zeros: "not known", and nobody's neighbour. So does
+    everybody where ALS learns nothing, which a warning tells.
     """
     from implicit.cpu.als import AlternatingLeastSquares
 
@@ -84,7 +88,31 @@ def als(m60: Any, config: settings.Retrieval, threads: int) -> tuple[Float32, Fl
     # ALS leaves these where its random start put them, or at a norm of 1e-12.
     model.user_factors[np.diff(confidence.indptr) == 0] = 0
     model.item_factors[np.bincount(confidence.indices, minlength=confidence.shape[1]) == 0] = 0
-    return model.user_factors, model.item_factors
+    return _learned(model.user_factors, model.item_factors, config)
+
+
+def _learned(users: Float32, items: Float32, config: settings.Retrieval) -> tuple[Float32, Float32]:
+    """The factors, or zeros where they have no meaning.
+
+    Where purchases weigh too little, each iteration shrinks all factors by the same part, until only
+    noise is left: rows of any norm, down to 1e-22, whose lists are chance. So the best score there may
+    be, which is about 1 where something is learned, ends below a mean score of the start. Single rows of
+    a small norm are those of small weights; they point where they should, and stay.
+    """
+    best, least = _longest(users) * _longest(items), START * config.factors
+    if best >= least:
+        return users, items
+    logger.warning(
+        "ALS learned nothing: expected a user and an item of a score above %.1e, with which it begins, "
+        "found %.1e at most; none of %d users and %d items has factors: raise events.weights or "
+        "retrieval.alpha (%g), or lower retrieval.regularization (%g)",
+        least, best, len(users), len(items), config.alpha, config.regularization,
+    )  # fmt: skip
+    return np.zeros_like(users), np.zeros_like(items)
+
+
+def _longest(rows: Float32) -> float:
+    return float(np.sqrt(np.einsum("ij,ij->i", rows, rows, dtype=np.float64).max(initial=0)))
 
 
 def _weighty(m60: Any) -> Any:

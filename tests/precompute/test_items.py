@@ -1,3 +1,6 @@
+from dataclasses import replace
+
+import numpy as np
 import pyarrow as pa
 import pytest
 
@@ -40,3 +43,14 @@ def test_without_a_catalogue_it_has_the_items_seen(night):
 def test_a_catalogue_with_an_item_twice_is_refused(night):
     with pytest.raises(PermanentError, match="1 of 5 rows"):
         items.table(night, pa.concat_tables([CATALOGUE, CATALOGUE.slice(0, 1)]), None, "int64")
+
+
+def test_a_bundle_without_factors_for_the_night_is_told(night, retrieval):
+    """Releases had neither factors nor index, and their manifests said nothing of it."""
+    nobody = replace(retrieval, user_factors=np.zeros_like(retrieval.user_factors))
+    nothing = replace(nobody, item_factors=np.zeros_like(retrieval.item_factors))
+    assert items.lacking(items.factors(night, retrieval), night) == ()
+    (told,) = items.lacking(items.factors(night, nobody), night)
+    assert told == "the bundle has factors of none of 3 users: no list is by them"
+    (told,) = items.lacking(items.factors(night, nothing), night)
+    assert told.startswith("the bundle has factors of none of 3 items: this release has no factors, no index")

@@ -4,7 +4,9 @@ import sys
 
 import numpy as np
 import pytest
+from scipy.sparse import csr_matrix
 
+from lake import settings
 from recommender import retrieval
 from recommender.retrieval import align, known
 
@@ -142,3 +144,63 @@ def test_neighbours_are_weighted_as_implicit_weights_them(night):
     ours = retrieval._bm25(night.m60)
     theirs = bm25_weight(night.m60.T, K1=retrieval.BM25_K1, B=retrieval.BM25_B).T.tocsr()
     assert np.allclose(ours.toarray(), theirs.toarray(), rtol=1e-6)
+
+
+def groups(weight):
+    """Purchases of 300 users, each of 6 of the 15 items of its group; the group of each user."""
+    rng = np.random.default_rng(1)
+    group = rng.integers(0, 5, 300)
+    m60 = np.zeros((300, 75), np.float32)
+    for user in range(300):
+        m60[user, rng.choice(np.arange(15) * 5 + group[user], 6, replace=False)] = weight
+    return csr_matrix(m60), group
+
+
+def right(users, items, group):
+    """Which part of the users' 15 best items are of their group; 0.2 is chance."""
+    best = np.argsort(-(users.astype(np.float64) @ items.T.astype(np.float64)), kind="stable")[:, :15]
+    return (best % 5 == group[:, None]).mean()
+
+
+def test_groups_of_users_get_lists_of_their_groups(caplog):
+    m60, group = groups(1.0)
+    assert right(*retrieval.als(m60, settings.Retrieval(), 1), group) == 1
+    assert caplog.records == []
+
+
+TOO_LITTLE = {
+    "weights of 0.03": (0.03, {}),
+    "weights of 0.02": (0.02, {}),
+    "events of years ago": (1e-3, {}),
+    "alpha 0.1": (1.0, {"alpha": 0.1}),
+    "alpha 1e-4": (1.0, {"alpha": 1e-4}),
+    "regularization 100": (1.0, {"regularization": 100.0}),
+    "regularization 1e5": (1.0, {"regularization": 1e5}),
+    "regularization 1e6": (1.0, {"regularization": 1e6}),
+}
+
+
+@pytest.mark.parametrize("case", TOO_LITTLE)
+def test_factors_that_shrank_to_noise_know_nobody_and_are_told(case, caplog):
+    """Everybody was known, by rows of norm 1e-4 to 1e-22 and lists at chance, or nobody was, in silence."""
+    weight, config = TOO_LITTLE[case]
+    m60, group = groups(weight)
+    users, items = retrieval.als(m60, settings.Retrieval(**config), 1)
+    assert right(users, items, group) < 0.3
+    assert not known(users).any()
+    assert not known(items).any()
+    (warning,) = caplog.records
+    assert "none of 300 users and 75 items has factors: raise events.weights" in warning.getMessage()
+
+
+def test_a_user_and_an_item_of_long_ago_stay_known(caplog):
+    """Their rows have a norm of 1e-8, and yet point at the right items."""
+    m60, group = groups(1.0)
+    m60[np.arange(0, 300, 10)] *= 1e-9
+    m60[:, np.arange(10)] *= 1e-9
+    users, items = retrieval.als(m60.tocsr(), settings.Retrieval(), 1)
+    assert np.linalg.norm(users[0]) < 1e-7
+    assert known(users).all()
+    assert known(items).all()
+    assert right(users[::10], items, group[::10]) > 0.8
+    assert caplog.records == []

@@ -1,0 +1,40 @@
+"""What a build writes, of a night in memory; whole nights are in `tests/nightjar/test_precompute.py`."""
+
+from dataclasses import replace
+
+import numpy as np
+import pyarrow as pa
+import pytest
+
+from lake.records import Record, TableContent
+from lake.schemas import FEATURES
+from precompute import run
+from recommender.bundle import Bundle
+
+
+@pytest.fixture
+def build(night, retrieval, data, tmp_path):
+    """A function: the description of a release of the night, by a bundle of other factors."""
+    tables = {name: TableContent((), 0, "d") for name in FEATURES}
+    features = Record("features", str(night.day), "0" * 16, "committed", 1, "c", (), tables, sequence=1)
+    request = run.PrecomputeRequest("0" * 16, "", "", night.day, 1, None, 1, "c", 0)
+    none = pa.table({"item_id": night.items.values, "name": ["a"] * 4, "category": ["b"] * 4})
+
+    def make(**changes):
+        found = replace(retrieval, **changes)
+        bundle = Bundle("b" * 64, night.day, "baseline", "als", found, None, (), 1, "d", {})
+        sources = run.Sources(features, None, night, bundle, none, data)
+        return run._build(tmp_path, sources, request, run._Watch())[0]
+
+    return make
+
+
+def test_a_release_by_a_bundle_that_knows_the_night_is_whole(build):
+    assert not any("has factors of none" in warning for warning in build().warnings)
+
+
+def test_the_manifest_tells_of_a_bundle_without_factors(build):
+    """It did not: there was just no index, and every list was the popular one."""
+    made = build(item_factors=np.zeros((4, 2), np.float32))
+    assert made.index is None
+    assert any("has factors of none of 3 items" in warning for warning in made.warnings)

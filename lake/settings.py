@@ -25,7 +25,6 @@ from lake.kinds import (
     Section,
     Seed,
     Sequence,
-    Share,
     Template,
     Text,
     Weight,
@@ -39,6 +38,8 @@ CONFIG_DIR = CHECKOUT / "config"
 
 IdType = Literal["int64", "string"]
 FileFormat = Literal["parquet", "csv", "jsonl"]
+Part = Annotated[float, Field(ge=1e-6, le=1)]
+"""A share that XGBoost takes, and that does something: it refuses what float32 cannot hold."""
 
 
 class RawColumns(Section):
@@ -140,7 +141,7 @@ class Retrieval(Section):
 
     factors: int = Field(default=64, ge=1, le=1024)
     regularization: Positive = 8.0
-    alpha: Positive = 4.0
+    alpha: float = Field(default=4.0, ge=1e-6, le=1e6)  # below, ALS does not move from its random start
     iterations: int = Field(default=10, ge=1, le=1000)
     neighbours: int = Field(default=100, ge=1, le=1000)
     seed: Seed = 0
@@ -178,11 +179,11 @@ class Ranker(Section):
 
     objective: Literal["binary:logistic", "rank:ndcg"] = "binary:logistic"
     rounds: int = Field(default=120, ge=1, le=10_000)
-    eta: Share = 0.06
+    eta: Part = 0.06
     max_depth: int = Field(default=6, ge=1, le=16)
     min_child_weight: float = Field(default=20.0, ge=0, le=1e9)
-    subsample: Share = 0.8
-    colsample_bytree: Share = 0.6
+    subsample: Part = 0.8
+    colsample_bytree: Part = 0.6
     seed: Seed = 0
 
 

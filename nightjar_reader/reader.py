@@ -142,8 +142,8 @@ class Reader:
         return self.release.manifest
 
     def releases(self) -> list[fmt.LedgerEntry]:
-        """Every entry of the ledger, newest first."""
-        return [self._published.entry(number) for number in reversed(self._published.sequences())]
+        """Every entry of the ledger, newest first, without older ones that are damaged, which are told."""
+        return self._published.entries()
 
     def _answer(self, ask: Callable[[Release], T], user_id: Id | None = None) -> T:
         """Ask the release of a user, or the first; where it is damaged, the entry before."""

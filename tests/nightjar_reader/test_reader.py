@@ -242,6 +242,34 @@ def test_entries_that_cannot_be_read_are_named(build) -> None:
         Reader(tiny.uri)
 
 
+def test_an_older_entry_that_is_damaged_is_told_and_left_out(build, caplog) -> None:
+    """The listing raised FormatError for it; the search for a release before passed it over in silence."""
+    oldest, old, new = (build(as_of=f"2017-09-{day}", seed=day) for day in (28, 29, 30))
+    for sequence, release in enumerate([oldest, old, new], 1):
+        release.append(sequence)
+    (new.root / fmt.ledger_path(2)).write_text("{")
+    reader = Reader(new.uri)
+    for _ in range(2):
+        assert [entry.sequence for entry in reader.releases()] == [3, 1]
+    new.path(fmt.MANIFEST).unlink()
+    again = Reader(new.uri)
+    again.refresh()
+    assert again.release_id == oldest.release_id
+    told = [record.getMessage() for record in caplog.records if fmt.ledger_path(2) in record.getMessage()]
+    assert len(told) == 2  # once for each reader
+    assert "expected JSON" in told[0]
+    assert "restore it" in told[0]
+
+
+def test_the_newest_entry_is_never_left_out(build) -> None:
+    tiny = build()
+    tiny.append(1)
+    reader = Reader(tiny.uri)
+    (tiny.root / fmt.ledger_path(2)).write_text("{")
+    with pytest.raises(FormatError, match="000000000002"):
+        reader.releases()
+
+
 def test_other_storages_are_refused() -> None:
     with pytest.raises(ReaderError, match="cannot read ftp:"):
         Reader("ftp://host/published")

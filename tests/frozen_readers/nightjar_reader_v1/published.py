@@ -49,6 +49,7 @@ class Published:
         self._cache = cache
         self._verify = verify
         self._last_resort = -1
+        self._passed_over = set[int]()
         self.damaged: dict[tuple[str, str], ReleaseCorrupt] = {}
         self.left = 0
 
@@ -63,6 +64,10 @@ class Published:
             return fmt.parse_entry(self._files.read(path), sequence)
         except FormatError as error:
             raise FormatError(f"{self._files.uri(path)}: {error}") from error
+
+    def entries(self) -> list[fmt.LedgerEntry]:
+        """All entries, newest first; `FormatError` where the newest is none."""
+        return list(self._entries(self.sequences()))
 
     def pinned(self, release_id: str) -> Served:
         """A release by its id alone."""
@@ -138,13 +143,19 @@ class Published:
         yield from ((entry, True) for entry in passed)
 
     def _entries(self, sequences: list[int]) -> Iterator[fmt.LedgerEntry]:
-        """Entries from the newest back, without older ones that nobody can serve."""
+        """Entries from the newest back, without older ones that nobody can serve, which a warning names."""
         for sequence in reversed(sequences):
             try:
                 yield self.entry(sequence)
-            except FormatError:
+            except FormatError as error:
                 if sequence == sequences[-1]:
                     raise
+                self._tell_passed_over(sequence, error)
+
+    def _tell_passed_over(self, sequence: int, error: FormatError) -> None:
+        if sequence not in self._passed_over:
+            _log.warning("%s. It is passed over, as it is not the newest: restore it", error)
+        self._passed_over.add(sequence)
 
     def _tell_last_resort(self, entry: fmt.LedgerEntry) -> None:
         if entry.sequence != self._last_resort:

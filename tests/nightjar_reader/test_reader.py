@@ -1,5 +1,6 @@
 import hashlib
 import json
+import os
 import sys
 from concurrent.futures import ThreadPoolExecutor
 
@@ -55,9 +56,26 @@ def test_whole_number_as_text_serves_where_ids_are_numbers(build) -> None:
     assert reader.for_user("6") == reader.for_user(6) == reader.for_user(np.int64(6))
     assert reader.for_user("6").fallback == tiny.lists[6]["fallback"]
     assert reader.for_user("6").user_id == 6
-    for bad in ("six", "1.5", "1_0", "", " 6", "9" * 19, True, 6.0, None):
+    for bad in ("six", "1.5", "1_0", "", " 6", "9" * 19, "\ud800", True, 6.0, None):
         with pytest.raises(BadId, match="found"):
             reader.for_user(bad)
+
+
+@pytest.mark.parametrize("bad", [10**5000, -(10**5000)], ids=["large", "small"])
+def test_a_number_that_has_no_text_is_no_id(tiny, bad: int) -> None:
+    """It was the ValueError of Python's limit for digits."""
+    with pytest.raises(BadId, match="found an int of too many digits"):
+        Reader(tiny.uri).for_user(bad)
+
+
+def test_a_text_that_has_no_bytes_is_no_id(build) -> None:
+    """It was a UnicodeEncodeError."""
+    tiny = build("string")
+    tiny.append(1)
+    reader = Reader(tiny.uri)
+    for ask in (reader.for_user, reader.similar_items, lambda bad: reader.catalogue([bad])):
+        with pytest.raises(BadId, match=r"found 'a\\ud800'"):
+            ask("a\ud800")
 
 
 def test_similar_items(tiny) -> None:
@@ -121,6 +139,15 @@ def test_a_negative_number_of_items_is_refused_as_it_was_asked_for(build) -> Non
     for one in (build(seed=1), build(seed=2, index=False)):
         with pytest.raises(ValueError, match="n is -2: expected at least 0"):
             Reader(one.uri, release_id=one.release_id).nearest(-2, item=500)
+
+
+@pytest.mark.parametrize("n", [26, 27, 2**31, 10**30])
+def test_more_items_than_there_are(build, n: int) -> None:
+    """It was an OverflowError of the index for an item, and an answer for a user."""
+    for one in (build(seed=1), build(seed=2, index=False)):
+        reader = Reader(one.uri, release_id=one.release_id)
+        assert len(reader.nearest(n, item=500).items) == 26
+        assert len(reader.nearest(n, user=3).items) == min(n, 27)
 
 
 def test_nearest_to_an_item_without_annoy_or_index(build, monkeypatch) -> None:
@@ -230,6 +257,29 @@ def test_two_releases_split_users_always_alike(build) -> None:
     assert reader.popular().release_id == one.release_id
 
 
+def test_a_split_that_begins_in_the_middle_of_an_answer(build) -> None:
+    """Such an answer was the split's first arm, also for users of the other arms."""
+    old, one, two = (build(as_of=f"2017-09-{day}", seed=day) for day in (28, 29, 30))
+    old.append(1)
+    reader = Reader(old.uri)
+    before = reader._served
+    one.append(2, one, two, weights=(1, 1))
+    reader.refresh()
+    later = reader._served
+    turns = iter([before])
+
+    class Moving(Reader):
+        """Each look at what is served may find the ledger followed meanwhile."""
+
+        @property
+        def _served(self):
+            return next(turns, later)
+
+    reader.__class__ = Moving
+    assert reader.for_user(3).release_id == old.release_id
+    assert len({reader.for_user(user).release_id for user in old.lists}) == 2
+
+
 def test_entries_that_cannot_be_read_are_named(build) -> None:
     tiny = build()
     tiny.append(1)
@@ -268,6 +318,26 @@ def test_the_newest_entry_is_never_left_out(build) -> None:
     (tiny.root / fmt.ledger_path(2)).write_text("{")
     with pytest.raises(FormatError, match="000000000002"):
         reader.releases()
+
+
+def test_what_has_an_entrys_name_and_is_no_file_counts_for_nothing(build) -> None:
+    tiny = build()
+    tiny.append(1)
+    (tiny.root / fmt.ledger_path(2)).mkdir()
+    (tiny.root / fmt.ledger_path(3)).symlink_to(tiny.root / "nowhere")
+    (tiny.root / fmt.ledger_path(4)).symlink_to(tiny.root)
+    os.mkfifo(tiny.root / fmt.ledger_path(5))
+    reader = Reader(tiny.uri)
+    assert (reader.entry.sequence, [entry.sequence for entry in reader.releases()]) == (1, [1])
+    assert not reader.refresh()
+
+
+def test_a_ledger_that_is_no_folder_is_named(build) -> None:
+    """It was a NotADirectoryError that names neither address nor remedy."""
+    tiny = build()
+    (tiny.root / fmt.LEDGER).write_text("")
+    with pytest.raises(ReaderError, match=f"{tiny.uri}/ledger: expected a folder.*check"):
+        Reader(tiny.uri)
 
 
 def test_other_storages_are_refused() -> None:

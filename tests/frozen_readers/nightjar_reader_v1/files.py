@@ -114,7 +114,13 @@ class Files:
     def names(self, folder: str) -> list[str]:
         """The names of the files in a folder; empty where there is no such folder."""
         selector = pafs.FileSelector(self._full(folder), allow_not_found=True)
-        found = self._insist(folder, lambda: self._connect().get_file_info(selector))
+        try:
+            found = self._insist(folder, lambda: self._connect().get_file_info(selector))
+        except OSError as error:  # of a disk; a server's are no OSErrors
+            raise ReaderError(
+                f"{self.uri(folder)}: expected a folder that can be listed, found {error}; "
+                "check the address, and who may read there"
+            ) from error
         return [info.base_name for info in found if info.is_file]
 
     def pieces(self, path: str) -> Iterator[bytes]:

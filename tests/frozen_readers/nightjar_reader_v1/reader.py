@@ -148,7 +148,8 @@ class Reader:
     def _answer(self, ask: Callable[[Release], T], user_id: Id | None = None) -> T:
         """Ask the release of a user, or the first; where it is damaged, the entry before."""
         while True:
-            served, release = self._served, self._served.releases[0]
+            served = self._served  # once: another thread may follow the ledger meanwhile
+            release = served.releases[0]
             try:
                 if user_id is not None and len(served.releases) > 1:
                     release = _arm(served, user_id)

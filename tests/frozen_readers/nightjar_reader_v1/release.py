@@ -13,6 +13,7 @@ import pyarrow as pa
 from nightjar_reader_v1 import format as fmt
 from nightjar_reader_v1.answers import CatalogueItem, Id, Neighbours, Popular, Recommendations, SimilarItems
 from nightjar_reader_v1.errors import BadId, NotInThisRelease
+from nightjar_reader_v1.fields import shown
 from nightjar_reader_v1.keyed import KeyedFile, position
 from nightjar_reader_v1.once import Once, once
 from nightjar_reader_v1.search import (
@@ -139,12 +140,14 @@ class Release:
             When no id of this data set can look like that.
         """
         if isinstance(id, bool) or not isinstance(id, int | str | np.integer):
-            raise BadId(f"expected an id, an int or a str; found {id!r}")
+            raise BadId(f"expected an id, an int or a str; found {_shown(id)}")
+        if (text := _text_of(id)) is None:
+            raise BadId(f"expected an id whose text UTF-8 can hold; found {_shown(id)}")
         if self.id_type == "string":
-            return str(id)
-        if not _WHOLE.fullmatch(str(id)) or int(id) not in _INT64:
-            raise BadId(f"ids of this data set are whole numbers of 64 bits; found {id!r}")
-        return int(id)
+            return text
+        if not _WHOLE.fullmatch(text) or int(text) not in _INT64:
+            raise BadId(f"ids of this data set are whole numbers of 64 bits; found {_shown(id)}")
+        return int(text)
 
     # Lists
 
@@ -261,6 +264,7 @@ class Release:
         refuse_negative(n)
         row = self._item(item_id := self.checked_id(item_id))
         code = self._code(row[fmt.CODE] if row else None, f"item {item_id!r}")
+        n = min(n, len(self._item_factors))  # the index takes numbers of 32 bits only
         if self._annoy is None:
             codes, scores = self._by_cosine.nearest(self._unit_factors[code], n + 1)
         else:
@@ -303,6 +307,23 @@ class Release:
         effort = max(self.manifest.index.search_k, n * self.manifest.index.trees)
         codes = np.array(self._annoy.get_nns_by_item(code, n, effort), np.int32)
         return ranked(codes, exact_scores(self._unit_factors[codes], self._unit_factors[code]), n)
+
+
+def _text_of(id: Id) -> str | None:
+    """The id's text; None for half of a surrogate pair, and for more digits than Python writes."""
+    try:
+        text = str(id)
+        text.encode()
+    except ValueError:
+        return None
+    return text
+
+
+def _shown(id: object) -> str:
+    try:
+        return shown(id)
+    except ValueError:
+        return f"an {type(id).__name__} of too many digits"
 
 
 def _row_of(row: dict[str, Any]) -> _Row:

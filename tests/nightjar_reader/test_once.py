@@ -200,8 +200,8 @@ def test_a_fork_while_threads_hold_locks_of_a_reader(build) -> None:
     reader = Reader(tiny.uri)
     reader.for_user(3)
     release = reader.release
-    keyed = release._keyed(fmt.lists_path(fmt.bucket(3, 4)))
-    with reader._moving, keyed._lock, release._opened._lock, release._once._lock:
+    keyed = release._rows.keyed(fmt.lists_path(fmt.bucket(3, 4)))
+    with reader._moving, keyed._lock, release._rows._opened._lock, release._once._lock:
 
         def child() -> None:
             assert not reader.refresh()

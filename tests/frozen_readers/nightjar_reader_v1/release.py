@@ -1,11 +1,10 @@
 """One release, and the answers that its files give."""
 
 import re
-from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass
-from functools import partial
+from collections.abc import Iterable, Iterator
+from functools import lru_cache, partial
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -16,6 +15,7 @@ from nightjar_reader_v1.errors import BadId, NotInThisRelease
 from nightjar_reader_v1.fields import shown
 from nightjar_reader_v1.keyed import KeyedFile, position
 from nightjar_reader_v1.once import Once, once
+from nightjar_reader_v1.rows import Row, Rows
 from nightjar_reader_v1.search import (
     Codes,
     ExactSearch,
@@ -25,24 +25,11 @@ from nightjar_reader_v1.search import (
     refuse_negative,
     unit_rows,
 )
-from nightjar_reader_v1.verified import CopyChanged, VerifiedFiles, again
+from nightjar_reader_v1.verified import VerifiedFiles
 
-T = TypeVar("T")
-
-_OPEN_FILES = 128
 _ROWS = 4096
 _WHOLE = re.compile(r"-?[0-9]{1,19}")
 _INT64 = range(-(2**63), 2**63)
-
-
-@dataclass(frozen=True, slots=True)
-class _Row:
-    """What a release holds for one user or item."""
-
-    items: tuple[Id, ...]
-    scores: tuple[float, ...]
-    fallback: int
-    code: int | None
 
 
 class Release:
@@ -60,9 +47,8 @@ class Release:
     def __init__(self, files: VerifiedFiles) -> None:
         self._files = files
         self._once: Once[Any] = Once()
-        # A child opens files anew: a thread of its parent may have been reading from them.
-        self._opened: Once[KeyedFile] = Once(_OPEN_FILES, kept_by_children=False)
-        self._rows: Once[_Row | None] = Once(_ROWS)
+        self._rows = Rows(files)
+        self._row = lru_cache(_ROWS)(self._rows.read)
 
     @property
     def release_id(self) -> str:
@@ -88,39 +74,6 @@ class Release:
             Names the first bad one.
         """
         self._files.verify_all(first)
-
-    def _keyed(self, file: str) -> KeyedFile:
-        return self._opened.get(file, partial(self._open_keyed, file))
-
-    def _open_keyed(self, file: str) -> KeyedFile:
-        columns = fmt.LISTS_COLUMNS if file.startswith(fmt.LISTS) else fmt.SIMILAR_COLUMNS
-        source = self._files.open(file)
-        with self._files.as_format_says(file, source):
-            return KeyedFile(source, columns, partial(self._files.reading, file, source))
-
-    def _ask(self, file: str, question: Callable[[KeyedFile], T]) -> T:
-        return again(partial(self._ask_opened, file, question))
-
-    def _ask_opened(self, file: str, question: Callable[[KeyedFile], T]) -> T:
-        keyed = self._keyed(file)
-        try:
-            with self._files.as_format_says(file, keyed.source):
-                return question(keyed)
-        except CopyChanged:
-            self._opened.drop(file, keyed)
-            raise
-
-    def _row(self, file: str, key: Id) -> _Row | None:
-        return self._rows.get((file, key), partial(self._read_row, file, key))
-
-    def _read_row(self, file: str, key: Id) -> _Row | None:
-        if not self._files.has(file):
-            return None
-
-        def row(keyed: KeyedFile) -> _Row | None:
-            return _row_of(found) if (found := keyed.row(key)) else None
-
-        return self._ask(file, row)
 
     # Ids
 
@@ -159,20 +112,20 @@ class Release:
             return Recommendations(user_id, best.items, best.scores, fmt.FALLBACK_GLOBAL, self.release_id)
         return Recommendations(user_id, row.items, row.scores, row.fallback, self.release_id)
 
-    def _user(self, user_id: Id) -> _Row | None:
+    def _user(self, user_id: Id) -> Row | None:
         return self._row(fmt.lists_path(fmt.bucket(user_id, self.manifest.buckets)), user_id)
 
     def users(self) -> Iterator[Id]:
         """Every user with a list, bucket by bucket."""
         for bucket in range(self.manifest.buckets):
             file = fmt.lists_path(bucket)
-            for group in range(self._ask(file, lambda keyed: keyed.groups)):
-                yield from self._ask(file, partial(KeyedFile.keys, group=group))
+            for group in range(self._rows.ask(file, lambda keyed: keyed.groups)):
+                yield from self._rows.ask(file, partial(KeyedFile.keys, group=group))
 
     def opened_users(self) -> Iterator[Id]:
         """As `users`, with all files verified before the first one comes."""
         for bucket in range(self.manifest.buckets):
-            self._ask(fmt.lists_path(bucket), lambda keyed: keyed.groups)
+            self._rows.ask(fmt.lists_path(bucket), lambda keyed: keyed.groups)
         return self.users()
 
     def similar_items(self, item_id: Id) -> SimilarItems:
@@ -190,9 +143,9 @@ class Release:
         return self._files.table(fmt.POPULAR, fmt.POPULAR_COLUMNS)
 
     @once
-    def _segments(self) -> dict[str | None, _Row]:
+    def _segments(self) -> dict[str | None, Row]:
         with self._files.as_format_says(fmt.POPULAR):
-            segments = {row[fmt.SEGMENT]: _row_of(row) for row in self._popular.to_pylist()}
+            segments = {row[fmt.SEGMENT]: Row.of(row) for row in self._popular.to_pylist()}
             if None not in segments:
                 raise LookupError("no row whose segment is null")
             return segments
@@ -324,8 +277,3 @@ def _shown(id: object) -> str:
         return shown(id)
     except ValueError:
         return f"an {type(id).__name__} of too many digits"
-
-
-def _row_of(row: dict[str, Any]) -> _Row:
-    items, scores = tuple(row[fmt.ITEM_IDS]), tuple(row[fmt.SCORES])
-    return _Row(items, scores, row.get(fmt.FALLBACK, fmt.FALLBACK_PERSONAL), row.get(fmt.CODE))

@@ -9,7 +9,7 @@ import io
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
@@ -20,9 +20,11 @@ from scipy.sparse import csr_matrix
 
 from lake import layout
 from lake.errors import PermanentError
+from lake.ledger import names_in
 from lake.records import STAGES, config_digest
 from lake.settings import Dataset
 from lake.storage import Storage, sha256_of
+from nightjar_reader.sequences import pass_over
 from recommender.candidates import most_popular
 from recommender.ids import Ids
 from recommender.matrix import FEATURES
@@ -44,6 +46,20 @@ flavors:
 """
 MLFLOW_NOTE: Final = "registered_model_meta"
 """MLflow writes this file into the folder of a model that it opens by name; it is not the bundle's."""
+
+ARRAYS: Final = (
+    "user_factors",
+    "item_factors",
+    "popularity",
+    "similarity_indptr",
+    "similarity_indices",
+    "similarity_data",
+)
+IDS: Final = ("users", "items")
+FILES: Final = frozenset(
+    {DESCRIPTION, BOOSTER, MLMODEL, *(f"{name}.npy" for name in ARRAYS), *(f"{name}.parquet" for name in IDS)}
+)
+"""All that a bundle has, the booster not always; nothing else in its folder is read."""
 
 LENGTH: Final = 50  # of the lists that `mlflow.pyfunc` gives
 CONFIG: Final = ("repeats", "retrieval", "candidates", "training", "ranker")
@@ -147,7 +163,7 @@ def publish(storage: Storage, folder: Path, bundle_id: str) -> None:
 
 
 def load(storage: Storage, bundle_id: str) -> Bundle:
-    """Read a bundle and verify it against its id.
+    """Read a bundle and verify it against its id; what else lies in its folder is named in a warning.
 
     Raises
     ------
@@ -155,8 +171,10 @@ def load(storage: Storage, bundle_id: str) -> Bundle:
         When a file is missing, changed or added.
     """
     folder = layout.bundle(bundle_id)
-    names = [PurePosixPath(path).name for path in storage.list(folder)]
-    files = {name: storage.read(f"{folder}/{name}") for name in names if name != MLFLOW_NOTE}
+    names = set(names_in(storage, folder)) - {MLFLOW_NOTE}
+    for stray in sorted(names - FILES):
+        pass_over(storage.uri(f"{folder}/{stray}"), "a bundle's files alone")
+    files = {name: storage.read(f"{folder}/{name}") for name in sorted(names & FILES)}
     found = digest(files)
     if found != bundle_id:
         raise PermanentError(
@@ -214,7 +232,7 @@ def _decode_retrieval(files: Mapping[str, bytes]) -> Retrieval:
         values: NDArray[Any] = np.load(io.BytesIO(files[f"{name}.npy"]), allow_pickle=False)
         return values
 
-    users, items = (Ids(_column(files[f"{name}.parquet"])) for name in ("users", "items"))
+    users, items = (Ids(_column(files[f"{name}.parquet"])) for name in IDS)
     near = [array(f"similarity_{part}") for part in ("data", "indices", "indptr")]
     return Retrieval(
         users=users,
@@ -289,6 +307,5 @@ class Model:
 
 def _load_pyfunc(path: str) -> Model:
     """What `mlflow.pyfunc.load_model` calls with the bundle's folder."""
-    found = (file for file in Path(path).iterdir() if file.is_file() and file.name != MLFLOW_NOTE)
-    files = {file.name: file.read_bytes() for file in found}
+    files = {file.name: file.read_bytes() for file in Path(path).iterdir() if file.name in FILES}
     return Model(_decode(digest(files), files))

@@ -8,6 +8,7 @@ import pytest
 from lake import layout
 from lake.errors import PermanentError
 from lake.storage import LocalStorage
+from nightjar_reader.sequences import pass_over
 from recommender import bundle as bundles
 
 DAY = dt.date(2017, 9, 30)
@@ -83,6 +84,37 @@ def test_a_bundle_that_was_changed_or_is_not_whole_is_refused(storage, bundle_id
     file.write_bytes(content + b"x")
     with pytest.raises(PermanentError, match=bundle_id):
         bundles.load(storage, bundle_id)
+
+
+@pytest.mark.parametrize("stray", ["README.md", "old/users.parquet", "old/x.npy", "ranker.ubj.bak"])
+def test_strays_in_its_folder_change_nothing_and_are_named(storage, bundle_id, stray, caplog):
+    """A note ended every training and precompute; a file in a folder did with a raw FileNotFoundError."""
+    pass_over.cache_clear()
+    path = f"{layout.bundle(bundle_id)}/{stray}"
+    storage.put_new(path, b"notes")
+    for _ in range(2):
+        assert bundles.load(storage, bundle_id).booster == b"trees"
+    (warning,) = caplog.records
+    assert storage.uri(path) in warning.getMessage()
+
+
+def test_what_mlflow_leaves_there_is_no_stray(storage, bundle_id, caplog):
+    pass_over.cache_clear()
+    storage.put_new(f"{layout.bundle(bundle_id)}/{bundles.MLFLOW_NOTE}", b"")
+    assert bundles.load(storage, bundle_id).bundle_id == bundle_id
+    assert caplog.records == []
+
+
+def test_an_added_booster_is_refused(tmp_path, storage, fitted, data):
+    other = bundles.write(tmp_path / "bare", as_of=DAY, outcome="untested", retrieval=fitted, data=data)
+    bundles.publish(storage, tmp_path / "bare", other)
+    storage.put_new(f"{layout.bundle(other)}/ranker.ubj", b"trees")
+    with pytest.raises(PermanentError, match="missing, changed or added"):
+        bundles.load(storage, other)
+
+
+def test_all_that_is_written_is_read(folder):
+    assert {file.name for file in folder.iterdir()} == bundles.FILES
 
 
 def test_other_features_are_a_mismatch(storage, bundle_id, data, monkeypatch):

@@ -19,20 +19,25 @@ def label_window(data: Dataset) -> dt.timedelta:
     return dt.timedelta(days=data.training.label_days)
 
 
+def ingested(records: Records, day: dt.date, data: Dataset) -> list[Record]:
+    """The current ingest records of the data set's days up to `day`, in order; none before its first day."""
+    return [record for record in records.all_current("ingest", day) if record.day >= data.first_day]
+
+
 def table_input(record: Record, table: str) -> Input:
     """A table of a record, as an input of what reads it."""
     return Input(table, record.tables[table].digest, record.partition, record.sequence)
 
 
-def feature_inputs(ingested: Iterable[Record], day: dt.date) -> tuple[Input, ...]:
+def feature_inputs(taken: Iterable[Record], day: dt.date) -> tuple[Input, ...]:
     """Interactions of the days up to `day`, and the newest catalogue delivered by then.
 
     Parameters
     ----------
-    ingested
+    taken
         Current ingest records in order of days.
     """
-    seen = [record for record in ingested if record.day <= day]
+    seen = [record for record in taken if record.day <= day]
     catalogues = [record for record in seen if "catalogue" in record.tables]
     newest = [table_input(record, "catalogue") for record in catalogues[-1:]]
     return (*(table_input(record, "interactions") for record in seen), *newest)
@@ -123,7 +128,7 @@ def serving(records: Records, day: dt.date) -> Record | None:
 def current_inputs(stage: str, records: Records, day: dt.date, data: Dataset) -> tuple[Input, ...] | None:
     """What the stage would read if it ran now; None where its own inputs are missing."""
     if stage == "features":
-        return feature_inputs(records.all_current("ingest", day), day)
+        return feature_inputs(ingested(records, day, data), day)
     features = records.current("features", day)
     if features is None:
         return None

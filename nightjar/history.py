@@ -14,12 +14,13 @@ from typing import TYPE_CHECKING, Final
 from pydantic import ValidationError
 
 from lake import layout, messages, tables
+from lake.inputs import ingested
 from lake.records import Record, Records, TableContent
 from lake.schemas import ITEM
 from lake.settings import Settings
 from lake.storage import open_storage
 from spark_jobs.requests import ExtractRequest, ExtractResult
-from validation.compare import compare, compare_catalogue
+from validation.compare import compare, compare_catalogue, no_catalogue
 from validation.gate import Check
 from validation.profile import Profile
 
@@ -45,7 +46,7 @@ class Past:
         first, last = min(asked := list(days)), max(asked)
         self._storage, self._config = open_storage(settings.lake), settings.data.compare
         self._reach = dt.timedelta(days=self._config.days)
-        committed = Records(self._storage).all_current("ingest", last)
+        committed = ingested(Records(self._storage), last, settings.data)
         self._catalogues = {r.day: r.tables["catalogue"] for r in committed if "catalogue" in r.tables}
         self._profiles = self._kept(r for r in committed if r.day >= first - self._reach)
         self._judged: dict[dt.date, Profile] = {}
@@ -53,7 +54,7 @@ class Past:
 
     def judge(self, day: dt.date, request: ExtractRequest, result: ExtractResult) -> list[Check]:
         """Compare a staged day; of a closed one only the catalogue that came."""
-        checks = self._judge_catalogue(day, request.id_type, result)
+        checks = self._judge_catalogue(day, request, result)
         if day not in request.raw.closed_days:
             self._judged[day] = self._profile(day, request.id_type, result)
             checks += compare(day, self._judged[day], self.before(day), self._config)
@@ -103,12 +104,20 @@ class Past:
         items = self._ids("interactions", id_type, result.tables["interactions"][day])
         return replace(profile, known=_shared(items, self._catalogue(id_type, catalogue)))
 
-    def _judge_catalogue(self, day: dt.date, id_type: str, result: ExtractResult) -> list[Check]:
-        new, old = result.tables["catalogue"].get(day), self._catalogue_before(day)
-        if new is None or old is None or not old.rows or self._config.catalogue.action == "off":
+    def _judge_catalogue(self, day: dt.date, request: ExtractRequest, result: ExtractResult) -> list[Check]:
+        """A new catalogue beside the one before; one that was there and is gone has lost all its items."""
+        new, own, days = result.tables["catalogue"].get(day), self._catalogues.get(day), len(self.before(day))
+        old = self._catalogue_before(day)
+        if request.catalogue is None or self._config.catalogue.action == "off":
             return []
-        lost = old.rows - _shared(self._catalogue(id_type, old), self._catalogue(id_type, new))
-        return [compare_catalogue(day, lost, old.rows, new.rows, len(self.before(day)), self._config)]
+        if new is None and own is not None and own.rows:
+            return [compare_catalogue(day, own.rows, own.rows, 0, days, self._config)]
+        if new is None and old is None:
+            return [no_catalogue(day, request.catalogue.path(day))]
+        if new is None or old is None or not old.rows:
+            return []
+        ids = self._catalogue(request.id_type, old), self._catalogue(request.id_type, new)
+        return [compare_catalogue(day, old.rows - _shared(*ids), old.rows, new.rows, days, self._config)]
 
     def _catalogue_before(self, day: dt.date) -> TableContent | None:
         before = [then for then in self._catalogues if then < day]

@@ -25,11 +25,12 @@ _FEW: Final = 7
 
 @dataclass(frozen=True)
 class _Verdict:
-    """A series against its band; `strain` is above 1 outside of it."""
+    """A series against its band; `strain` is above 1 outside of it, `days` are those that have the number."""
 
     strain: float
     found: str
     expected: str
+    days: int
 
 
 def compare(day: dt.date, profile: Profile, history: History, config: Compare) -> list[Check]:
@@ -55,7 +56,7 @@ def compare(day: dt.date, profile: Profile, history: History, config: Compare) -
     for name, series in all_series(profile, history, config.min_rows).items():
         how: Comparison = getattr(config, name)
         if series and how.action != "off":
-            checks.append(_check(day, name, how, _farthest(day, series, how), len(history), config))
+            checks.append(_check(day, name, how, _farthest(day, series, how), config))
     return checks
 
 
@@ -74,13 +75,21 @@ def compare_catalogue(day: dt.date, lost: int, before: int, now: int, days: int,
     how, share = config.catalogue, lost / before
     found = f"{now:,} items, {share:.2%} of the {before:,} of the catalogue before lost"
     expected = f"at most {how.tolerance:.2%} of its items lost"
-    return _check(day, "catalogue", how, _Verdict(share / how.tolerance, found, expected), days, config)
+    return _check(day, "catalogue", how, _Verdict(share / how.tolerance, found, expected, days), config)
 
 
-def _check(day: dt.date, name: str, how: Comparison, verdict: _Verdict, days: int, config: Compare) -> Check:
-    early = days < config.stop_after
+def no_catalogue(day: dt.date, path: str) -> Check:
+    """A warning where the data set names a catalogue and none has come yet, perhaps by a wrong path."""
+    found = f"none, nor a file {path}; items have no names, and all of them may be listed"
+    return Check(f"{day}.compare.catalogue", WARNING, False, found, "a catalogue delivered by then")
+
+
+def _check(day: dt.date, name: str, how: Comparison, verdict: _Verdict, config: Compare) -> Check:
+    early = verdict.days < config.stop_after
     severity: Severity = CRITICAL if how.action == "stop" and not early else WARNING
-    why = f"; warns only: {days} of {config.stop_after} days" if how.action == "stop" and early else ""
+    why = (
+        f"; warns only: {verdict.days} of {config.stop_after} days" if how.action == "stop" and early else ""
+    )
     passed = verdict.strain <= 1
     told = "" if passed or severity == WARNING else _remedy(name, how)
     return Check(f"{day}.compare.{name}", severity, passed, verdict.found + told, verdict.expected + why)
@@ -108,7 +117,8 @@ def _judged(day: dt.date, series: Series, how: Comparison) -> _Verdict:
     bounds = one_sided[series.sides[0]] if len(series.sides) == 1 else f"{low} to {high}"
     expected = f"{series.name} {bounds} (usual {usual}, the median of {band.days}; {band.width})"
     strain = max(side * (to(series.today) - band.usual) / band.half for side in series.sides)
-    return _Verdict(strain, f"{series.name} {series.words(series.today)}", expected)
+    found = f"{series.name} {series.words(series.today)}"
+    return _Verdict(strain, found, expected, len(series.past))
 
 
 def _same(value: float) -> float:

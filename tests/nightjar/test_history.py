@@ -130,6 +130,29 @@ def test_a_closed_day_is_no_history_whether_it_has_a_file_or_not(tiny_with, tiny
 
 @pytest.mark.spark
 @pytest.mark.usefixtures("spark")
+def test_a_catalogue_that_is_gone_when_its_day_is_run_again_stops_it(tiny_with, tiny_row, tmp_path):
+    """The day's record lost it in silence, and items that are sold no more came back to the lists."""
+    tiny = _shop(tiny_with, tiny_row, tmp_path / "gone")
+    _bootstrap(tiny, FIRST, BEFORE)
+    tiny.raw(f"items/{FIRST}.parquet").unlink()
+    told = r"2024-01-01\.compare\.catalogue: .* found 0 items, 100\.00% of the 40 .* lost"
+    with pytest.raises(GateFailed, match=told):
+        tiny.ingest(FIRST)
+    assert "catalogue" in Records(open_storage(tiny.settings.lake)).current("ingest", FIRST).tables
+
+
+@pytest.mark.spark
+@pytest.mark.usefixtures("spark")
+def test_a_catalogue_that_never_came_is_warned_of_with_its_path(tiny, tiny_row, caplog):
+    """A wrong path of it published lists of all items, without names, and nobody was told."""
+    tiny.put(FIRST, [tiny_row(FIRST)])
+    with caplog.at_level(logging.WARNING, logger="validation.gate"):
+        tiny.ingest(FIRST)
+    assert "found none, nor a file items/2024-01-01.parquet" in caplog.text
+
+
+@pytest.mark.spark
+@pytest.mark.usefixtures("spark")
 def test_a_catalogue_of_fewer_items_only_warns_in_the_first_two_weeks(tiny_with, tiny_row, tmp_path, caplog):
     tiny = _shop(tiny_with, tiny_row, tmp_path / "young", "stop_after = 14")
     _bootstrap(tiny, FIRST, AFTER)

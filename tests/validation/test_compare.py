@@ -137,6 +137,16 @@ def test_the_first_two_weeks_only_warn():
     assert _named(compare(DAY, day, _history(3), at_once))["amount_scale"].severity == CRITICAL
 
 
+def test_a_number_that_few_days_have_only_warns():
+    """Twenty days of which three had amounts were enough to stop the fourth."""
+    without = replace(USUAL, amounts=Values(0, ()))
+    history = _history(20, lambda day: USUAL if (DAY - day).days <= 3 else without)
+    day = replace(USUAL, amounts=_scaled(USUAL.amounts, 6))
+    check = _named(compare(DAY, day, history, Compare()))["amount_scale"]
+    assert (check.passed, check.severity) == (False, WARNING)
+    assert check.expected.endswith("warns only: 3 of 14 days")
+
+
 @pytest.mark.parametrize("days", [0, 1, 2])
 def test_with_fewer_than_three_days_nothing_is_compared_and_that_is_said(days):
     (check,) = compare(DAY, replace(USUAL, rows=1), _history(days), Compare())

@@ -11,9 +11,8 @@ from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from lake import layout, messages, tables
+from lake import inputs, layout, messages, tables
 from lake.errors import Conflict, PermanentError
-from lake.inputs import feature_inputs, is_fresh, snapshot_days
 from lake.partitions import days
 from lake.records import STAGES, Draft, Record, Records, TableContent, config_digest
 from lake.schemas import ITEM, USER
@@ -46,7 +45,7 @@ def prepare(day: dt.date, settings: Settings) -> str:
     """
     storage, data = open_storage(settings.lake), settings.data
     records = Records(storage)
-    ingested = records.all_current("ingest", day)
+    ingested = inputs.ingested(records, day, data)
     _require_history(day, ingested)
     as_ofs = [*_outdated(records, ingested, day, data), day]
     request = FeaturesRequest(
@@ -88,8 +87,8 @@ def _rows(ingested: Sequence[Record]) -> int:
 def _outdated(records: Records, ingested: Sequence[Record], day: dt.date, data: Dataset) -> list[dt.date]:
     """The snapshots of `day` whose record is missing or stale, of those that have a row to build from."""
     first = next(record.day for record in ingested if _rows([record]))
-    asked = (snapshot for snapshot in snapshot_days(day, data) if snapshot >= first)
-    return [snapshot for snapshot in asked if not is_fresh(STAGE, records, snapshot, data)]
+    asked = (snapshot for snapshot in inputs.snapshot_days(day, data) if snapshot >= first)
+    return [snapshot for snapshot in asked if not inputs.is_fresh(STAGE, records, snapshot, data)]
 
 
 def _catalogues(ingested: Sequence[Record], as_ofs: Sequence[dt.date]) -> dict[dt.date, tuple[str, ...]]:
@@ -122,8 +121,8 @@ def commit(attempt: str, settings: Settings) -> Record:
     storage = open_storage(settings.lake)
     request = messages.read(storage, layout.request(attempt), FeaturesRequest)
     result = messages.read(storage, layout.result(attempt), FeaturesResult)
-    as_ofs = sorted(request.based_on)
-    found = _checks(storage, request, result)
+    as_ofs = _seen(request, result)
+    found = _checks(storage, as_ofs, request, result)
     pages = {as_of: _report(storage, as_of, found[as_of], request, result) for as_of in as_ofs}
     for as_of in as_ofs:
         require(found[as_of], f"{STAGE} of {as_of}", pages[as_of])
@@ -133,15 +132,26 @@ def commit(attempt: str, settings: Settings) -> Record:
     return _commit(records, as_ofs[-1], request, result, settings.data)
 
 
+def _seen(request: FeaturesRequest, result: FeaturesResult) -> list[dt.date]:
+    """The as-of days to commit: no snapshot of days whose rows are all of ignored types."""
+    *snapshots, day = sorted(request.based_on)
+    seen = [as_of for as_of in snapshots if result.tables["user_features"][as_of].rows]
+    if empty := sorted(set(snapshots) - set(seen)):
+        log.warning("no user had been seen by %s: training goes on without", ", ".join(map(str, empty)))
+    return [*seen, day]
+
+
 def _tables(as_of: dt.date, result: FeaturesResult) -> dict[str, TableContent]:
     return {table: contents[as_of] for table, contents in result.tables.items()}
 
 
-def _checks(storage: Storage, request: FeaturesRequest, result: FeaturesResult) -> dict[dt.date, list[Check]]:
+def _checks(
+    storage: Storage, as_ofs: Sequence[dt.date], request: FeaturesRequest, result: FeaturesResult
+) -> dict[dt.date, list[Check]]:
     """What was found of each as-of day; one suite judges all of them, since each costs as much as a count."""
     from validation import expectations
 
-    counted = {as_of: _count(storage, as_of, request, result) for as_of in sorted(request.based_on)}
+    counted = {as_of: _count(storage, as_of, request, result) for as_of in as_ofs}
     tallies = {(as_of, table): some for as_of, one in counted.items() for table, some in one.tallies.items()}
     judged = expectations.judge_each(tallies)
     found: dict[dt.date, list[Check]] = {as_of: [] for as_of in counted}
@@ -247,7 +257,7 @@ def _commit(
         outcome="committed",
         version=request.version,
         config_digest=request.config_digest,
-        inputs=feature_inputs(ingested, as_of),
+        inputs=inputs.feature_inputs(ingested, as_of),
         tables=_tables(as_of, result),
         counts={table: content.rows for table, content in _tables(as_of, result).items()},
         details=_details(as_of, request, data),

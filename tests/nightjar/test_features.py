@@ -172,6 +172,38 @@ def test_a_catalogue_without_subcategories_stops_no_night(settings, records):
     assert features.commit(attempt, settings).counts["user_category_features"] == 0
 
 
+def test_days_before_the_first_day_are_left_out(settings, records):
+    """They stayed in all features, and no command could mend them."""
+    for day in (FIRST, back(1), D):
+        ingest(records, settings, day, catalogue=True)
+    run(settings)
+    toml = Path(settings.dataset)
+    later = toml.with_name("later.toml")
+    text = toml.read_text().replace("first_day = 2024-01-01", f"first_day = {back(1)}")
+    later.write_text(text.replace("closed_days = [2024-01-03]", "closed_days = []"))
+    moved = settings.model_copy(update={"dataset": str(later)})
+    assert not inputs.is_fresh("features", records, D, moved.data)
+    request = asked(features.prepare(D, moved), moved)
+    assert list(request.ingested) == [back(1), D]
+    assert list(request.based_on) == [back(1), D]
+
+
+def test_a_snapshot_without_users_is_left_out_and_stops_no_night(settings, records, caplog):
+    """All rows of the first days are of a type that is ignored since: each night was refused."""
+    for day in (FIRST, D):
+        ingest(records, settings, day, catalogue=True)
+    attempt, storage = features.prepare(D, settings), open_storage(settings.lake)
+    stage(attempt, settings)
+    made = messages.read(storage, layout.result(attempt), FeaturesResult)
+    none = TableContent((), 0, "0:0:0")
+    tables = {name: found | {back(3): none} for name, found in made.tables.items()}
+    Path(storage.local(layout.result(attempt))).unlink()
+    messages.write(storage, layout.result(attempt), FeaturesResult(tables))
+    assert features.commit(attempt, settings).partition == str(D)
+    assert sorted(records.partitions("features")) == [back(2), back(1), D]
+    assert f"no user had been seen by {back(3)}" in caplog.text
+
+
 @pytest.mark.spark
 def test_a_real_build_passes_the_gate_and_is_sorted(spark, tiny, tiny_row):
     from spark_jobs.features import run as build

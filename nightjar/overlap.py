@@ -1,12 +1,12 @@
 """Late rows that landed before: counted and told, as copies are sought within one landed day only."""
 
 import datetime as dt
-from collections.abc import Iterator
+from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, Any
 
 from lake import tables
 from lake.partitions import ONE_DAY, days, end_of
-from lake.records import Records, TableContent
+from lake.records import Records, TableFile
 from lake.schemas import EVENT_TS, INTERACTIONS, SOURCE_FILE
 from lake.storage import open_storage
 from spark_jobs.requests import ExtractRequest, ExtractResult
@@ -19,49 +19,66 @@ _COLUMNS = [name for name in INTERACTIONS if name != SOURCE_FILE]
 
 
 def check(day: dt.date, request: ExtractRequest, result: ExtractResult) -> list[Check]:
-    """A warning with the late rows of a day that equal, in all of our columns, one of the days before.
+    """Warnings with the rows of a day that equal, in all of our columns, one of the days around it.
 
-    Only late rows can: those of the day itself have stamps that no earlier day may hold. What an
-    earlier day holds is what is staged beside it, else its current record. The number depends on
-    what was taken in before, so it is told and is no part of the record.
+    Between two days only late rows of the later one can be the same: others have stamps that the
+    earlier may not hold. What another day holds is what is staged beside it, else its current
+    record. The number depends on what was taken in before, so it is told and is no part of the record.
     """
     if not request.raw.late_days:
         return []
-    late = _late(day, request, result)
-    wanted = {tuple(row.values()) for row in late.to_pylist()}
-    again = wanted & set(_earlier(day, late[EVENT_TS], request, result)) if wanted else set()
+    own, reach = _staged(day, request, result), request.raw.late_days * ONE_DAY
+    late = _late(day, own)
+    earlier = (_of(other, request, result) for other in days(day - reach, day - ONE_DAY))
+    before = _told(f"{day}.overlap", late, earlier, "late rows", "no late row that landed before")
+    # A day that is staged beside this one looks at this one itself.
+    later = [other for other in days(day + ONE_DAY, day + reach) if other not in result.counts]
+    theirs = [_late(other, _of(other, request, result)) for other in later]
+    expected = "no row that landed late on a later day, which may hold it for this one: run that day again"
+    after = _told(f"{day}.overlap_with_later", own, theirs, "rows", expected)
+    return [before, after] if any(len(rows) for rows in theirs) else [before]
+
+
+def _told(name: str, rows: "pa.Table", others: "Iterable[pa.Table]", what: str, expected: str) -> Check:
+    again = {row for other in others for row in _shared(rows, other)}
     first = f", such as {dict(zip(_COLUMNS, map(str, min(again, key=str)), strict=True))}" if again else ""
-    found = f"{len(again)} of {len(late)} late rows{first}"
-    return [Check(f"{day}.overlap", WARNING, not again, found, "no late row that landed before")]
+    return Check(name, WARNING, not again, f"{len(again)} of {len(rows)} {what}{first}", expected)
 
 
-def _late(day: dt.date, request: ExtractRequest, result: ExtractResult) -> "pa.Table":
+def _shared(rows: "pa.Table", others: "pa.Table") -> set[tuple[Any, ...]]:
+    """Rows that are in both; only those whose stamps are become objects."""
+    near = _with_stamps(others, rows)
+    found = {tuple(row.values()) for row in near.to_pylist()}
+    return found & {tuple(row.values()) for row in _with_stamps(rows, near).to_pylist()}
+
+
+def _with_stamps(rows: "pa.Table", others: "pa.Table") -> "pa.Table":
+    import pyarrow.compute as pc
+
+    return rows.filter(pc.is_in(rows[EVENT_TS], value_set=others[EVENT_TS].combine_chunks()))
+
+
+def _late(day: dt.date, rows: "pa.Table") -> "pa.Table":
+    """Rows with a stamp before the day."""
     import pyarrow as pa
     import pyarrow.compute as pc
 
-    rows = _rows(request, result.tables["interactions"][day])
     start = pa.scalar(end_of(day - ONE_DAY), pa.timestamp("us", "UTC"))
     return rows.filter(pc.less(rows[EVENT_TS], start))
 
 
-def _earlier(
-    day: dt.date, stamps: "pa.ChunkedArray", request: ExtractRequest, result: ExtractResult
-) -> Iterator[tuple[Any, ...]]:
-    """Rows of the days before that have one of the stamps."""
-    import pyarrow.compute as pc
-
-    records = Records(open_storage(request.lake))
-    for before in days(day - request.raw.late_days * ONE_DAY, day - ONE_DAY):
-        record = None if before in result.counts else records.current("ingest", before)
-        tables_of = (
-            record.tables if record else {n: t[before] for n, t in result.tables.items() if before in t}
-        )
-        if "interactions" in tables_of:
-            rows = _rows(request, tables_of["interactions"])
-            shared = rows.filter(pc.is_in(rows[EVENT_TS], value_set=stamps.combine_chunks()))
-            yield from (tuple(row.values()) for row in shared.to_pylist())
+def _of(day: dt.date, request: ExtractRequest, result: ExtractResult) -> "pa.Table":
+    """The rows of a day: staged, else committed; none where it has none."""
+    if day in result.counts:
+        return _staged(day, request, result)
+    record = Records(open_storage(request.lake)).current("ingest", day)
+    return _rows(request, record.tables["interactions"].files if record else ())
 
 
-def _rows(request: ExtractRequest, content: TableContent) -> "pa.Table":
-    storage = open_storage(request.lake)
-    return tables.read(storage, "interactions", request.id_type, content.files, _COLUMNS)
+def _staged(day: dt.date, request: ExtractRequest, result: ExtractResult) -> "pa.Table":
+    content = result.tables["interactions"].get(day)
+    return _rows(request, content.files if content else ())
+
+
+def _rows(request: ExtractRequest, files: "Sequence[TableFile]") -> "pa.Table":
+    return tables.read(open_storage(request.lake), "interactions", request.id_type, files, _COLUMNS)

@@ -104,6 +104,18 @@ def test_a_row_that_lands_again_on_another_day_is_no_copy_but_told(tiny_with, ti
     assert check.found.startswith("1 of 2 late rows, such as")
 
 
+def test_a_day_that_comes_after_one_with_its_late_rows_is_told(tiny_with, tiny_row, tmp_path, caplog):
+    """They counted twice without a word: only days before were looked at."""
+    tiny = tiny_with(tmp_path, late_days=1)
+    tiny.put(NEXT, [tiny_row(DAY), tiny_row(NEXT)])
+    tiny.ingest(NEXT)
+    tiny.put(DAY, [tiny_row(DAY), tiny_row(DAY, user=2)])
+    with caplog.at_level("WARNING", "validation.gate"):
+        tiny.ingest(DAY)
+    told = "2024-01-01.overlap_with_later: expected no row that landed late on a later day"
+    assert any(told in message and "found 1 of 2 rows, such as" in message for message in caplog.messages)
+
+
 def test_a_late_row_within_the_window_is_kept(tiny_with, tiny_row, tmp_path):
     tiny = tiny_with(tmp_path, late_days=1)
     tiny.put(NEXT, [tiny_row(DAY), tiny_row(NEXT), tiny_row(dt.date(2023, 12, 31))])

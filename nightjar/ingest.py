@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 from lake import layout, messages, tables
 from lake.errors import FileFault, GateFailed
+from lake.partitions import utc_now
 from lake.records import STAGES, Draft, Input, Record, Records, TableContent, config_digest
 from lake.schemas import LANDED
 from lake.settings import Dataset, Rules, Settings
@@ -94,7 +95,7 @@ def prepare_days(days: Iterable[dt.date], settings: Settings) -> str:
         When no day is left.
     """
     data, records = settings.data, Records(open_storage(settings.lake))
-    asked = [data.require_day(day) for day in days]
+    asked = [data.require_day(day, today=utc_now().date()) for day in days]
     attempt = layout.new_attempt()
     files, catalogues, faults = _checked(asked, attempt, settings)
     sound = [day for day in asked if day not in faults]

@@ -77,10 +77,14 @@ class Checker:
         """
         try:
             return self._check(wanted)
+        except FileNotFoundError as error:
+            gone = Unfit("a file that stays as it is", "one that was removed while it was read")
+            raise self._fault(gone, wanted) from error
         except Unfit as fault:
-            uri = self.raw.uri(wanted.name)
-            told = f"{uri}: {fault}, then run {wanted.day} again"
-            raise FileFault(told) from fault
+            raise self._fault(fault, wanted) from fault
+
+    def _fault(self, fault: Unfit, wanted: Wanted) -> FileFault:
+        return FileFault(f"{self.raw.uri(wanted.name)}: {fault}, then run {wanted.day} again")
 
     def _check(self, wanted: Wanted) -> RawFile:
         self._check_name(wanted)

@@ -86,6 +86,14 @@ def test_a_range_without_a_sound_day_is_refused_at_once_as_its_nights_would(tiny
         assert str(night.value) == line
 
 
+def test_a_day_that_is_not_over_is_refused_as_its_night_would(tiny, tiny_row, monkeypatch):
+    """Half of today was committed."""
+    _fill(tiny, tiny_row)
+    monkeypatch.setattr(ingest, "utc_now", lambda: dt.datetime(2024, 1, 2, 18, tzinfo=dt.UTC))
+    with pytest.raises(PermanentError, match="2024-01-02 is outside tiny: expected 2024-01-01 to 2024-01-01"):
+        bootstrap.prepare(FIRST, dt.date(2024, 1, 2), tiny.settings)
+
+
 @pytest.mark.spark
 def test_days_with_a_faulty_file_are_named_and_the_others_committed(spark, tiny, tiny_row):
     _fill(tiny, tiny_row)

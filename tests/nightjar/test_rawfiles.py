@@ -15,6 +15,7 @@ from lake.errors import FileFault
 from lake.schemas import MALFORMED
 from lake.storage import open_storage
 from nightjar import ingest
+from nightjar.rawfiles import check as check_module
 from nightjar.rawfiles import csvfile, text
 from nightjar.rawfiles.check import Checker, Wanted
 from nightjar.rawfiles.content import Asked, distinct
@@ -170,6 +171,20 @@ def test_a_file_that_is_being_written_is_refused(check, tmp_path, monkeypatch):
 
     monkeypatch.setattr(csvfile, "open_lines", open_lines)
     with pytest.raises(FileFault, match="found one that changed while it was read; deliver it under another"):
+        check(HEADER + ROW)
+
+
+@pytest.mark.parametrize("after", [False, True])
+def test_a_file_that_is_removed_while_it_is_read_is_a_fault_of_its_day(check, monkeypatch, after):
+    """It was a bare FileNotFoundError, which ended a bootstrap of any days."""
+
+    def read(path, asked, copy):
+        content = csvfile.read(path, asked, copy) if after else None
+        path.unlink()
+        return content or csvfile.read(path, asked, copy)
+
+    monkeypatch.setitem(check_module._READERS, "csv", read)
+    with pytest.raises(FileFault, match="found one that was removed while it was read; deliver it again"):
         check(HEADER + ROW)
 
 

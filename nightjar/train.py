@@ -11,8 +11,9 @@ from dataclasses import asdict
 from typing import Any
 
 from lake import inputs, layout, messages
+from lake.errors import PermanentError
 from lake.records import STAGES, Draft, Input, Record, Records, config_digest
-from lake.settings import Settings, threads
+from lake.settings import Dataset, Settings, threads
 from lake.storage import open_storage
 from nightjar.failure import Failure
 from training import promotion, registry
@@ -33,11 +34,12 @@ def prepare(day: dt.date, settings: Settings) -> str:
     Raises
     ------
     PermanentError
-        When there is no feature record of `day`.
+        When there is no feature record of `day`, or one that other settings made.
     """
     storage = open_storage(settings.lake)
     records = Records(storage)
     features = inputs.features_of(records, day, "train")
+    _require_same_settings(features, settings.data)
     read = inputs.train_inputs(records, features, settings.data)
     pinned = {
         dt.date.fromisoformat(source.partition): source.sequence
@@ -61,6 +63,16 @@ def prepare(day: dt.date, settings: Settings) -> str:
     )
     messages.write(storage, layout.request(attempt), request)
     return attempt
+
+
+def _require_same_settings(features: Record, data: Dataset) -> None:
+    """Else the bundle would say that its booster was trained on features that it has never seen."""
+    now = STAGES["features"].version, config_digest("features", data)
+    if (features.version, features.config_digest) != now:
+        raise PermanentError(
+            f"train {features.partition}: expected features by the settings as they are, found a record by "
+            f"others; run `nightjar run features --partition {features.partition}` first"
+        )
 
 
 def _champion(records: Records, day: dt.date) -> Champion | None:

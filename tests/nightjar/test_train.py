@@ -13,7 +13,7 @@ import pytest
 from lake import inputs, layout, messages
 from lake.errors import Conflict, PermanentError
 from lake.partitions import days
-from lake.records import Draft, Input, Record, Records, TableContent, TableFile
+from lake.records import STAGES, Draft, Input, Record, Records, TableContent, TableFile, config_digest
 from lake.schemas import FEATURE_KEYS, FEATURES, arrow_schema
 from lake.settings import CONFIG_DIR, Settings, dataset
 from lake.storage import LocalStorage
@@ -77,7 +77,8 @@ class Lake:
         return TableContent((TableFile(path, target.stat().st_size, len(rows)),), len(rows), content)
 
     def commit(self, stage: str, day: dt.date, tables: dict, read: tuple = ()) -> Record:
-        draft = Draft(stage, day.isoformat(), "a" * 16, "ok", 1, "c", read, tables)
+        version, digest = STAGES[stage].version, config_digest(stage, self.settings.data)
+        draft = Draft(stage, day.isoformat(), "a" * 16, "ok", version, digest, read, tables)
         return self.records.commit(draft, self.records.latest(stage, day))
 
     def ingest(self, events: Events) -> None:
@@ -303,6 +304,19 @@ def test_an_attempt_under_another_configuration_is_refused(trained):
     path.write_text(re.sub(r'"config_digest": ?"\w+"', '"config_digest": "other"', path.read_text()))
     with pytest.raises(PermanentError, match="configuration of .* changed since this attempt began"):
         train.train(attempt, lake.settings)
+
+
+def test_features_of_other_settings_are_not_trained_on(trained):
+    """The bundle said that its booster had seen features by the new weights."""
+    lake, _ = trained
+    toml = Path(lake.settings.dataset)
+    other = toml.with_name("other.toml")
+    text, changed = re.subn(r"weights = .*", "weights = { purchase = 100.0 }", toml.read_text())
+    other.write_text(text)
+    settings = lake.settings.model_copy(update={"dataset": str(other)})
+    assert changed == 1
+    with pytest.raises(PermanentError, match=rf"run `nightjar run features --partition {DAY}` first"):
+        train.prepare(DAY, settings)
 
 
 def test_after_a_failure_the_night_can_be_trained(trained):

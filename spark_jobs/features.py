@@ -14,9 +14,7 @@ says why that is enough); sums over pairs are decimals of 30 digits, for 10**12 
 
 import datetime as dt
 import logging
-import re
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import reduce
 from typing import Final
@@ -26,7 +24,6 @@ from pyspark.sql import functions as fn
 
 from lake import layout, schemas
 from lake import tables as lake
-from lake.errors import ConfigError
 from lake.records import TableContent
 from lake.schemas import AMOUNT, AS_OF, INTERACTIONS, ITEM, QUANTITY, SUBCATEGORY, USER
 from lake.storage import open_storage
@@ -35,7 +32,7 @@ from spark_jobs.digest import digests
 from spark_jobs.job import main
 from spark_jobs.requests import FeaturesRequest, FeaturesResult
 from spark_jobs.session import session
-from spark_jobs.weights import SCALE, decay_tables
+from spark_jobs.weights import SCALE, decay_tables, level, weights_required
 
 log = logging.getLogger(__name__)
 
@@ -43,7 +40,6 @@ ROWS_PER_FILE: Final = 5_000_000
 REBUY_DAYS: Final = 28
 SHRINK: Final = 20
 CODES: Final = 1 << 16
-NO_WEIGHT: Final = "events.weights has no weight for event type "
 DAY, ENTRY, LEVEL, BEFORE, FIRST = "day", "entry", "level", "before", "first"
 REBUY_ENTRY, PREVIOUS = "rebuy_entry", "previous"
 
@@ -74,7 +70,7 @@ def entered(events: DataFrame, plan: Plan) -> DataFrame:
         ITEM,
         fn.unix_date(fn.to_date(schemas.EVENT_TS)).alias(DAY),
         entry.alias(ENTRY),
-        _level(plan).alias(LEVEL),
+        level(plan.weights, plan.levels).alias(LEVEL),
         fn.greatest(QUANTITY, fn.lit(1).cast(INTERACTIONS[QUANTITY])).alias(QUANTITY),
         AMOUNT,
     ).where(fn.col(ENTRY) < len(plan.as_ofs))
@@ -84,16 +80,6 @@ def entered(events: DataFrame, plan: Plan) -> DataFrame:
         .groupBy(USER, ITEM, DAY, ENTRY)
         .agg(fn.max(LEVEL).alias(LEVEL), fn.sum(QUANTITY).alias(QUANTITY), fn.sum(AMOUNT).alias(AMOUNT))
     )
-
-
-def _level(plan: Plan) -> Column:
-    unknown = fn.concat(fn.lit(NO_WEIGHT), fn.col(schemas.EVENT_TYPE))
-    level = fn.raise_error(unknown)
-    for kind, weight in plan.weights.items():
-        level = fn.when(fn.col(schemas.EVENT_TYPE) == kind, fn.lit(plan.levels.index(weight))).otherwise(
-            level
-        )
-    return level.cast("int")
 
 
 def _before_entry(place: int) -> Column:
@@ -402,25 +388,10 @@ def run(request: FeaturesRequest) -> FeaturesResult:
     plan = Plan(tuple(sorted(request.based_on)), request.weights)
     made = tables(events, catalogues(spark, request), plan)
     for name, frame in made.items():
-        with _weights_required():
+        with weights_required():
             write(frame, name, request)
         log.info("wrote %s", name)
     return FeaturesResult({name: written(spark, name, request) for name in made})
-
-
-@contextmanager
-def _weights_required() -> Iterator[None]:
-    """Say what to do about an event type that some committed day has and the settings no more."""
-    try:
-        yield
-    except Exception as error:
-        unknown = re.search(re.escape(NO_WEIGHT) + r"(.+?)(?: SQLSTATE| *$)", str(error), re.MULTILINE)
-        if unknown is None:
-            raise
-        raise ConfigError(
-            f"{NO_WEIGHT}{unknown[1]}, which committed days have; give it one, name it in events.ignore, "
-            "or bootstrap these days again"
-        ) from error
 
 
 if __name__ == "__main__":

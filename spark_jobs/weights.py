@@ -6,14 +6,21 @@ exact. The weights of one user and item fit into a long whatever the history: at
 and a half life of 60 days they are at most ``2**(36+16) * sum(.5 ** (age / 60)) < 2**52 * 87 < 2**59``.
 """
 
-from collections.abc import Sequence
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from typing import Final
+
+from pyspark.sql import Column
+from pyspark.sql import functions as fn
 
 from lake.errors import ConfigError
 from lake.kinds import LARGEST_WEIGHT
+from lake.schemas import EVENT_TYPE
 
 SCALE_BITS: Final = 36
 SCALE: Final = 2**SCALE_BITS
+NO_WEIGHT: Final = "events.weights has no weight for event type "
 
 
 def decay_table(event_weight: float, half_life: int) -> list[int]:
@@ -50,3 +57,26 @@ def decay_table(event_weight: float, half_life: int) -> list[int]:
 def decay_tables(event_weights: Sequence[float], half_life: int) -> list[list[int]]:
     """One `decay_table` for each event weight, in the order given."""
     return [decay_table(weight, half_life) for weight in event_weights]
+
+
+def level(weights: Mapping[str, float], levels: Sequence[float]) -> Column:
+    """The place of a row's weight among the levels; an error where its type has none."""
+    place = fn.raise_error(fn.concat(fn.lit(NO_WEIGHT), fn.col(EVENT_TYPE)))
+    for kind, weight in weights.items():
+        place = fn.when(fn.col(EVENT_TYPE) == kind, fn.lit(levels.index(weight))).otherwise(place)
+    return place.cast("int")
+
+
+@contextmanager
+def weights_required() -> Iterator[None]:
+    """Say what to do about an event type that some committed day has and the settings no more."""
+    try:
+        yield
+    except Exception as error:
+        unknown = re.search(re.escape(NO_WEIGHT) + r"(.+?)(?: SQLSTATE| *$)", str(error), re.MULTILINE)
+        if unknown is None:
+            raise
+        raise ConfigError(
+            f"{NO_WEIGHT}{unknown[1]}, which committed days have; give it one, name it in events.ignore, "
+            "or bootstrap these days again"
+        ) from error

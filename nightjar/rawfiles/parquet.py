@@ -56,7 +56,8 @@ class _File:
         """Its columns; those annotated as ENUM, as Avro's are, are text, which Arrow takes for bytes."""
         import pyarrow as pa
 
-        schema, enums = self.file.schema_arrow, _leaves(self.file, "ENUM")
+        schema = self.file.schema_arrow
+        enums = _leaves(self.file, lambda leaf: leaf.logical_type.type == "ENUM")
         fields = (field.with_type(pa.string()) if field.name in enums else field for field in schema)
         return pa.schema(fields)
 
@@ -205,16 +206,15 @@ def _columns(file: _File) -> tuple[RawColumn, ...]:
     )
 
 
-def _leaves(file: "pq.ParquetFile", logical: str) -> set[str]:
-    """The columns of a file that hold plain values of a logical type."""
+def _leaves(file: "pq.ParquetFile", test: "Callable[[Any], bool]") -> set[str]:
+    """The paths of the leaves that pass a test; of a column of plain values it is its name."""
     leaves = (file.schema.column(number) for number in range(len(file.schema)))
-    return {leaf.path for leaf in leaves if leaf.logical_type.type == logical}
+    return {leaf.path for leaf in leaves if test(leaf)}
 
 
 def _instants(file: "pq.ParquetFile") -> set[str]:
     """Columns of Spark's and Hive's old stamps, which are instants although Arrow takes them for local."""
-    leaves = (file.schema.column(number) for number in range(len(file.schema)))
-    return {leaf.path for leaf in leaves if leaf.physical_type == "INT96"}
+    return _leaves(file, lambda leaf: leaf.physical_type == "INT96")
 
 
 def _copy(file: _File, path: Path, unsafe: set[str]) -> tuple[RawColumn, ...]:

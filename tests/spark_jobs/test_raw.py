@@ -307,3 +307,16 @@ def test_a_day_that_only_spark_cannot_read_is_left_out_and_named(tiny, tiny_row)
     assert all("deliver it again, then run" in line for line in lines)
     committed = Records(open_storage(tiny.settings.lake)).partitions("ingest")
     assert list(committed) == [days["sound"], days["more"]]
+
+
+def test_enums_of_avro_are_read_as_texts(tiny, tiny_row):
+    """Parquet files of Avro annotate them so; they were refused as bytes."""
+    path = tiny.put(FIRST, [tiny_row(FIRST), tiny_row(FIRST, user=2, type="view")])
+    pq.write_table(pq.read_table(path), path, store_schema=False)
+    data = path.read_bytes()
+    enum = data.replace(b"type\x25\x00\x4c\x1c\x00\x00", b"type\x25\x08\x4c\x4c\x00\x00")
+    assert enum != data
+    path.write_bytes(enum)
+    (file,) = tiny.ingest(FIRST).tables["interactions"].files
+    read = pq.ParquetFile(open_storage(tiny.settings.lake).local(file.path)).read()
+    assert sorted(read["event_type"].to_pylist()) == ["purchase", "view"]

@@ -43,8 +43,8 @@ NIGHT = 1
 
 def settings_of(home: Path, dataset: Path, lake: str = "") -> Settings:
     """Settings of the slice with its home in a folder."""
-    told = {"spark_master": "local[2]", "spark_memory": "1g", "threads": 1}
-    return Settings(home=home, dataset=str(dataset), lake=lake, **told)
+    told = {"spark_master": "local[2]", "spark_memory": "1g", "threads": 1} | ({"lake": lake} if lake else {})
+    return Settings(home=home, dataset=str(dataset), **told)
 
 
 # What tasks do

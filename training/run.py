@@ -110,7 +110,8 @@ class TrainResult:
         Users and items of D; rows and positives of the ranking set, and over its snapshots users
         with a label and users taken; users evaluated.
     notes
-        What a person should know: a champion that does not fit, or that the ranking set was cut.
+        What a person should know: a champion that does not fit, a ranking set that was cut, days
+        that labels lack.
     machine
         What it ran on, for provenance only.
     """
@@ -147,7 +148,10 @@ def run(request: TrainRequest) -> TrainResult:
     log.info("decision for %s: %s (%s)", request.day, decision.outcome, "; ".join(decision.reasons))
     bundle_id, sizes = _put_bundle(decision, boosters, lake)
     counts |= {"evaluated_users": evaluation.users if evaluation else 0} | sizes
-    return TrainResult(decision, bundle_id, evaluation, counts, notes + unfit, Machine.here())
+    notes += unfit + _gaps(lake)
+    for note in notes:
+        log.warning("training for %s: %s", request.day, note)
+    return TrainResult(decision, bundle_id, evaluation, counts, notes, Machine.here())
 
 
 @dataclass(frozen=True)
@@ -225,6 +229,19 @@ def _notes_on(rows: Snapshots, data: Dataset) -> tuple[str, ...]:
     return (f"the ranker learned from {rows.taken:,} of {rows.users:,} users with a label: {most}",)
 
 
+def _gaps(lake: _Lake) -> tuple[str, ...]:
+    """What days that nobody delivered took from labels: of all contestants alike, but the numbers sink."""
+    first = min(lake.snapshots, default=lake.evaluated)
+    learned = _gap(lake, first, lake.evaluated, "the ranker learned")
+    return learned + _gap(lake, lake.evaluated, lake.request.day, "the models were judged")
+
+
+def _gap(lake: _Lake, after: dt.date, last: dt.date, who: str) -> tuple[str, ...]:
+    absent = map(dt.date.fromisoformat, lake.features.details.get("missing_days", ()))
+    lost = [day.isoformat() for day in absent if after < day <= last]
+    return (f"{who} by labels without those of {', '.join(lost)}: the lake lacks these days",) if lost else ()
+
+
 def _fit_ranker(parts: list[RankingSet], lake: _Lake) -> bytes:
     """The booster; `parts` is empty afterwards, since rows and their quantiles together are the peak."""
     config, threads = lake.data.ranker, lake.request.threads
@@ -249,7 +266,6 @@ def _champion(lake: _Lake) -> tuple[bytes | None, tuple[str, ...]]:
     found = bundle.load(lake.storage, lake.request.champion.bundle_id)
     reason = bundle.mismatch(found, lake.data)
     if reason:
-        log.warning("no champion tonight: %s", reason)
         return None, (reason,)
     return found.booster, ()
 

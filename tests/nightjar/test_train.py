@@ -366,6 +366,30 @@ def test_a_set_that_is_not_capped_says_so_by_two_equal_numbers(trained):
     assert result.notes == ()
 
 
+def test_days_that_labels_lack_are_told_in_the_decision(trained, caplog):
+    """The gate took a label window that lacked days for a whole one, without a word."""
+    lake, _ = trained
+    lost = [DAY, DAY - WEEK + dt.timedelta(days=1), DAY - WEEK, DAY - 5 * WEEK + dt.timedelta(days=1)]
+    before = DAY - 5 * WEEK  # the oldest snapshot: no label is sought in it
+    _lack(lake, sorted([*lost, before]))
+    attempt = train.prepare(DAY, lake.settings)
+    train.train(attempt, lake.settings)
+    result = result_of(lake, attempt)
+    assert result.notes == (
+        f"the ranker learned by labels without those of {lost[3]}, {lost[2]}: the lake lacks these days",
+        f"the models were judged by labels without those of {lost[1]}, {lost[0]}: the lake lacks these days",
+    )
+    assert all(note in caplog.text for note in result.notes)
+
+
+def _lack(lake: Lake, missing: list[dt.date]) -> None:
+    """A feature record of the day that knows of missing days."""
+    now = lake.records.current("features", DAY)
+    fields = {name: getattr(now, name) for name in Draft.__dataclass_fields__}
+    told = Draft(**fields | {"details": {"missing_days": [str(day) for day in missing]}})
+    lake.records.commit(told, now.sequence)
+
+
 @pytest.mark.parametrize(("snapshots", "reason"), [(0, "to train"), (1, "to train")])
 def test_too_little_history_is_untested_with_a_bundle(tmp_path, snapshots, reason):
     lake = make_lake(tmp_path / "home", habits(), snapshots)

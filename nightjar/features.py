@@ -18,6 +18,7 @@ from lake.records import STAGES, Draft, Record, Records, TableContent, config_di
 from lake.schemas import ITEM, USER
 from lake.settings import Dataset, Settings
 from lake.storage import Storage, open_storage
+from nightjar import rowsettings
 from spark_jobs.requests import FeaturesRequest, FeaturesResult
 from validation.gate import CRITICAL, WARNING, Check, Severity, require
 
@@ -123,13 +124,16 @@ def commit(attempt: str, settings: Settings) -> Record:
     result = messages.read(storage, layout.result(attempt), FeaturesResult)
     as_ofs = _seen(request, result)
     found = _checks(storage, as_ofs, request, result)
+    records = Records(storage)
+    pinned = sorted(request.ingested.items())
+    ingested = [records.at("ingest", day.isoformat(), sequence) for day, sequence in pinned]
+    found[as_ofs[-1]].append(rowsettings.check(ingested, settings.data))
     pages = {as_of: _report(storage, as_of, found[as_of], request, result) for as_of in as_ofs}
     for as_of in as_ofs:
         require(found[as_of], f"{STAGE} of {as_of}", pages[as_of])
-    records = Records(storage)
     for as_of in as_ofs[:-1]:
-        _commit_snapshot(records, as_of, request, result, settings.data)
-    return _commit(records, as_ofs[-1], request, result, settings.data)
+        _commit_snapshot(records, as_of, ingested, request, result, settings.data)
+    return _commit(records, as_ofs[-1], ingested, request, result, settings.data)
 
 
 def _seen(request: FeaturesRequest, result: FeaturesResult) -> list[dt.date]:
@@ -236,20 +240,27 @@ def _report(
 
 
 def _commit_snapshot(
-    records: Records, as_of: dt.date, request: FeaturesRequest, result: FeaturesResult, data: Dataset
+    records: Records,
+    as_of: dt.date,
+    ingested: Sequence[Record],
+    request: FeaturesRequest,
+    result: FeaturesResult,
+    data: Dataset,
 ) -> None:
     try:
-        _commit(records, as_of, request, result, data)
+        _commit(records, as_of, ingested, request, result, data)
     except Conflict as conflict:
         log.warning("%s; the record that is there stays", conflict)
 
 
 def _commit(
-    records: Records, as_of: dt.date, request: FeaturesRequest, result: FeaturesResult, data: Dataset
+    records: Records,
+    as_of: dt.date,
+    ingested: Sequence[Record],
+    request: FeaturesRequest,
+    result: FeaturesResult,
+    data: Dataset,
 ) -> Record:
-    ingested = [
-        records.at("ingest", day.isoformat(), sequence) for day, sequence in sorted(request.ingested.items())
-    ]
     draft = Draft(
         stage=STAGE,
         partition=as_of.isoformat(),

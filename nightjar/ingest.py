@@ -16,7 +16,7 @@ from lake.records import STAGES, Draft, Input, Record, Records, TableContent, co
 from lake.schemas import LANDED
 from lake.settings import Dataset, Rules, Settings
 from lake.storage import Storage, open_storage
-from nightjar import daychecks, overlap, quarantine
+from nightjar import daychecks, overlap, quarantine, rowsettings
 from nightjar.history import Past
 from nightjar.rawfiles.check import Checker, Wanted
 from spark_jobs.casts import catalogue_targets, raw_targets
@@ -252,5 +252,6 @@ def commit_day(day: dt.date, request: ExtractRequest, result: ExtractResult, set
         inputs=tuple(Input(file.name, file.sha256, bytes=file.bytes) for file in files),
         tables={name: found[day] for name, found in result.tables.items() if day in found},
         counts=result.counts[day],
+        details={rowsettings.DETAIL: rowsettings.digest_of(settings.data)},
     )
     return Records(open_storage(settings.lake)).commit(draft, request.based_on[day])

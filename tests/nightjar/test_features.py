@@ -11,7 +11,7 @@ from lake.errors import ConfigError, Conflict, GateFailed, PermanentError
 from lake.records import STAGES, Draft, Records, TableContent, TableFile, config_digest
 from lake.schemas import FEATURE_KEYS, FEATURES, SUBCATEGORY, arrow_schema
 from lake.storage import open_storage
-from nightjar import features
+from nightjar import features, rowsettings
 from spark_jobs.requests import FeaturesRequest, FeaturesResult
 
 FIRST, D = dt.date(2024, 1, 1), dt.date(2024, 1, 31)
@@ -35,12 +35,13 @@ def records(settings):
     return Records(open_storage(settings.lake))
 
 
-def ingest(records, settings, day, digest="x", rows=1, catalogue=False):
+def ingest(records, settings, day, digest="x", rows=1, catalogue=False, details=None):
     named = {"interactions": TableContent((TableFile(f"i/{day}/{digest}", 1, rows),), rows, digest)}
     named |= {"catalogue": TableContent((TableFile(f"c/{day}", 1, 1),), 1, digest)} if catalogue else {}
     stage = STAGES["ingest"]
     draft = Draft("ingest", str(day), "a", "committed", stage.version, config_digest("ingest", settings.data))
-    return records.commit(dataclasses.replace(draft, tables=named), records.latest("ingest", day))
+    draft = dataclasses.replace(draft, tables=named, details=details or {})
+    return records.commit(draft, records.latest("ingest", day))
 
 
 def asked(attempt, settings):
@@ -120,6 +121,23 @@ def test_a_night_commits_every_as_of_day_from_its_own_inputs(settings, records):
         assert inputs.is_fresh("features", records, day, settings.data)
     again = asked(features.prepare(D, settings), settings)
     assert again.based_on == {D: 1}
+
+
+def test_days_taken_in_by_other_settings_of_rows_are_named(settings, records, caplog):
+    """Features summed them with the others, and nothing said so."""
+    now, other = rowsettings.digest_of(settings.data), "of another zone"
+    for day, by in ((FIRST, now), (back(2), other), (back(1), other), (D, now)):
+        ingest(records, settings, day, details={rowsettings.DETAIL: by})
+    run(settings)
+    assert f"found 2 of 4 by others ({back(2)} to {back(1)})" in caplog.text
+    assert f"`nightjar bootstrap --from {back(2)} --to {back(1)}` takes them in again" in caplog.text
+
+
+def test_days_taken_in_by_the_settings_as_they_are_are_no_warning(settings, records, caplog):
+    for day in (FIRST, D):
+        ingest(records, settings, day, details={rowsettings.DETAIL: rowsettings.digest_of(settings.data)})
+    run(settings)
+    assert "days_of_one_setting" not in caplog.text
 
 
 def test_the_same_again_makes_no_record_and_a_changed_day_makes_later_ones_stale(settings, records):

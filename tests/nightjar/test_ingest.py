@@ -9,7 +9,7 @@ from lake import layout
 from lake.errors import FileFault, GateFailed, PermanentError
 from lake.records import Records
 from lake.storage import open_storage
-from nightjar import ingest
+from nightjar import ingest, rowsettings
 
 DAY, NEXT, CLOSED = dt.date(2024, 1, 1), dt.date(2024, 1, 2), dt.date(2024, 1, 3)
 
@@ -100,6 +100,7 @@ class TestCommitted:
         assert raw.digest == open_storage(tiny.settings.raw).sha256(raw.name)
         assert record.tables.keys() == {"interactions", "quarantine"}
         assert record.tables["interactions"].rows == record.counts["clean"] == 2
+        assert record.details == {rowsettings.DETAIL: rowsettings.digest_of(tiny.settings.data)}
         assert Records(open_storage(tiny.settings.lake)).current("ingest", DAY) == record
 
     def test_a_closed_day_without_a_file_has_an_empty_record(self, tiny):

@@ -1,0 +1,43 @@
+import pytest
+
+from lake.settings import dataset
+from nightjar.rowsettings import digest_of
+
+
+@pytest.fixture
+def data(tiny):
+    return dataset(tiny.settings.dataset)
+
+
+def changed(data, section, **values):
+    return data.model_copy(update={section: getattr(data, section).model_copy(update=values)})
+
+
+@pytest.mark.parametrize(
+    ("section", "values"),
+    [
+        ("raw", {"timezone": "America/New_York"}),
+        ("raw", {"late_days": 3}),
+        ("rules", {"max_amount": 10.0}),
+        ("rules", {"sentinels": ("nobody",)}),
+        ("events", {"ignore": ("view",)}),
+        ("events", {"weights": {"purchase": 1.0, "gift": 1.0}}),
+    ],
+)
+def test_what_decides_what_becomes_of_a_row_is_another_setting(data, section, values):
+    assert digest_of(changed(data, section, **values)) != digest_of(data)
+
+
+@pytest.mark.parametrize(
+    ("section", "values"),
+    [
+        ("raw", {"files": "elsewhere/{partition}.parquet"}),
+        ("raw", {"closed_days": (1,)}),
+        ("rules", {"min_rows": 7, "max_rows": 8, "max_bad_share": 0.5}),
+        ("lists", {"length": 7}),
+        ("training", {"snapshots": 1}),
+    ],
+)
+def test_what_decides_whether_a_day_is_taken_is_not(data, section, values):
+    """Every new closed day would make all days look stale."""
+    assert digest_of(changed(data, section, **values)) == digest_of(data)

@@ -8,6 +8,7 @@ two states of a day.
 import datetime as dt
 from collections.abc import Iterable
 
+from lake import decisions
 from lake.errors import PermanentError
 from lake.records import STAGES, Input, Record, Records, config_digest, fingerprint
 from lake.schemas import FEATURES
@@ -92,37 +93,13 @@ def precompute_inputs(features: Record, decision: Record | None) -> tuple[Input,
     bundle = (
         ()
         if decision is None
-        else (Input("bundle", bundle_digest(decision), decision.partition, decision.sequence),)
+        else (Input("bundle", _digest(decision), decision.partition, decision.sequence),)
     )
     return (*tables, *features.inputs_of("catalogue"), *bundle)
 
 
-def bundle_digest(decision: Record) -> str:
-    """What a decision means for lists: its outcome, baseline and bundle, as one text.
-
-    The version of the features belongs to it: a booster of another one is not used.
-    """
-    details = decision.details
-    parts = (decision.outcome, details.get("baseline"), details.get("bundle_id"), STAGES["features"].version)
-    return "/".join(str(part or "") for part in parts)
-
-
-def decisions(records: Records, last: dt.date) -> list[Record]:
-    """Of each as-of up to `last` its newest decision that did not fail, oldest first."""
-    days = [day for day in records.partitions("train") if day <= last]
-    sound = ([r for r in records.history("train", day) if r.outcome != "failed"][:1] for day in days)
-    return [record for found in sound for record in found]
-
-
-def champion(records: Records, day: dt.date) -> Record | None:
-    """The newest promoted or kept decision before `day`."""
-    before = decisions(records, day - dt.timedelta(days=1))
-    return next((r for r in reversed(before) if r.outcome in ("promoted", "kept")), None)
-
-
-def serving(records: Records, day: dt.date) -> Record | None:
-    """The decision that the lists of `day` follow: the newest up to it that did not fail."""
-    return next(reversed(decisions(records, day)), None)
+def _digest(decision: Record) -> str:
+    return decisions.digest(decision, STAGES["features"].version)
 
 
 def current_inputs(stage: str, records: Records, day: dt.date, data: Dataset) -> tuple[Input, ...] | None:
@@ -135,7 +112,7 @@ def current_inputs(stage: str, records: Records, day: dt.date, data: Dataset) ->
     return (
         train_inputs(records, features, data)
         if stage == "train"
-        else precompute_inputs(features, serving(records, day))
+        else precompute_inputs(features, decisions.serving(records, day))
     )
 
 

@@ -10,7 +10,7 @@ import hashlib
 import json
 import logging
 from collections import defaultdict
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
@@ -212,10 +212,10 @@ class Records:
         sequence = self.latest(stage, day)
         return self.at(stage, day.isoformat(), sequence) if sequence else None
 
-    def history(self, stage: str, day: dt.date) -> list[Record]:
-        """All records of a partition, newest first."""
-        numbers = self._ledger(stage, day.isoformat()).sequences()
-        return [self.at(stage, day.isoformat(), number) for number in reversed(numbers)]
+    def history(self, stage: str, day: dt.date) -> Iterator[Record]:
+        """All records of a partition, newest first; each is read when it is asked for."""
+        for number in reversed(self._ledger(stage, day.isoformat()).sequences()):
+            yield self.at(stage, day.isoformat(), number)
 
     def partitions(self, stage: str) -> dict[dt.date, int]:
         """Every partition that has a record, with its current sequence, in order of days: one listing."""

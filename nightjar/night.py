@@ -9,13 +9,13 @@ import logging
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, nullcontext, suppress
 
+from lake.decisions import Failure
 from lake.errors import PermanentError, StorageUnavailable
 from lake.records import Records
 from lake.settings import Settings
 from lake.storage import open_storage
 from nightjar import bootstrap, features, ingest, mirror, precompute, train
 from nightjar.console import step
-from nightjar.failure import Failure
 from spark_jobs.submit import submit
 
 log = logging.getLogger(__name__)

@@ -12,7 +12,7 @@ from dataclasses import asdict
 from importlib import metadata
 from typing import Any
 
-from lake import inputs, layout, ledger, messages
+from lake import decisions, inputs, layout, ledger, messages
 from lake.partitions import stamp
 from lake.records import STAGES, Draft, Record, Records, config_digest
 from lake.settings import CHECKOUT, Settings, threads
@@ -22,7 +22,7 @@ from precompute import changes
 from precompute import publish as publishing
 from precompute.changes import Changes
 from precompute.publish import Candidate, Published
-from precompute.run import Decision, PrecomputeRequest, PrecomputeResult, folder_of, pinned, run
+from precompute.run import DecisionPin, PrecomputeRequest, PrecomputeResult, folder_of, pinned, run
 from training.registry import Registered
 from training.run import TrainResult
 from validation import report
@@ -50,14 +50,14 @@ def prepare(day: dt.date, settings: Settings) -> str:
     storage = open_storage(settings.lake)
     records = Records(storage)
     features = inputs.features_of(records, day, STAGE)
-    decision = inputs.serving(records, day)
+    decision = decisions.serving(records, day)
     request = PrecomputeRequest(
         attempt=layout.new_attempt(),
         lake=settings.lake,
         dataset=settings.dataset,
         day=day,
         features=features.sequence,
-        decision=Decision(decision.day, decision.sequence) if decision else None,
+        decision=DecisionPin(decision.day, decision.sequence) if decision else None,
         version=STAGES[STAGE].version,
         config_digest=config_digest(STAGE, settings.data),
         based_on=records.latest(STAGE, day),
@@ -176,7 +176,7 @@ def _provenance(
         "features_record": request.features,
         "decision_record": decision and [decision.partition, decision.sequence],
         "mlflow": decision and _registration(open_storage(request.lake), decision),
-        "churn_of_champion": decision and (decision.details.get("evaluation") or {}).get("churn"),
+        "churn_of_champion": decision and decisions.decision_of(decision).churn,
         "compared": asdict(compared),
         "seconds": result.timings,
         "index_latency_us": result.latency_us,

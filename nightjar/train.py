@@ -6,19 +6,18 @@ waits of the next night.
 
 import datetime as dt
 import logging
-from collections.abc import Mapping
 from dataclasses import asdict
 from typing import Any
 
-from lake import inputs, layout, messages
+from lake import decisions, inputs, layout, messages
+from lake.decisions import Decision, Failure, Outcome
 from lake.errors import PermanentError
 from lake.records import STAGES, Draft, Input, Record, Records, config_digest
 from lake.settings import Dataset, Settings, threads
 from lake.storage import open_storage
-from nightjar.failure import Failure
-from training import promotion, registry
+from training import registry
 from training.evaluation import CHALLENGER, Evaluation
-from training.run import Champion, TrainRequest, TrainResult, run
+from training.run import TrainRequest, TrainResult, run
 
 log = logging.getLogger(__name__)
 
@@ -58,7 +57,7 @@ def prepare(day: dt.date, settings: Settings) -> str:
         version=STAGES["train"].version,
         config_digest=config_digest("train", settings.data),
         based_on=records.latest("train", day),
-        champion=_champion(records, day),
+        champion=decisions.champion(records, day),
         threads=threads(settings),
     )
     messages.write(storage, layout.request(attempt), request)
@@ -73,14 +72,6 @@ def _require_same_settings(features: Record, data: Dataset) -> None:
             f"train {features.partition}: expected features by the settings as they are, found a record by "
             f"others; run `nightjar run features --partition {features.partition}` first"
         )
-
-
-def _champion(records: Records, day: dt.date) -> Champion | None:
-    found = inputs.champion(records, day)
-    if found is None:
-        return None
-    trained = dt.date.fromisoformat(found.require("booster_as_of"))
-    return Champion(found.require("bundle_id"), found.day, trained)
 
 
 def train(attempt: str, settings: Settings) -> None:
@@ -130,7 +121,7 @@ def decide(
     finally:
         if night:
             records.mark_decided(day, night)
-    if record.outcome != promotion.FAILED:
+    if record.outcome != Outcome.FAILED:
         _mirror(record, records, settings)
     return record
 
@@ -141,16 +132,17 @@ def _commit(
     request = _request(attempt, settings)
     result = None if failure else _result(attempt, settings)
     read = request.inputs if request else _inputs(records, day, settings)
+    decision = _decided(request, result) if request and result else _failed(failure)
     draft = Draft(
-        stage="train",
+        stage=decisions.STAGE,
         partition=day.isoformat(),
         attempt=attempt or layout.new_attempt(),
-        outcome=result.decision.outcome if result else promotion.FAILED,
+        outcome=decision.outcome,
         version=request.version if request else STAGES["train"].version,
         config_digest=request.config_digest if request else config_digest("train", settings.data),
         inputs=read,
         counts=result.counts if result else {},
-        details=_details(request, result) if request and result else _failed(failure),
+        details=decisions.details(decision),
     )
     return records.commit(draft, request.based_on if request else records.latest("train", day))
 
@@ -172,44 +164,34 @@ def _result(attempt: str | None, settings: Settings) -> TrainResult | None:
     return messages.read(storage, layout.result(attempt), TrainResult)
 
 
-def _failed(failure: Failure | None) -> dict[str, Any]:
+def _failed(failure: Failure | None) -> Decision:
     known = failure or Failure("train", "no result: the process ended before it was written")
-    return {"bundle_id": None, "baseline": None, "failure": asdict(known)}
+    return Decision(Outcome.FAILED, failure=known)
 
 
-def _details(request: TrainRequest, result: TrainResult) -> dict[str, Any]:
-    """What the decision's record says; the champion is lineage, and part of the content alone."""
-    decision, evaluation = result.decision, result.evaluation
-    return {
-        "bundle_id": result.bundle_id,
-        "bundle_as_of": request.day.isoformat(),
-        "booster_as_of": _trained(request, decision.outcome),
-        "baseline": decision.baseline,
-        "reasons": list(decision.reasons),
-        "checks": [asdict(check) for check in decision.checks],
-        "champion": _champion_details(request.champion),
-        "metrics": _metrics(evaluation),
-        "evaluation": _evaluation_details(evaluation),
-        "notes": list(result.notes),
-    }
+def _decided(request: TrainRequest, result: TrainResult) -> Decision:
+    """What training found; the champion is lineage, and part of the content alone."""
+    verdict = result.verdict
+    return Decision(
+        outcome=verdict.outcome,
+        bundle_id=result.bundle_id,
+        bundle_as_of=request.day,
+        booster_as_of=_trained(request, verdict.outcome),
+        baseline=verdict.baseline,
+        reasons=verdict.reasons,
+        checks=verdict.checks,
+        champion=request.champion,
+        metrics=_metrics(result.evaluation),
+        evaluation=_evaluation(result.evaluation),
+        notes=result.notes,
+    )
 
 
-def _trained(request: TrainRequest, outcome: str) -> str | None:
-    if outcome == promotion.PROMOTED:
-        return request.day.isoformat()
-    if outcome == promotion.KEPT and request.champion:
-        return request.champion.trained.isoformat()
-    return None
-
-
-def _champion_details(champion: Champion | None) -> dict[str, str] | None:
-    if champion is None:
-        return None
-    return {
-        "bundle_id": champion.bundle_id,
-        "as_of": champion.as_of.isoformat(),
-        "booster_as_of": champion.trained.isoformat(),
-    }
+def _trained(request: TrainRequest, outcome: Outcome) -> dt.date | None:
+    """The day for which the bundle's booster was trained."""
+    if outcome == Outcome.KEPT and request.champion:
+        return request.champion.booster_as_of
+    return request.day if outcome == Outcome.PROMOTED else None
 
 
 def _metrics(evaluation: Evaluation | None) -> dict[str, dict[str, Any]]:
@@ -222,7 +204,7 @@ def _metrics(evaluation: Evaluation | None) -> dict[str, dict[str, Any]]:
     }
 
 
-def _evaluation_details(evaluation: Evaluation | None) -> dict[str, Any] | None:
+def _evaluation(evaluation: Evaluation | None) -> dict[str, Any] | None:
     if evaluation is None:
         return None
     return {
@@ -239,10 +221,11 @@ def _evaluation_details(evaluation: Evaluation | None) -> dict[str, Any] | None:
 def _mirror(record: Record, records: Records, settings: Settings) -> None:
     """Let MLflow follow; a note beside the attempt says which version the bundle has there."""
 
-    def decisions() -> list[registry.Version]:
-        return [_version(decision, settings) for decision in inputs.decisions(records, dt.date.max)]
+    def decided() -> list[registry.Version]:
+        oldest_first = reversed(list(decisions.newest(records, dt.date.max)))
+        return [_version(decision, settings) for decision in oldest_first]
 
-    numbers = registry.mirror(settings.mlflow_uri, settings.data.name, decisions)
+    numbers = registry.mirror(settings.mlflow_uri, settings.data.name, decided)
     if number := numbers.get(record.require("bundle_id")):
         messages.write(
             open_storage(settings.lake), layout.registered(record.attempt), registry.Registered(number)
@@ -250,25 +233,25 @@ def _mirror(record: Record, records: Records, settings: Settings) -> None:
 
 
 def _version(record: Record, settings: Settings) -> registry.Version:
-    features = record.inputs_of("user_features")[-1]
+    decision, features = decisions.decision_of(record), record.inputs_of("user_features")[-1]
+    bundle_id = record.require("bundle_id")
     return registry.Version(
-        bundle_id=record.require("bundle_id"),
+        bundle_id=bundle_id,
         as_of=record.partition,
-        outcome=record.outcome,
-        source=open_storage(settings.lake).uri(layout.bundle(record.require("bundle_id"))),
+        outcome=decision.outcome,
+        source=open_storage(settings.lake).uri(layout.bundle(bundle_id)),
         tags={
             "dataset": settings.data.name,
             "fingerprint": record.fingerprint,
             "train_record": str(record.sequence),
             "features_record": str(features.sequence),
-            "baseline": record.details.get("baseline") or "",
-            **_ndcg_tags(record.details.get("metrics") or {}),
+            "baseline": decision.baseline or "",
+            **_ndcg_tags(decision),
         },
     )
 
 
-def _ndcg_tags(metrics: Mapping[str, Mapping[str, Any]]) -> dict[str, str]:
-    """The NDCG of each contestant."""
-    if CHALLENGER not in metrics:
-        return {}
-    return {f"ndcg_{name}": repr(found["ndcg"]["value"]) for name, found in metrics.items()}
+def _ndcg_tags(decision: Decision) -> dict[str, str]:
+    """The NDCG of each contestant, where there was a challenger."""
+    scores = decision.ndcg() if CHALLENGER in decision.metrics else {}
+    return {f"ndcg_{name}": repr(score) for name, score in scores.items()}

@@ -12,12 +12,12 @@ from airflow.sdk import TriggerRule, get_current_context, task
 from airflow.sdk.exceptions import AirflowFailException
 from failures import ERROR_KEY, reported
 
+from lake.decisions import Failure, Outcome, decision_of
 from lake.errors import PermanentError
 from lake.partitions import resolve, utc_now
 from lake.records import Record, Records
 from lake.settings import load
 from lake.storage import open_storage
-from nightjar.failure import Failure
 
 log = logging.getLogger(__name__)
 
@@ -100,8 +100,9 @@ def decide(night: int | None, train_task: str) -> Reference:
     except PermanentError as error:
         before = f"{_named(failure)}; and " if failure else ""
         raise AirflowFailException(f"{before}deciding failed: {type(error).__name__}: {error}") from error
-    if record.outcome == "failed":
-        raise AirflowFailException(_named(failure or Failure(**record.details["failure"])))
+    decision = decision_of(record)
+    if decision.outcome == Outcome.FAILED:
+        raise AirflowFailException(_named(failure or decision.failure or Failure("train", "unknown")))
     return _reference(record)
 
 

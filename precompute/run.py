@@ -14,6 +14,7 @@ import numpy as np
 import pyarrow as pa
 
 from lake import inputs, layout, settings, tables
+from lake.decisions import Outcome, decision_of
 from lake.errors import PermanentError
 from lake.processor import Machine
 from lake.records import Record, Records, require_unchanged
@@ -32,7 +33,7 @@ log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
-class Decision:
+class DecisionPin:
     """Which record of the train stage the lists follow."""
 
     partition: dt.date
@@ -60,7 +61,7 @@ class PrecomputeRequest:
     dataset: str
     day: dt.date
     features: int
-    decision: Decision | None
+    decision: DecisionPin | None
     version: int
     config_digest: str
     based_on: int
@@ -231,21 +232,22 @@ def _write_factors(
 
 def _origin(sources: Sources, config_digest: str) -> release.Description:
     """Where the release comes from, as its manifest says it."""
-    features, decision, data = sources.features, sources.decision, sources.data
-    details = decision.details if decision else {}
-    read = inputs.precompute_inputs(features, None)
+    features, data = sources.features, sources.data
+    decision = decision_of(sources.decision) if sources.decision else None
     return release.Description(
         as_of=features.partition,
         config_digest=config_digest,
-        bundle=fmt.Bundle(decision.require("bundle_id"), decision.require("bundle_as_of"), decision.outcome)
-        if decision
-        else None,
-        baseline=details.get("baseline") if decision and decision.outcome == "baseline" else None,
-        inputs={source.name: source.digest for source in read},
+        bundle=_bundle(sources.decision) if sources.decision else None,
+        baseline=decision.baseline if decision and decision.outcome == Outcome.BASELINE else None,
+        inputs={source.name: source.digest for source in inputs.precompute_inputs(features, None)},
         missing_days=tuple(features.details.get("missing_days", ())),
-        metrics=details.get("metrics") or {},
+        metrics=dict(decision.metrics) if decision else {},
         buckets=data.lists.buckets,
     )
+
+
+def _bundle(decision: Record) -> fmt.Bundle:
+    return fmt.Bundle(decision.require("bundle_id"), decision.require("bundle_as_of"), decision.outcome)
 
 
 def _told(checks: Iterable[Check]) -> list[str]:

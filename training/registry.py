@@ -18,6 +18,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from lake.decisions import WITH_BOOSTER, Outcome
+
 log = logging.getLogger(__name__)
 
 ALIAS = "champion"
@@ -47,7 +49,7 @@ class Version:
 
     bundle_id: str
     as_of: str
-    outcome: str
+    outcome: Outcome
     source: str
     tags: Mapping[str, str]
 
@@ -231,7 +233,7 @@ def _follow(client: Any, name: str, numbers: Mapping[str, str], decisions: Decis
 
 
 def _champion(decisions: Sequence[Version]) -> Version | None:
-    return next((d for d in reversed(decisions) if d.outcome in ("promoted", "kept")), None)
+    return next((d for d in reversed(decisions) if d.outcome in WITH_BOOSTER), None)
 
 
 def _aliased(client: Any, name: str) -> Any:

@@ -19,6 +19,7 @@ import numpy.typing as npt
 import pyarrow as pa
 
 from lake import layout, settings
+from lake.decisions import Champion, Outcome, Verdict
 from lake.inputs import label_window
 from lake.processor import Machine
 from lake.records import Input, Record, Records, require_unchanged
@@ -33,25 +34,6 @@ from training.sets import RankingSet, Snapshots
 log = logging.getLogger(__name__)
 
 Boosters = dict[str, bytes]
-
-
-@dataclass(frozen=True)
-class Champion:
-    """The decision whose booster is champion tonight.
-
-    Attributes
-    ----------
-    bundle_id
-        The bundle that holds the booster.
-    as_of
-        The day of that decision.
-    trained
-        The day for which the booster was trained: `as_of`, or an earlier one where it was kept.
-    """
-
-    bundle_id: str
-    as_of: dt.date
-    trained: dt.date
 
 
 @dataclass(frozen=True)
@@ -100,10 +82,10 @@ class TrainResult:
 
     Attributes
     ----------
-    decision
-        What lists follow.
+    verdict
+        What the gate between models said.
     bundle_id
-        The bundle that says so.
+        The bundle that follows from it.
     evaluation
         None where nothing could be judged.
     counts
@@ -116,7 +98,7 @@ class TrainResult:
         What it ran on, for provenance only.
     """
 
-    decision: promotion.Decision
+    verdict: Verdict
     bundle_id: str
     evaluation: Evaluation | None = None
     counts: dict[str, int] = field(default_factory=dict)
@@ -144,14 +126,14 @@ def run(request: TrainRequest) -> TrainResult:
     }
     evaluation = _evaluate(boosters, lake)
     why = _why_untested(booster, evaluation, lake)
-    decision = promotion.decide(evaluation, lake.data.evaluation.min_users, why)
-    log.info("decision for %s: %s (%s)", request.day, decision.outcome, "; ".join(decision.reasons))
-    bundle_id, sizes = _put_bundle(decision, boosters, lake)
+    verdict = promotion.decide(evaluation, lake.data.evaluation.min_users, why)
+    log.info("verdict for %s: %s (%s)", request.day, verdict.outcome, "; ".join(verdict.reasons))
+    bundle_id, sizes = _put_bundle(verdict, boosters, lake)
     counts |= {"evaluated_users": evaluation.users if evaluation else 0} | sizes
     notes += unfit + _gaps(lake)
     for note in notes:
         log.warning("training for %s: %s", request.day, note)
-    return TrainResult(decision, bundle_id, evaluation, counts, notes, Machine.here())
+    return TrainResult(verdict, bundle_id, evaluation, counts, notes, Machine.here())
 
 
 @dataclass(frozen=True)
@@ -322,22 +304,22 @@ def _why_untested(booster: bytes | None, evaluation: Evaluation | None, lake: _L
     return ""
 
 
-def _put_bundle(decision: promotion.Decision, boosters: Boosters, lake: _Lake) -> tuple[str, dict[str, int]]:
+def _put_bundle(verdict: Verdict, boosters: Boosters, lake: _Lake) -> tuple[str, dict[str, int]]:
     day = lake.request.day
     with _step(f"retrieval and bundle as of {day}"), tempfile.TemporaryDirectory() as scratch:
         tonight = lake.night_of(day)
         bundle_id = bundle.write(
             Path(scratch),
             as_of=day,
-            outcome=decision.outcome,
+            outcome=verdict.outcome,
             retrieval=lake.fit(tonight),
             data=lake.data,
-            baseline=decision.baseline,
-            booster=boosters.get(_shipped(decision)),
+            baseline=verdict.baseline,
+            booster=boosters.get(_shipped(verdict)),
         )
         bundle.publish(lake.storage, Path(scratch), bundle_id)
         return bundle_id, {"users": len(tonight.users), "items": len(tonight.items)}
 
 
-def _shipped(decision: promotion.Decision) -> str:
-    return {promotion.PROMOTED: CHALLENGER, promotion.KEPT: CHAMPION}.get(decision.outcome, "")
+def _shipped(verdict: Verdict) -> str:
+    return {Outcome.PROMOTED: CHALLENGER, Outcome.KEPT: CHAMPION}.get(verdict.outcome, "")

@@ -2,7 +2,7 @@ import datetime as dt
 
 import pytest
 
-from lake import inputs
+from lake import decisions, inputs
 from lake.records import STAGES, Draft, Input, Records, TableContent, config_digest
 from lake.schemas import FEATURES
 from lake.settings import Training, dataset
@@ -94,7 +94,7 @@ def test_a_changed_day_makes_features_stale_and_the_stages_after_it_once_they_ra
     build(records, FIRST)
     build(records, last)
     decide(records, last, "untested", bundle_id="b")
-    made = inputs.precompute_inputs(records.current("features", last), inputs.serving(records, last))
+    made = inputs.precompute_inputs(records.current("features", last), decisions.serving(records, last))
     commit(records, "precompute", last, {}, made)
 
     def fresh():
@@ -130,25 +130,3 @@ def test_training_reads_labels_through_the_pins_of_its_features(records):
     assert [i.digest for i in labels] == [f"d{day.day}" for day in days(8)[1:]]
     assert {i.partition for i in read if i.name == "user_features"} == {str(FIRST), str(last)}
     assert [i.digest for i in read if i.name == "catalogue"] == ["c"]
-
-
-def test_champion_and_serving_skip_what_failed_and_look_no_further_than_d(records):
-    outcomes = ("promoted", "kept", "failed", "baseline")
-    for day, outcome in zip(days(4), outcomes, strict=True):
-        ingest(records, day)
-        build(records, day)
-        decide(records, day, outcome, bundle_id=outcome)
-    one, two, three, four = days(4)
-    assert inputs.champion(records, one) is None
-    assert inputs.champion(records, two).outcome == "promoted"
-    assert inputs.champion(records, four + dt.timedelta(days=1)).outcome == "kept"
-    assert inputs.serving(records, three).outcome == "kept"
-    assert inputs.serving(records, four).outcome == "baseline"
-
-
-def test_a_failed_retry_does_not_hide_the_sound_decision_of_its_day(records):
-    ingest(records, FIRST)
-    build(records, FIRST)
-    decide(records, FIRST, "promoted", bundle_id="b")
-    decide(records, FIRST, "failed")
-    assert inputs.serving(records, FIRST).outcome == "promoted"

@@ -13,6 +13,7 @@ from compare_readers import CURRENT, FROZEN, answers
 from scipy.sparse import csr_matrix
 
 from lake import layout, messages
+from lake.decisions import Outcome, Verdict
 from lake.errors import Conflict, GateFailed, PermanentError
 from lake.processor import Machine, annoy_library
 from lake.records import Draft, Input, Records, TableContent, TableFile
@@ -26,7 +27,6 @@ from precompute.run import folder_of
 from recommender import bundle
 from recommender.ids import Ids
 from recommender.retrieval import Retrieval
-from training import promotion
 from training.registry import Registered
 from training.run import TrainResult
 from validation.gate import CRITICAL, Check
@@ -276,9 +276,7 @@ def test_each_attempt_leaves_its_provenance(whole):
 
 def test_provenance_names_the_machines_that_trained_and_built(whole):
     decision = whole.records.current("train", DAYS[0])
-    trained = TrainResult(
-        promotion.Decision("untested"), "", machine=Machine("a processor", ("Haswell",), "f00")
-    )
+    trained = TrainResult(Verdict(Outcome.UNTESTED), "", machine=Machine("a processor", ("Haswell",), "f00"))
     messages.write(whole.storage, layout.result(decision.attempt), trained)
     story = _stories(whole, whole.night(DAYS[0]).release_id)[0]
     assert story["machine"]["processor"] in Path("/proc/cpuinfo").read_text()

@@ -10,7 +10,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from lake import inputs, layout, messages
+from lake import decisions, inputs, layout, messages
+from lake.decisions import Failure
 from lake.errors import Conflict, PermanentError
 from lake.partitions import days
 from lake.records import STAGES, Draft, Input, Record, Records, TableContent, TableFile, config_digest
@@ -18,7 +19,6 @@ from lake.schemas import FEATURE_KEYS, FEATURES, arrow_schema
 from lake.settings import CONFIG_DIR, Settings, dataset
 from lake.storage import LocalStorage
 from nightjar import train
-from nightjar.failure import Failure
 from recommender import bundle
 from training import registry
 from training.run import TrainRequest, TrainResult, challenger
@@ -262,7 +262,7 @@ def test_labels_of_two_weeks_are_trained_and_judged_two_weeks_apart(tmp_path):
     assert sorted(request.snapshots) == [DAY - 4 * WEEK, DAY - 2 * WEEK]
     assert result.evaluation.as_of == DAY - 2 * WEEK
     assert result.counts["ranking_positives"] > 0
-    assert result.decision.outcome == "promoted"
+    assert result.verdict.outcome == "promoted"
 
 
 def trained_by(lake: Lake, attempt: str) -> bytes:
@@ -280,7 +280,7 @@ def test_a_failed_training_is_a_decision_too(trained, without_mlflow):
     assert record.outcome == "failed"
     assert record.details["failure"] == {"stage": "train", "error": "MemoryError"}
     assert inputs.is_fresh("train", lake.records, DAY, lake.settings.data)
-    assert inputs.serving(lake.records, DAY) is None
+    assert decisions.serving(lake.records, DAY) is None
     assert lake.records.is_decided(DAY, number)
     assert without_mlflow == []
 

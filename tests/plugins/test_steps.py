@@ -9,9 +9,9 @@ import steps
 from airflow.dag_processing.dagbag import DagBag
 from airflow.sdk.exceptions import AirflowFailException
 
+from lake.decisions import Failure
 from lake.errors import Conflict, PermanentError
 from lake.records import Record
-from nightjar.failure import Failure
 
 DAY = "2017-09-30"
 DAGS = Path(__file__).resolve().parents[2] / "dags"

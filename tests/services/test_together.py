@@ -79,7 +79,7 @@ def test_equal_work_on_one_new_day_is_one_record_and_all_end_well(root, together
     assert {one["sequence"] for one in told} == {1}
     assert len({one["attempt"] for one in told}) == 1
     assert _collisions(told) == EIGHT - 1
-    assert len(Records(open_storage(root)).history("ingest", DAY)) == 1
+    assert len(list(Records(open_storage(root)).history("ingest", DAY))) == 1
 
 
 def test_of_different_work_on_one_new_day_one_lands_and_the_others_are_told(root, together):

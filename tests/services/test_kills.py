@@ -111,9 +111,13 @@ def _age(process):
     return time.time() - process.create_time()
 
 
+def _component(settings, name):
+    [component] = [component for component in services._components(settings) if component.name == name]
+    return psutil.Process(component.pid)
+
+
 def _scheduler(settings):
-    [found] = [found for found in services._components(settings) if found.name == "scheduler"]
-    return psutil.Process(found.pid)
+    return _component(settings, "scheduler")
 
 
 def _supervisors(settings):
@@ -128,6 +132,10 @@ def _supervisors(settings):
 
 def _tasks(slice, run_id):
     return {task.try_id: task for task in slice.client.tasks("nightly", run_id)}
+
+
+def _by_id(slice, run_id):
+    return {task.id: task for task in slice.client.tasks("nightly", run_id)}
 
 
 def _go_on(slice, run_id, kill, pause):
@@ -205,17 +213,31 @@ def _kill_jvms(slice, run_id, kills):
 
 
 def _kill_unbegun(slice, run_id, kills):
-    """Kill the worker that takes a certain task at once, before it can begin it."""
-    tasks = {task.id: task for task in slice.client.tasks("nightly", run_id)}
+    """Kill the worker that takes a certain task before it begins it: meanwhile nobody answers it."""
+    tasks = _by_id(slice, run_id)
     if UNBEGUN in kills or tasks["train.train"].state != "running":
         return
     try_id = tasks[UNBEGUN].try_id
-    while try_id not in (supervisors := _supervisors(slice.settings)):  # comes, or the run ends
-        assert slice.client.run("nightly", run_id).state not in ENDED_RUN
+    while _by_id(slice, run_id)["train.train"].state == "running":
         time.sleep(0.01)
-    supervisors[try_id].kill()
+    with _held(_component(slice.settings, "api-server")):
+        wait_until(lambda: try_id in _supervisors(slice.settings), lambda: None, "a worker", pause=0.01)
+        _supervisors(slice.settings)[try_id].kill()
     assert _tasks(slice, run_id)[try_id].state == "queued"
     kills.append(UNBEGUN)
+
+
+@contextmanager
+def _held(process):
+    """A process that does nothing for a while, nor do its children."""
+    group = [process, *_children(process, recursive=True)]
+    for member in group:
+        _do(member.suspend)
+    try:
+        yield
+    finally:
+        for member in group:
+            _do(member.resume)
 
 
 def _kill_jvms_and_unbegun(slice, run_id, kills):
@@ -296,7 +318,7 @@ def _is_as_unharmed(airflow, nights, night, killed):
     records = Records(open_storage(airflow.settings.lake))
     assert killed.state == "success"
     assert records.current("precompute", night).details["release_id"] == release
-    assert [len(records.history(stage, night)) for stage in STAGES] == [1, 1, 1, 1]
+    assert [len(list(records.history(stage, night))) for stage in STAGES] == [1, 1, 1, 1]
     assert [entry.as_of for entry in Reader(airflow.settings.releases).releases()].count(str(night)) == 1
     assert killed.served.errors == []
     assert list(dict.fromkeys(killed.served.ids)) in ([before], [before, release])

@@ -14,7 +14,7 @@ from lake.records import Record
 from lake.settings import Settings
 from nightjar import daychecks, ingest
 from nightjar.history import Past
-from spark_jobs.requests import ExtractRequest, ExtractResult
+from spark_jobs.plans import ExtractRequest, ExtractResult
 from validation.gate import CRITICAL, Check, failed, require
 
 log = logging.getLogger(__name__)

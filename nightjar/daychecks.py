@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from typing import Final
 
 from lake.settings import Dataset, Rules
-from spark_jobs.requests import ExtractResult
+from spark_jobs.plans import ExtractResult
 from validation.gate import CRITICAL, WARNING, Check
 
 Counts = Mapping[str, int]

@@ -19,7 +19,7 @@ from lake.schemas import ITEM, USER
 from lake.settings import Dataset, Settings
 from lake.storage import Storage, open_storage
 from nightjar import rowsettings
-from spark_jobs.requests import FeaturesRequest, FeaturesResult
+from spark_jobs.plans import FeaturesRequest, FeaturesResult
 from validation.gate import CRITICAL, WARNING, Check, Severity, require
 
 if TYPE_CHECKING:

@@ -19,7 +19,7 @@ from lake.records import Record, Records, TableContent
 from lake.schemas import ITEM
 from lake.settings import Settings
 from lake.storage import open_storage
-from spark_jobs.requests import ExtractRequest, ExtractResult
+from spark_jobs.plans import ExtractRequest, ExtractResult
 from validation.compare import compare, compare_catalogue, no_catalogue
 from validation.gate import Check
 from validation.profile import Profile

@@ -20,7 +20,7 @@ from nightjar import daychecks, overlap, quarantine, rowsettings
 from nightjar.history import Past
 from nightjar.rawfiles.check import Checker, Wanted
 from spark_jobs.casts import catalogue_targets, raw_targets
-from spark_jobs.requests import ExtractRequest, ExtractResult, RawFile
+from spark_jobs.plans import ExtractRequest, ExtractResult, RawFile
 from validation.gate import Check, require
 
 if TYPE_CHECKING:

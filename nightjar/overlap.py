@@ -9,7 +9,7 @@ from lake.partitions import ONE_DAY, days, end_of
 from lake.records import Records, TableFile
 from lake.schemas import EVENT_TS, INTERACTIONS, SOURCE_FILE
 from lake.storage import open_storage
-from spark_jobs.requests import ExtractRequest, ExtractResult
+from spark_jobs.plans import ExtractRequest, ExtractResult
 from validation.gate import WARNING, Check
 
 if TYPE_CHECKING:

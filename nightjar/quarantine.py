@@ -20,7 +20,7 @@ from lake.schemas import KIND, RAW_ROW, REASONS, ROW_NUMBER, SOURCE_FILE
 from lake.settings import Settings
 from lake.storage import Storage, open_storage
 from nightjar.console import add_row, console
-from spark_jobs.requests import ExtractResult
+from spark_jobs.plans import ExtractResult
 
 TABLES: Final = {"quarantine": "events", "catalogue_quarantine": "catalogue"}
 _AT_ONCE: Final = 10_000

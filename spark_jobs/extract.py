@@ -33,8 +33,8 @@ from spark_jobs import judge, profiles, read
 from spark_jobs.digest import digests
 from spark_jobs.job import main, unread
 from spark_jobs.judge import HOUR, NOTES, Delivery
+from spark_jobs.plans import ExtractRequest, ExtractResult, RawFile
 from spark_jobs.raw import file_at
-from spark_jobs.requests import ExtractRequest, ExtractResult, RawFile
 from spark_jobs.session import session
 from validation.profile import Profile
 from validation.rules import DUPLICATE, REPEATED

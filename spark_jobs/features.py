@@ -30,7 +30,7 @@ from lake.storage import open_storage
 from spark_jobs import read
 from spark_jobs.digest import digests
 from spark_jobs.job import main
-from spark_jobs.requests import FeaturesRequest, FeaturesResult
+from spark_jobs.plans import FeaturesRequest, FeaturesResult
 from spark_jobs.session import session
 from spark_jobs.weights import SCALE, decay_tables, level, weights_required
 

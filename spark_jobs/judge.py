@@ -33,8 +33,8 @@ from lake.schemas import (
 )
 from lake.settings import FileFormat
 from spark_jobs.casts import Targets, catalogue_targets, raw_targets
+from spark_jobs.plans import ExtractRequest, RawFile
 from spark_jobs.raw import RawRows, rows
-from spark_jobs.requests import ExtractRequest, RawFile
 from validation.rules import Rule, item_rules, row_rules
 
 NOTES = "notes"

@@ -17,7 +17,7 @@ from lake.schemas import HASH, LANDED, LINE, MALFORMED, RAW_ROW, ROW_NUMBER, SOU
 from lake.storage import open_storage
 from spark_jobs import read
 from spark_jobs.casts import Targets, expression, quoted, words
-from spark_jobs.requests import ExtractRequest, RawFile
+from spark_jobs.plans import ExtractRequest, RawFile
 
 RAW: Final = "raw"
 CORRUPT: Final = "_corrupt_record"

@@ -3,6 +3,7 @@
 import ast
 import re
 import sys
+from importlib.metadata import packages_distributions
 from pathlib import Path
 
 import pytest
@@ -65,8 +66,15 @@ def test_pyproject_names_the_packages_and_nothing_that_is_not_one():
     assert sorted(re.findall(r'"(\w+)"', listed[1])) == sorted(PACKAGES)
 
 
-def test_no_job_s_module_hides_one_of_python():
-    """spark-submit puts the job's own folder first on the path: a `profile.py` there ended every job."""
-    names = {path.stem for path in (CHECKOUT / "spark_jobs").glob("*.py")}
-    assert "extract" in names
-    assert names & sys.stdlib_module_names == set()
+def test_no_module_of_a_folder_on_the_path_hides_one_of_python_or_of_a_library():
+    """spark-submit puts the job's own folder first on the path, Airflow the folder of plugins.
+
+    A `profile.py` there ended every job, and a `requests.py` hid that library from MLflow.
+    """
+    taken = sys.stdlib_module_names | packages_distributions().keys()
+    names = {
+        path.stem for folder in ("spark_jobs", "plugins", "dags") for path in (CHECKOUT / folder).glob("*.py")
+    }
+    assert {"extract", "sensors", "nightly", "requests"} - names == {"requests"}
+    assert "requests" in taken
+    assert names & taken == set()

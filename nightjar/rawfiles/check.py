@@ -15,7 +15,7 @@ from lake.storage import Storage, room_for, sha256_of
 from nightjar.rawfiles import csvfile, jsonlines, parquet
 from nightjar.rawfiles.content import Asked, Content, Unfit
 from spark_jobs.casts import Targets, rule
-from spark_jobs.requests import RawColumn, RawFile
+from spark_jobs.plans import RawColumn, RawFile
 
 log = logging.getLogger(__name__)
 

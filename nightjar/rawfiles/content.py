@@ -7,7 +7,7 @@ from itertools import count
 
 from lake.schemas import ID
 from spark_jobs.casts import Targets
-from spark_jobs.requests import RawColumn
+from spark_jobs.plans import RawColumn
 
 
 class Unfit(Exception):

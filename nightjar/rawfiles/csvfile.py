@@ -13,7 +13,7 @@ from typing import Final
 from nightjar.rawfiles.content import Asked, Content, Unfit, distinct, repeated
 from nightjar.rawfiles.text import Copy, Lines, open_lines
 from spark_jobs.casts import TEXT
-from spark_jobs.requests import RawColumn
+from spark_jobs.plans import RawColumn
 
 _QUOTED: Final = re.compile(r'(?:^|(?<=[,\n]))"[^"]*(?:""[^"]*)*(?:"(?!")|\Z)')
 _WHOLE: Final = "quotes that are closed, each before a comma or the line's end"

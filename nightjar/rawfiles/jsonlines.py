@@ -9,7 +9,7 @@ from typing import Any, Final
 from nightjar.rawfiles.content import Asked, Content, Unfit
 from nightjar.rawfiles.text import Copy, open_lines
 from spark_jobs.casts import TEXT
-from spark_jobs.requests import RawColumn
+from spark_jobs.plans import RawColumn
 
 Row = dict[str, Any]
 

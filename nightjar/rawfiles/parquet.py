@@ -16,7 +16,7 @@ from lake.schemas import copied_field
 from lake.storage import room_for
 from nightjar.rawfiles.content import Asked, Content, Unfit, distinct, repeated
 from spark_jobs.casts import family
-from spark_jobs.requests import RawColumn
+from spark_jobs.plans import RawColumn
 from spark_jobs.sqltypes import sql_type
 
 if TYPE_CHECKING:

@@ -5,7 +5,7 @@ import pytest
 
 from lake.settings import Rules
 from nightjar import daychecks
-from spark_jobs.requests import ExtractResult
+from spark_jobs.plans import ExtractResult
 
 DAY = dt.date(2024, 1, 1)
 COUNTS = {"read": 100, "clean": 100, "bad": 0, "duplicate": 0, "ignored": 0, "return": 0}

@@ -12,7 +12,7 @@ from lake.records import STAGES, Draft, Records, TableContent, TableFile, config
 from lake.schemas import FEATURE_KEYS, FEATURES, SUBCATEGORY, arrow_schema
 from lake.storage import open_storage
 from nightjar import features, rowsettings
-from spark_jobs.requests import FeaturesRequest, FeaturesResult
+from spark_jobs.plans import FeaturesRequest, FeaturesResult
 
 FIRST, D = dt.date(2024, 1, 1), dt.date(2024, 1, 31)
 

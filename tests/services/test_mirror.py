@@ -60,7 +60,7 @@ class Deliveries:
 
 def _deliver(tiny, rows, brand):
     from spark_jobs import features as job
-    from spark_jobs.requests import FeaturesRequest
+    from spark_jobs.plans import FeaturesRequest
 
     tiny.put(DAY, rows)
     described = {"title": "Milk", "department": "dairy", "kind": "milk", "brand": brand, "size": "1 l"}

@@ -13,7 +13,7 @@ from lake.errors import ConfigError, FileFault, PermanentError
 from lake.storage import open_storage
 from nightjar import bootstrap, ingest, overlap
 from spark_jobs import extract, raw
-from spark_jobs.requests import ExtractRequest
+from spark_jobs.plans import ExtractRequest
 
 pytestmark = [pytest.mark.spark, pytest.mark.usefixtures("spark")]
 

@@ -17,8 +17,8 @@ from lake.records import Records
 from lake.schemas import HASH, LANDED, RAW_ROW, ROW_NUMBER
 from lake.storage import open_storage
 from nightjar import bootstrap
+from spark_jobs.plans import ExtractRequest
 from spark_jobs.raw import rows
-from spark_jobs.requests import ExtractRequest
 
 pytestmark = [pytest.mark.spark, pytest.mark.usefixtures("spark")]
 

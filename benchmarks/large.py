@@ -28,6 +28,7 @@ import large_data  # noqa: E402
 import psutil  # noqa: E402
 
 from lake import settings as lake_settings  # noqa: E402
+from lake.lake import Lake  # noqa: E402
 from lake.settings import Settings  # noqa: E402
 
 RESULTS = ROOT / "benchmarks" / "results" / "large.json"
@@ -107,9 +108,10 @@ def _peak() -> int:
 def _train(settings: Settings, shop: large_data.Shop, steps: _Steps) -> dict[str, Any]:
     from nightjar import train
 
-    attempt = train.prepare(shop.last, settings)
-    train.train(attempt, settings)
-    record = train.decide(shop.last, attempt, settings)
+    lake = Lake.open(settings)
+    attempt = train.prepare(shop.last, lake, lake_settings.threads(settings))
+    train.train(attempt, lake)
+    record = train.decide(shop.last, attempt, lake)
     return {
         "outcome": record.outcome,
         "counts": dict(record.counts),
@@ -118,12 +120,15 @@ def _train(settings: Settings, shop: large_data.Shop, steps: _Steps) -> dict[str
 
 
 def _lists(settings: Settings, shop: large_data.Shop, steps: _Steps) -> dict[str, Any]:
+    from lake import layout, messages
     from nightjar import precompute
+    from precompute.run import PrecomputeResult
 
-    attempt = precompute.prepare(shop.last, settings)
-    precompute.build(attempt, settings)
-    found = precompute.read_attempt(attempt, settings)
-    return {"counts": found.counts, "release_id": found.release_id}
+    lake = Lake.open(settings)
+    attempt = precompute.prepare(shop.last, lake, lake_settings.threads(settings))
+    precompute.build(attempt, lake)
+    result = messages.read(lake.storage, layout.result(attempt), PrecomputeResult)
+    return {"counts": result.counts, "release_id": result.release_id}
 
 
 def _machine(threads: int) -> dict[str, Any]:

@@ -9,9 +9,9 @@ from collections import Counter
 from collections.abc import Mapping
 
 from lake.errors import Conflict, FileFault, GateFailed, PermanentError
+from lake.lake import Lake
 from lake.partitions import days
 from lake.records import Record
-from lake.settings import Settings
 from nightjar import daychecks, ingest
 from nightjar.history import Past
 from spark_jobs.plans import ExtractRequest, ExtractResult
@@ -20,7 +20,7 @@ from validation.gate import CRITICAL, Check, failed, require
 log = logging.getLogger(__name__)
 
 
-def prepare(first: dt.date, last: dt.date, settings: Settings) -> str:
+def prepare(first: dt.date, last: dt.date, lake: Lake) -> str:
     """Check the raw files of all days from `first` to `last` and write what `extract` has to do.
 
     A day with a file that is missing, empty, unreadable, or lacks a column is left out.
@@ -37,10 +37,10 @@ def prepare(first: dt.date, last: dt.date, settings: Settings) -> str:
     """
     if last < first:
         raise PermanentError(f"a bootstrap from {first} to {last} has no day: give the earlier day first")
-    return ingest.prepare_days(days(first, last), settings)
+    return ingest.prepare_days(days(first, last), lake)
 
 
-def commit(attempt: str, settings: Settings) -> list[Record]:
+def commit(attempt: str, lake: Lake) -> list[Record]:
     """Validate the range and commit each day that its own night would have committed.
 
     Raises
@@ -52,15 +52,15 @@ def commit(attempt: str, settings: Settings) -> list[Record]:
     GateFailed
         When what was staged breaks a row rule; before anything was committed.
     """
-    request, result = ingest.read_attempt(attempt, settings)
+    request, result = ingest.read_attempt(attempt, lake)
     faults = request.faults | result.faults
     wanted = sorted({*request.based_on, *faults})
-    staged = ingest.check_staged(request, result, settings)
-    past = Past(wanted, settings)
-    by_day = {day: _checks(day, faults, request, result, past, settings) for day in wanted}
+    staged = ingest.check_staged(request, result, lake)
+    past = Past(wanted, lake)
+    by_day = {day: _checks(day, faults, request, result, past, lake) for day in wanted}
     name = f"{wanted[0]}_{wanted[-1]}"
     every = [*staged, *(check for checks in by_day.values() for check in checks)]
-    page = ingest.write_report(name, request, result, every, settings)
+    page = ingest.write_report(name, request, result, every, lake)
     require(staged, f"ingest of {wanted[0]} to {wanted[-1]}", page)
     records: list[Record] = []
     refused: dict[dt.date, PermanentError] = {}
@@ -68,8 +68,8 @@ def commit(attempt: str, settings: Settings) -> list[Record]:
         try:
             if day in faults:
                 raise FileFault(faults[day])
-            ingest.require_day(day, request, checks, page)
-            records.append(past.keep(ingest.commit_day(day, request, result, settings)))
+            ingest.require_day(day, attempt, checks, page, lake)
+            records.append(past.keep(ingest.commit_day(day, request, result, lake)))
         except (FileFault, GateFailed, Conflict) as error:
             refused[day] = error
     log.info("committed %d days of %d", len(records), len(wanted))
@@ -88,12 +88,12 @@ def _checks(
     request: ExtractRequest,
     result: ExtractResult,
     past: Past,
-    settings: Settings,
+    lake: Lake,
 ) -> list[Check]:
     """A day's checks; a day that they do not refuse is history for those after it."""
     if day in faults:
         return [Check(f"{day}.files", CRITICAL, False, faults[day], "sound raw files")]
-    checks = [*ingest.check_day(day, request, result, settings), *past.judge(day, request, result)]
+    checks = [*ingest.check_day(day, request, result, lake), *past.judge(day, request, result)]
     if not failed(checks):
         past.accept(day, result)
     return checks

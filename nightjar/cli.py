@@ -16,6 +16,7 @@ from typer.core import TyperCommand
 
 from lake import partitions, settings
 from lake.errors import NightjarError
+from lake.lake import Lake
 from nightjar.console import console, print_settings, show_progress_log, step
 from nightjar.serve import LOOPBACK, Server, is_healthy, program
 from nightjar_reader.errors import ReaderError
@@ -158,7 +159,7 @@ def quarantine(
     """Show the rows of a day that were set aside, by reason, also of one that was refused."""
     from nightjar import quarantine as page
 
-    page.show(partitions.parse(day), attempt, limit, settings.load())
+    page.show(partitions.parse(day), attempt, limit, Lake.open(settings.load()))
 
 
 @_command
@@ -177,7 +178,9 @@ def rollback(
     """Make readers follow an earlier release; the one left is not published again by itself."""
     from nightjar import precompute
 
-    done = precompute.rollback(settings.load(), release, reason, actor=os.environ.get("USER") or "nightjar")
+    done = precompute.rollback(
+        Lake.open(settings.load()), release, reason, actor=os.environ.get("USER") or "nightjar"
+    )
     console.print(f"readers now follow {release} (ledger entry {done.sequence})")
 
 

@@ -13,11 +13,12 @@ from typing import TYPE_CHECKING, Any
 
 from lake import inputs, layout, messages, tables
 from lake.errors import Conflict, PermanentError
+from lake.lake import Lake
 from lake.partitions import days
 from lake.records import STAGES, Draft, Record, Records, TableContent, config_digest
 from lake.schemas import ITEM, USER
-from lake.settings import Dataset, Settings
-from lake.storage import Storage, open_storage
+from lake.settings import Dataset
+from lake.storage import Storage
 from nightjar import rowsettings
 from spark_jobs.plans import FeaturesRequest, FeaturesResult
 from validation.gate import CRITICAL, WARNING, Check, Severity, require
@@ -31,7 +32,7 @@ STAGE = "features"
 _CATEGORIES = "user_category_features"
 
 
-def prepare(day: dt.date, settings: Settings) -> str:
+def prepare(day: dt.date, lake: Lake) -> str:
     """Write what the job `features` has to build: `day`, and snapshots that are missing or stale.
 
     Returns
@@ -44,13 +45,12 @@ def prepare(day: dt.date, settings: Settings) -> str:
     PermanentError
         When the day has no ingest record, or no row has been seen by then.
     """
-    storage, data = open_storage(settings.lake), settings.data
-    records = Records(storage)
+    records, data = lake.records, lake.data
     ingested = inputs.ingested(records, day, data)
     _require_history(day, ingested)
     as_ofs = [*_outdated(records, ingested, day, data), day]
     request = FeaturesRequest(
-        lake=settings.lake,
+        lake=lake.uri,
         attempt=layout.new_attempt(),
         based_on={as_of: records.latest(STAGE, as_of) for as_of in as_ofs},
         version=STAGES[STAGE].version,
@@ -63,7 +63,7 @@ def prepare(day: dt.date, settings: Settings) -> str:
         rows=_rows(ingested),
         catalogues=_catalogues(ingested, as_ofs),
     )
-    messages.write(storage, layout.request(request.attempt), request)
+    messages.write(lake.storage, layout.request(request.attempt), request)
     log.info("features as of %s", ", ".join(map(str, as_ofs)))
     return request.attempt
 
@@ -103,7 +103,7 @@ def _catalogues(ingested: Sequence[Record], as_ofs: Sequence[dt.date]) -> dict[d
     }
 
 
-def commit(attempt: str, settings: Settings) -> Record:
+def commit(attempt: str, lake: Lake) -> Record:
     """Validate what the job staged, then commit each as-of day, the newest last.
 
     Returns
@@ -119,21 +119,20 @@ def commit(attempt: str, settings: Settings) -> Record:
         When another run committed other content of the newest as-of day meanwhile. One of an
         earlier day is accepted: that day's record is the other run's.
     """
-    storage = open_storage(settings.lake)
+    storage, records = lake.storage, lake.records
     request = messages.read(storage, layout.request(attempt), FeaturesRequest)
     result = messages.read(storage, layout.result(attempt), FeaturesResult)
     as_ofs = _seen(request, result)
     found = _checks(storage, as_ofs, request, result)
-    records = Records(storage)
     pinned = sorted(request.ingested.items())
     ingested = [records.at("ingest", day.isoformat(), sequence) for day, sequence in pinned]
-    found[as_ofs[-1]].append(rowsettings.check(ingested, settings.data))
+    found[as_ofs[-1]].append(rowsettings.check(ingested, lake.data))
     pages = {as_of: _report(storage, as_of, found[as_of], request, result) for as_of in as_ofs}
     for as_of in as_ofs:
         require(found[as_of], f"{STAGE} of {as_of}", pages[as_of])
     for as_of in as_ofs[:-1]:
-        _commit_snapshot(records, as_of, ingested, request, result, settings.data)
-    return _commit(records, as_ofs[-1], ingested, request, result, settings.data)
+        _commit_snapshot(records, as_of, ingested, request, result, lake.data)
+    return _commit(records, as_ofs[-1], ingested, request, result, lake.data)
 
 
 def _seen(request: FeaturesRequest, result: FeaturesResult) -> list[dt.date]:

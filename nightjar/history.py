@@ -15,10 +15,9 @@ from pydantic import ValidationError
 
 from lake import layout, messages, tables
 from lake.inputs import ingested
-from lake.records import Record, Records, TableContent
+from lake.lake import Lake
+from lake.records import Record, TableContent
 from lake.schemas import ITEM
-from lake.settings import Settings
-from lake.storage import open_storage
 from spark_jobs.plans import ExtractRequest, ExtractResult
 from validation.compare import compare, compare_catalogue, no_catalogue
 from validation.gate import Check
@@ -42,11 +41,11 @@ class Past:
         them that were accepted.
     """
 
-    def __init__(self, days: Iterable[dt.date], settings: Settings) -> None:
+    def __init__(self, days: Iterable[dt.date], lake: Lake) -> None:
         first, last = min(asked := list(days)), max(asked)
-        self._storage, self._config = open_storage(settings.lake), settings.data.compare
+        self._storage, self._config = lake.storage, lake.data.compare
         self._reach = dt.timedelta(days=self._config.days)
-        committed = ingested(Records(self._storage), last, settings.data)
+        committed = ingested(lake.records, last, lake.data)
         self._catalogues = {r.day: r.tables["catalogue"] for r in committed if "catalogue" in r.tables}
         self._profiles = self._kept(r for r in committed if r.day >= first - self._reach)
         self._judged: dict[dt.date, Profile] = {}

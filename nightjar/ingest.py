@@ -11,11 +11,12 @@ from typing import TYPE_CHECKING
 
 from lake import layout, messages, tables
 from lake.errors import FileFault, GateFailed
+from lake.lake import Lake
 from lake.partitions import utc_now
-from lake.records import STAGES, Draft, Input, Record, Records, TableContent, config_digest
+from lake.records import STAGES, Draft, Input, Record, TableContent, config_digest
 from lake.schemas import LANDED
-from lake.settings import Dataset, Rules, Settings
-from lake.storage import Storage, open_storage
+from lake.settings import Dataset
+from lake.storage import Storage
 from nightjar import daychecks, overlap, quarantine, rowsettings
 from nightjar.history import Past
 from nightjar.rawfiles.check import Checker, Wanted
@@ -32,7 +33,7 @@ STAGE = "ingest"
 _SHOWN_DAYS = 10
 
 
-def prepare(day: dt.date, settings: Settings) -> str:
+def prepare(day: dt.date, lake: Lake) -> str:
     """Check a day's raw files and write what `extract` has to do.
 
     Returns
@@ -45,10 +46,10 @@ def prepare(day: dt.date, settings: Settings) -> str:
     FileFault
         When a raw file is missing, empty, unreadable, or lacks a column.
     """
-    return prepare_days([day], settings)
+    return prepare_days([day], lake)
 
 
-def commit(attempt: str, settings: Settings) -> Record:
+def commit(attempt: str, lake: Lake) -> Record:
     """Validate what `extract` staged for a day, and commit it.
 
     Raises
@@ -58,19 +59,19 @@ def commit(attempt: str, settings: Settings) -> Record:
     Conflict
         When another run committed other content of that day meanwhile.
     """
-    request, result = read_attempt(attempt, settings)
+    request, result = read_attempt(attempt, lake)
     (day,) = request.based_on
-    past = Past([day], settings)
-    checks = [*check_staged(request, result, settings), *check_day(day, request, result, settings)]
+    past = Past([day], lake)
+    checks = [*check_staged(request, result, lake), *check_day(day, request, result, lake)]
     checks += past.judge(day, request, result)
-    page = write_report(day.isoformat(), request, result, checks, settings)
-    require_day(day, request, checks, page)
-    record = past.keep(commit_day(day, request, result, settings))
+    page = write_report(day.isoformat(), request, result, checks, lake)
+    require_day(day, attempt, checks, page, lake)
+    record = past.keep(commit_day(day, request, result, lake))
     log.info("%s of %s: %s", STAGE, day, daychecks.told(record.counts))
     return record
 
 
-def require_day(day: dt.date, request: ExtractRequest, checks: Sequence[Check], page: str) -> None:
+def require_day(day: dt.date, attempt: str, checks: Sequence[Check], page: str, lake: Lake) -> None:
     """The gate of a day; the attempt's quarantine stays, and the refusal says how to look at it.
 
     Raises
@@ -81,12 +82,12 @@ def require_day(day: dt.date, request: ExtractRequest, checks: Sequence[Check], 
     try:
         require(checks, f"{STAGE} of {day}", page)
     except GateFailed as error:
-        quarantine.note_refused(open_storage(request.lake), day, request.attempt)
-        look = f"`nightjar quarantine {day} --attempt {request.attempt}` shows its rows"
+        quarantine.note_refused(lake.storage, day, attempt)
+        look = f"`nightjar quarantine {day} --attempt {attempt}` shows its rows"
         raise GateFailed(f"{error}; {look}") from error
 
 
-def prepare_days(days: Iterable[dt.date], settings: Settings) -> str:
+def prepare_days(days: Iterable[dt.date], lake: Lake) -> str:
     """`prepare` for any number of days: those with a faulty file are left out, and their faults noted.
 
     Raises
@@ -94,18 +95,18 @@ def prepare_days(days: Iterable[dt.date], settings: Settings) -> str:
     FileFault
         When no day is left.
     """
-    data, records = settings.data, Records(open_storage(settings.lake))
+    data = lake.data
     asked = [data.require_day(day, today=utc_now().date()) for day in days]
     attempt = layout.new_attempt()
-    files, catalogues, faults = _checked(asked, attempt, settings)
+    files, catalogues, faults = _checked(asked, attempt, lake)
     sound = [day for day in asked if day not in faults]
     if not sound:
         raise FileFault(told(faults))
     request = ExtractRequest(
-        lake=settings.lake,
-        raw_root=settings.raw,
+        lake=lake.uri,
+        raw_root=lake.raw_uri,
         attempt=attempt,
-        based_on={day: records.latest(STAGE, day) for day in sound},
+        based_on={day: lake.records.latest(STAGE, day) for day in sound},
         version=STAGES[STAGE].version,
         config_digest=config_digest(STAGE, data),
         id_type=data.id_type,
@@ -117,21 +118,20 @@ def prepare_days(days: Iterable[dt.date], settings: Settings) -> str:
         catalogues=catalogues,
         faults=faults,
     )
-    messages.write(open_storage(settings.lake), layout.request(attempt), request)
+    messages.write(lake.storage, layout.request(attempt), request)
     return attempt
 
 
 def _checked(
-    days: Sequence[dt.date], attempt: str, settings: Settings
+    days: Sequence[dt.date], attempt: str, lake: Lake
 ) -> tuple[tuple[RawFile, ...], tuple[RawFile, ...], dict[dt.date, str]]:
     """Events files and catalogues of the days without a fault, and the faults of the others."""
-    storage, data = open_storage(settings.raw), settings.data
-    checker = Checker(storage, open_storage(settings.lake), attempt)
+    checker = Checker(lake.raw, lake.storage, attempt)
     files: list[RawFile] = []
     catalogues: list[RawFile] = []
     faults: dict[dt.date, str] = {}
     for day in days:
-        events, items = _events(storage, day, data), _catalogues(storage, day, data)
+        events, items = _events(lake.raw, day, lake.data), _catalogues(lake.raw, day, lake.data)
         found = [_check(checker, wanted) for wanted in [*events, *items]]
         wrong = [str(fault) for fault in found if isinstance(fault, FileFault)]
         if wrong:
@@ -176,22 +176,19 @@ def _catalogues(storage: Storage, day: dt.date, data: Dataset) -> list[Wanted]:
     return [Wanted(name, day, data.catalogue.format, targets, data.id_type, whole=True)]
 
 
-def read_attempt(attempt: str, settings: Settings) -> tuple[ExtractRequest, ExtractResult]:
+def read_attempt(attempt: str, lake: Lake) -> tuple[ExtractRequest, ExtractResult]:
     """What an attempt was asked and what it staged; `FileNotFoundError` where it has no result."""
-    storage = open_storage(settings.lake)
-    request = messages.read(storage, layout.request(attempt), ExtractRequest)
-    return request, messages.read(storage, layout.result(attempt), ExtractResult)
+    request = messages.read(lake.storage, layout.request(attempt), ExtractRequest)
+    return request, messages.read(lake.storage, layout.result(attempt), ExtractResult)
 
 
-def check_staged(request: ExtractRequest, result: ExtractResult, settings: Settings) -> list[Check]:
+def check_staged(request: ExtractRequest, result: ExtractResult, lake: Lake) -> list[Check]:
     """The Great Expectations suite on all interactions that an attempt staged."""
     from validation import expectations
 
-    storage = open_storage(settings.lake)
-
     def rows(columns: Sequence[str]) -> "Iterator[pa.RecordBatch]":
         for day, content in result.tables["interactions"].items():
-            yield from _staged(storage, request.id_type, day, content, columns)
+            yield from _staged(lake.storage, request.id_type, day, content, columns)
 
     found = expectations.check_interactions(rows, request)
     return expectations.named("interactions", found)
@@ -208,38 +205,36 @@ def _staged(
         yield batch.append_column(LANDED, pa.repeat(pa.scalar(day, pa.date32()), batch.num_rows))
 
 
-def check_day(
-    day: dt.date, request: ExtractRequest, result: ExtractResult, settings: Settings
-) -> list[Check]:
+def check_day(day: dt.date, request: ExtractRequest, result: ExtractResult, lake: Lake) -> list[Check]:
     """A day's catalogue, rows, faults, returns and rounded numbers against the data set's bounds."""
-    checks = _check_items(day, request, result, settings.data.rules)
-    checks += daychecks.check_counts(day, result, settings.data)
-    return [*checks, *overlap.check(day, request, result)]
+    checks = _check_items(day, result, lake)
+    checks += daychecks.check_counts(day, result, lake.data)
+    return [*checks, *overlap.check(day, request, result, lake)]
 
 
-def _check_items(day: dt.date, request: ExtractRequest, result: ExtractResult, rules: Rules) -> list[Check]:
+def _check_items(day: dt.date, result: ExtractResult, lake: Lake) -> list[Check]:
     """The suite on the catalogue that came on a day; none where none did."""
     from validation import expectations
 
     if day not in result.tables["catalogue"]:
         return []
     files = result.tables["catalogue"][day].files
-    items = tables.read(open_storage(request.lake), "catalogue", request.id_type, files)
+    items = tables.read(lake.storage, "catalogue", lake.data.id_type, files)
     suite = expectations.named(f"catalogue.{day}", expectations.check_catalogue(items))
-    return [*suite, daychecks.check_items(day, result, rules)]
+    return [*suite, daychecks.check_items(day, result, lake.data.rules)]
 
 
 def write_report(
-    name: str, request: ExtractRequest, result: ExtractResult, checks: Sequence[Check], settings: Settings
+    name: str, request: ExtractRequest, result: ExtractResult, checks: Sequence[Check], lake: Lake
 ) -> str:
     """Put the report of an attempt and return its address."""
     from validation import report
 
     counts = {day.isoformat(): found for day, found in result.counts.items()}
-    return report.write(open_storage(settings.lake), STAGE, name, request.attempt, checks, counts)
+    return report.write(lake.storage, STAGE, name, request.attempt, checks, counts)
 
 
-def commit_day(day: dt.date, request: ExtractRequest, result: ExtractResult, settings: Settings) -> Record:
+def commit_day(day: dt.date, request: ExtractRequest, result: ExtractResult, lake: Lake) -> Record:
     """Append the record of one validated day."""
     files = [file for file in (*request.files, *request.catalogues) if file.day == day]
     draft = Draft(
@@ -252,6 +247,6 @@ def commit_day(day: dt.date, request: ExtractRequest, result: ExtractResult, set
         inputs=tuple(Input(file.name, file.sha256, bytes=file.bytes) for file in files),
         tables={name: found[day] for name, found in result.tables.items() if day in found},
         counts=result.counts[day],
-        details={rowsettings.DETAIL: rowsettings.digest_of(settings.data)},
+        details={rowsettings.DETAIL: rowsettings.digest_of(lake.data)},
     )
-    return Records(open_storage(settings.lake)).commit(draft, request.based_on[day])
+    return lake.records.commit(draft, request.based_on[day])

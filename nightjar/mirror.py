@@ -9,31 +9,30 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 from lake import tables
-from lake.settings import Settings
-from lake.storage import open_storage
+from lake.lake import Lake
 from nightjar.console import step
 
 log = logging.getLogger(__name__)
 
 
-def run(settings: Settings) -> dict[str, int]:
+def run(lake: Lake) -> dict[str, int]:
     """Make the Delta tables show what the current records name; gives the version of each."""
-    return tables.mirror(open_storage(settings.lake), settings.data.id_type)
+    return tables.mirror(lake.storage, lake.data.id_type)
 
 
 @contextmanager
-def afterwards(settings: Settings) -> Iterator[None]:
+def afterwards(lake: Lake) -> Iterator[None]:
     """Mirror at the end of some work, also when it failed; that the mirror fails is a warning."""
     try:
         yield
     finally:
         try:
             with step("mirror the tables to Delta"):
-                run(settings)
+                run(lake)
         except Exception as error:
             log.warning(
                 "the Delta tables of %s lag behind (%s: %s); the next mirror mends it",
-                settings.lake,
+                lake.uri,
                 type(error).__name__,
                 error,
             )

@@ -11,9 +11,8 @@ from contextlib import contextmanager, nullcontext, suppress
 
 from lake.decisions import Failure
 from lake.errors import PermanentError, StorageUnavailable
-from lake.records import Records
-from lake.settings import Settings
-from lake.storage import open_storage
+from lake.lake import Lake
+from lake.settings import Settings, threads
 from nightjar import bootstrap, features, ingest, mirror, precompute, train
 from nightjar.console import step
 from spark_jobs.submit import submit
@@ -26,22 +25,23 @@ TRIES = 3
 
 def run_ingest(day: dt.date, settings: Settings) -> None:
     """Take in the raw day: check its files, split its rows, validate, commit."""
+    lake = Lake.open(settings)
 
     def prepare() -> str:
         with step(f"ingest {day}: check the raw files"):
-            return ingest.prepare(day, settings)
+            return ingest.prepare(day, lake)
 
     attempt = _by_spark("extract", prepare, f"ingest {day}: extract (Spark)", settings)
     with step(f"ingest {day}: validate and commit"):
-        ingest.commit(attempt, settings)
+        ingest.commit(attempt, lake)
 
 
 def run_features(day: dt.date, settings: Settings) -> None:
     """Build the feature tables as of the day, and those of earlier days that training lacks."""
-    title = f"features {day}: build (Spark)"
-    attempt = _by_spark("features", lambda: features.prepare(day, settings), title, settings)
+    lake, title = Lake.open(settings), f"features {day}: build (Spark)"
+    attempt = _by_spark("features", lambda: features.prepare(day, lake), title, settings)
     with step(f"features {day}: validate and commit"):
-        features.commit(attempt, settings)
+        features.commit(attempt, lake)
 
 
 def _by_spark(job: str, prepare: Callable[[], str], title: str, settings: Settings) -> str:
@@ -65,16 +65,17 @@ def _by_spark(job: str, prepare: Callable[[], str], title: str, settings: Settin
 
 def run_train(day: dt.date, settings: Settings, night: int = 0) -> None:
     """Train, evaluate and decide; the decision is appended also when training fails."""
+    lake = Lake.open(settings)
     attempt: str | None = None
     try:
         with step(f"train {day}: retrieval, ranker, evaluation"):
-            attempt = train.prepare(day, settings)
-            train.train(attempt, settings)
+            attempt = train.prepare(day, lake, threads(settings))
+            train.train(attempt, lake)
     except Exception as error:
-        train.decide(day, attempt, settings, Failure("train", type(error).__name__), night)
+        train.decide(day, attempt, lake, Failure("train", type(error).__name__), night)
         raise
     with step(f"train {day}: decide"):
-        train.decide(day, attempt, settings, night=night)
+        train.decide(day, attempt, lake, night=night)
 
 
 def run_precompute(day: dt.date, settings: Settings, force: bool = False) -> None:
@@ -85,11 +86,12 @@ def run_precompute(day: dt.date, settings: Settings, force: bool = False) -> Non
     force
         Make readers follow the release also when its day is before the newest ever published.
     """
+    lake = Lake.open(settings)
     with step(f"precompute {day}: lists and index"):
-        attempt = precompute.prepare(day, settings)
-        precompute.build(attempt, settings)
+        attempt = precompute.prepare(day, lake, threads(settings))
+        precompute.build(attempt, lake)
     with step(f"precompute {day}: validate and publish"):
-        precompute.publish(attempt, settings, force=force)
+        precompute.publish(attempt, lake, force=force)
 
 
 STAGES: dict[str, Callable[[dt.date, Settings], None]] = {
@@ -102,7 +104,7 @@ STAGES: dict[str, Callable[[dt.date, Settings], None]] = {
 
 def run_stage(stage: str, day: dt.date, settings: Settings) -> None:
     """Run one stage, and mirror the tables after one that writes any."""
-    with mirror.afterwards(settings) if stage in ("ingest", "features") else nullcontext():
+    with mirror.afterwards(Lake.open(settings)) if stage in ("ingest", "features") else nullcontext():
         STAGES[stage](day, settings)
 
 
@@ -114,12 +116,12 @@ def run(day: dt.date, settings: Settings) -> None:
     NightjarError
         When a stage failed. Lists are made all the same when it was training.
     """
-    with mirror.afterwards(settings):
+    with mirror.afterwards(Lake.open(settings)):
         _run(day, settings)
 
 
 def _run(day: dt.date, settings: Settings) -> None:
-    night = Records(open_storage(settings.lake)).open_night(day)
+    night = Lake.open(settings).records.open_night(day)
     for stage in ("ingest", "features"):
         with _decided_when_failed(stage, day, settings, night):
             STAGES[stage](day, settings)
@@ -136,7 +138,7 @@ def _decided_when_failed(stage: str, day: dt.date, settings: Settings, night: in
         yield
     except Exception as error:
         with suppress(PermanentError):  # no features, no decision
-            train.decide(day, None, settings, Failure(stage, type(error).__name__), night)
+            train.decide(day, None, Lake.open(settings), Failure(stage, type(error).__name__), night)
         raise
 
 
@@ -151,15 +153,17 @@ def _train_or_failure(day: dt.date, settings: Settings, night: int) -> Exception
 
 def run_bootstrap(first: dt.date, last: dt.date, settings: Settings) -> None:
     """Load a range of raw days in one Spark pass, with the records that their nights would have made."""
-    with mirror.afterwards(settings):
+    with mirror.afterwards(Lake.open(settings)):
         _run_bootstrap(first, last, settings)
 
 
 def _run_bootstrap(first: dt.date, last: dt.date, settings: Settings) -> None:
+    lake = Lake.open(settings)
+
     def prepare() -> str:
         with step(f"bootstrap {first} to {last}: check the raw files"):
-            return bootstrap.prepare(first, last, settings)
+            return bootstrap.prepare(first, last, lake)
 
     attempt = _by_spark("extract", prepare, "bootstrap: extract (Spark)", settings)
     with step("bootstrap: validate and commit"):
-        bootstrap.commit(attempt, settings)
+        bootstrap.commit(attempt, lake)

@@ -5,10 +5,10 @@ from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, Any
 
 from lake import tables
+from lake.lake import Lake
 from lake.partitions import ONE_DAY, days, end_of
-from lake.records import Records, TableFile
+from lake.records import TableFile
 from lake.schemas import EVENT_TS, INTERACTIONS, SOURCE_FILE
-from lake.storage import open_storage
 from spark_jobs.plans import ExtractRequest, ExtractResult
 from validation.gate import WARNING, Check
 
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 _COLUMNS = [name for name in INTERACTIONS if name != SOURCE_FILE]
 
 
-def check(day: dt.date, request: ExtractRequest, result: ExtractResult) -> list[Check]:
+def check(day: dt.date, request: ExtractRequest, result: ExtractResult, lake: Lake) -> list[Check]:
     """Warnings with the rows of a day that equal, in all of our columns, one of the days around it.
 
     Between two days only late rows of the later one can be the same: others have stamps that the
@@ -27,13 +27,13 @@ def check(day: dt.date, request: ExtractRequest, result: ExtractResult) -> list[
     """
     if not request.raw.late_days:
         return []
-    own, reach = _staged(day, request, result), request.raw.late_days * ONE_DAY
+    own, reach = _staged(day, result, lake), request.raw.late_days * ONE_DAY
     late = _late(day, own)
-    earlier = (_of(other, request, result) for other in days(day - reach, day - ONE_DAY))
+    earlier = (_of(other, result, lake) for other in days(day - reach, day - ONE_DAY))
     before = _told(f"{day}.overlap", late, earlier, "late rows", "no late row that landed before")
     # A day that is staged beside this one looks at this one itself.
     later = [other for other in days(day + ONE_DAY, day + reach) if other not in result.counts]
-    theirs = [_late(other, _of(other, request, result)) for other in later]
+    theirs = [_late(other, _of(other, result, lake)) for other in later]
     expected = "no row that landed late on a later day, which may hold it for this one: run that day again"
     after = _told(f"{day}.overlap_with_later", own, theirs, "rows", expected)
     return [before, after] if any(len(rows) for rows in theirs) else [before]
@@ -67,18 +67,18 @@ def _late(day: dt.date, rows: "pa.Table") -> "pa.Table":
     return rows.filter(pc.less(rows[EVENT_TS], start))
 
 
-def _of(day: dt.date, request: ExtractRequest, result: ExtractResult) -> "pa.Table":
+def _of(day: dt.date, result: ExtractResult, lake: Lake) -> "pa.Table":
     """The rows of a day: staged, else committed; none where it has none."""
     if day in result.counts:
-        return _staged(day, request, result)
-    record = Records(open_storage(request.lake)).current("ingest", day)
-    return _rows(request, record.tables["interactions"].files if record else ())
+        return _staged(day, result, lake)
+    record = lake.records.current("ingest", day)
+    return _rows(record.tables["interactions"].files if record else (), lake)
 
 
-def _staged(day: dt.date, request: ExtractRequest, result: ExtractResult) -> "pa.Table":
+def _staged(day: dt.date, result: ExtractResult, lake: Lake) -> "pa.Table":
     content = result.tables["interactions"].get(day)
-    return _rows(request, content.files if content else ())
+    return _rows(content.files if content else (), lake)
 
 
-def _rows(request: ExtractRequest, files: "Sequence[TableFile]") -> "pa.Table":
-    return tables.read(open_storage(request.lake), "interactions", request.id_type, files, _COLUMNS)
+def _rows(files: "Sequence[TableFile]", lake: Lake) -> "pa.Table":
+    return tables.read(lake.storage, "interactions", lake.data.id_type, files, _COLUMNS)

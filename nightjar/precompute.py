@@ -13,10 +13,11 @@ from importlib import metadata
 from typing import Any
 
 from lake import decisions, inputs, layout, ledger, messages
+from lake.lake import Lake
 from lake.partitions import stamp
 from lake.records import STAGES, Draft, Record, Records, config_digest
-from lake.settings import CHECKOUT, Settings, threads
-from lake.storage import Storage, open_storage
+from lake.settings import CHECKOUT
+from lake.storage import Storage
 from nightjar_reader import format as fmt
 from precompute import changes
 from precompute import publish as publishing
@@ -34,7 +35,7 @@ STAGE = "precompute"
 _LIBRARIES = ("annoy", "implicit", "numba", "numpy", "pyarrow", "scipy", "xgboost-cpu")
 
 
-def prepare(day: dt.date, settings: Settings) -> str:
+def prepare(day: dt.date, lake: Lake, threads: int) -> str:
     """Pin the day's features and the decision that its lists follow, and write the request.
 
     Returns
@@ -47,38 +48,33 @@ def prepare(day: dt.date, settings: Settings) -> str:
     PermanentError
         When there is no feature record of `day`.
     """
-    storage = open_storage(settings.lake)
-    records = Records(storage)
-    features = inputs.features_of(records, day, STAGE)
-    decision = decisions.serving(records, day)
+    features = inputs.features_of(lake.records, day, STAGE)
+    decision = decisions.serving(lake.records, day)
     request = PrecomputeRequest(
         attempt=layout.new_attempt(),
-        lake=settings.lake,
-        dataset=settings.dataset,
         day=day,
         features=features.sequence,
         decision=DecisionPin(decision.day, decision.sequence) if decision else None,
         version=STAGES[STAGE].version,
-        config_digest=config_digest(STAGE, settings.data),
-        based_on=records.latest(STAGE, day),
-        threads=threads(settings),
+        config_digest=config_digest(STAGE, lake.data),
+        based_on=lake.records.latest(STAGE, day),
+        threads=threads,
     )
-    messages.write(storage, layout.request(request.attempt), request)
+    messages.write(lake.storage, layout.request(request.attempt), request)
     return request.attempt
 
 
-def build(attempt: str, settings: Settings) -> None:
+def build(attempt: str, lake: Lake) -> None:
     """Build the release that the attempt's request names, in the attempt's folder."""
-    storage = open_storage(settings.lake)
-    if storage.exists(layout.result(attempt)):
+    if lake.storage.exists(layout.result(attempt)):
         log.info("attempt %s has been built already", attempt)
         return
-    result = run(messages.read(storage, layout.request(attempt), PrecomputeRequest))
-    messages.write(storage, layout.result(attempt), result)
+    result = run(messages.read(lake.storage, layout.request(attempt), PrecomputeRequest), lake)
+    messages.write(lake.storage, layout.result(attempt), result)
 
 
 def publish(
-    attempt: str, settings: Settings, actor: str = "nightjar", reason: str = "nightly", force: bool = False
+    attempt: str, lake: Lake, actor: str = "nightjar", reason: str = "nightly", force: bool = False
 ) -> Published:
     """Check what an attempt built, put the release, commit, and make it current.
 
@@ -102,14 +98,13 @@ def publish(
     Conflict
         When another run committed another release of that day meanwhile.
     """
-    storage, releases = open_storage(settings.lake), open_storage(settings.releases)
+    storage, releases = lake.storage, lake.releases
     request = messages.read(storage, layout.request(attempt), PrecomputeRequest)
     result = messages.read(storage, layout.result(attempt), PrecomputeResult)
-    records = Records(storage)
     day = request.day.isoformat()
     current = publishing.current(publishing.entries(releases, whole=not force))
     compared = changes.compare(storage, lambda file: folder_of(attempt, file), releases, current)
-    checks = [*result.checks, *changes.check(compared, settings.data.lists)]
+    checks = [*result.checks, *changes.check(compared, lake.data.lists)]
     page = report.write(storage, STAGE, day, attempt, checks, {day: result.counts})
     require(checks, f"{STAGE} of {day}", page)
     publishing.put_release(
@@ -120,12 +115,12 @@ def publish(
         result.manifest_sha256,
     )
     origin = fmt.provenance_path(result.release_id, attempt)
-    releases.put_new(origin, ledger.encode(_provenance(request, result, records, compared, actor, reason)))
-    records.commit(_draft(request, result, records, settings), request.based_on)
-    return publishing.publish(releases, lambda: _candidate(records, request.day), actor, reason, force)
+    releases.put_new(origin, ledger.encode(_provenance(request, result, lake, compared, actor, reason)))
+    lake.records.commit(_draft(request, result, lake), request.based_on)
+    return publishing.publish(releases, lambda: _candidate(lake.records, request.day), actor, reason, force)
 
 
-def rollback(settings: Settings, release_id: str, reason: str, actor: str) -> Published:
+def rollback(lake: Lake, release_id: str, reason: str, actor: str) -> Published:
     """Make readers follow a release that is there; the one they leave is not published again by itself.
 
     Raises
@@ -133,12 +128,10 @@ def rollback(settings: Settings, release_id: str, reason: str, actor: str) -> Pu
     PermanentError
         When no reason is given, or there is no such whole release.
     """
-    return publishing.rollback(open_storage(settings.releases), release_id, reason, actor)
+    return publishing.rollback(lake.releases, release_id, reason, actor)
 
 
-def _draft(
-    request: PrecomputeRequest, result: PrecomputeResult, records: Records, settings: Settings
-) -> Draft:
+def _draft(request: PrecomputeRequest, result: PrecomputeResult, lake: Lake) -> Draft:
     return Draft(
         stage=STAGE,
         partition=request.day.isoformat(),
@@ -146,7 +139,7 @@ def _draft(
         outcome="built",
         version=request.version,
         config_digest=request.config_digest,
-        inputs=inputs.precompute_inputs(*pinned(records, request)),
+        inputs=inputs.precompute_inputs(*pinned(lake.records, request)),
         counts=result.counts,
         details={"release_id": result.release_id, "manifest_sha256": result.manifest_sha256},
     )
@@ -161,13 +154,13 @@ def _candidate(records: Records, day: dt.date) -> Candidate:
 def _provenance(
     request: PrecomputeRequest,
     result: PrecomputeResult,
-    records: Records,
+    lake: Lake,
     compared: Changes,
     actor: str,
     reason: str,
 ) -> dict[str, Any]:
     """What is true of this run, and not of the release's content."""
-    _, decision = pinned(records, request)
+    _, decision = pinned(lake.records, request)
     return {
         "attempt": request.attempt,
         "actor": actor,
@@ -175,7 +168,7 @@ def _provenance(
         "written_at": stamp(),
         "features_record": request.features,
         "decision_record": decision and [decision.partition, decision.sequence],
-        "mlflow": decision and _registration(open_storage(request.lake), decision),
+        "mlflow": decision and _registration(lake.storage, decision),
         "churn_of_champion": decision and decisions.decision_of(decision).churn,
         "compared": asdict(compared),
         "seconds": result.timings,
@@ -185,7 +178,7 @@ def _provenance(
         "host": platform.node(),
         "platform": platform.platform(),
         "machine": asdict(result.machine),
-        "trained_on": decision and _trained_on(open_storage(request.lake), decision),
+        "trained_on": decision and _trained_on(lake.storage, decision),
         "python": platform.python_version(),
         "libraries": {name: metadata.version(name) for name in _LIBRARIES},
     }

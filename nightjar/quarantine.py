@@ -14,11 +14,11 @@ from rich.text import Text
 
 from lake import layout, messages, tables
 from lake.errors import PermanentError
+from lake.lake import Lake
 from lake.ledger import Ledger
-from lake.records import Records, TableContent, TableFile
+from lake.records import TableContent, TableFile
 from lake.schemas import KIND, RAW_ROW, REASONS, ROW_NUMBER, SOURCE_FILE
-from lake.settings import Settings
-from lake.storage import Storage, open_storage
+from lake.storage import Storage
 from nightjar.console import add_row, console
 from spark_jobs.plans import ExtractResult
 
@@ -55,7 +55,7 @@ def note_refused(storage: Storage, day: dt.date, attempt: str) -> None:
         pass
 
 
-def show(day: dt.date, attempt: str, limit: int, settings: Settings) -> None:
+def show(day: dt.date, attempt: str, limit: int, lake: Lake) -> None:
     """Print what was set aside of a day, each reason with its count and its first rows.
 
     Parameters
@@ -70,21 +70,21 @@ def show(day: dt.date, attempt: str, limit: int, settings: Settings) -> None:
     PermanentError
         When there is no such attempt, or nothing of that day.
     """
-    found = look(day, attempt, limit, settings)
+    found = look(day, attempt, limit, lake)
     if not found.counts:
         console.print(Text(f"{found.source}: no row was set aside"))
         return
     console.print(_table(found))
 
 
-def look(day: dt.date, attempt: str, limit: int, settings: Settings) -> Aside:
+def look(day: dt.date, attempt: str, limit: int, lake: Lake) -> Aside:
     """What `show` prints."""
-    storage = open_storage(settings.lake)
-    source, contents = _find(storage, day, attempt)
+    storage = lake.storage
+    source, contents = _find(lake, day, attempt)
     found = Aside(source)
     for table in TABLES:
         files = contents[table].files if table in contents else ()
-        for rows in _batches(storage, table, settings.data.id_type, files):
+        for rows in _batches(storage, table, lake.data.id_type, files):
             for key, place in _places(table, rows):
                 found.counts[key] += 1
                 kept = found.examples.get(key, [])
@@ -108,13 +108,13 @@ def _places(table: str, rows: Iterable[Mapping[str, object]]) -> Iterable[tuple[
             yield (table, str(row[KIND]), reason), place
 
 
-def _find(storage: Storage, day: dt.date, attempt: str) -> tuple[str, Mapping[str, TableContent]]:
+def _find(lake: Lake, day: dt.date, attempt: str) -> tuple[str, Mapping[str, TableContent]]:
     """Where the rows are from, and the content of each table."""
-    record = None if attempt else Records(storage).current("ingest", day)
+    record = None if attempt else lake.records.current("ingest", day)
     if record:
         return f"{day}, record {record.sequence} (attempt {record.attempt})", record.tables
-    attempt = attempt or _newest_refused(storage, day)
-    result = _result(storage, attempt)
+    attempt = attempt or _newest_refused(lake.storage, day)
+    result = _result(lake.storage, attempt)
     if day not in result.counts:
         days = ", ".join(map(str, sorted(result.counts)))
         raise PermanentError(f"attempt {attempt} is of {days}, not of {day}: give one of its days")

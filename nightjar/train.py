@@ -12,9 +12,9 @@ from typing import Any
 from lake import decisions, inputs, layout, messages
 from lake.decisions import Decision, Failure, Outcome
 from lake.errors import PermanentError
-from lake.records import STAGES, Draft, Input, Record, Records, config_digest
-from lake.settings import Dataset, Settings, threads
-from lake.storage import open_storage
+from lake.lake import Lake
+from lake.records import STAGES, Draft, Input, Record, config_digest
+from lake.settings import Dataset
 from training import registry
 from training.evaluation import CHALLENGER, Evaluation
 from training.run import TrainRequest, TrainResult, run
@@ -22,7 +22,7 @@ from training.run import TrainRequest, TrainResult, run
 log = logging.getLogger(__name__)
 
 
-def prepare(day: dt.date, settings: Settings) -> str:
+def prepare(day: dt.date, lake: Lake, threads: int) -> str:
     """Pin what training reads and write the request.
 
     Returns
@@ -35,11 +35,10 @@ def prepare(day: dt.date, settings: Settings) -> str:
     PermanentError
         When there is no feature record of `day`, or one that other settings made.
     """
-    storage = open_storage(settings.lake)
-    records = Records(storage)
+    records = lake.records
     features = inputs.features_of(records, day, "train")
-    _require_same_settings(features, settings.data)
-    read = inputs.train_inputs(records, features, settings.data)
+    _require_same_settings(features, lake.data)
+    read = inputs.train_inputs(records, features, lake.data)
     pinned = {
         dt.date.fromisoformat(source.partition): source.sequence
         for source in read
@@ -49,18 +48,16 @@ def prepare(day: dt.date, settings: Settings) -> str:
     request = TrainRequest(
         attempt=attempt,
         day=day,
-        lake=settings.lake,
-        dataset=settings.dataset,
         features=features.sequence,
         snapshots={snapshot: sequence for snapshot, sequence in pinned.items() if snapshot < day},
         inputs=read,
         version=STAGES["train"].version,
-        config_digest=config_digest("train", settings.data),
+        config_digest=config_digest("train", lake.data),
         based_on=records.latest("train", day),
         champion=decisions.champion(records, day),
-        threads=threads(settings),
+        threads=threads,
     )
-    messages.write(storage, layout.request(attempt), request)
+    messages.write(lake.storage, layout.request(attempt), request)
     return attempt
 
 
@@ -74,20 +71,19 @@ def _require_same_settings(features: Record, data: Dataset) -> None:
         )
 
 
-def train(attempt: str, settings: Settings) -> None:
+def train(attempt: str, lake: Lake) -> None:
     """Train and evaluate what the attempt's request names; the result is put beside it."""
-    storage = open_storage(settings.lake)
-    if storage.exists(layout.result(attempt)):
+    if lake.storage.exists(layout.result(attempt)):
         log.info("attempt %s has been trained already", attempt)
         return
-    result = run(messages.read(storage, layout.request(attempt), TrainRequest))
-    messages.write(storage, layout.result(attempt), result)
+    result = run(messages.read(lake.storage, layout.request(attempt), TrainRequest), lake)
+    messages.write(lake.storage, layout.result(attempt), result)
 
 
 def decide(
     day: dt.date,
     attempt: str | None,
-    settings: Settings,
+    lake: Lake,
     failure: Failure | None = None,
     night: int = 0,
 ) -> Record:
@@ -115,23 +111,20 @@ def decide(
     Conflict
         When another run has decided otherwise meanwhile.
     """
-    records = Records(open_storage(settings.lake))
     try:
-        record = _commit(day, attempt, settings, failure, records)
+        record = _commit(day, attempt, lake, failure)
     finally:
         if night:
-            records.mark_decided(day, night)
+            lake.records.mark_decided(day, night)
     if record.outcome != Outcome.FAILED:
-        _mirror(record, records, settings)
+        _mirror(record, lake)
     return record
 
 
-def _commit(
-    day: dt.date, attempt: str | None, settings: Settings, failure: Failure | None, records: Records
-) -> Record:
-    request = _request(attempt, settings)
-    result = None if failure else _result(attempt, settings)
-    read = request.inputs if request else _inputs(records, day, settings)
+def _commit(day: dt.date, attempt: str | None, lake: Lake, failure: Failure | None) -> Record:
+    request = _request(attempt, lake)
+    result = None if failure else _result(attempt, lake)
+    read = request.inputs if request else _inputs(day, lake)
     decision = _decided(request, result) if request and result else _failed(failure)
     draft = Draft(
         stage=decisions.STAGE,
@@ -139,29 +132,28 @@ def _commit(
         attempt=attempt or layout.new_attempt(),
         outcome=decision.outcome,
         version=request.version if request else STAGES["train"].version,
-        config_digest=request.config_digest if request else config_digest("train", settings.data),
+        config_digest=request.config_digest if request else config_digest("train", lake.data),
         inputs=read,
         counts=result.counts if result else {},
         details=decisions.details(decision),
     )
-    return records.commit(draft, request.based_on if request else records.latest("train", day))
+    return lake.records.commit(draft, request.based_on if request else lake.records.latest("train", day))
 
 
-def _inputs(records: Records, day: dt.date, settings: Settings) -> tuple[Input, ...]:
-    return inputs.train_inputs(records, inputs.features_of(records, day, "train"), settings.data)
+def _inputs(day: dt.date, lake: Lake) -> tuple[Input, ...]:
+    return inputs.train_inputs(lake.records, inputs.features_of(lake.records, day, "train"), lake.data)
 
 
-def _request(attempt: str | None, settings: Settings) -> TrainRequest | None:
+def _request(attempt: str | None, lake: Lake) -> TrainRequest | None:
     if attempt is None:
         return None
-    return messages.read(open_storage(settings.lake), layout.request(attempt), TrainRequest)
+    return messages.read(lake.storage, layout.request(attempt), TrainRequest)
 
 
-def _result(attempt: str | None, settings: Settings) -> TrainResult | None:
-    storage = open_storage(settings.lake)
-    if attempt is None or not storage.exists(layout.result(attempt)):
+def _result(attempt: str | None, lake: Lake) -> TrainResult | None:
+    if attempt is None or not lake.storage.exists(layout.result(attempt)):
         return None
-    return messages.read(storage, layout.result(attempt), TrainResult)
+    return messages.read(lake.storage, layout.result(attempt), TrainResult)
 
 
 def _failed(failure: Failure | None) -> Decision:
@@ -218,30 +210,28 @@ def _evaluation(evaluation: Evaluation | None) -> dict[str, Any] | None:
     }
 
 
-def _mirror(record: Record, records: Records, settings: Settings) -> None:
+def _mirror(record: Record, lake: Lake) -> None:
     """Let MLflow follow; a note beside the attempt says which version the bundle has there."""
 
     def decided() -> list[registry.Version]:
-        oldest_first = reversed(list(decisions.newest(records, dt.date.max)))
-        return [_version(decision, settings) for decision in oldest_first]
+        oldest_first = reversed(list(decisions.newest(lake.records, dt.date.max)))
+        return [_version(decision, lake) for decision in oldest_first]
 
-    numbers = registry.mirror(settings.mlflow_uri, settings.data.name, decided)
+    numbers = registry.mirror(lake.mlflow_uri, lake.data.name, decided)
     if number := numbers.get(record.require("bundle_id")):
-        messages.write(
-            open_storage(settings.lake), layout.registered(record.attempt), registry.Registered(number)
-        )
+        messages.write(lake.storage, layout.registered(record.attempt), registry.Registered(number))
 
 
-def _version(record: Record, settings: Settings) -> registry.Version:
+def _version(record: Record, lake: Lake) -> registry.Version:
     decision, features = decisions.decision_of(record), record.inputs_of("user_features")[-1]
     bundle_id = record.require("bundle_id")
     return registry.Version(
         bundle_id=bundle_id,
         as_of=record.partition,
         outcome=decision.outcome,
-        source=open_storage(settings.lake).uri(layout.bundle(bundle_id)),
+        source=lake.storage.uri(layout.bundle(bundle_id)),
         tags={
-            "dataset": settings.data.name,
+            "dataset": lake.data.name,
             "fingerprint": record.fingerprint,
             "train_record": str(record.sequence),
             "features_record": str(features.sequence),

@@ -9,6 +9,7 @@ from airflow.sdk.exceptions import AirflowException
 from failures import reported
 
 from lake import layout
+from lake.lake import Lake
 from lake.partitions import parse, resolve
 from lake.settings import CHECKOUT, Settings, load
 from lake.storage import open_storage
@@ -44,7 +45,9 @@ class SparkStageOperator(SparkSubmitOperator):
         """Prepare, submit, and wait for the job."""
         with reported():
             settings = load()
-            attempt: str = import_module(f"nightjar.{self.stage}").prepare(*_days(context), settings)
+            attempt: str = import_module(f"nightjar.{self.stage}").prepare(
+                *_days(context), Lake.open(settings)
+            )
             self._submit(attempt, settings, context)
             return attempt
 

@@ -9,6 +9,7 @@ from airflow.sdk import BaseSensorOperator
 from failures import reported
 
 from lake.errors import FileFault
+from lake.lake import Lake
 from lake.partitions import resolve, utc_now
 from lake.settings import load
 
@@ -46,9 +47,9 @@ class WaitSensor(BaseSensorOperator):
             When what the night needs is not there in time; the message names it.
         """
         with reported():
-            now = utc_now()
+            now, settings = utc_now(), load()
             first = context["ti"].get_first_reschedule_date(context) or now
-            poke = waits.Poke(resolve(context), load(), first, now)
+            poke = waits.Poke(resolve(context), Lake.open(settings), settings, first, now)
             return self._is_over(self.look(poke, context), now)
 
     def _is_over(self, pending: waits.Pending | None, now: dt.datetime) -> bool:

@@ -14,10 +14,10 @@ from failures import ERROR_KEY, reported
 
 from lake.decisions import Failure, Outcome, decision_of
 from lake.errors import PermanentError
+from lake.lake import Lake
 from lake.partitions import resolve, utc_now
-from lake.records import Record, Records
-from lake.settings import load
-from lake.storage import open_storage
+from lake.records import Record
+from lake.settings import load, threads
 
 log = logging.getLogger(__name__)
 
@@ -40,9 +40,9 @@ def _reference(record: Record) -> Reference:
 @reported()
 def open_night() -> int:
     """Refuse a partition that the data set does not have; mark that its night has begun."""
-    settings = load()
-    day = settings.data.require_day(resolve(get_current_context()), today=utc_now().date())
-    return Records(open_storage(settings.lake)).open_night(day)
+    lake = Lake.open(load())
+    day = lake.data.require_day(resolve(get_current_context()), today=utc_now().date())
+    return lake.records.open_night(day)
 
 
 @task(task_id="commit")
@@ -51,7 +51,7 @@ def commit_ingest(attempt: str) -> Reference:
     """Validate what the extract wrote and commit it."""
     from nightjar import ingest
 
-    return _reference(ingest.commit(attempt, load()))
+    return _reference(ingest.commit(attempt, Lake.open(load())))
 
 
 @task(task_id="commit")
@@ -60,7 +60,7 @@ def commit_range(attempt: str) -> list[str]:
     """Validate a bootstrap and commit its days."""
     from nightjar import bootstrap
 
-    return [record.partition for record in bootstrap.commit(attempt, load())]
+    return [record.partition for record in bootstrap.commit(attempt, Lake.open(load()))]
 
 
 @task(task_id="commit")
@@ -69,7 +69,7 @@ def commit_features(attempt: str) -> Reference:
     """Validate the feature tables and commit them, those of the day itself last."""
     from nightjar import features
 
-    return _reference(features.commit(attempt, load()))
+    return _reference(features.commit(attempt, Lake.open(load())))
 
 
 @task
@@ -79,9 +79,10 @@ def train() -> str:
     from nightjar import train
 
     context, settings = get_current_context(), load()
-    attempt: str = train.prepare(resolve(context), settings)
+    lake = Lake.open(settings)
+    attempt: str = train.prepare(resolve(context), lake, threads(settings))
     context["ti"].xcom_push(ATTEMPT_KEY, attempt)
-    train.train(attempt, settings)
+    train.train(attempt, lake)
     return attempt
 
 
@@ -110,7 +111,7 @@ def _decide(night: int, attempt: str | None, failure: Failure | None) -> Record:
     from nightjar import train
 
     day = resolve(get_current_context())
-    record: Record = train.decide(day, attempt, load(), failure=failure, night=night)
+    record: Record = train.decide(day, attempt, Lake.open(load()), failure=failure, night=night)
     return record
 
 
@@ -156,8 +157,9 @@ def build() -> str:
     from nightjar import precompute
 
     settings = load()
-    attempt: str = precompute.prepare(resolve(get_current_context()), settings)
-    precompute.build(attempt, settings)
+    lake = Lake.open(settings)
+    attempt: str = precompute.prepare(resolve(get_current_context()), lake, threads(settings))
+    precompute.build(attempt, lake)
     return attempt
 
 
@@ -168,7 +170,7 @@ def publish(attempt: str) -> Reference:
     from nightjar import precompute
 
     run = get_current_context()["dag_run"].run_id
-    return asdict(precompute.publish(attempt, load(), actor="airflow", reason=run))
+    return asdict(precompute.publish(attempt, Lake.open(load()), actor="airflow", reason=run))
 
 
 @task
@@ -177,5 +179,5 @@ def mirror() -> dict[str, int]:
     """Make the Delta tables show what the records name; gives the version of each."""
     from nightjar import mirror
 
-    versions: dict[str, int] = mirror.run(load())
+    versions: dict[str, int] = mirror.run(Lake.open(load()))
     return versions

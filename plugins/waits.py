@@ -8,10 +8,10 @@ import datetime as dt
 from collections.abc import Iterable
 from dataclasses import dataclass
 
+from lake.lake import Lake
 from lake.partitions import ONE_DAY, days
 from lake.records import Record, Records
 from lake.settings import Settings
-from lake.storage import open_storage
 
 RAW_DAYS = 2
 NAMED_DAYS = 5
@@ -26,6 +26,8 @@ class Poke:
     ----------
     day
         The partition of the night that waits.
+    waits
+        How long each wait may take.
     first
         When this wait looked for the first time.
     now
@@ -33,14 +35,10 @@ class Poke:
     """
 
     day: dt.date
-    settings: Settings
+    lake: Lake
+    waits: Settings
     first: dt.datetime
     now: dt.datetime
-
-    @property
-    def records(self) -> Records:
-        """The records of the lake."""
-        return Records(open_storage(self.settings.lake))
 
 
 @dataclass(frozen=True)
@@ -64,23 +62,23 @@ class Pending:
 
 def raw_day(poke: Poke) -> Pending | None:
     """Wait for the raw file of the day; not for a closed day, and not for one long past."""
-    raw = poke.settings.data.raw
-    storage, path = open_storage(poke.settings.raw), raw.path(poke.day)
-    if poke.day in raw.closed_days or storage.exists(path):
+    raw = poke.lake.data.raw
+    path = raw.path(poke.day)
+    if poke.day in raw.closed_days or poke.lake.raw.exists(path):
         return None
     recent = (poke.now.date() - poke.day).days <= RAW_DAYS
     return Pending(
-        f"the raw file of {poke.day}, expected at {storage.uri(path)}",
-        _after(poke.settings.raw_wait if recent else 0, [poke.first]),
+        f"the raw file of {poke.day}, expected at {poke.lake.raw.uri(path)}",
+        _after(poke.waits.raw_wait if recent else 0, [poke.first]),
         needed=True,
     )
 
 
 def history(poke: Poke) -> Pending | None:
     """Wait for the ingest records of all days before D, but those known to be missing."""
-    records = poke.records
+    records = poke.lake.records
     ingested = records.partitions("ingest")
-    before = days(poke.settings.data.first_day, poke.day - ONE_DAY)
+    before = days(poke.lake.data.first_day, poke.day - ONE_DAY)
     missing = [day for day in before if day not in ingested]
     if missing:
         known = _known_missing(records, poke.day)
@@ -88,7 +86,7 @@ def history(poke: Poke) -> Pending | None:
     if not missing:
         return None
     since = [poke.first, *_written(records.all_current("ingest", poke.day))]
-    return Pending(f"the ingest records of {_names(missing)}", _after(poke.settings.history_wait, since))
+    return Pending(f"the ingest records of {_names(missing)}", _after(poke.waits.history_wait, since))
 
 
 def _known_missing(records: Records, day: dt.date) -> set[str]:
@@ -99,13 +97,13 @@ def _known_missing(records: Records, day: dt.date) -> set[str]:
 
 def previous_decision(poke: Poke) -> Pending | None:
     """Wait until the newest night of D-1 is decided, if one has begun."""
-    records, before = poke.records, poke.day - ONE_DAY
+    records, before = poke.lake.records, poke.day - ONE_DAY
     night = records.newest_night(before)
     if not night or records.is_decided(before, night):
         return None
     since = [poke.first, *_written(records.all_current("train", before))]
     return Pending(
-        f"the decision of night {night} of {before}", _after(poke.settings.previous_decision_wait, since)
+        f"the decision of night {night} of {before}", _after(poke.waits.previous_decision_wait, since)
     )
 
 
@@ -119,11 +117,11 @@ def decision(poke: Poke, state: str | None) -> Pending | None:
     """
     if state in ENDED:
         return None
-    records = poke.records
+    records = poke.lake.records
     features = records.current("features", poke.day)
     decided = records.all_current("train", poke.day - ONE_DAY)
     since = [poke.first, *_written([*decided, *([features] if features else [])])]
-    return Pending(f"the decision of this night ({poke.day})", _after(poke.settings.decision_wait, since))
+    return Pending(f"the decision of this night ({poke.day})", _after(poke.waits.decision_wait, since))
 
 
 def _written(records: Iterable[Record]) -> list[dt.datetime]:

@@ -13,13 +13,14 @@ from pathlib import Path
 import numpy as np
 import pyarrow as pa
 
-from lake import inputs, layout, settings, tables
+from lake import inputs, layout, tables
 from lake.decisions import Outcome, decision_of
 from lake.errors import PermanentError
+from lake.lake import Lake
 from lake.processor import Machine
 from lake.records import Record, Records, require_unchanged
 from lake.settings import Dataset
-from lake.storage import Storage, open_storage, sha256_of
+from lake.storage import Storage, sha256_of
 from nightjar_reader import format as fmt
 from precompute import annoy_index, columns, items, lists, release, similar
 from recommender import bundle, scoring
@@ -57,8 +58,6 @@ class PrecomputeRequest:
     """
 
     attempt: str
-    lake: str
-    dataset: str
     day: dt.date
     features: int
     decision: DecisionPin | None
@@ -112,21 +111,20 @@ def pinned(records: Records, request: PrecomputeRequest) -> tuple[Record, Record
     return features, decision
 
 
-def run(request: PrecomputeRequest) -> PrecomputeResult:
+def run(request: PrecomputeRequest, lake: Lake) -> PrecomputeResult:
     """Make lists, item-to-item lists, index and factors, and put them into the attempt's folder.
 
     The same pins give the same bytes, so the same release id.
     """
-    storage = open_storage(request.lake)
     watch = _Watch()
     with watch.step("read"):
-        sources = _read(storage, request)
+        sources = _read(lake, request)
     with tempfile.TemporaryDirectory(prefix="nightjar-") as scratch:
         folder = Path(scratch)
         described, latency = _build(folder, sources, request, watch)
         manifest = release.seal(folder, described)
         with watch.step("put"):
-            _put(storage, folder, request.attempt)
+            _put(lake.storage, folder, request.attempt)
     return PrecomputeResult(
         fmt.release_id(manifest),
         fmt.sha256(manifest),
@@ -152,19 +150,19 @@ class _Watch:
         log.info("%s: %.1f s", name, self.seconds[name])
 
 
-def _read(storage: Storage, request: PrecomputeRequest) -> Sources:
-    records, data = Records(storage), settings.dataset(request.dataset)
+def _read(lake: Lake, request: PrecomputeRequest) -> Sources:
+    storage, data = lake.storage, lake.data
     require_unchanged("precompute", data, request.config_digest)
-    features, decision = pinned(records, request)
+    features, decision = pinned(lake.records, request)
     pins = features.inputs_of("catalogue")
     catalogue = None
     if pins:
-        files = tables.pinned(records, pins[-1]).files
+        files = tables.pinned(lake.records, pins[-1]).files
         catalogue = tables.read(storage, "catalogue", data.id_type, files)
     return Sources(
         features,
         decision,
-        nights.load(storage, records, features, data),
+        nights.load(storage, lake.records, features, data),
         bundle.load(storage, decision.require("bundle_id")) if decision else None,
         catalogue,
         data,

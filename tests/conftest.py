@@ -22,6 +22,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from lake import layout, messages
+from lake.lake import Lake
 from lake.records import Record
 from lake.settings import CONFIG_DIR, Settings
 from lake.storage import open_storage
@@ -93,11 +94,11 @@ SCHEMA = pa.schema(
 
 def run_here(job: str, attempt: str, settings: Settings) -> None:
     """`spark_jobs.submit.submit` in the Spark session of this process (needs the fixture `spark`)."""
-    from spark_jobs import extract, features, requests
+    from spark_jobs import extract, features, plans
 
     module, kind = {
-        "extract": (extract, requests.ExtractRequest),
-        "features": (features, requests.FeaturesRequest),
+        "extract": (extract, plans.ExtractRequest),
+        "features": (features, plans.FeaturesRequest),
     }[job]
     storage = open_storage(settings.lake)
     request = messages.read(storage, layout.request(attempt), kind)
@@ -136,6 +137,11 @@ class Tiny:
 
     settings: Settings
 
+    @property
+    def lake(self) -> Lake:
+        """Its lake, opened anew as each task does."""
+        return Lake.open(self.settings)
+
     def raw(self, name: str) -> Path:
         """Where a raw file lies."""
         path: Path = open_storage(self.settings.raw).local(name)  # type: ignore[attr-defined]
@@ -162,17 +168,17 @@ class Tiny:
         """`ingest` without the gate: the record as it would be, also of a day that is refused."""
         from nightjar import ingest
 
-        attempt = ingest.prepare(day, self.settings)
+        attempt = ingest.prepare(day, self.lake)
         self.extract(attempt)
-        return ingest.commit_day(day, *ingest.read_attempt(attempt, self.settings), self.settings)
+        return ingest.commit_day(day, *ingest.read_attempt(attempt, self.lake), self.lake)
 
     def ingest(self, day: dt.date) -> Record:
         """Take in a raw day as a night does."""
         from nightjar import ingest
 
-        attempt = ingest.prepare(day, self.settings)
+        attempt = ingest.prepare(day, self.lake)
         self.extract(attempt)
-        return ingest.commit(attempt, self.settings)
+        return ingest.commit(attempt, self.lake)
 
 
 def row(

@@ -10,11 +10,11 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from lake import tables
+from lake.lake import Lake
 from lake.partitions import end_of
-from lake.records import Record, Records
+from lake.records import Record
 from lake.schemas import EVENT_TS, EVENT_TYPE, ITEM, USER
 from lake.settings import Dataset
-from lake.storage import Storage
 
 if TYPE_CHECKING:
     from recommender.night import Night
@@ -52,7 +52,7 @@ def _keys(users: Ints, items: Ints) -> npt.NDArray[np.int64]:
     return (users.astype(np.int64) << 32) + items
 
 
-def read(storage: Storage, records: Records, features: Record, first: dt.date, data: Dataset) -> pa.Table:
+def read(lake: Lake, features: Record, first: dt.date) -> pa.Table:
     """The label events stamped after `first`, from the interactions that a feature record pins.
 
     Parameters
@@ -68,9 +68,11 @@ def read(storage: Storage, records: Records, features: Record, first: dt.date, d
         `user_id`, `item_id` and `event_ts` of the rows whose type is in ``events.labels``.
     """
     pins = [pin for pin in features.inputs_of("interactions") if dt.date.fromisoformat(pin.partition) > first]
-    files = [file for pin in pins for file in tables.pinned(records, pin).files]
-    rows = tables.read(storage, "interactions", data.id_type, files, [USER, ITEM, EVENT_TS, EVENT_TYPE])
-    wanted = pc.is_in(rows[EVENT_TYPE], pa.array(data.events.labels, pa.string()))
+    files = [file for pin in pins for file in tables.pinned(lake.records, pin).files]
+    rows = tables.read(
+        lake.storage, "interactions", lake.data.id_type, files, [USER, ITEM, EVENT_TS, EVENT_TYPE]
+    )
+    wanted = pc.is_in(rows[EVENT_TYPE], pa.array(lake.data.events.labels, pa.string()))
     return rows.filter(wanted).select([USER, ITEM, EVENT_TS])
 
 

@@ -18,13 +18,13 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
-from lake import layout, settings
+from lake import layout
 from lake.decisions import Champion, Outcome, Verdict
 from lake.inputs import label_window
+from lake.lake import Lake
 from lake.processor import Machine
-from lake.records import Input, Record, Records, require_unchanged
+from lake.records import Input, Record, require_unchanged
 from lake.settings import Dataset
-from lake.storage import Storage, open_storage
 from recommender import bundle, night, retrieval, scoring
 from training import labels, promotion, ranker, sets
 from training.evaluation import CHALLENGER, CHAMPION, Evaluation, Field, baselines, evaluate
@@ -46,8 +46,6 @@ class TrainRequest:
         Whose folder keeps the challenger, also when it is not shipped.
     day
         The as-of day D.
-    lake, dataset
-        The lake's address, and the data set's name or TOML.
     features
         The sequence of the feature record of D, whose pins lead to interactions and catalogue.
     snapshots
@@ -64,8 +62,6 @@ class TrainRequest:
 
     attempt: str
     day: dt.date
-    lake: str
-    dataset: str
     features: int
     snapshots: dict[dt.date, int]
     inputs: tuple[Input, ...]
@@ -106,53 +102,52 @@ class TrainResult:
     machine: Machine = field(default_factory=Machine)
 
 
-def run(request: TrainRequest) -> TrainResult:
+def run(request: TrainRequest, lake: Lake) -> TrainResult:
     """Train, evaluate, decide, and put the bundle that the decision asks for.
 
     It is evaluated as of the last day whose labels are all there.
 
     Same request, same bytes of the bundle and same numbers.
     """
-    storage = open_storage(request.lake)
-    data = settings.dataset(request.dataset)
-    require_unchanged("train", data, request.config_digest)
-    lake = _Lake(storage, Records(storage), request, data)
-    rows = _ranking_set(lake)
-    counts, notes = _set_counts(rows), _notes_on(rows, data)
-    booster = _fit_ranker(rows.parts, lake) if rows.parts else None
-    champion, unfit = _champion(lake)
+    require_unchanged("train", lake.data, request.config_digest)
+    work = _Work(request, lake)
+    rows = _ranking_set(work)
+    counts, notes = _set_counts(rows), _notes_on(rows, lake.data)
+    booster = _fit_ranker(rows.parts, work) if rows.parts else None
+    champion, unfit = _champion(work)
     boosters = {
         name: model for name, model in ((CHALLENGER, booster), (CHAMPION, champion)) if model is not None
     }
-    evaluation = _evaluate(boosters, lake)
-    why = _why_untested(booster, evaluation, lake)
+    evaluation = _evaluate(boosters, work)
+    why = _why_untested(booster, evaluation, work)
     verdict = promotion.decide(evaluation, lake.data.evaluation.min_users, why)
     log.info("verdict for %s: %s (%s)", request.day, verdict.outcome, "; ".join(verdict.reasons))
-    bundle_id, sizes = _put_bundle(verdict, boosters, lake)
+    bundle_id, sizes = _put_bundle(verdict, boosters, work)
     counts |= {"evaluated_users": evaluation.users if evaluation else 0} | sizes
-    notes += unfit + _gaps(lake)
+    notes += unfit + _gaps(work)
     for note in notes:
         log.warning("training for %s: %s", request.day, note)
     return TrainResult(verdict, bundle_id, evaluation, counts, notes, Machine.here())
 
 
 @dataclass(frozen=True)
-class _Lake:
-    """Where the request's inputs are read."""
+class _Work:
+    """A request, and the lake where what it pins is read."""
 
-    storage: Storage
-    records: Records
     request: TrainRequest
-    data: Dataset
+    lake: Lake
 
     @property
     def features(self) -> Record:
-        return self.records.at("features", self.request.day.isoformat(), self.request.features)
+        return self._features_of(self.request.day, self.request.features)
+
+    def _features_of(self, day: dt.date, sequence: int) -> Record:
+        return self.lake.records.at("features", day.isoformat(), sequence)
 
     @property
     def evaluated(self) -> dt.date:
         """The as-of day whose label window ends with D: ``label_days`` before it."""
-        return self.request.day - label_window(self.data)
+        return self.request.day - label_window(self.lake.data)
 
     @property
     def snapshots(self) -> list[dt.date]:
@@ -161,15 +156,15 @@ class _Lake:
 
     def night_of(self, day: dt.date) -> night.Night:
         sequence = self.request.features if day == self.request.day else self.request.snapshots[day]
-        record = self.records.at("features", day.isoformat(), sequence)
-        return night.load(self.storage, self.records, record, self.data)
+        record = self._features_of(day, sequence)
+        return night.load(self.lake.storage, self.lake.records, record, self.lake.data)
 
     def fit(self, found: night.Night) -> retrieval.Retrieval:
-        return retrieval.fit(found, self.data.retrieval, self.request.threads)
+        return retrieval.fit(found, self.lake.data.retrieval, self.request.threads)
 
     def events(self) -> pa.Table:
         first = min(self.request.snapshots, default=self.request.day)
-        return labels.read(self.storage, self.records, self.features, first, self.data)
+        return labels.read(self.lake, self.features, first)
 
 
 @contextmanager
@@ -179,20 +174,20 @@ def _step(text: str) -> Iterator[None]:
     log.info("%s: %.1f s", text, time.monotonic() - began)
 
 
-def _ranking_set(lake: _Lake) -> Snapshots:
+def _ranking_set(work: _Work) -> Snapshots:
     """The sets of all snapshots; without a part where they have no positive."""
-    events = lake.events()
+    events = work.events()
     found = Snapshots()
-    for day in lake.snapshots:
+    for day in work.snapshots:
         with _step(f"ranking set as of {day}"):
-            found += _snapshot_set(day, events, lake)
+            found += _snapshot_set(day, events, work)
     return found
 
 
-def _snapshot_set(day: dt.date, events: pa.Table, lake: _Lake) -> Snapshots:
-    there = lake.night_of(day)
-    truth = labels.labels(events, there, day, lake.evaluated, lake.data)
-    return sets.build(there, lake.fit(there), truth, lake.data, lake.request.threads)
+def _snapshot_set(day: dt.date, events: pa.Table, work: _Work) -> Snapshots:
+    there = work.night_of(day)
+    truth = labels.labels(events, there, day, work.evaluated, work.lake.data)
+    return sets.build(there, work.fit(there), truth, work.lake.data, work.request.threads)
 
 
 def _set_counts(rows: Snapshots) -> dict[str, int]:
@@ -211,28 +206,28 @@ def _notes_on(rows: Snapshots, data: Dataset) -> tuple[str, ...]:
     return (f"the ranker learned from {rows.taken:,} of {rows.users:,} users with a label: {most}",)
 
 
-def _gaps(lake: _Lake) -> tuple[str, ...]:
+def _gaps(work: _Work) -> tuple[str, ...]:
     """What days that nobody delivered took from labels: of all contestants alike, but the numbers sink."""
-    first = min(lake.snapshots, default=lake.evaluated)
-    learned = _gap(lake, first, lake.evaluated, "the ranker learned")
-    return learned + _gap(lake, lake.evaluated, lake.request.day, "the models were judged")
+    first = min(work.snapshots, default=work.evaluated)
+    learned = _gap(work, first, work.evaluated, "the ranker learned")
+    return learned + _gap(work, work.evaluated, work.request.day, "the models were judged")
 
 
-def _gap(lake: _Lake, after: dt.date, last: dt.date, who: str) -> tuple[str, ...]:
-    absent = map(dt.date.fromisoformat, lake.features.details.get("missing_days", ()))
+def _gap(work: _Work, after: dt.date, last: dt.date, who: str) -> tuple[str, ...]:
+    absent = map(dt.date.fromisoformat, work.features.details.get("missing_days", ()))
     lost = [day.isoformat() for day in absent if after < day <= last]
     return (f"{who} by labels without those of {', '.join(lost)}: the lake lacks these days",) if lost else ()
 
 
-def _fit_ranker(parts: list[RankingSet], lake: _Lake) -> bytes:
+def _fit_ranker(parts: list[RankingSet], work: _Work) -> bytes:
     """The booster; `parts` is empty afterwards, since rows and their quantiles together are the peak."""
-    config, threads = lake.data.ranker, lake.request.threads
+    config, threads = work.lake.data.ranker, work.request.threads
     with _step(f"quantiles of {sum(len(part.labels) for part in parts):,} rows"):
         matrix = ranker.quantised(parts, config, threads)
         parts.clear()
     with _step("ranker"):
         saved = bytes(ranker.train(matrix, config, threads).save_raw("ubj"))
-    lake.storage.put_new(challenger(lake.request.attempt), saved)
+    work.lake.storage.put_new(challenger(work.request.attempt), saved)
     return saved
 
 
@@ -241,29 +236,29 @@ def challenger(attempt: str) -> str:
     return layout.attempt(attempt, "challenger.ubj")
 
 
-def _champion(lake: _Lake) -> tuple[bytes | None, tuple[str, ...]]:
+def _champion(work: _Work) -> tuple[bytes | None, tuple[str, ...]]:
     """The champion's booster, or why it does not fit tonight's features."""
-    if lake.request.champion is None:
+    if work.request.champion is None:
         return None, ()
-    found = bundle.load(lake.storage, lake.request.champion.bundle_id)
-    reason = bundle.mismatch(found, lake.data)
+    found = bundle.load(work.lake.storage, work.request.champion.bundle_id)
+    reason = bundle.mismatch(found, work.lake.data)
     if reason:
         return None, (reason,)
     return found.booster, ()
 
 
-def _evaluate(boosters: Boosters, lake: _Lake) -> Evaluation | None:
+def _evaluate(boosters: Boosters, work: _Work) -> Evaluation | None:
     """Judge boosters and baselines; None without features of the day that is evaluated or without labels."""
-    day = lake.evaluated
-    if day not in lake.request.snapshots:
+    day = work.evaluated
+    if day not in work.request.snapshots:
         return None
     with _step(f"evaluation as of {day}"):
-        there = lake.night_of(day)
-        truth = labels.labels(lake.events(), there, day, lake.request.day, lake.data)
+        there = work.night_of(day)
+        truth = labels.labels(work.events(), there, day, work.request.day, work.lake.data)
         judged = _field(there, truth)
         if not len(judged.users):
             return None
-        return evaluate(judged, _contestants(there, judged.users, boosters, lake), lake.data.evaluation)
+        return evaluate(judged, _contestants(there, judged.users, boosters, work), work.lake.data.evaluation)
 
 
 def _field(there: night.Night, truth: labels.Truth) -> Field:
@@ -279,45 +274,45 @@ def _field(there: night.Night, truth: labels.Truth) -> Field:
 
 
 def _contestants(
-    there: night.Night, users: npt.NDArray[np.int32], boosters: Boosters, lake: _Lake
+    there: night.Night, users: npt.NDArray[np.int32], boosters: Boosters, work: _Work
 ) -> dict[str, npt.NDArray[np.int32]]:
     """The first items of the lists that each contestant would have shipped, int32 [users, cut]."""
-    fitted, cut, threads = lake.fit(there), lake.data.evaluation.cut, lake.request.threads
+    fitted, cut, threads = work.fit(there), work.lake.data.evaluation.cut, work.request.threads
     found = {
-        name: scoring.baseline_lists(name, there, fitted, lake.data, cut, there.listed, threads, users)
-        for name in baselines(lake.data.repeats)
+        name: scoring.baseline_lists(name, there, fitted, work.lake.data, cut, there.listed, threads, users)
+        for name in baselines(work.lake.data.repeats)
     } | {
-        name: scoring.ranked_lists(there, fitted, booster, lake.data, cut, there.listed, threads, users)
+        name: scoring.ranked_lists(there, fitted, booster, work.lake.data, cut, there.listed, threads, users)
         for name, booster in boosters.items()
     }
     places = np.arange(len(users), dtype=np.int32)
     return {name: head(lists.indptr, lists.items, places, cut) for name, lists in found.items()}
 
 
-def _why_untested(booster: bytes | None, evaluation: Evaluation | None, lake: _Lake) -> str:
-    if not lake.snapshots:
-        return f"too little history to train: no features as of a day before {lake.evaluated}"
+def _why_untested(booster: bytes | None, evaluation: Evaluation | None, work: _Work) -> str:
+    if not work.snapshots:
+        return f"too little history to train: no features as of a day before {work.evaluated}"
     if booster is None:
         return "too little history to train: nobody took one of the candidates of a snapshot"
     if evaluation is None:
-        return f"too little history to evaluate: no features or no labels as of {lake.evaluated}"
+        return f"too little history to evaluate: no features or no labels as of {work.evaluated}"
     return ""
 
 
-def _put_bundle(verdict: Verdict, boosters: Boosters, lake: _Lake) -> tuple[str, dict[str, int]]:
-    day = lake.request.day
+def _put_bundle(verdict: Verdict, boosters: Boosters, work: _Work) -> tuple[str, dict[str, int]]:
+    day = work.request.day
     with _step(f"retrieval and bundle as of {day}"), tempfile.TemporaryDirectory() as scratch:
-        tonight = lake.night_of(day)
+        tonight = work.night_of(day)
         bundle_id = bundle.write(
             Path(scratch),
             as_of=day,
             outcome=verdict.outcome,
-            retrieval=lake.fit(tonight),
-            data=lake.data,
+            retrieval=work.fit(tonight),
+            data=work.lake.data,
             baseline=verdict.baseline,
             booster=boosters.get(_shipped(verdict)),
         )
-        bundle.publish(lake.storage, Path(scratch), bundle_id)
+        bundle.publish(work.lake.storage, Path(scratch), bundle_id)
         return bundle_id, {"users": len(tonight.users), "items": len(tonight.items)}
 
 

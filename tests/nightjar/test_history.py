@@ -8,6 +8,7 @@ import pytest
 from lake import layout, messages
 from lake.errors import GateFailed
 from lake.inputs import feature_inputs
+from lake.lake import Lake
 from lake.partitions import days
 from lake.records import Records
 from lake.storage import open_storage
@@ -43,9 +44,9 @@ def _shop(tiny_with, row, folder, compare="stop_after = 0"):
 
 
 def _bootstrap(tiny, first, last):
-    attempt = bootstrap.prepare(first, last, tiny.settings)
+    attempt = bootstrap.prepare(first, last, tiny.lake)
     tiny.extract(attempt)
-    return bootstrap.commit(attempt, tiny.settings)
+    return bootstrap.commit(attempt, tiny.lake)
 
 
 def _compared(tiny):
@@ -79,10 +80,10 @@ def test_a_wrong_day_stops_its_night_and_the_bootstrap_alike_and_is_no_history(
 ):
     nights = _shop(tiny_with, tiny_row, tmp_path / "nights")
     _bootstrap(nights, FIRST, BEFORE)
-    attempt = ingest.prepare(WRONG, nights.settings)
+    attempt = ingest.prepare(WRONG, nights.lake)
     nights.extract(attempt)
     with pytest.raises(GateFailed, match=REFUSED) as night:
-        ingest.commit(attempt, nights.settings)
+        ingest.commit(attempt, nights.lake)
     assert "2024-01-06.compare.amount_scale: expected amount p" in str(night.value)
     records = Records(open_storage(nights.settings.lake))
     assert records.current("ingest", WRONG) is None
@@ -110,7 +111,7 @@ def test_a_wrong_day_stops_its_night_and_the_bootstrap_alike_and_is_no_history(
     )
     planned = nights.settings.model_copy(update={"dataset": str(meant)})
     with caplog.at_level(logging.WARNING, logger="validation.gate"):
-        record = ingest.commit(attempt, planned)
+        record = ingest.commit(attempt, Lake.open(planned))
     assert (record.partition, record.sequence) == ("2024-01-06", 1)
     assert "2024-01-06.compare.amount_scale: expected amount p" in caplog.text
     assert "compare.catalogue" not in caplog.text
@@ -124,7 +125,7 @@ def test_a_closed_day_is_no_history_whether_it_has_a_file_or_not(tiny_with, tiny
     tiny.put(CLOSED, [])
     _bootstrap(tiny, FIRST, BEFORE)
     assert _compared(tiny)["2024-01-05.compare.known_items"]["passed"]
-    assert list(Past([WRONG], tiny.settings).before(WRONG)) == [d for d in WEEK if d <= BEFORE]
+    assert list(Past([WRONG], tiny.lake).before(WRONG)) == [d for d in WEEK if d <= BEFORE]
     assert not any(name.startswith(str(CLOSED)) for name in _compared(tiny))
 
 
@@ -169,6 +170,6 @@ def test_a_catalogue_of_fewer_items_only_warns_in_the_first_two_weeks(tiny_with,
     path.write_text('{"rows": "many"}')
     (tiny.settings.home / "lake" / layout.profile(BEFORE, record.attempt)).unlink()
     with caplog.at_level(logging.WARNING, logger="nightjar.history"):
-        known = Past([AFTER], tiny.settings).before(AFTER)
+        known = Past([AFTER], tiny.lake).before(AFTER)
     assert list(known) == [day for day in WEEK if day not in (FIRST, BEFORE, AFTER)]
     assert "the profile of 2024-01-01 cannot be read" in caplog.text

@@ -54,7 +54,7 @@ def test_a_faulty_file_stops_the_day_before_spark(tiny, tiny_row, spoil, expecte
     with pytest.raises(
         FileFault, match=rf"^{uri}: expected {expected}, found {found}.*; .*2024-01-01 again$"
     ):
-        ingest.prepare(DAY, tiny.settings)
+        ingest.prepare(DAY, tiny.lake)
     assert open_storage(tiny.settings.lake).list(layout.ATTEMPTS) == []
 
 
@@ -62,7 +62,7 @@ def test_a_catalogue_that_came_is_checked_too(tiny, tiny_row):
     tiny.put(DAY, [tiny_row(DAY)])
     tiny.put_items(DAY, [{"item": 10, "title": "tea"}])
     with pytest.raises(FileFault, match=r"items/2024-01-01.parquet: .*without department, kind, brand"):
-        ingest.prepare(DAY, tiny.settings)
+        ingest.prepare(DAY, tiny.lake)
 
 
 @pytest.mark.parametrize("kind", ["csv", "jsonl"])
@@ -71,7 +71,7 @@ def test_text_files_are_checked_for_their_columns(tiny_with, tmp_path, kind):
     text = "user,item\n1,2\n" if kind == "csv" else '{"user": 1, "item": 2}\n'
     tiny.raw(f"events/{DAY}.{kind}").write_text(text, encoding="utf-8")
     with pytest.raises(FileFault, match=r"found .*without at, type, pieces, paid, basket, store"):
-        ingest.prepare(DAY, tiny.settings)
+        ingest.prepare(DAY, tiny.lake)
 
 
 def test_a_name_that_spark_skips_is_refused(tiny, tiny_row, monkeypatch):
@@ -79,14 +79,14 @@ def test_a_name_that_spark_skips_is_refused(tiny, tiny_row, monkeypatch):
     data = tiny.settings.data.model_copy(update={"raw": raw})
     monkeypatch.setattr(type(tiny.settings), "data", property(lambda _: data))
     with pytest.raises(FileFault, match="leading _"):
-        ingest.prepare(DAY, tiny.settings)
+        ingest.prepare(DAY, tiny.lake)
 
 
 def test_a_day_outside_the_data_set_is_refused(tiny):
     with pytest.raises(
         PermanentError, match="partition 2024-01-06 is outside tiny: expected 2024-01-01 to 2024-01-05"
     ):
-        ingest.prepare(dt.date(2024, 1, 6), tiny.settings)
+        ingest.prepare(dt.date(2024, 1, 6), tiny.lake)
 
 
 @pytest.mark.spark
@@ -163,12 +163,12 @@ class TestCommitted:
     def test_the_gate_judges_every_row_of_every_day_again(self, tiny, tiny_row):
         """What the job would let through: it judged up to a limit of rows, and only warned of the rest."""
         tiny.put(DAY, [tiny_row(DAY, user=user) for user in range(1, 5)])
-        attempt = ingest.prepare(DAY, tiny.settings)
+        attempt = ingest.prepare(DAY, tiny.lake)
         tiny.extract(attempt)
-        request, result = ingest.read_attempt(attempt, tiny.settings)
+        request, result = ingest.read_attempt(attempt, tiny.lake)
         other = dataclasses.replace(
             request, events=request.events.model_copy(update={"weights": {"view": 1}})
         )
-        found = {check.name: check.found for check in ingest.check_staged(other, result, tiny.settings)}
+        found = {check.name: check.found for check in ingest.check_staged(other, result, tiny.lake)}
         assert found["interactions.event_type_known"].startswith("4 of 4 rows against it (purchase")
         assert found["interactions.days_late_in_bounds"] == "0 of 4 rows against it"

@@ -17,6 +17,7 @@ from typer.testing import CliRunner
 from lake import layout
 from lake.errors import GateFailed, StorageUnavailable
 from lake.inputs import is_fresh
+from lake.lake import Lake
 from lake.records import Records
 from lake.settings import Settings
 from lake.storage import open_storage
@@ -189,13 +190,13 @@ def test_a_failed_training_ships_lists_by_the_decision_before_and_ends_with_the_
 
 def test_lists_that_fail_their_checks_are_not_published(clean, tmp_path, monkeypatch):
     settings = _copy(clean, tmp_path)
-    attempt = precompute.prepare(DAY, settings)
-    precompute.build(attempt, settings)
+    attempt = precompute.prepare(DAY, Lake.open(settings), 2)
+    precompute.build(attempt, Lake.open(settings))
     path = open_storage(settings.lake).local(layout.result(attempt))
     path.write_text(path.read_text().replace('"passed": true', '"passed": false'))
     before = Reader(settings.releases).entry
     with pytest.raises(GateFailed, match="every_user_has_a_list"):
-        precompute.publish(attempt, settings)
+        precompute.publish(attempt, Lake.open(settings))
     assert Reader(settings.releases).entry == before
 
 

@@ -15,6 +15,7 @@ from scipy.sparse import csr_matrix
 from lake import layout, messages
 from lake.decisions import Outcome, Verdict
 from lake.errors import Conflict, GateFailed, PermanentError
+from lake.lake import Lake
 from lake.processor import Machine, annoy_library
 from lake.records import Draft, Input, Records, TableContent, TableFile
 from lake.schemas import FEATURE_KEYS, FEATURES, arrow_schema
@@ -59,7 +60,7 @@ def tables_of(bought):
     }
 
 
-class Lake:
+class Nights:
     """A lake whose nights have features and, where told, a decision."""
 
     def __init__(self, settings):
@@ -139,10 +140,14 @@ class Lake:
         records = self.records
         return records.commit(draft, records.latest("train", day))
 
+    @property
+    def lake(self):
+        return Lake.open(self.settings)
+
     def night(self, day, **options):
-        attempt = precompute.prepare(day, self.settings)
-        precompute.build(attempt, self.settings)
-        return precompute.publish(attempt, self.settings, **options)
+        attempt = precompute.prepare(day, self.lake, 2)
+        precompute.build(attempt, self.lake)
+        return precompute.publish(attempt, self.lake, **options)
 
     def manifest(self, release_id):
         return fmt.parse(self.releases.read(fmt.manifest_path(release_id)))
@@ -153,7 +158,7 @@ class Lake:
 
 @pytest.fixture
 def made(tiny_with, tmp_path):
-    return Lake(tiny_with(tmp_path).settings)
+    return Nights(tiny_with(tmp_path).settings)
 
 
 @pytest.fixture
@@ -208,7 +213,7 @@ def test_a_user_who_has_seen_every_item_gets_an_empty_list(tiny_with, tmp_path):
     settings = tiny_with(tmp_path).settings
     toml = Path(settings.dataset)
     toml.write_text("repeats = false\n" + toml.read_text())
-    lake = Lake(settings)
+    lake = Nights(settings)
     bought = BOUGHT | {(100, item): 1.0 for item in ITEMS}
     lake.features(DAYS[0], bought, catalogue=lake.catalogue(DAYS[0]))
     manifest = lake.manifest(lake.night(DAYS[0]).release_id)
@@ -251,7 +256,7 @@ def test_two_builds_in_two_lakes_give_the_same_release(tiny_with, tmp_path):
     ids = set()
     for name in ("a", "b"):
         (tmp_path / name).mkdir()
-        lake = Lake(tiny_with(tmp_path / name).settings)
+        lake = Nights(tiny_with(tmp_path / name).settings)
         lake.features(DAYS[0], catalogue=lake.catalogue(DAYS[0]))
         lake.decide(DAYS[0])
         ids.add(lake.night(DAYS[0]).release_id)
@@ -344,7 +349,7 @@ def test_a_rollback_is_followed_and_the_night_after_respects_it(whole):
     first = whole.night(DAYS[0])
     whole.features(DAYS[1])
     whole.night(DAYS[1])
-    precompute.rollback(whole.settings, first.release_id, "bad prices", "someone")
+    precompute.rollback(whole.lake, first.release_id, "bad prices", "someone")
     assert whole.reader().release_id == first.release_id
     assert whole.night(DAYS[1]).state == "withdrawn"
     whole.features(DAYS[2])
@@ -352,29 +357,29 @@ def test_a_rollback_is_followed_and_the_night_after_respects_it(whole):
 
 
 def test_a_late_retry_does_not_bring_a_replaced_release_back(whole):
-    attempt = precompute.prepare(DAYS[0], whole.settings)
-    precompute.build(attempt, whole.settings)
-    precompute.publish(attempt, whole.settings)
+    attempt = precompute.prepare(DAYS[0], whole.lake, 2)
+    precompute.build(attempt, whole.lake)
+    precompute.publish(attempt, whole.lake)
     whole.decide(DAYS[0], seed=1)
     newer = whole.night(DAYS[0])
-    late = precompute.publish(attempt, whole.settings)
+    late = precompute.publish(attempt, whole.lake)
     assert (late.release_id, late.state) == (newer.release_id, "current")
     assert whole.reader().release_id == newer.release_id
 
 
 def test_who_was_overtaken_by_other_content_commits_nothing(whole):
-    attempt = precompute.prepare(DAYS[0], whole.settings)
-    precompute.build(attempt, whole.settings)
+    attempt = precompute.prepare(DAYS[0], whole.lake, 2)
+    precompute.build(attempt, whole.lake)
     whole.decide(DAYS[0], seed=1)
     newer = whole.night(DAYS[0])
     with pytest.raises(Conflict, match="clear from the first task"):
-        precompute.publish(attempt, whole.settings)
+        precompute.publish(attempt, whole.lake)
     assert whole.reader().release_id == newer.release_id
 
 
 def test_what_a_killed_publish_left_is_mended_by_the_next(whole, monkeypatch):
-    attempt = precompute.prepare(DAYS[0], whole.settings)
-    precompute.build(attempt, whole.settings)
+    attempt = precompute.prepare(DAYS[0], whole.lake, 2)
+    precompute.build(attempt, whole.lake)
 
     def killed(*_, **__):
         raise KeyboardInterrupt
@@ -382,20 +387,20 @@ def test_what_a_killed_publish_left_is_mended_by_the_next(whole, monkeypatch):
     with monkeypatch.context() as patch:
         patch.setattr(precompute.publishing, "publish", killed)
         with pytest.raises(KeyboardInterrupt):
-            precompute.publish(attempt, whole.settings)
+            precompute.publish(attempt, whole.lake)
     assert whole.records.latest("precompute", DAYS[0]) == 1
-    assert precompute.publish(attempt, whole.settings).sequence == 1
+    assert precompute.publish(attempt, whole.lake).sequence == 1
 
 
 def test_lists_whose_checks_fail_publish_nothing(whole, monkeypatch):
     bad = Check("items_in_catalogue", CRITICAL, False, "3 other items", "only items of the catalogue")
     monkeypatch.setattr(lists, "check", lambda *_: [bad])
-    attempt = precompute.prepare(DAYS[0], whole.settings)
-    precompute.build(attempt, whole.settings)
+    attempt = precompute.prepare(DAYS[0], whole.lake, 2)
+    precompute.build(attempt, whole.lake)
     with pytest.raises(
         GateFailed, match="items_in_catalogue: expected only items of the catalogue, found 3 other items"
     ):
-        precompute.publish(attempt, whole.settings)
+        precompute.publish(attempt, whole.lake)
     assert whole.releases.list("") == []
     assert whole.records.latest("precompute", DAYS[0]) == 0
     assert whole.storage.list(layout.REPORTS)
@@ -403,12 +408,12 @@ def test_lists_whose_checks_fail_publish_nothing(whole, monkeypatch):
 
 def test_no_features_no_precompute(made):
     with pytest.raises(PermanentError, match="no feature record of that day"):
-        precompute.prepare(DAYS[0], made.settings)
+        precompute.prepare(DAYS[0], made.lake, 2)
 
 
 def test_building_an_attempt_twice_builds_once(whole):
-    attempt = precompute.prepare(DAYS[0], whole.settings)
-    precompute.build(attempt, whole.settings)
+    attempt = precompute.prepare(DAYS[0], whole.lake, 2)
+    precompute.build(attempt, whole.lake)
     before = whole.storage.local(folder_of(attempt, fmt.MANIFEST)).stat().st_mtime_ns
-    precompute.build(attempt, whole.settings)
+    precompute.build(attempt, whole.lake)
     assert whole.storage.local(folder_of(attempt, fmt.MANIFEST)).stat().st_mtime_ns == before

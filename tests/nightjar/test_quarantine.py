@@ -14,7 +14,7 @@ DAY, NEXT = dt.date(2024, 1, 1), dt.date(2024, 1, 2)
 
 def _shown(tiny, day=DAY, attempt="", limit=3):
     with console.capture() as shown:
-        quarantine.show(day, attempt, limit, tiny.settings)
+        quarantine.show(day, attempt, limit, tiny.lake)
     return re.sub(r"\s+", " ", shown.get())
 
 
@@ -22,7 +22,7 @@ def test_a_day_of_which_nothing_is_there_says_how_to_take_it_in(tiny):
     with pytest.raises(
         PermanentError, match="no ingest record.*`nightjar run ingest --partition 2024-01-01`"
     ):
-        quarantine.show(DAY, "", 3, tiny.settings)
+        quarantine.show(DAY, "", 3, tiny.lake)
 
 
 @pytest.mark.parametrize(
@@ -30,7 +30,7 @@ def test_a_day_of_which_nothing_is_there_says_how_to_take_it_in(tiny):
 )
 def test_an_attempt_that_is_none_is_refused(tiny, attempt, told):
     with pytest.raises(PermanentError, match=told):
-        quarantine.show(DAY, attempt, 3, tiny.settings)
+        quarantine.show(DAY, attempt, 3, tiny.lake)
 
 
 @pytest.mark.parametrize("content", [b'{"release_id": "x", "counts": {"users": 3}}', b'{"tables": {}}', b""])
@@ -41,7 +41,7 @@ def test_an_attempt_of_another_stage_is_refused(tiny, content):
     with pytest.raises(
         PermanentError, match="attempt 0123456789abcdef has no result of an extract in .*stage"
     ):
-        quarantine.show(DAY, "0123456789abcdef", 3, tiny.settings)
+        quarantine.show(DAY, "0123456789abcdef", 3, tiny.lake)
 
 
 @pytest.mark.timeout(60)
@@ -76,7 +76,7 @@ def test_the_rows_of_a_refused_day_and_of_a_committed_one_are_shown(tiny, tiny_r
     with pytest.raises(PermanentError, match="is of 2024-01-01, not of 2024-01-02"):
         _shown(tiny, NEXT, attempt)
 
-    found = quarantine.look(DAY, attempt, 1, tiny.settings)
+    found = quarantine.look(DAY, attempt, 1, tiny.lake)
     assert found.counts == {
         ("quarantine", "bad", "user_id_missing"): 2,
         ("catalogue_quarantine", "bad", "item_id_missing"): 1,

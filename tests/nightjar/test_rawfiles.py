@@ -331,5 +331,5 @@ def test_a_refused_day_leaves_no_copy_behind(tiny_with, tmp_path):
     tiny = tiny_with(tmp_path, format="csv")
     tiny.raw(f"events/{DAY}.csv").write_bytes(HEADER + ROW)
     with pytest.raises(FileFault, match="without type, pieces, paid, basket, store"):
-        ingest.prepare(DAY, tiny.settings)
+        ingest.prepare(DAY, tiny.lake)
     assert open_storage(tiny.settings.lake).list("attempts") == []

@@ -13,6 +13,7 @@ import pytest
 from lake import decisions, inputs, layout, messages
 from lake.decisions import Failure
 from lake.errors import Conflict, PermanentError
+from lake.lake import Lake
 from lake.partitions import days
 from lake.records import STAGES, Draft, Input, Record, Records, TableContent, TableFile, config_digest
 from lake.schemas import FEATURE_KEYS, FEATURES, arrow_schema
@@ -58,11 +59,16 @@ def habits(seed: int = 0) -> Events:
 
 
 @dataclass
-class Lake:
+class Small:
     """A lake with events, and the features that training needs of them."""
 
     settings: Settings
     folder: Path
+
+    @property
+    def lake(self) -> Lake:
+        """The lake, opened anew as each task does."""
+        return Lake.open(self.settings)
 
     @property
     def records(self) -> Records:
@@ -131,7 +137,7 @@ def features(table: str, events: Events, day: dt.date) -> pa.Table:
     return whole(table, rows, len(weight))
 
 
-def make_lake(home: Path, events: Events, snapshots: int = 5, label_days: int = 7) -> Lake:
+def make_lake(home: Path, events: Events, snapshots: int = 5, label_days: int = 7) -> Small:
     home.mkdir(parents=True)
     toml = (CONFIG_DIR / "complete_journey.toml").read_text()
     for old, new in (SMALL | {"label_days = 7": f"label_days = {label_days}"}).items():
@@ -139,7 +145,7 @@ def make_lake(home: Path, events: Events, snapshots: int = 5, label_days: int = 
         toml = toml.replace(old, new)
     (home / "small.toml").write_text(toml)
     chosen = Settings(home=home, dataset=str(home / "small.toml"), threads=2, lake=str(home / "lake"))
-    lake = Lake(chosen, home / "lake")
+    lake = Small(chosen, home / "lake")
     lake.ingest(events)
     lake.features(events, [DAY - dt.timedelta(label_days * back) for back in range(snapshots, -1, -1)])
     return lake
@@ -162,27 +168,27 @@ def without_mlflow(monkeypatch):
 def trained_home(tmp_path_factory) -> Path:
     """A lake of which the night is trained, not decided."""
     lake = make_lake(tmp_path_factory.mktemp("train") / "home", habits())
-    attempt = train.prepare(DAY, lake.settings)
-    train.train(attempt, lake.settings)
+    attempt = train.prepare(DAY, lake.lake, 2)
+    train.train(attempt, lake.lake)
     (lake.folder.parent / "attempt").write_text(attempt)
     return lake.folder.parent
 
 
 @pytest.fixture
-def trained(trained_home, tmp_path) -> tuple[Lake, str]:
+def trained(trained_home, tmp_path) -> tuple[Small, str]:
     """A copy of it, and the attempt. Requests name the lake of the first one; only results are read."""
     home = shutil.copytree(trained_home, tmp_path / "home")
     chosen = Settings(home=home, dataset=str(home / "small.toml"), threads=2, lake=str(home / "lake"))
-    return Lake(chosen, home / "lake"), (home / "attempt").read_text()
+    return Small(chosen, home / "lake"), (home / "attempt").read_text()
 
 
-def result_of(lake: Lake, attempt: str) -> TrainResult:
+def result_of(lake: Small, attempt: str) -> TrainResult:
     return messages.read(LocalStorage(lake.folder), layout.result(attempt), TrainResult)
 
 
 def test_a_night_is_promoted_and_its_bundle_holds_the_booster(trained, without_mlflow):
     lake, attempt = trained
-    record = train.decide(DAY, attempt, lake.settings)
+    record = train.decide(DAY, attempt, lake.lake)
     assert record.outcome == "promoted", record.details["reasons"]
     found = bundle.load(LocalStorage(lake.folder), record.details["bundle_id"])
     assert found.booster
@@ -197,14 +203,14 @@ def test_the_version_in_mlflow_is_noted_beside_the_attempt(trained, monkeypatch)
     lake, attempt = trained
     bundle_id = result_of(lake, attempt).bundle_id
     monkeypatch.setattr("training.registry.mirror", lambda *_: {"another": "1", bundle_id: "2"})
-    train.decide(DAY, attempt, lake.settings)
+    train.decide(DAY, attempt, lake.lake)
     found = messages.read(LocalStorage(lake.folder), layout.registered(attempt), registry.Registered)
     assert found == registry.Registered("2")
 
 
 def test_all_contestants_are_scored(trained):
     lake, attempt = trained
-    metrics = train.decide(DAY, attempt, lake.settings).details["metrics"]
+    metrics = train.decide(DAY, attempt, lake.lake).details["metrics"]
     assert set(metrics) == {"challenger", "popularity", "personal_frequency", "als", "item_item"}
     for found in metrics.values():
         assert set(found) == {"ndcg", "recall", "hit_rate", "map", "novelty", "coverage"}
@@ -213,7 +219,7 @@ def test_all_contestants_are_scored(trained):
 
 def test_the_inputs_are_those_of_the_records(trained):
     lake, attempt = trained
-    record = train.decide(DAY, attempt, lake.settings)
+    record = train.decide(DAY, attempt, lake.lake)
     features = lake.records.current("features", DAY)
     assert record.inputs == inputs.train_inputs(lake.records, features, lake.settings.data)
     assert inputs.is_fresh("train", lake.records, DAY, lake.settings.data)
@@ -221,15 +227,15 @@ def test_the_inputs_are_those_of_the_records(trained):
 
 def test_deciding_again_makes_no_record(trained):
     lake, attempt = trained
-    one, two = (train.decide(DAY, attempt, lake.settings) for _ in range(2))
+    one, two = (train.decide(DAY, attempt, lake.lake) for _ in range(2))
     assert one == two
     assert lake.records.latest("train", DAY) == 1
 
 
 def test_training_again_gives_the_same_bundle_and_result(trained):
     lake, attempt = trained
-    again = train.prepare(DAY, lake.settings.model_copy(update={"threads": 1}))
-    train.train(again, lake.settings)
+    again = train.prepare(DAY, lake.lake, 1)
+    train.train(again, lake.lake)
     assert result_of(lake, again) == result_of(lake, attempt)
 
 
@@ -237,8 +243,8 @@ def test_no_booster_has_seen_a_label_of_the_evaluation_week(trained, tmp_path):
     """Other purchases after D-7 change what is judged, not what was learned."""
     lake, attempt = trained
     other = make_lake(tmp_path / "other", [e for e in habits() if e[2] <= DAY - WEEK or e[0] % 2])
-    found = train.prepare(DAY, other.settings)
-    train.train(found, other.settings)
+    found = train.prepare(DAY, other.lake, 2)
+    train.train(found, other.lake)
     assert trained_by(lake, attempt) == trained_by(other, found)
     assert result_of(lake, attempt).evaluation != result_of(other, found).evaluation
 
@@ -247,16 +253,16 @@ def test_a_booster_follows_the_labels_before_the_evaluation_week(trained, tmp_pa
     """The other side of the leak test: a purchase less on D-7 changes the booster."""
     lake, attempt = trained
     other = make_lake(tmp_path / "other", [e for e in habits() if e[2] != DAY - WEEK or e[0] % 2])
-    found = train.prepare(DAY, other.settings)
-    train.train(found, other.settings)
+    found = train.prepare(DAY, other.lake, 2)
+    train.train(found, other.lake)
     assert trained_by(lake, attempt) != trained_by(other, found)
 
 
 def test_labels_of_two_weeks_are_trained_and_judged_two_weeks_apart(tmp_path):
     """They were cut to one week without a word."""
     lake = make_lake(tmp_path / "wide", habits(), snapshots=2, label_days=14)
-    attempt = train.prepare(DAY, lake.settings)
-    train.train(attempt, lake.settings)
+    attempt = train.prepare(DAY, lake.lake, 2)
+    train.train(attempt, lake.lake)
     result = result_of(lake, attempt)
     request = messages.read(LocalStorage(lake.folder), layout.request(attempt), TrainRequest)
     assert sorted(request.snapshots) == [DAY - 4 * WEEK, DAY - 2 * WEEK]
@@ -265,18 +271,18 @@ def test_labels_of_two_weeks_are_trained_and_judged_two_weeks_apart(tmp_path):
     assert result.verdict.outcome == "promoted"
 
 
-def trained_by(lake: Lake, attempt: str) -> bytes:
+def trained_by(lake: Small, attempt: str) -> bytes:
     return LocalStorage(lake.folder).read(challenger(attempt))
 
 
-def booster_of(lake: Lake, result: TrainResult) -> bytes | None:
+def booster_of(lake: Small, result: TrainResult) -> bytes | None:
     return bundle.load(LocalStorage(lake.folder), result.bundle_id).booster
 
 
 def test_a_failed_training_is_a_decision_too(trained, without_mlflow):
     lake, attempt = trained
     number = lake.records.open_night(DAY)
-    record = train.decide(DAY, attempt, lake.settings, failure=Failure("train", "MemoryError"), night=number)
+    record = train.decide(DAY, attempt, lake.lake, failure=Failure("train", "MemoryError"), night=number)
     assert record.outcome == "failed"
     assert record.details["failure"] == {"stage": "train", "error": "MemoryError"}
     assert inputs.is_fresh("train", lake.records, DAY, lake.settings.data)
@@ -287,23 +293,23 @@ def test_a_failed_training_is_a_decision_too(trained, without_mlflow):
 
 def test_an_attempt_without_a_result_failed(trained):
     lake, _ = trained
-    attempt = train.prepare(DAY, lake.settings)
-    assert "no result" in train.decide(DAY, attempt, lake.settings).details["failure"]["error"]
+    attempt = train.prepare(DAY, lake.lake, 2)
+    assert "no result" in train.decide(DAY, attempt, lake.lake).details["failure"]["error"]
 
 
 def test_the_stage_that_failed_is_named(trained):
     lake, _ = trained
-    record = train.decide(DAY, None, lake.settings, failure=Failure("ingest", "OSError"))
+    record = train.decide(DAY, None, lake.lake, failure=Failure("ingest", "OSError"))
     assert record.details["failure"] == {"stage": "ingest", "error": "OSError"}
 
 
 def test_an_attempt_under_another_configuration_is_refused(trained):
     lake, _ = trained
-    attempt = train.prepare(DAY, lake.settings)
+    attempt = train.prepare(DAY, lake.lake, 2)
     path = lake.folder / layout.request(attempt)
     path.write_text(re.sub(r'"config_digest": ?"\w+"', '"config_digest": "other"', path.read_text()))
     with pytest.raises(PermanentError, match="configuration of .* changed since this attempt began"):
-        train.train(attempt, lake.settings)
+        train.train(attempt, lake.lake)
 
 
 def test_features_of_other_settings_are_not_trained_on(trained):
@@ -316,17 +322,17 @@ def test_features_of_other_settings_are_not_trained_on(trained):
     settings = lake.settings.model_copy(update={"dataset": str(other)})
     assert changed == 1
     with pytest.raises(PermanentError, match=rf"run `nightjar run features --partition {DAY}` first"):
-        train.prepare(DAY, settings)
+        train.prepare(DAY, Lake.open(settings), 2)
 
 
 def test_after_a_failure_the_night_can_be_trained(trained):
     lake, attempt = trained
-    train.decide(DAY, None, lake.settings, failure=Failure("train", "OSError"))
+    train.decide(DAY, None, lake.lake, failure=Failure("train", "OSError"))
     with pytest.raises(Conflict, match="another run committed record 1"):
-        train.decide(DAY, attempt, lake.settings)
-    again = train.prepare(DAY, lake.settings)
-    train.train(again, lake.settings)
-    assert train.decide(DAY, again, lake.settings).sequence == 2
+        train.decide(DAY, attempt, lake.lake)
+    again = train.prepare(DAY, lake.lake, 2)
+    train.train(again, lake.lake)
+    assert train.decide(DAY, again, lake.lake).sequence == 2
 
 
 def test_without_features_there_is_no_decision_but_the_mark(trained):
@@ -334,9 +340,9 @@ def test_without_features_there_is_no_decision_but_the_mark(trained):
     day = DAY + dt.timedelta(days=1)
     number = lake.records.open_night(day)
     with pytest.raises(PermanentError, match="no feature record"):
-        train.prepare(day, lake.settings)
+        train.prepare(day, lake.lake, 2)
     with pytest.raises(PermanentError, match="no feature record"):
-        train.decide(day, None, lake.settings, failure=Failure("train", "PermanentError"), night=number)
+        train.decide(day, None, lake.lake, failure=Failure("train", "PermanentError"), night=number)
     assert lake.records.is_decided(day, number)
     assert lake.records.current("train", day) is None
 
@@ -348,9 +354,9 @@ def test_a_capped_ranking_set_is_told_in_the_decision(trained):
     capped = toml.with_name("capped.toml")
     capped.write_text(toml.read_text().replace("[training]", "[training]\nmax_users = 20"))
     chosen = lake.settings.model_copy(update={"dataset": str(capped)})
-    attempt = train.prepare(DAY, chosen)
-    train.train(attempt, chosen)
-    record = train.decide(DAY, attempt, chosen)
+    attempt = train.prepare(DAY, Lake.open(chosen), 2)
+    train.train(attempt, Lake.open(chosen))
+    record = train.decide(DAY, attempt, Lake.open(chosen))
     assert record.counts["ranking_users_taken"] == 4 * 20
     assert record.counts["ranking_users"] > 4 * 20
     [note] = record.details["notes"]
@@ -372,8 +378,8 @@ def test_days_that_labels_lack_are_told_in_the_decision(trained, caplog):
     lost = [DAY, DAY - WEEK + dt.timedelta(days=1), DAY - WEEK, DAY - 5 * WEEK + dt.timedelta(days=1)]
     before = DAY - 5 * WEEK  # the oldest snapshot: no label is sought in it
     _lack(lake, sorted([*lost, before]))
-    attempt = train.prepare(DAY, lake.settings)
-    train.train(attempt, lake.settings)
+    attempt = train.prepare(DAY, lake.lake, 2)
+    train.train(attempt, lake.lake)
     result = result_of(lake, attempt)
     assert result.notes == (
         f"the ranker learned by labels without those of {lost[3]}, {lost[2]}: the lake lacks these days",
@@ -382,7 +388,7 @@ def test_days_that_labels_lack_are_told_in_the_decision(trained, caplog):
     assert all(note in caplog.text for note in result.notes)
 
 
-def _lack(lake: Lake, missing: list[dt.date]) -> None:
+def _lack(lake: Small, missing: list[dt.date]) -> None:
     """A feature record of the day that knows of missing days."""
     now = lake.records.current("features", DAY)
     fields = {name: getattr(now, name) for name in Draft.__dataclass_fields__}
@@ -393,9 +399,9 @@ def _lack(lake: Lake, missing: list[dt.date]) -> None:
 @pytest.mark.parametrize(("snapshots", "reason"), [(0, "to train"), (1, "to train")])
 def test_too_little_history_is_untested_with_a_bundle(tmp_path, snapshots, reason):
     lake = make_lake(tmp_path / "home", habits(), snapshots)
-    attempt = train.prepare(DAY, lake.settings)
-    train.train(attempt, lake.settings)
-    record = train.decide(DAY, attempt, lake.settings)
+    attempt = train.prepare(DAY, lake.lake, 2)
+    train.train(attempt, lake.lake)
+    record = train.decide(DAY, attempt, lake.lake)
     assert record.outcome == "untested"
     assert reason in record.details["reasons"][0]
     found = bundle.load(LocalStorage(lake.folder), record.details["bundle_id"])
@@ -409,15 +415,15 @@ def test_the_gate_is_not_loosened_for_few_users(trained, tmp_path):
     strict = toml.with_name("strict.toml")
     strict.write_text(toml.read_text().replace("min_users = 10", "min_users = 61"))
     chosen = lake.settings.model_copy(update={"dataset": str(strict)})
-    attempt = train.prepare(DAY, chosen)
-    train.train(attempt, chosen)
-    record = train.decide(DAY, attempt, chosen)
+    attempt = train.prepare(DAY, Lake.open(chosen), 2)
+    train.train(attempt, Lake.open(chosen))
+    record = train.decide(DAY, attempt, Lake.open(chosen))
     assert record.outcome == "untested"
     assert "61 are needed" in record.details["reasons"][0]
     assert record.details["metrics"]["challenger"]
 
 
-def champion_record(lake: Lake, source: TrainResult) -> None:
+def champion_record(lake: Small, source: TrainResult) -> None:
     """A promoted decision of the day before, whose booster is that of `source`."""
     details = {"bundle_id": source.bundle_id, "booster_as_of": (DAY - WEEK).isoformat(), "baseline": None}
     day = (DAY - dt.timedelta(days=1)).isoformat()
@@ -429,24 +435,24 @@ def champion_record(lake: Lake, source: TrainResult) -> None:
 def test_the_champion_is_pinned_and_judged(trained):
     lake, attempt = trained
     champion_record(lake, result_of(lake, attempt))
-    found = train.prepare(DAY, lake.settings)
+    found = train.prepare(DAY, lake.lake, 2)
     request = messages.read(LocalStorage(lake.folder), layout.request(found), TrainRequest)
     assert request.champion.bundle_id == result_of(lake, attempt).bundle_id
-    train.train(found, lake.settings)
+    train.train(found, lake.lake)
     result = result_of(lake, found)
     assert result.evaluation.churn == 0
     assert result.evaluation.ndcg("champion") == result.evaluation.ndcg("challenger")
-    record = train.decide(DAY, found, lake.settings)
+    record = train.decide(DAY, found, lake.lake)
     assert record.details["champion"]["booster_as_of"] == (DAY - WEEK).isoformat()
 
 
 def test_a_champion_is_no_part_of_the_fingerprint(trained):
     lake, attempt = trained
-    before = train.decide(DAY, attempt, lake.settings)
+    before = train.decide(DAY, attempt, lake.lake)
     champion_record(lake, result_of(lake, attempt))
-    found = train.prepare(DAY, lake.settings)
-    train.train(found, lake.settings)
-    after = train.decide(DAY, found, lake.settings)
+    found = train.prepare(DAY, lake.lake, 2)
+    train.train(found, lake.lake)
+    after = train.decide(DAY, found, lake.lake)
     assert after.sequence == 2
     assert after.fingerprint == before.fingerprint
 
@@ -456,9 +462,9 @@ def test_a_kept_decision_ships_the_champions_booster(trained, monkeypatch):
     champion_record(lake, result_of(lake, attempt))
     kept = trained_by(lake, attempt)
     monkeypatch.setattr("training.run._fit_ranker", lambda parts, lake: constant_booster(parts[0]))
-    found = train.prepare(DAY, lake.settings)
-    train.train(found, lake.settings)
-    record = train.decide(DAY, found, lake.settings)
+    found = train.prepare(DAY, lake.lake, 2)
+    train.train(found, lake.lake)
+    record = train.decide(DAY, found, lake.lake)
     assert record.outcome == "kept", record.details["reasons"]
     assert booster_of(lake, result_of(lake, found)) == kept
     assert record.details["booster_as_of"] == (DAY - WEEK).isoformat()
@@ -476,8 +482,8 @@ def test_a_champion_of_other_features_is_left_out(trained, monkeypatch):
     lake, attempt = trained
     champion_record(lake, result_of(lake, attempt))
     monkeypatch.setattr("recommender.bundle.mismatch", lambda bundle, data: "another features version")
-    found = train.prepare(DAY, lake.settings)
-    train.train(found, lake.settings)
+    found = train.prepare(DAY, lake.lake, 2)
+    train.train(found, lake.lake)
     result = result_of(lake, found)
     assert "champion" not in result.evaluation.scores
     assert result.notes == ("another features version",)
@@ -490,6 +496,6 @@ def test_where_repeats_are_not_recommended_own_history_is_no_baseline(trained):
     once.write_text(toml.read_text().replace("repeats = true ", "repeats = false "))
     chosen = lake.settings.model_copy(update={"dataset": str(once)})
     assert not dataset(chosen.dataset).repeats
-    attempt = train.prepare(DAY, chosen)
-    train.train(attempt, chosen)
+    attempt = train.prepare(DAY, Lake.open(chosen), 2)
+    train.train(attempt, Lake.open(chosen))
     assert "personal_frequency" not in result_of(lake, attempt).evaluation.scores

@@ -41,7 +41,7 @@ def decide(task, monkeypatch):
         context = {"ti": ti, "dag_run": SimpleNamespace(run_id="r1", partition_key=DAY, conf={})}
         asked = []
 
-        def stage(day, attempt, settings, failure=None, night=0):
+        def stage(day, attempt, lake, failure=None, night=0):
             asked.append((day, attempt, failure, night))
             if raises:
                 raise raises

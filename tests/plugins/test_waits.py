@@ -5,6 +5,7 @@ import datetime as dt
 import pytest
 import waits
 
+from lake.lake import Lake
 from lake.partitions import days
 from lake.records import Draft, Records
 from lake.settings import Settings
@@ -69,7 +70,7 @@ def commit(records, monkeypatch):
 
 @pytest.fixture
 def poke(settings):
-    return lambda day=DAY, first=NOON, now=NOON: waits.Poke(day, settings, first, now)
+    return lambda day=DAY, first=NOON, now=NOON: waits.Poke(day, Lake.open(settings), settings, first, now)
 
 
 # the raw day

@@ -17,7 +17,7 @@ def build(night, retrieval, data, tmp_path):
     """A function: the description of a release of the night, by a bundle of other factors."""
     tables = {name: TableContent((), 0, "d") for name in FEATURES}
     features = Record("features", str(night.day), "0" * 16, "committed", 1, "c", (), tables, sequence=1)
-    request = run.PrecomputeRequest("0" * 16, "", "", night.day, 1, None, 1, "c", 0)
+    request = run.PrecomputeRequest("0" * 16, night.day, 1, None, 1, "c", 0)
     none = pa.table({"item_id": night.items.values, "name": ["a"] * 4, "category": ["b"] * 4})
 
     def make(**changes):

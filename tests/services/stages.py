@@ -23,6 +23,7 @@ from typing import Any
 import deltalake
 
 from lake import layout
+from lake.lake import Lake
 from lake.records import Record, Records
 from lake.schemas import TABLES
 from lake.settings import Settings
@@ -52,29 +53,31 @@ def settings_of(home: Path, dataset: Path, lake: str = "") -> Settings:
 
 def _work(stage: str, settings: Settings) -> None:
     """What comes before a commit: each try of it is a new attempt."""
-    attempt = STAGES[stage].prepare(DAY, settings)
+    lake = Lake.open(settings)
     if stage in ("ingest", "features"):
+        attempt = STAGES[stage].prepare(DAY, lake)
         submit({"ingest": "extract", "features": "features"}[stage], attempt, settings)
     else:
-        {"train": train.train, "precompute": precompute.build}[stage](attempt, settings)
+        attempt = STAGES[stage].prepare(DAY, lake, settings.threads)
+        {"train": train.train, "precompute": precompute.build}[stage](attempt, lake)
     (settings.home / f"attempt-{stage}").write_text(attempt)
 
 
 def commit(stage: str, attempt: str, settings: Settings) -> None:
     """Make current what an attempt made."""
     if stage == "train":
-        train.decide(DAY, attempt, settings, night=NIGHT)
+        train.decide(DAY, attempt, Lake.open(settings), night=NIGHT)
     elif stage == "precompute":
-        precompute.publish(attempt, settings)
+        precompute.publish(attempt, Lake.open(settings))
     else:
-        STAGES[stage].commit(attempt, settings)
+        STAGES[stage].commit(attempt, Lake.open(settings))
 
 
 def finish(stage: str, attempt: str, settings: Settings) -> None:
     """`commit`, and what follows it."""
     commit(stage, attempt, settings)
     if stage in ("ingest", "features"):
-        mirror.run(settings)
+        mirror.run(Lake.open(settings))
 
 
 def noted(stage: str, settings: Settings) -> str:

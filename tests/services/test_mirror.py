@@ -66,10 +66,10 @@ def _deliver(tiny, rows, brand):
     described = {"title": "Milk", "department": "dairy", "kind": "milk", "brand": brand, "size": "1 l"}
     tiny.put_items(DAY, [{"item": item} | described for item in (1, 2, 2)])  # a copy is set aside
     tiny.ingest(DAY)
-    storage, attempt = open_storage(tiny.settings.lake), features.prepare(DAY, tiny.settings)
+    storage, attempt = open_storage(tiny.settings.lake), features.prepare(DAY, tiny.lake)
     request = messages.read(storage, layout.request(attempt), FeaturesRequest)
     messages.write(storage, layout.result(attempt), job.run(request))
-    features.commit(attempt, tiny.settings)
+    features.commit(attempt, tiny.lake)
     return [path for top in (layout.RECORDS, *TABLES) for path in storage.list(top)]
 
 

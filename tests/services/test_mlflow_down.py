@@ -13,6 +13,7 @@ from pathlib import Path
 
 import pytest
 
+from lake.lake import Lake
 from lake.records import Records
 from lake.settings import Settings
 from lake.storage import open_storage
@@ -140,9 +141,9 @@ def test_the_next_night_registers_what_is_missing_and_its_own_once_oldest_first(
 @pytest.mark.long
 def test_the_same_night_again_registers_nothing(told, settings):
     before = _versions(settings)
-    attempt = train.prepare(NIGHTS[2], settings)
-    train.train(attempt, settings)
-    train.decide(NIGHTS[2], attempt, settings)
+    attempt = train.prepare(NIGHTS[2], Lake.open(settings), 2)
+    train.train(attempt, Lake.open(settings))
+    train.decide(NIGHTS[2], attempt, Lake.open(settings))
     assert _versions(settings) == before
 
 

@@ -15,6 +15,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from lake.errors import FileFault
+from lake.lake import Lake
 from lake.records import Records
 from lake.settings import Settings
 from lake.storage import LocalStorage, open_storage
@@ -204,7 +205,7 @@ def test_a_faulty_raw_file_is_told_as_on_disk(on_servers, s3_server, tmp_path, r
     told = []
     for storage in (local, remote):
         with pytest.raises(FileFault, match=message) as raised:
-            ingest.prepare(NIGHT, settings.model_copy(update={"raw": storage.root}))
+            ingest.prepare(NIGHT, Lake.open(settings.model_copy(update={"raw": storage.root})))
         told.append(str(raised.value).replace(storage.root, "ROOT"))
     assert told[0] == told[1]
 

@@ -89,18 +89,18 @@ def test_a_row_that_lands_again_on_another_day_is_no_copy_but_told(tiny_with, ti
     tiny = tiny_with(tmp_path, late_days=1)
     tiny.put(DAY, [tiny_row(DAY)])
     tiny.put(NEXT, [tiny_row(DAY), tiny_row(NEXT)])
-    attempt = bootstrap.prepare(DAY, NEXT, tiny.settings)
+    attempt = bootstrap.prepare(DAY, NEXT, tiny.lake)
     tiny.extract(attempt)
     with caplog.at_level("WARNING", "validation.gate"):
-        records = bootstrap.commit(attempt, tiny.settings)
+        records = bootstrap.commit(attempt, tiny.lake)
     assert [record.counts["clean"] for record in records] == [1, 2]
     told = "2024-01-02.overlap: expected no late row that landed before, found 1 of 1 late rows"
     assert any(told in message for message in caplog.messages)
     caplog.clear()
     tiny.put(NEXT, [tiny_row(DAY, user=2), tiny_row(DAY), tiny_row(NEXT)])
-    attempt = ingest.prepare(NEXT, tiny.settings)
+    attempt = ingest.prepare(NEXT, tiny.lake)
     tiny.extract(attempt)
-    (check,) = overlap.check(NEXT, *ingest.read_attempt(attempt, tiny.settings))
+    (check,) = overlap.check(NEXT, *ingest.read_attempt(attempt, tiny.lake), tiny.lake)
     assert check.found.startswith("1 of 2 late rows, such as")
 
 
@@ -184,9 +184,9 @@ def test_days_with_other_types_go_through_one_pass(tiny, tiny_row):
     )
     changed = tiny_row(NEXT, paid=Decimal("2.5000")) | {"at": dt.datetime(2024, 1, 2, 12, tzinfo=dt.UTC)}
     tiny.put(NEXT, [changed, changed | {"user": None}, changed], other)
-    attempt = bootstrap.prepare(DAY, NEXT, tiny.settings)
+    attempt = bootstrap.prepare(DAY, NEXT, tiny.lake)
     tiny.extract(attempt)
-    first, second = bootstrap.commit(attempt, tiny.settings)
+    first, second = bootstrap.commit(attempt, tiny.lake)
     ours = {"user_id": 1, "amount": Decimal("2.50"), "quantity": Decimal("1.000"), "context_id": "7"}
     for record in (first, second):
         (row,) = _rows(tiny, record)
@@ -223,7 +223,7 @@ def test_catalogue_columns_beyond_the_mapping_become_attributes(tiny, tiny_row):
 def test_rows_read_are_compared_with_what_the_file_holds(tiny, tiny_row):
     tiny.put(DAY, [tiny_row(DAY), tiny_row(DAY, user=2)])
     storage = open_storage(tiny.settings.lake)
-    request = messages.read(storage, layout.request(ingest.prepare(DAY, tiny.settings)), ExtractRequest)
+    request = messages.read(storage, layout.request(ingest.prepare(DAY, tiny.lake)), ExtractRequest)
     short = replace(request, files=(replace(request.files[0], rows=3),))
     with pytest.raises(PermanentError, match=r"Spark read 2 rows of events/2024-01-01.parquet, which hold 3"):
         extract.run(short)
@@ -231,7 +231,7 @@ def test_rows_read_are_compared_with_what_the_file_holds(tiny, tiny_row):
 
 def test_an_attempt_is_written_once(tiny, tiny_row):
     tiny.put(DAY, [tiny_row(DAY)])
-    attempt = ingest.prepare(DAY, tiny.settings)
+    attempt = ingest.prepare(DAY, tiny.lake)
     tiny.extract(attempt)
     with pytest.raises(AnalysisException, match="already exists"):
         tiny.extract(attempt)
@@ -248,7 +248,7 @@ def test_folders_whose_names_need_quoting_in_addresses(tiny_with, tiny_row, tmp_
 
 def _request(tiny):
     storage = open_storage(tiny.settings.lake)
-    return messages.read(storage, layout.request(ingest.prepare(DAY, tiny.settings)), ExtractRequest)
+    return messages.read(storage, layout.request(ingest.prepare(DAY, tiny.lake)), ExtractRequest)
 
 
 def test_a_file_that_changes_after_it_was_checked_is_not_taken(tiny, tiny_row):

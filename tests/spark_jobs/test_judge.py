@@ -42,9 +42,9 @@ def _edited(tiny, **lines):
 
 def _extracted(tiny):
     """What an extract of the day made, and its clean rows and those set aside by table."""
-    attempt = ingest.prepare(DAY, tiny.settings)
+    attempt = ingest.prepare(DAY, tiny.lake)
     tiny.extract(attempt)
-    _, result = ingest.read_attempt(attempt, tiny.settings)
+    _, result = ingest.read_attempt(attempt, tiny.lake)
     storage, kind = open_storage(tiny.settings.lake), tiny.settings.data.id_type
     rows = {
         name: tables.read(storage, name, kind, found[DAY].files).to_pylist()
@@ -291,9 +291,9 @@ def test_a_day_at_the_bounds_commits_and_features_run_after_it(tiny_with, tiny_r
     record = tiny.ingest(DAY)
     assert (record.counts["clean"], record.counts["bad"]) == (10_000, 1)
     assert record.counts["bad_quantity_out_of_bounds"] == record.counts["bad_amount_out_of_bounds"] == 1
-    attempt = features.prepare(DAY, tiny.settings)
+    attempt = features.prepare(DAY, tiny.lake)
     submit_here("features", attempt, tiny.settings)
-    made = features.commit(attempt, tiny.settings)
+    made = features.commit(attempt, tiny.lake)
     storage = open_storage(tiny.settings.lake)
     (item,) = tables.read(storage, "item_features", "int64", made.tables["item_features"].files).to_pylist()
     assert (item["users"], item["price"]) == (10_000, 1)

@@ -56,9 +56,9 @@ def test_a_profile_is_what_plain_python_counts_of_the_clean_rows(tiny, tiny_row)
     other = [tiny_row(NEXT, user=1, paid=0.0), tiny_row(NEXT, user=2, paid=0.0, pieces=0)]
     tiny.put(DAY, [*many, tiny_row(DAY, user=None), many[0]])
     tiny.put(NEXT, other)
-    attempt = bootstrap.prepare(DAY, CLOSED, tiny.settings)
+    attempt = bootstrap.prepare(DAY, CLOSED, tiny.lake)
     tiny.extract(attempt)
-    _, result = ingest.read_attempt(attempt, tiny.settings)
+    _, result = ingest.read_attempt(attempt, tiny.lake)
     assert result.profiles == {DAY: _profile(many), NEXT: _profile(other)}
 
 
@@ -66,7 +66,7 @@ def test_of_very_many_segments_the_rest_are_one(tiny, tiny_row, monkeypatch):
     monkeypatch.setattr("spark_jobs.profiles.MOST_SEGMENTS", 2)
     stores = ["C", "C", "B", "A", "D"]
     tiny.put(DAY, [tiny_row(DAY, user=user, store=store) for user, store in enumerate(stores)])
-    attempt = ingest.prepare(DAY, tiny.settings)
+    attempt = ingest.prepare(DAY, tiny.lake)
     tiny.extract(attempt)
-    _, result = ingest.read_attempt(attempt, tiny.settings)
+    _, result = ingest.read_attempt(attempt, tiny.lake)
     assert result.profiles[DAY].segments == {"C": 2, "A": 1, "(others)": 2}

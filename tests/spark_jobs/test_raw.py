@@ -41,9 +41,9 @@ def _long(tiny):
 
 def _ingested(tiny, days):
     """The counts of each kind's day, all taken in by one pass."""
-    attempt = bootstrap.prepare(min(days.values()), max(days.values()), tiny.settings)
+    attempt = bootstrap.prepare(min(days.values()), max(days.values()), tiny.lake)
     tiny.extract(attempt)
-    return dict(zip(days, bootstrap.commit(attempt, tiny.settings), strict=True))
+    return dict(zip(days, bootstrap.commit(attempt, tiny.lake), strict=True))
 
 
 def _rows(tiny, record, table):
@@ -116,7 +116,7 @@ def test_a_row_is_told_from_others_by_every_column_to_the_last_digit(spark, tiny
     tiny, days = _long(tiny), _days(FILES)
     for name, day in days.items():
         _put(tiny, tiny_row, day, FILES[name])
-    attempt = bootstrap.prepare(min(days.values()), max(days.values()), tiny.settings)
+    attempt = bootstrap.prepare(min(days.values()), max(days.values()), tiny.lake)
     request = messages.read(open_storage(tiny.settings.lake), layout.request(attempt), ExtractRequest)
     frames = [
         part.frame.select(LANDED, ROW_NUMBER, RAW_ROW, HASH) for part in rows(spark, request, request.files)
@@ -292,13 +292,13 @@ def test_a_day_that_only_spark_cannot_read_is_left_out_and_named(tiny, tiny_row)
     tiny, days = _long(tiny), _days(["sound", "damaged", "gone", "more"])
     for day in days.values():
         tiny.put(day, [tiny_row(day), tiny_row(day, user=2)])
-    attempt = bootstrap.prepare(min(days.values()), max(days.values()), tiny.settings)
+    attempt = bootstrap.prepare(min(days.values()), max(days.values()), tiny.lake)
     path = tiny.raw(f"events/{days['damaged']}.parquet")
     path.write_bytes(path.read_bytes()[:4] + b"\xff" * 200 + path.read_bytes()[204:])
     tiny.raw(f"events/{days['gone']}.parquet").unlink()
     tiny.extract(attempt)
     with pytest.raises(FileFault) as fault:
-        bootstrap.commit(attempt, tiny.settings)
+        bootstrap.commit(attempt, tiny.lake)
     lines = str(fault.value).splitlines()
     assert [
         f"events/{days[name]}.parquet: expected a file that Spark can read" in line

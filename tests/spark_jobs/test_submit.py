@@ -133,6 +133,6 @@ def test_spark_submit_runs_a_job_with_the_embedded_java(tiny, tiny_row, monkeypa
     monkeypatch.setattr(java, "_system_homes", list)
     monkeypatch.delenv("PYSPARK_SUBMIT_ARGS", raising=False)
     tiny.put(DAY, [tiny_row(DAY), tiny_row(DAY, user=2)])
-    attempt = ingest.prepare(DAY, tiny.settings)
+    attempt = ingest.prepare(DAY, tiny.lake)
     submit("extract", attempt, tiny.settings)
-    assert ingest.commit(attempt, tiny.settings).counts["clean"] == 2
+    assert ingest.commit(attempt, tiny.lake).counts["clean"] == 2

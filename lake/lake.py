@@ -1,0 +1,54 @@
+"""The lake as a whole: what stages work on, opened once by the task, the command or the job."""
+
+from dataclasses import dataclass
+from functools import cached_property
+
+from lake.records import Records
+from lake.settings import Dataset, Settings
+from lake.storage import Storage, open_storage
+
+
+@dataclass(frozen=True)
+class Lake:
+    """Where a night reads and writes, and the data set that it is for.
+
+    Attributes
+    ----------
+    uri, raw_uri, releases_uri
+        The addresses of the lake itself, of the raw files and of the releases.
+    mlflow_uri
+        The MLflow server or database that follows the decisions.
+    data
+        The data set.
+    """
+
+    uri: str
+    raw_uri: str
+    releases_uri: str
+    mlflow_uri: str
+    data: Dataset
+
+    @classmethod
+    def open(cls, settings: Settings) -> "Lake":
+        """The lake that the settings name."""
+        return cls(settings.lake, settings.raw, settings.releases, settings.mlflow_uri, settings.data)
+
+    @property
+    def storage(self) -> Storage:
+        """The files of the lake."""
+        return open_storage(self.uri)
+
+    @property
+    def raw(self) -> Storage:
+        """The raw files."""
+        return open_storage(self.raw_uri)
+
+    @property
+    def releases(self) -> Storage:
+        """The releases and their ledger."""
+        return open_storage(self.releases_uri)
+
+    @cached_property
+    def records(self) -> Records:
+        """The records of the lake, each read once."""
+        return Records(self.storage)

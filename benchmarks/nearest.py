@@ -2,7 +2,7 @@
 
     python benchmarks/nearest.py
 
-Data sets are those of `benchmarks/topn.py`, so is the page: docs/benchmarks.md. Queries alternate
+Data sets are those of `benchmarks/topn_contest.py`, so is the page: docs/benchmarks.md. Queries alternate
 between the two, so that the items are not in the caches; then ours are made once more, one after the
 other. Each answer of ours has to be that of a full sort of exact scores.
 """
@@ -18,7 +18,7 @@ sys.path.insert(0, str(Path(__file__).parent))
 
 import numpy as np
 import topn_data as data
-from topn import HOME, RESULTS, ROOT, machine
+from topn_contest import HOME, RESULTS, ROOT, machine
 from topn_table import write_page
 
 from nightjar_reader.search import ExactSearch, exact_scores, ranked

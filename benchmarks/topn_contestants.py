@@ -1,4 +1,4 @@
-"""The contestants of `benchmarks/topn.py`: each prepares itself, then gives lists for a problem.
+"""The contestants of `benchmarks/topn_contest.py`: each prepares itself, then gives lists for a problem.
 
 A pass returns the items of the users that are judged, or None where there are no lists. What a pass reads
 from disk is laid out before it, outside of its time.

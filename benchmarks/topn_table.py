@@ -1,11 +1,11 @@
-"""The tables of `benchmarks/topn.py` and `benchmarks/nearest.py`."""
+"""The tables of `benchmarks/topn_contest.py` and `benchmarks/nearest.py`."""
 
 import json
 from pathlib import Path
 from statistics import median
 from typing import Any
 
-MARK = "<!-- what follows is written by benchmarks/topn.py and benchmarks/nearest.py -->"
+MARK = "<!-- what follows is written by benchmarks/topn_contest.py and benchmarks/nearest.py -->"
 REFERENCE, SHIPPED = "sgemm", "sgemm, OpenBLAS's own choice"
 NEAREST = ("nearest", "warm", "scan")
 COLUMNS = (

@@ -1,16 +1,16 @@
 """Exact top-100 for all users, what was seen left out: `recommender.topn` beside what else there is.
 
     pip install -r benchmarks/requirements.txt
-    python benchmarks/topn.py                        # everything; --estimate says how long that takes
-    python benchmarks/topn.py --set cj --contestant ours --contestant sgemm --quick   # only prints
-    python benchmarks/topn.py --growth
-    python benchmarks/topn.py --table                # only writes docs/benchmarks.md from the results
+    python benchmarks/topn_contest.py                # everything; --estimate says how long that takes
+    python benchmarks/topn_contest.py --set cj --contestant ours --contestant sgemm --quick   # only prints
+    python benchmarks/topn_contest.py --growth
+    python benchmarks/topn_contest.py --table        # only writes docs/benchmarks.md from the results
 
 Each contestant is one process with the same inputs; they take turns, a pass each, `--rounds` times.
 A pass that would take more than five minutes is made on 4,096 users drawn by seed. Except with
---quick, the figures of a
-data set and factors replace all earlier ones of these in benchmarks/results/topn.json, so that each
-table of docs/benchmarks.md, which is made from that file, is of one run.
+--quick, the figures of a data set and factors replace all earlier ones of these in
+benchmarks/results/topn.json, so that each table of docs/benchmarks.md, which is made from that file,
+is of one run.
 """
 
 import argparse

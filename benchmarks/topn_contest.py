@@ -1,4 +1,4 @@
-"""Exact top-100 for all users, what was seen left out: `recommender.topn` beside what else there is.
+"""Exact top-100 for all users, what was seen left out: `topn` beside what else there is.
 
     pip install -r benchmarks/requirements.txt
     python benchmarks/topn_contest.py                # everything; --estimate says how long that takes

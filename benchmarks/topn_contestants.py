@@ -25,8 +25,8 @@ Pass = Callable[[Problem], Lists | None]
 
 
 def ours(problem: Problem, threads: int, prune: bool = True) -> Pass:
-    """`recommender.topn`."""
-    from recommender.topn import top_n
+    """`topn`."""
+    from topn import top_n
 
     def run(problem: Problem) -> Lists:
         run.found = None  # that of the pass before
@@ -241,11 +241,11 @@ def _write_factors(folder: Path, factors: Floats) -> None:
 
 
 def ours_parquet(problem: Problem, threads: int) -> Pass:
-    """`recommender.topn` from Parquet to Parquet, as Spark does it."""
+    """`topn` from Parquet to Parquet, as Spark does it."""
     import pyarrow as pa
     import pyarrow.parquet as pq
 
-    from recommender.topn import top_n
+    from topn import top_n
 
     folder = Path(tempfile.mkdtemp(prefix="topn-ours-"))
 

@@ -14,7 +14,7 @@ from rich.text import Text
 from lake.settings import Settings
 
 HEARTBEAT_SECONDS = 20
-PACKAGES = ("lake", "nightjar", "precompute", "recommender", "spark_jobs", "training", "validation")
+PACKAGES = ("lake", "nightjar", "precompute", "recommender", "spark_jobs", "topn", "training", "validation")
 
 console = Console(highlight=False, soft_wrap=True, width=None if sys.stdout.isatty() else 120)
 

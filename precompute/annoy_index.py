@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from lake.releases import Index
 from nightjar_reader import format as fmt
 from precompute.similar import neighbours
-from recommender.topn import TopN
+from topn import TopN
 
 log = logging.getLogger(__name__)
 

@@ -10,7 +10,7 @@ from scipy.sparse import csr_matrix
 from nightjar_reader import format as fmt
 from precompute import columns
 from recommender.ids import Ids
-from recommender.topn import TopN, top_n
+from topn import TopN, top_n
 
 Float32 = NDArray[np.float32]
 

@@ -29,7 +29,7 @@ from recommender.candidates import most_popular
 from recommender.ids import Ids
 from recommender.matrix import FEATURES
 from recommender.retrieval import Retrieval
-from recommender.topn import top_n
+from topn import top_n
 
 if TYPE_CHECKING:
     import pandas as pd

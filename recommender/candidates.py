@@ -16,7 +16,7 @@ from recommender import kernels
 from recommender.ids import Int32
 from recommender.night import Float32, Int64, Night
 from recommender.retrieval import Retrieval, known
-from recommender.topn import top_n
+from topn import top_n
 
 Mask = NDArray[np.bool_]
 

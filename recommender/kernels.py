@@ -7,7 +7,7 @@ in index order.
 import numpy as np
 from numpy.typing import NDArray
 
-from recommender.jit import jit
+from topn.jit import jit
 
 Float32 = NDArray[np.float32]
 Float64 = NDArray[np.float64]
@@ -66,18 +66,6 @@ def mix(
             source = source + 1 if source + 1 < n_sources else min(1, n_sources - 1)
         indptr[user + 1] = size
     return indptr, items[:size].copy(), sources[:size].copy()
-
-
-@jit
-def dots(left: Float32, right: Float32, rows: Int32, columns: Int32) -> Float32:
-    """``left[rows] . right[columns]`` pair by pair: float64 sums in index order, rounded to float32."""
-    out = np.empty(len(rows), np.float32)
-    for k in range(len(rows)):
-        total = 0.0
-        for f in range(left.shape[1]):
-            total += np.float64(left[rows[k], f]) * np.float64(right[columns[k], f])
-        out[k] = total
-    return out
 
 
 @jit

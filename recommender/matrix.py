@@ -12,6 +12,7 @@ from recommender.candidates import Candidates, csr_parts
 from recommender.ids import Int32
 from recommender.night import Float32, Int64, Night
 from recommender.retrieval import Retrieval, known
+from topn import dots
 
 TABLES: Final = {
     "pair": "user_item_features",
@@ -89,7 +90,7 @@ def _derived(
 
 
 def _als(retrieval: Retrieval, user: Int32, item: Int32) -> Float32:
-    scores: Float32 = kernels.dots(retrieval.user_factors, retrieval.item_factors, user, item)
+    scores: Float32 = dots(retrieval.user_factors, retrieval.item_factors, user, item)
     missing: NDArray[np.bool_] = ~known(retrieval.user_factors)[user] | ~known(retrieval.item_factors)[item]
     scores[missing] = np.nan
     return scores

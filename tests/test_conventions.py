@@ -16,6 +16,7 @@ PACKAGES = (
     "precompute",
     "recommender",
     "spark_jobs",
+    "topn",
     "training",
     "validation",
 )

@@ -25,6 +25,7 @@ PACKAGES = {
     "precompute",
     "recommender",
     "spark_jobs",
+    "topn",
     "training",
     "validation",
 }

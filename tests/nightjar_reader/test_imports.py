@@ -18,6 +18,7 @@ OURS = {
     "precompute",
     "recommender",
     "spark_jobs",
+    "topn",
     "training",
     "validation",
     "plugins",

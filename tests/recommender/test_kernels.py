@@ -9,18 +9,6 @@ from recommender import kernels
 SMALL = st.floats(-10, 10, width=32)
 
 
-@given(arrays.arrays(np.float32, (4, 3), elements=SMALL), arrays.arrays(np.float32, (5, 3), elements=SMALL))
-def test_dots_are_float64_sums_rounded_once(left, right):
-    rows, columns = np.array([0, 3, 3], np.int32), np.array([4, 0, 2], np.int32)
-    expected = []
-    for row, column in zip(rows, columns, strict=True):
-        total = 0.0
-        for one, other in zip(left[row].tolist(), right[column].tolist(), strict=True):
-            total += one * other
-        expected.append(np.float32(total))
-    assert np.allclose(kernels.dots(left, right, rows, columns), expected, rtol=1e-6, atol=1e-12)
-
-
 def parts_of(*matrices):
     kinds = (("indptr", np.int64), ("indices", np.int32), ("data", np.float32))
     return [

@@ -1,4 +1,4 @@
-"""The lengths by which `recommender.topn` bounds scores.
+"""The lengths by which scores are bounded.
 
 For every positive definite matrix A, ``u . y`` is at most the root of ``u A u`` times that of
 ``y A^-1 y``: the bound of Cauchy-Schwarz in another metric. Where most users share a direction that few
@@ -6,13 +6,10 @@ items have, or the other way round, there is one in which that product is much s
 """
 
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
-Floats = npt.NDArray[np.float32]
-Matrix = npt.NDArray[np.float64]
+from topn.arrays import Array, Float32, Float64
 
 ROWS_A_FACTOR = 64  # with fewer users or items, finding lengths in a metric takes longer than it saves
 SAMPLE = 4096  # rows, which tell the directions of all
@@ -31,11 +28,11 @@ class Metric:
         Or [0, f] where lengths are taken of the rows as they are.
     """
 
-    users: Matrix
-    items: Matrix
+    users: Float64
+    items: Float64
 
 
-def metric_of(users: Floats, items: Floats) -> Metric:
+def metric_of(users: Float32, items: Float32) -> Metric:
     """The metric that makes the mean of the bounds small, for rows of length 1.
 
     Of the mean squares of ``|u|`` and ``|y|`` in it the product is least where A is the geometric mean of the
@@ -54,7 +51,7 @@ def metric_of(users: Floats, items: Floats) -> Metric:
     return Metric(for_users / least, for_items)
 
 
-def _moments(rows: Floats) -> Matrix:
+def _moments(rows: Float32) -> Float64:
     """Second moments of the directions of rows."""
     some, factors = rows[:: -(-len(rows) // SAMPLE)], rows.shape[1]
     total = np.zeros((factors, factors))
@@ -62,17 +59,17 @@ def _moments(rows: Floats) -> Matrix:
         part = some[at : at + AT_ONCE].astype(np.float64)
         directions = part / np.maximum(np.linalg.norm(part, axis=1, keepdims=True), 1e-300)
         total += directions.T @ directions
-    moments: Matrix = total / len(some) + RIDGE / factors * np.eye(factors)
+    moments: Float64 = total / len(some) + RIDGE / factors * np.eye(factors)
     return moments
 
 
-def _lower(matrix: npt.NDArray[Any]) -> Matrix:
+def _lower(matrix: Array) -> Float64:
     """The lower triangular matrix whose product with its transpose this is."""
     return np.linalg.cholesky(matrix).astype(np.float64, copy=False)
 
 
-def _power(matrix: Matrix, exponent: float) -> Matrix:
+def _power(matrix: Float64, exponent: float) -> Float64:
     """Of a symmetric positive definite matrix."""
     values, directions = np.linalg.eigh(matrix)
-    power: Matrix = (directions * values**exponent) @ directions.T
+    power: Float64 = (directions * values**exponent) @ directions.T
     return power

@@ -1,7 +1,7 @@
 import numpy as np
 
-from recommender.jit import jit
-from recommender.simd import ROWS, WIDTH, products, reached, trailing_zeros
+from topn.jit import jit
+from topn.simd import ROWS, WIDTH, products, reached, trailing_zeros
 
 
 @jit
@@ -11,12 +11,12 @@ def multiply(panel, items, codes, at, out, row):
 
 @jit
 def lanes(scores, row, cuts):
-    found = np.zeros(WIDTH, np.bool_)
+    hits = np.zeros(WIDTH, np.bool_)
     bits = reached(scores, row, cuts)
     while bits:
-        found[trailing_zeros(bits)] = True
+        hits[trailing_zeros(bits)] = True
         bits &= bits - 1
-    return found
+    return hits
 
 
 def whole(*shape):

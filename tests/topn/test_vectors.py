@@ -1,8 +1,11 @@
 import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
+from hypothesis.extra import numpy as arrays
 
-from recommender import vectors
+from topn import vectors
+
+SMALL = st.floats(-10, 10, width=32)
 
 
 def in_index_order(user, items):
@@ -47,3 +50,15 @@ def test_lengths_in_a_triangular_metric():
     rows = np.random.default_rng(0).standard_normal((30, 9)).astype(np.float32)
     lower = np.tril(np.random.default_rng(1).standard_normal((9, 9)))
     assert np.allclose(vectors.lengths_in(rows, lower), np.linalg.norm(rows @ lower, axis=1))
+
+
+@given(arrays.arrays(np.float32, (4, 3), elements=SMALL), arrays.arrays(np.float32, (5, 3), elements=SMALL))
+def test_dots_are_float64_sums_rounded_once(left, right):
+    rows, columns = np.array([0, 3, 3], np.int32), np.array([4, 0, 2], np.int32)
+    expected = []
+    for row, column in zip(rows, columns, strict=True):
+        total = 0.0
+        for one, other in zip(left[row].tolist(), right[column].tolist(), strict=True):
+            total += one * other
+        expected.append(np.float32(total))
+    assert np.allclose(vectors.dots(left, right, rows, columns), expected, rtol=1e-6, atol=1e-12)

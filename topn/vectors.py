@@ -1,20 +1,25 @@
 """Compiled functions over vectors of factors, one a row."""
 
 import numpy as np
-from numpy.typing import NDArray
 
-from recommender.jit import jit, jit_in_any_order
-from recommender.kernels import dots
-
-F32 = NDArray[np.float32]
-F64 = NDArray[np.float64]
-I32 = NDArray[np.int32]
-I64 = NDArray[np.int64]
-Mask = NDArray[np.bool_]
+from topn.arrays import Float32, Float64, Int32, Mask
+from topn.jit import jit, jit_in_any_order
 
 
 @jit
-def norms(factors: F32) -> F64:
+def dots(left: Float32, right: Float32, rows: Int32, columns: Int32) -> Float32:
+    """``left[rows] . right[columns]`` pair by pair: float64 sums in index order, rounded to float32."""
+    out = np.empty(len(rows), np.float32)
+    for k in range(len(rows)):
+        total = 0.0
+        for f in range(left.shape[1]):
+            total += np.float64(left[rows[k], f]) * np.float64(right[columns[k], f])
+        out[k] = total
+    return out
+
+
+@jit
+def norms(factors: Float32) -> Float64:
     """Euclidean norms of the rows, float64."""
     lengths = np.empty(factors.shape[0], np.float64)
     for row in range(factors.shape[0]):
@@ -26,7 +31,7 @@ def norms(factors: F32) -> F64:
 
 
 @jit_in_any_order
-def lengths_in(factors: F32, metric: F64) -> F64:
+def lengths_in(factors: Float32, metric: Float64) -> Float64:
     """Lengths of the rows times a lower triangular matrix [f, f]."""
     lengths, row = np.empty(len(factors), np.float64), np.empty(len(metric), np.float64)
     for at in range(len(factors)):
@@ -40,7 +45,7 @@ def lengths_in(factors: F32, metric: F64) -> F64:
 
 
 @jit
-def mixes(factors: F32, codes: I32) -> F64:
+def mixes(factors: Float32, codes: Int32) -> Float64:
     """A number for each of these rows, by which rows of the same factors lie together when sorted."""
     mixed = np.empty(len(codes), np.float64)
     weights = np.sqrt(np.arange(2.0, factors.shape[1] + 2))
@@ -53,7 +58,7 @@ def mixes(factors: F32, codes: I32) -> F64:
 
 
 @jit
-def among_first(factors: F32, lengths: F64, codes: I32, most: int) -> Mask:
+def among_first(factors: Float32, lengths: Float64, codes: Int32, most: int) -> Mask:
     """Which of the items, sorted by length, have the same factors as less than `most` just before.
 
     The others are in no list: as many items as are listed and excluded of a user come before them.
@@ -69,7 +74,7 @@ def among_first(factors: F32, lengths: F64, codes: I32, most: int) -> Mask:
 
 
 @jit
-def true_scores(user: F32, items: F32, codes: I32, off: float, scores: F32) -> None:
+def true_scores(user: Float32, items: Float32, codes: Int32, off: float, scores: Float32) -> None:
     """Float64 dot products in index order (each product is exact), as float32; never -0.
 
     Parameters
@@ -88,7 +93,7 @@ def true_scores(user: F32, items: F32, codes: I32, off: float, scores: F32) -> N
 
 
 @jit_in_any_order
-def _dot(weights: F64, item: F32) -> float:
+def _dot(weights: Float64, item: Float32) -> float:
     total = 0.0
     for d in range(len(weights)):
         total += weights[d] * np.float64(item[d])

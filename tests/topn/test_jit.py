@@ -7,21 +7,19 @@ from pathlib import Path
 
 import pytest
 
-from recommender import jit
+from topn import jit
 
-INNER = "from recommender.jit import jit\n\n@jit\ndef inner(x):\n    return x + {}\n"
+INNER = "from topn.jit import jit\n\n@jit\ndef inner(x):\n    return x + {}\n"
 OUTER = (
-    "from recommender.inner import inner\nfrom recommender.jit import jit\n\n"
+    "from topn.inner import inner\nfrom topn.jit import jit\n\n"
     "@jit\ndef outer(x):\n    return 10 * inner(x)\n"
 )
-SHOW = (
-    "from recommender.outer import outer\nprint(outer(1.0), sum(outer.stats.cache_hits.values()), flush=True)"
-)
+SHOW = "from topn.outer import outer\nprint(outer(1.0), sum(outer.stats.cache_hits.values()), flush=True)"
 
 
 @pytest.fixture
 def package(tmp_path):
-    folder = tmp_path / "recommender"
+    folder = tmp_path / "topn"
     folder.mkdir()
     (folder / "__init__.py").touch()
     shutil.copy(Path(jit.__file__), folder)

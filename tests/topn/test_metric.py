@@ -1,8 +1,8 @@
 import numpy as np
 
-from recommender.metric import RIDGE, ROWS_A_FACTOR, metric_of
-from recommender.topn import top_n
-from recommender.vectors import lengths_in, norms
+from topn import top_n
+from topn.metric import RIDGE, ROWS_A_FACTOR, metric_of
+from topn.vectors import lengths_in, norms
 
 
 def rows(count, factors, seed):
@@ -11,9 +11,9 @@ def rows(count, factors, seed):
 
 def alike(count, factors, seed):
     """Rows that share a direction."""
-    found = rows(count, factors, seed)
-    found[:, 0] += 6
-    return found
+    shifted = rows(count, factors, seed)
+    shifted[:, 0] += 6
+    return shifted
 
 
 def bounds(users, items):
@@ -63,7 +63,7 @@ def test_fewer_products_are_computed_where_users_share_a_direction(monkeypatch):
     fading = np.exp(-np.arange(5000) / 1500).astype(np.float32)[:, None]
     users, items = alike(800, 8, 0), rows(5000, 8, 1) * fading
     with_metric = top_n(users, items, 50)
-    monkeypatch.setattr("recommender.metric.ROWS_A_FACTOR", 10_000)
+    monkeypatch.setattr("topn.metric.ROWS_A_FACTOR", 10_000)
     without = top_n(users, items, 50)
     assert with_metric.computed < 0.9 * without.computed
     assert with_metric.items.tobytes() == without.items.tobytes()

@@ -2,8 +2,8 @@ import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
-from recommender import selection
-from recommender.simd import WIDTH
+from topn import selection
+from topn.simd import WIDTH
 
 FLOATS = st.floats(width=32, allow_nan=False)
 
@@ -34,15 +34,15 @@ def test_what_n_reach_few_more_reach(values, n):
     assert_reached_by(n, scores[:, 0], floors[0])
     keys = np.array([selection.ordinal(score) for score in scores[:, 0]], np.int32)
     if n <= len(keys):
-        found = selection.floor_of_keys(keys, n, keys.min())
-        assert_reached_by(n, scores[:, 0], selection.float_of(found))
+        floor = selection.floor_of_keys(keys, n, keys.min())
+        assert_reached_by(n, scores[:, 0], selection.float_of(floor))
 
 
 def test_every_lane_has_its_own_n():
     scores = np.random.default_rng(0).standard_normal((200, WIDTH)).astype(np.float32)
-    wanted = np.arange(1, WIDTH + 1) * 201 // WIDTH
-    floors = selection.floors_of_lanes(scores, wanted)
-    for n, lane, floor in zip(wanted, scores.T, floors, strict=True):
+    sizes = np.arange(1, WIDTH + 1) * 201 // WIDTH
+    floors = selection.floors_of_lanes(scores, sizes)
+    for n, lane, floor in zip(sizes, scores.T, floors, strict=True):
         assert_reached_by(n, lane, floor)
 
 

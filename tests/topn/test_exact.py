@@ -9,8 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.sparse import csr_matrix
 
-from recommender import metric, topn
-from recommender.topn import top_n
+from topn import exact, metric, top_n
 
 
 def scores_of(user, items):
@@ -27,13 +26,13 @@ def sorted_list(user, items, n, hidden, allowed):
 
 
 def assert_exact(users, items, n, exclude=None, allowed=None, **options):
-    found = top_n(users, items, n, exclude=exclude, allowed=allowed, **options)
+    best = top_n(users, items, n, exclude=exclude, allowed=allowed, **options)
     mask = np.ones(len(items), bool) if allowed is None else allowed
-    for user, (start, stop) in enumerate(zip(found.indptr[:-1], found.indptr[1:], strict=True)):
+    for user, (start, stop) in enumerate(zip(best.indptr[:-1], best.indptr[1:], strict=True)):
         hidden = [] if exclude is None else exclude[user].indices
         expected = sorted_list(users[user], items, n, hidden, mask)
-        assert (found.items[start:stop].tolist(), found.scores[start:stop].tobytes()) == expected
-    return found
+        assert (best.items[start:stop].tolist(), best.scores[start:stop].tobytes()) == expected
+    return best
 
 
 def normal(rows, factors, seed=0):
@@ -75,7 +74,7 @@ def _small_tiles_and_a_metric(monkeypatch):
 def small_tiles_and_a_metric(patch):
     """What else only large problems have."""
     for name in ("FIRST_ITEMS", "TILE_ITEMS"):
-        patch.setattr(topn, name, 8)
+        patch.setattr(exact, name, 8)
     patch.setattr(metric, "ROWS_A_FACTOR", 1)
 
 
@@ -154,8 +153,8 @@ def test_an_item_that_barely_counts_is_met():
     before = np.full((1000, 2), [0.9999, 2], np.float32)
     before[:, 1] += np.arange(1000) / 1000
     last = np.full((300, 2), [1, 0], np.float32)
-    found = assert_exact(np.array([[1, 0]], np.float32), np.concatenate([before, last]), 50)
-    assert found.items.tolist() == list(range(1000, 1050))
+    best = assert_exact(np.array([[1, 0]], np.float32), np.concatenate([before, last]), 50)
+    assert best.items.tolist() == list(range(1000, 1050))
 
 
 @pytest.mark.parametrize(
@@ -173,11 +172,11 @@ def test_an_item_that_barely_counts_is_met():
 def test_threads_memory_and_tiles_change_nothing(options, monkeypatch):
     users, items = normal(300, 32), normal(3000, 32, seed=1)
     expected = top_n(users, items, 50)
-    monkeypatch.setattr(topn, "TILE_ITEMS", options.pop("tile", topn.TILE_ITEMS))
-    monkeypatch.setattr(topn, "MOST_SHARES", options.pop("shares", topn.MOST_SHARES))
-    found = top_n(users, items, 50, **options)
-    assert found.items.tobytes() == expected.items.tobytes()
-    assert found.scores.tobytes() == expected.scores.tobytes()
+    monkeypatch.setattr(exact, "TILE_ITEMS", options.pop("tile", exact.TILE_ITEMS))
+    monkeypatch.setattr(exact, "MOST_SHARES", options.pop("shares", exact.MOST_SHARES))
+    best = top_n(users, items, 50, **options)
+    assert best.items.tobytes() == expected.items.tobytes()
+    assert best.scores.tobytes() == expected.scores.tobytes()
 
 
 def _resident(what):
@@ -190,8 +189,8 @@ def _taken(users, items, memory_mib):
     ctypes.CDLL(None).malloc_trim(0)
     Path("/proc/self/clear_refs").write_text("5")  # the peak starts from here
     before = _resident("VmRSS")
-    found = top_n(users, items, 4000, threads=4, memory_mib=memory_mib)
-    return _resident("VmHWM") - before - (found.items.nbytes + found.scores.nbytes) / 2**20
+    best = top_n(users, items, 4000, threads=4, memory_mib=memory_mib)
+    return _resident("VmHWM") - before - (best.items.nbytes + best.scores.nbytes) / 2**20
 
 
 def test_a_call_takes_no_more_memory_than_it_may():
@@ -212,7 +211,7 @@ def _least_share(users, items, n):
     items = items[np.argsort(-np.linalg.norm(items, axis=1))]
     bounds = np.linalg.norm(users, axis=1)[:, None] * np.linalg.norm(items, axis=1)
     scores, met = users @ items.T, np.full(len(users), len(items))
-    for stop in reversed(range(topn.TILE_ITEMS, len(items), topn.TILE_ITEMS)):
+    for stop in reversed(range(exact.TILE_ITEMS, len(items), exact.TILE_ITEMS)):
         met[np.partition(scores[:, :stop], -n, axis=1)[:, -n] > bounds[:, stop]] = stop
     return met.mean() / len(items)
 
@@ -228,9 +227,9 @@ def test_equal_items_past_what_a_list_can_need_are_left_out_of_the_work():
     items = np.repeat(normal(1, 8), 3000, axis=0)
     pairs = np.repeat([0, 1], [500, 200]), np.r_[:500, 100:300]
     hidden = csr_matrix((np.ones(700), pairs), shape=(3, 3000))
-    found = assert_exact(np.repeat(np.abs(normal(1, 8)), 3, axis=0), items, 20, hidden)
-    assert found.items[::20].tolist() == [500, 0, 0]
-    assert found.computed < 0.5
+    best = assert_exact(np.repeat(np.abs(normal(1, 8)), 3, axis=0), items, 20, hidden)
+    assert best.items[::20].tolist() == [500, 0, 0]
+    assert best.computed < 0.5
 
 
 def test_arrays_of_any_layout_will_do():
@@ -239,21 +238,21 @@ def test_arrays_of_any_layout_will_do():
     expected = top_n(users, items, 5, exclude=exclude)
     items.flags.writeable = False
     exclude.indices, exclude.indptr = exclude.indices.astype(np.int64), exclude.indptr.astype(np.int64)
-    found = top_n(np.asfortranarray(users), items, 5, exclude=exclude)
-    assert found.items.tobytes() == expected.items.tobytes()
-    assert found.scores.tobytes() == expected.scores.tobytes()
+    best = top_n(np.asfortranarray(users), items, 5, exclude=exclude)
+    assert best.items.tobytes() == expected.items.tobytes()
+    assert best.scores.tobytes() == expected.scores.tobytes()
 
 
 def test_who_has_seen_everything_gets_an_empty_list():
-    found = top_n(normal(2, 4), normal(3, 4), 2, exclude=csr_matrix([[1, 1, 1], [0, 1, 0]]))
-    assert found.indptr.tolist() == [0, 0, 2]
+    best = top_n(normal(2, 4), normal(3, 4), 2, exclude=csr_matrix([[1, 1, 1], [0, 1, 0]]))
+    assert best.indptr.tolist() == [0, 0, 2]
 
 
 def test_a_stored_zero_excludes_and_a_repeated_one_counts_once():
     exclude = csr_matrix((np.zeros(3), np.array([1, 1, 0]), np.array([0, 3, 3])), shape=(2, 4))
-    found = top_n(normal(2, 4), normal(4, 4), 4, exclude=exclude)
-    assert found.indptr.tolist() == [0, 2, 6]
-    assert sorted(found.items[:2].tolist()) == [2, 3]
+    best = top_n(normal(2, 4), normal(4, 4), 4, exclude=exclude)
+    assert best.indptr.tolist() == [0, 2, 6]
+    assert sorted(best.items[:2].tolist()) == [2, 3]
 
 
 def test_no_users_and_no_items_give_nothing():
@@ -263,11 +262,11 @@ def test_no_users_and_no_items_give_nothing():
 
 def test_a_user_of_zeros_gets_the_first_codes_and_costs_nothing():
     allowed = np.arange(2000) != 1
-    found = assert_exact(
+    best = assert_exact(
         np.zeros((2, 8), np.float32), normal(2000, 8), 3, csr_matrix(([1], ([1], [2])), (2, 2000)), allowed
     )
-    assert found.items.tolist() == [0, 2, 3, 0, 3, 4]
-    assert found.computed == 0
+    assert best.items.tolist() == [0, 2, 3, 0, 3, 4]
+    assert best.computed == 0
 
 
 def test_stops_early_where_norms_differ():

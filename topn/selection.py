@@ -5,9 +5,9 @@ A processor guesses wrong at every second comparison of scores it has not seen; 
 
 import numpy as np
 
-from recommender.jit import jit
-from recommender.simd import WIDTH
-from recommender.vectors import F32, I32, I64
+from topn.arrays import Float32, Int32, Int64
+from topn.jit import jit
+from topn.simd import WIDTH
 
 COUNTED = 512  # up to so many integers, counting sorts faster than comparing
 HALF = 1 << 23  # between a float's ordinal and that of its half
@@ -34,7 +34,7 @@ def _enough(n: int) -> int:
 
 
 @jit
-def floor_of_keys(keys: I32, n: int, low: int | np.int32) -> int:
+def floor_of_keys(keys: Int32, n: int, low: int | np.int32) -> int:
     """The n-th largest of integers, or a smaller one that few more reach; `low` is one that `n` reach."""
     lowest, highest = np.int64(low), np.int64(keys.max())
     while lowest < highest:
@@ -52,7 +52,7 @@ def floor_of_keys(keys: I32, n: int, low: int | np.int32) -> int:
 
 
 @jit
-def floors_of_lanes(scores: F32, n: I64) -> F32:
+def floors_of_lanes(scores: Float32, n: Int64) -> Float32:
     """The same for every column: what `n` of its scores reach, and few more; else -inf.
 
     Parameters
@@ -83,19 +83,19 @@ def floors_of_lanes(scores: F32, n: I64) -> F32:
 
 
 @jit
-def _highest(scores: F32) -> I64:
+def _highest(scores: Float32) -> Int64:
     highest = np.full(WIDTH, -np.inf, np.float32)
     for row in range(len(scores)):
         for lane in range(WIDTH):
             highest[lane] = max(highest[lane], scores[row, lane])
-    found = np.empty(WIDTH, np.int64)
+    ordinals = np.empty(WIDTH, np.int64)
     for lane in range(WIDTH):
-        found[lane] = ordinal(highest[lane])
-    return found
+        ordinals[lane] = ordinal(highest[lane])
+    return ordinals
 
 
 @jit
-def _counts_reaching(scores: F32, cuts: F32) -> I32:
+def _counts_reaching(scores: Float32, cuts: Float32) -> Int32:
     """How many scores of each column are at least its cut."""
     counts = np.zeros(WIDTH, np.int32)
     for row in range(len(scores)):
@@ -105,7 +105,7 @@ def _counts_reaching(scores: F32, cuts: F32) -> I32:
 
 
 @jit
-def ranking_keys(scores: F32, codes: I32) -> I64:
+def ranking_keys(scores: Float32, codes: Int32) -> Int64:
     """Integers that sort by score descending, then code ascending."""
     keys = np.empty(len(codes), np.int64)
     for at in range(len(codes)):
@@ -114,7 +114,7 @@ def ranking_keys(scores: F32, codes: I32) -> I64:
 
 
 @jit
-def in_order(keys: I64) -> I64:
+def in_order(keys: Int64) -> Int64:
     """Integers of which no two are equal, ascending."""
     if len(keys) > COUNTED:
         return np.sort(keys)

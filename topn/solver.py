@@ -1,4 +1,4 @@
-"""The compiled part of `recommender.topn`: one block of users against all items.
+"""One block of users against all items: what a thread does, compiled.
 
 `solve_block` is the algorithm; what follows it is in the order of use.
 """
@@ -7,26 +7,16 @@ from typing import NamedTuple
 
 import numpy as np
 
-from recommender.jit import jit
-from recommender.selection import floors_of_lanes
-from recommender.simd import ROWS, WIDTH, products, reached, trailing_zeros
-from recommender.topn_pools import (
-    TINY,
-    U32,
-    UNIT,
-    USER,
-    Catalogue,
-    Pools,
-    Users,
-    margin_of,
-    shrink,
-    write_list,
-)
-from recommender.vectors import F32, I32, I64, lengths_in, norms
+from topn.arrays import Float32, Int32, Int64, UInt32
+from topn.catalogue import Catalogue
+from topn.jit import jit
+from topn.pools import TINY, UNIT, USER, Pools, Users, margin_of, shrink, write_list
+from topn.selection import floors_of_lanes
+from topn.simd import ROWS, WIDTH, products, reached, trailing_zeros
+from topn.vectors import lengths_in, norms
 
-SPARE = (
-    8  # roundings beside the f of a product: true score, cut, margin, shrinking, and up to 4 in second order
-)
+# Roundings beside the f of a product: true score, cut, margin, shrinking, and up to 4 in second order.
+SPARE = 8
 ROUNDING = 1 + 1e-6  # of floors to float32, and of lengths
 # A floor is raised before the pool is full where the user's bound is less than so many times the floor,
 NEAR = 1.25
@@ -35,29 +25,29 @@ FRESH = 32
 
 
 class Scratch(NamedTuple):
-    """Where panels, the factors of `WIDTH` users as columns, meet a tile.
+    """Where a panel meets a tile: the factors of `WIDTH` users, each in a lane, and some items.
 
     Attributes
     ----------
     panels
-        [panels, f, WIDTH].
+        float32 [panels, f, WIDTH].
     cuts
-        [WIDTH]: below which computed score an item cannot count for the user in this lane.
+        float32 [WIDTH]: an item whose computed score is below it cannot count for the user in this lane.
     scores
-        [tile, WIDTH].
+        float32 [tile, WIDTH].
     rows, lanes
-        [tile + 1]: which rows of `scores` have any that count, and in which lanes, as bits.
+        int64 [tile + 1]: which rows of `scores` have any that count, and in which lanes, as bits.
     """
 
-    panels: F32
-    cuts: F32
-    scores: F32
-    rows: I64
-    lanes: I64
+    panels: Float32
+    cuts: Float32
+    scores: Float32
+    rows: Int64
+    lanes: Int64
 
 
 def workspace(users: int, factors: int, items: int, capacity: int, tile: int) -> tuple[Pools, Scratch]:
-    """What one thread needs for so many users at a time."""
+    """What one thread needs for so many users at a time, pools of this capacity and tiles of this height."""
     pools = Pools(
         np.empty(users, USER),
         np.empty((users, capacity), np.float32),
@@ -77,22 +67,22 @@ def workspace(users: int, factors: int, items: int, capacity: int, tile: int) ->
 
 @jit
 def solve_block(
-    factors: F32,
+    factors: Float32,
     catalogue: Catalogue,
-    exclusions: tuple[I64, I32],
+    exclusions: tuple[Int64, Int32],
     tiles: tuple[int, int],
     prune: bool,
     space: tuple[Pools, Scratch],
-    out: tuple[I64, I32, F32],
+    out: tuple[Int64, Int32, Float32],
 ) -> int:
     """Fill the lists of one block of users; returns how many dot products it computed.
 
     Parameters
     ----------
     factors
-        [users, f].
+        float32 [users, f].
     exclusions
-        ``indptr`` and ``indices`` of the users' excluded item codes.
+        `indptr`, int64 [users + 1], and `indices` of the users' excluded item codes.
     tiles
         How many items the first tile has, and the others.
     prune
@@ -126,12 +116,14 @@ def solve_block(
 
 
 @jit
-def _open(factors: F32, catalogue: Catalogue, exclusions: tuple[I64, I32], pools: Pools, bounds: I64) -> None:
-    """Make the pools those of other users, and empty."""
+def _open(
+    factors: Float32, catalogue: Catalogue, exclusions: tuple[Int64, Int32], pools: Pools, bounds: Int64
+) -> None:
+    """Give the pools to these users, empty."""
     lengths = norms(factors)
     for user in range(len(factors)):
         this = pools.users[user]
-        this.wanted = bounds[user + 1] - bounds[user]
+        this.n = bounds[user + 1] - bounds[user]
         this.held = this.clean = this.true = 0
         this.length = lengths[user]
         this.slack = lengths[user] * (UNIT * (factors.shape[1] + SPARE))
@@ -144,7 +136,7 @@ def _open(factors: F32, catalogue: Catalogue, exclusions: tuple[I64, I32], pools
 
 
 @jit
-def _mark_hidden(hidden: U32, indptr: I64, indices: I32, places: I32) -> None:
+def _mark_hidden(hidden: UInt32, indptr: Int64, indices: Int32, places: Int32) -> None:
     hidden[:] = 0
     for user in range(len(hidden)):
         for at in range(indptr[user], indptr[user + 1]):
@@ -154,26 +146,34 @@ def _mark_hidden(hidden: U32, indptr: I64, indices: I32, places: I32) -> None:
 
 
 @jit
-def _active(users: Users) -> I64:
+def _active(users: Users) -> Int64:
     """The users for whom anything is to be computed."""
     active = np.empty(len(users), np.int64)
     count = 0
     for user in range(len(users)):
         active[count] = user
-        count += users[user].wanted > 0 and users[user].length > 0
+        count += users[user].n > 0 and users[user].length > 0
     return active[:count]
 
 
 @jit
-def _fill_panels(panels: F32, factors: F32, active: I64) -> None:
-    panels[: (len(active) + WIDTH - 1) // WIDTH] = 0  # in lanes without a user, whatever were there
+def _fill_panels(panels: Float32, factors: Float32, active: Int64) -> None:
+    panels[: (len(active) + WIDTH - 1) // WIDTH] = (
+        0  # a lane without a user is not to hold the factors of an earlier one
+    )
     for at in range(len(active)):
         panels[at // WIDTH, :, at % WIDTH] = factors[active[at]]
 
 
 @jit
 def _drop_finished(
-    active: I64, left: int, panels: F32, factors: F32, pools: Pools, catalogue: Catalogue, start: int
+    active: Int64,
+    left: int,
+    panels: Float32,
+    factors: Float32,
+    pools: Pools,
+    catalogue: Catalogue,
+    start: int,
 ) -> int:
     """Keep, at the front, the users for whom an item from this place on could still count."""
     at, users = 0, pools.users
@@ -194,7 +194,7 @@ def _drop_finished(
 
 @jit
 def _score_first(
-    panel: F32, lanes: I64, pools: Pools, catalogue: Catalogue, stop: int, scratch: Scratch
+    panel: Float32, lanes: Int64, pools: Pools, catalogue: Catalogue, stop: int, scratch: Scratch
 ) -> int:
     """Multiply a panel by the first tile, which sets the floors; returns what `_score` does."""
     for first in range(0, stop, ROWS):
@@ -205,20 +205,21 @@ def _score_first(
 
 
 @jit
-def _first_floors(scores: F32, lanes: I64, pools: Pools, norm: float) -> None:
-    """Find what the users' floors can be after the first tile."""
-    wanted = np.full(WIDTH, len(scores))  # in lanes without a user, where all scores are 0, found at once
+def _first_floors(scores: Float32, lanes: Int64, pools: Pools, norm: float) -> None:
+    """Set the users' floors by the scores of the first tile."""
+    # Lanes without a user keep this: all their scores are 0, so that the search ends at once.
+    n = np.full(WIDTH, len(scores))
     for lane in range(len(lanes)):
-        wanted[lane] = pools.users[lanes[lane]].wanted
+        n[lane] = pools.users[lanes[lane]].n
         _hide(scores, lane, pools.hidden[lanes[lane]])
-    floors = floors_of_lanes(scores, wanted)
+    floors = floors_of_lanes(scores, n)
     for lane in range(len(lanes)):
         user = pools.users[lanes[lane]]
         user.floor = floors[lane] - margin_of(user.slack, norm)
 
 
 @jit
-def _hide(scores: F32, lane: int, hidden: U32) -> None:
+def _hide(scores: Float32, lane: int, hidden: UInt32) -> None:
     """Put the scores of a user's excluded items below all others."""
     for word in range((len(scores) + 31) // 32):
         bits = np.int64(hidden[word])
@@ -231,7 +232,7 @@ def _hide(scores: F32, lane: int, hidden: U32) -> None:
 
 @jit
 def _score(
-    panel: F32, lanes: I64, pools: Pools, catalogue: Catalogue, start: int, stop: int, scratch: Scratch
+    panel: Float32, lanes: Int64, pools: Pools, catalogue: Catalogue, start: int, stop: int, scratch: Scratch
 ) -> int:
     """Multiply a panel by a tile; returns how many rows of the scores have any that count."""
     scores, hits = scratch.scores, 0
@@ -243,7 +244,7 @@ def _score(
 
 
 @jit
-def _set_cuts(cuts: F32, lanes: I64, users: Users, norm: float) -> None:
+def _set_cuts(cuts: Float32, lanes: Int64, users: Users, norm: float) -> None:
     cuts[len(lanes) :] = np.inf
     for lane in range(len(lanes)):
         user = users[lanes[lane]]
@@ -262,11 +263,17 @@ def _note(scratch: Scratch, hits: int, first: int, stop: int) -> int:
 
 @jit
 def _collect(
-    scratch: Scratch, hits: int, start: int, lanes: I64, factors: F32, pools: Pools, catalogue: Catalogue
+    scratch: Scratch,
+    hits: int,
+    start: int,
+    lanes: Int64,
+    factors: Float32,
+    pools: Pools,
+    catalogue: Catalogue,
 ) -> None:
     """Take the scores that count into the pools of their users."""
     rows, bits, scores = scratch.rows, scratch.lanes, scratch.scores
-    users, values, found = pools.users, pools.values, pools.found
+    users, values, places = pools.users, pools.values, pools.places
     capacity, at = values.shape[1], 0
     while at < hits:  # one loop over rows and lanes, for a loop's end is a branch guessed wrong
         row, lane = rows[at], trailing_zeros(bits[at])
@@ -275,7 +282,7 @@ def _collect(
         user = lanes[lane]
         held = users[user].held
         values[user, held] = scores[row, lane]
-        found[user, held] = start + row
+        places[user, held] = start + row
         users[user].held = held + 1
         if held + 1 == capacity:
             shrink(user, factors[user], pools, catalogue)

@@ -1,0 +1,69 @@
+"""The items in the order in which users meet them."""
+
+from typing import NamedTuple
+
+import numpy as np
+
+from topn import vectors
+from topn.arguments import Problem
+from topn.arrays import Float32, Float64, Int32
+from topn.metric import metric_of
+from topn.simd import ROWS
+
+
+class Catalogue(NamedTuple):
+    """The items. The *place* of an item is where it stands in the order by length.
+
+    Attributes
+    ----------
+    factors
+        float32 [items, f], in the order of their codes.
+    lengths
+        float64 [places], in the metric, descending; of the items that can be listed.
+    codes
+        int32 [places + ROWS - 1], beside `lengths`; the last code is repeated, so that a product
+        always has `ROWS` items.
+    norms
+        float64 [places], the largest Euclidean norm from this place on.
+    places
+        int32 [items], the place of each code, or -1.
+    users_metric
+        float64 [f, f], for the users' lengths, or [0, f] where the length of a user is the norm.
+    """
+
+    factors: Float32
+    lengths: Float64
+    codes: Int32
+    norms: Float64
+    places: Int32
+    users_metric: Float64
+
+
+def catalogue_of(problem: Problem) -> Catalogue:
+    """The allowed items by falling length.
+
+    Of items with the same factors only so many are kept, by code, as a list and the exclusions of one
+    user can use up.
+    """
+    items, most = problem.items, problem.n + problem.exclusions.most()
+    metric = metric_of(problem.users, items)
+    lengths = vectors.lengths_in(items, metric.items) if len(metric.items) else problem.norms
+    codes = _by_length(items, lengths, np.flatnonzero(problem.allowed).astype(np.int32))
+    codes = codes[vectors.among_first(items, lengths, codes, most)]
+    places = np.full(len(items), -1, np.int32)
+    places[codes] = np.arange(len(codes), dtype=np.int32)
+    padded = np.append(codes, np.repeat(codes[-1:], ROWS - 1))
+    longest = np.maximum.accumulate(problem.norms[codes][::-1])[::-1].copy()
+    return Catalogue(items, lengths[codes], padded, longest, places, metric.users)
+
+
+def _by_length(items: Float32, lengths: Float64, codes: Int32) -> Int32:
+    """Codes by falling length; those of the same factors side by side and ascending."""
+    codes = codes[np.argsort(-lengths[codes])]
+    equal = lengths[codes[1:]] == lengths[codes[:-1]]
+    tied = np.zeros(len(codes), bool)
+    tied[1:] |= equal
+    tied[:-1] |= equal
+    alike = np.sort(codes[tied])
+    codes[tied] = alike[np.lexsort((vectors.mixes(items, alike), -lengths[alike]))]
+    return codes

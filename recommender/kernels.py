@@ -4,15 +4,19 @@ Each gives the same bytes on every run: a result depends on one user's rows alon
 in index order.
 """
 
+from pathlib import Path
+
 import numpy as np
 from numpy.typing import NDArray
 
-from topn.jit import jit
+from topn import Compiler
 
 Float32 = NDArray[np.float32]
 Float64 = NDArray[np.float64]
 Int32 = NDArray[np.int32]
 Int64 = NDArray[np.int64]
+
+jit = Compiler(Path(__file__)).jit
 
 
 @jit
@@ -78,9 +82,9 @@ def spread(
     strength: Float32,
     users: Int32,
     starts: Int64,
-    wanted: Int32,
+    targets: Int32,
 ) -> Float32:
-    """(weights x similarity) of users at the items wanted of each, float32 ``[len(wanted)]``.
+    """(weights x similarity) of users at some items of each, float32 ``[len(targets)]``.
 
     Parameters
     ----------
@@ -89,15 +93,15 @@ def spread(
     links, linked, strength
         Each item's neighbours and their similarity, as a CSR matrix.
     starts
-        ``[len(users) + 1]``: where in `wanted` the items of each of `users` lie.
+        ``[len(users) + 1]``: where in `targets` the items of each of `users` lie.
     """
-    out = np.empty(len(wanted), np.float32)
+    out = np.empty(len(targets), np.float32)
     total = np.zeros(len(links) - 1, np.float64)
     for row in range(len(users)):
         own = slice(indptr[users[row]], indptr[users[row] + 1])
         _add_up(items[own], weights[own], links, linked, strength, total)
         for k in range(starts[row], starts[row + 1]):
-            out[k] = total[wanted[k]]
+            out[k] = total[targets[k]]
         _clear(items[own], links, linked, total)
     return out
 

@@ -1,10 +1,16 @@
-"""Numba's decorator as we use it: without the GIL, kept on disk, no liberties with floats unasked."""
+"""Numba's decorators as top-N uses them, and where compiled code is kept.
+
+Numba keeps compiled code on disk and compiles a function anew when the function's own file changes. That is
+too little where functions of several files are compiled into one another. So their code is kept in a
+folder that is named by the content of all these files, and of no others.
+"""
 
 import hashlib
 import logging
 import os
 import sys
-from collections.abc import Callable
+import threading
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any, TypeVar, cast
 
@@ -14,39 +20,69 @@ log = logging.getLogger(__name__)
 
 F = TypeVar("F", bound=Callable[..., Any])
 
+# Results of functions that may sum in any order are not to depend on the last bits of the sums.
+ANY_ORDER = frozenset({"reassoc", "contract", "nsz"})
 
-def _can_keep() -> bool:
-    """Find a folder for compiled code: beside the source, else in our home, the environment or the user's."""
-    source = Path(__file__).parent
-    others = (source, os.environ.get("NIGHTJAR_HOME"), sys.prefix, os.environ.get("HOME"))
-    config: Any = numba.config
-    folder = config.CACHE_DIR or next(
-        (place for place in others if place and os.access(place, os.W_OK)), None
+_config: Any = numba.config
+_lock = threading.Lock()  # of numba's setting, where two threads import
+
+
+class Compiler:
+    """Numba's decorators for functions of arrays and numbers that are compiled into one another.
+
+    A function is compiled at its first call, and runs without the GIL; later processes load what was
+    compiled. It is kept in ``NUMBA_CACHE_DIR`` if that is set, else beside the sources, else in the
+    environment or the user's home.
+
+    Parameters
+    ----------
+    sources
+        The files that hold all these functions. A change in one of them compiles all functions anew.
+    """
+
+    def __init__(self, *sources: Path) -> None:
+        self._sources = frozenset(path.resolve() for path in sources)
+        self._folder = _folder_for(sources[0].parent, self._sources)
+
+    def jit(self, function: F) -> F:
+        """Compile with floats as Python has them: each operation is rounded, in the order written."""
+        return self._compiled(function, frozenset())
+
+    def jit_in_any_order(self, function: F) -> F:
+        """Compile with sums in the order that is fastest on this processor."""
+        return self._compiled(function, ANY_ORDER)
+
+    def _compiled(self, function: F, liberties: frozenset[str]) -> F:
+        file = Path(function.__code__.co_filename).resolve()
+        if file not in self._sources:
+            raise ValueError(f"{function.__name__}: {file} is not among the sources of this compiler")
+        keep = self._folder is not None
+        decorate = numba.njit(nogil=True, cache=keep, error_model="numpy", fastmath=set(liberties))
+        with _lock:
+            users_folder = _config.CACHE_DIR
+            try:  # numba asks for the folder when it decorates, and only then
+                _config.CACHE_DIR = self._folder or users_folder
+                return cast(F, decorate(function))
+            finally:
+                _config.CACHE_DIR = users_folder
+
+
+def _folder_for(home: Path, sources: Iterable[Path]) -> str | None:
+    """A folder for code compiled from these files; None, with a warning, where none can be written."""
+    places = (home, sys.prefix, os.environ.get("HOME"))
+    folder = _config.CACHE_DIR or next(
+        (place for place in places if place and os.access(place, os.W_OK)), None
     )
     if folder is None:
         log.warning("no folder to keep compiled code in, so each start compiles again: set NUMBA_CACHE_DIR")
-        return False
-    config.CACHE_DIR = str(Path(folder) / ".numba" / _content(source))
-    return True
+        return None
+    return str(Path(folder) / ".numba" / _content({*sources, Path(__file__).resolve()}))
 
 
-def _content(source: Path) -> str:
-    """What all source files say, as a name: numba itself looks only at the file of the function at hand."""
-    return hashlib.sha256(b"".join(path.read_bytes() for path in sorted(source.glob("*.py")))).hexdigest()[
-        :12
-    ]
+def _content(files: Iterable[Path]) -> str:
+    """What these files say, as a name."""
+    return hashlib.sha256(b"".join(path.read_bytes() for path in sorted(files))).hexdigest()[:12]
 
 
-_KEEP = _can_keep()
-
-
-def jit(function: F) -> F:
-    """Compile a function of arrays and numbers at its first call; later processes load it."""
-    return cast(F, numba.njit(nogil=True, cache=_KEEP, error_model="numpy")(function))
-
-
-def jit_in_any_order(function: F) -> F:
-    """The same, with sums in the order that is fastest here: results may not depend on their last bits."""
-    liberties = {"reassoc", "contract", "nsz"}
-    compiled = numba.njit(nogil=True, cache=_KEEP, error_model="numpy", fastmath=liberties)
-    return cast(F, compiled(function))
+_own = Compiler(*Path(__file__).parent.glob("*.py"))
+jit, jit_in_any_order = _own.jit, _own.jit_in_any_order

@@ -21,14 +21,14 @@ STRENGTH = arrays.arrays(np.float32, (4, 4), elements=SMALL)
 
 
 @given(WEIGHTS, STRENGTH, st.lists(st.integers(0, 3)), st.lists(st.integers(0, 3)))
-def test_spread_is_a_matrix_product_at_the_items_wanted(weights, strength, first, second):
+def test_spread_is_a_matrix_product_at_the_targets(weights, strength, first, second):
     users = np.array([2, 0], np.int32)
     starts = np.cumsum([0, len(first), len(second)])
-    wanted = np.array([*first, *second], np.int32)
-    found = kernels.spread(*parts_of(weights, strength), users, starts, wanted)
-    assert found.dtype == np.float32
+    targets = np.array([*first, *second], np.int32)
+    spread = kernels.spread(*parts_of(weights, strength), users, starts, targets)
+    assert spread.dtype == np.float32
     product = weights.astype(np.float64) @ strength
-    assert np.allclose(found, [*product[2, first], *product[0, second]], rtol=1e-5, atol=1e-4)
+    assert np.allclose(spread, [*product[2, first], *product[0, second]], rtol=1e-5, atol=1e-4)
 
 
 WHOLE = st.sampled_from([0.0, 1.0, 2.0])
@@ -49,7 +49,7 @@ def test_nearest_are_the_largest_allowed_of_the_product_ties_by_code(weights, st
     for user in users:
         own = set(np.flatnonzero(weights[user])) if not repeats else set()
         may = [i for i in range(4) if allowed[i] and i not in own and dense[user, i] > 0]
-        wanted = sorted(may, key=lambda item: (-dense[user, item], item))[:n]
+        best = sorted(may, key=lambda item: (-dense[user, item], item))[:n]
         part = slice(user * n, user * n + sizes[user])
-        assert items[part].tolist() == wanted
-        assert scores[part].tolist() == dense[user, wanted].tolist()
+        assert items[part].tolist() == best
+        assert scores[part].tolist() == dense[user, best].tolist()

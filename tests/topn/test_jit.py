@@ -1,4 +1,4 @@
-"""Compiled code that is kept, in a package of its own."""
+"""Compiled code that is kept, in packages of their own that stand for ours."""
 
 import shutil
 import subprocess
@@ -14,28 +14,63 @@ OUTER = (
     "from topn.inner import inner\nfrom topn.jit import jit\n\n"
     "@jit\ndef outer(x):\n    return 10 * inner(x)\n"
 )
-SHOW = "from topn.outer import outer\nprint(outer(1.0), sum(outer.stats.cache_hits.values()), flush=True)"
+KERNELS = (
+    "from pathlib import Path\n\nfrom topn.jit import Compiler\n\n"
+    "@Compiler(Path(__file__)).jit\ndef double(x):\n    return 2 * x\n"
+)
+SHOW = """
+import os
+import numba
+from topn.outer import outer
+from above.kernels import double
+assert numba.config.CACHE_DIR == os.environ.get("NUMBA_CACHE_DIR", "")  # is left as it was
+print(outer(1.0), *(sum(function.stats.cache_hits.values()) for function in (outer, double) if function(1.0)))
+"""
 
 
 @pytest.fixture
-def package(tmp_path):
-    folder = tmp_path / "topn"
-    folder.mkdir()
-    (folder / "__init__.py").touch()
-    shutil.copy(Path(jit.__file__), folder)
-    (folder / "inner.py").write_text(INNER.format(1))
-    (folder / "outer.py").write_text(OUTER)
-    return folder
+def packages(tmp_path):
+    """`topn`, of two files whose functions are compiled into one another, and `above`, which stands on it."""
+    for name in ("topn", "above"):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "__init__.py").touch()
+    shutil.copy(Path(jit.__file__), tmp_path / "topn")
+    (tmp_path / "topn" / "inner.py").write_text(INNER.format(1))
+    (tmp_path / "topn" / "outer.py").write_text(OUTER)
+    (tmp_path / "above" / "kernels.py").write_text(KERNELS)
+    (tmp_path / "above" / "other.py").touch()
+    return tmp_path
 
 
-def _shown(package):
+def _shown(packages):
+    """A result of `topn`, and whether its code and that of `above` had been kept."""
     line = [sys.executable, "-c", SHOW]
-    done = subprocess.run(line, cwd=package.parent, capture_output=True, text=True, check=True)
+    done = subprocess.run(line, cwd=packages, capture_output=True, text=True, check=True)
     return done.stdout.split()
 
 
-def test_compiled_code_is_kept_until_any_file_of_the_package_changes(package):
-    assert _shown(package) == ["20.0", "0"]
-    assert _shown(package) == ["20.0", "1"]
-    (package / "inner.py").write_text(INNER.format(2))
-    assert _shown(package) == ["30.0", "0"]
+def _comment(file):
+    with file.open("a") as text:
+        text.write("# a comment\n")
+
+
+def test_compiled_code_is_kept_until_any_file_of_the_package_changes(packages):
+    assert _shown(packages) == ["20.0", "0", "0"]
+    assert _shown(packages) == ["20.0", "1", "1"]
+    (packages / "topn" / "inner.py").write_text(INNER.format(2))
+    assert _shown(packages) == ["30.0", "0", "1"]
+
+
+def test_compiled_code_is_kept_when_a_file_changes_that_it_is_not_made_of(packages):
+    _shown(packages)
+    _comment(packages / "above" / "other.py")
+    assert _shown(packages) == ["20.0", "1", "1"]
+    _comment(packages / "above" / "kernels.py")
+    assert _shown(packages) == ["20.0", "1", "0"]
+    _comment(packages / "topn" / "jit.py")
+    assert _shown(packages) == ["20.0", "0", "0"]
+
+
+def test_refuses_a_function_of_a_file_that_the_key_does_not_know():
+    with pytest.raises(ValueError, match="_shown: .*test_jit.py is not among the sources"):
+        jit.jit(_shown)

@@ -1,7 +1,11 @@
+from pathlib import Path
+
 import numpy as np
 
-from topn.jit import jit
+from topn import Compiler, simd
 from topn.simd import ROWS, WIDTH, products, reached, trailing_zeros
+
+jit = Compiler(Path(__file__), Path(simd.__file__)).jit
 
 
 @jit

@@ -1,8 +1,8 @@
 """The lengths by which scores are bounded.
 
-For every positive definite matrix A, ``u . y`` is at most the root of ``u A u`` times that of
-``y A^-1 y``: the bound of Cauchy-Schwarz in another metric. Where most users share a direction that few
-items have, or the other way round, there is one in which that product is much smaller than with A = 1.
+For every positive definite matrix A, ``u . y`` is at most the root of ``u A u`` times that of ``y A^-1 y``:
+the bound of Cauchy-Schwarz in another metric. With A = 1 these are the norms. Where most users share a
+direction that few items have, or the other way round, another A makes the bound much smaller.
 """
 
 from dataclasses import dataclass
@@ -33,11 +33,11 @@ class Metric:
 
 
 def metric_of(users: Float32, items: Float32) -> Metric:
-    """The metric that makes the mean of the bounds small, for rows of length 1.
+    """The metric in which bounds are small on average, for rows of length 1.
 
-    Of the mean squares of ``|u|`` and ``|y|`` in it the product is least where A is the geometric mean of the
-    items' second moments and the inverse of the users' (Bhatia, Positive Definite Matrices, chapter 4). Any A
-    gives a right bound, so a sample of the rows will do.
+    The mean square of the users' lengths times that of the items' is least where A is the geometric mean of
+    the items' second moments and the inverse of the users' (Bhatia, Positive Definite Matrices, chapter 4).
+    Any A gives a right bound, so a sample of the rows will do.
     """
     factors = users.shape[1]
     if min(len(users), len(items)) < ROWS_A_FACTOR * factors:
@@ -69,7 +69,7 @@ def _lower(matrix: Array) -> Float64:
 
 
 def _power(matrix: Float64, exponent: float) -> Float64:
-    """Of a symmetric positive definite matrix."""
+    """A power of a symmetric positive definite matrix."""
     values, directions = np.linalg.eigh(matrix)
     power: Float64 = (directions * values**exponent) @ directions.T
     return power

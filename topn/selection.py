@@ -29,13 +29,13 @@ def float_of(number: int) -> np.float32:
 
 @jit
 def _enough(n: int) -> int:
-    """How many are few enough to be left where `n` are sought."""
+    """How many may reach a floor that `n` are to reach."""
     return n + n // 32
 
 
 @jit
 def floor_of_keys(keys: Int32, n: int, low: int | np.int32) -> int:
-    """The n-th largest of integers, or a smaller one that few more reach; `low` is one that `n` reach."""
+    """The n-th largest of integers, or a little less, so that few more reach it; `n` reach `low`."""
     lowest, highest = np.int64(low), np.int64(keys.max())
     while lowest < highest:
         middle = lowest + (highest - lowest + 1) // 2
@@ -53,14 +53,14 @@ def floor_of_keys(keys: Int32, n: int, low: int | np.int32) -> int:
 
 @jit
 def floors_of_lanes(scores: Float32, n: Int64) -> Float32:
-    """The same for every column: what `n` of its scores reach, and few more; else -inf.
+    """For every column a float that `n` of its scores reach, and few more; -inf where it has fewer scores.
 
     Parameters
     ----------
     scores
-        ``[rows, WIDTH]``.
+        float32 [rows, WIDTH].
     n
-        ``[WIDTH]``.
+        int64 [WIDTH].
     """
     lowest, highest = np.full(WIDTH, ordinal(np.float32(-np.inf)), np.int64), _highest(scores)
     middle, cuts = np.empty(WIDTH, np.int64), np.empty(WIDTH, np.float32)
@@ -115,7 +115,7 @@ def ranking_keys(scores: Float32, codes: Int32) -> Int64:
 
 @jit
 def in_order(keys: Int64) -> Int64:
-    """Integers of which no two are equal, ascending."""
+    """Sort integers of which no two are equal."""
     if len(keys) > COUNTED:
         return np.sort(keys)
     ordered = np.empty_like(keys)

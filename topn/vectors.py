@@ -8,7 +8,27 @@ from topn.jit import jit, jit_in_any_order
 
 @jit
 def dots(left: Float32, right: Float32, rows: Int32, columns: Int32) -> Float32:
-    """``left[rows] . right[columns]`` pair by pair: float64 sums in index order, rounded to float32."""
+    """Score pairs of rows as `top_n` does: float64 sums in index order, rounded to float32.
+
+    Parameters
+    ----------
+    left, right
+        float32 [users, f] and [items, f].
+    rows, columns
+        int32 [pairs]: which row of `left`, and which of `right`.
+
+    Returns
+    -------
+    float32 array
+        [pairs].
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> users, items = np.float32([[1, 2]]), np.float32([[3, 0], [1, 1]])
+    >>> dots(users, items, np.int32([0, 0]), np.int32([0, 1])).tolist()
+    [3.0, 3.0]
+    """
     out = np.empty(len(rows), np.float32)
     for k in range(len(rows)):
         total = 0.0
@@ -46,7 +66,7 @@ def lengths_in(factors: Float32, metric: Float64) -> Float64:
 
 @jit
 def mixes(factors: Float32, codes: Int32) -> Float64:
-    """A number for each of these rows, by which rows of the same factors lie together when sorted."""
+    """A number for each of these rows. Sorted by it, rows of the same factors lie side by side."""
     mixed = np.empty(len(codes), np.float64)
     weights = np.sqrt(np.arange(2.0, factors.shape[1] + 2))
     for at in range(len(codes)):
@@ -59,9 +79,10 @@ def mixes(factors: Float32, codes: Int32) -> Float64:
 
 @jit
 def among_first(factors: Float32, lengths: Float64, codes: Int32, most: int) -> Mask:
-    """Which of the items, sorted by length, have the same factors as less than `most` just before.
+    """Which of the items, sorted by length, have fewer than `most` of the same factors before them.
 
-    The others are in no list: as many items as are listed and excluded of a user come before them.
+    `most` is as many as a list and the exclusions of one user have together. No list needs the others: those
+    before them score the same and have lower codes.
     """
     first = np.ones(len(codes), np.bool_)
     run = 0
@@ -75,13 +96,17 @@ def among_first(factors: Float32, lengths: Float64, codes: Int32, most: int) -> 
 
 @jit
 def true_scores(user: Float32, items: Float32, codes: Int32, off: float, scores: Float32) -> None:
-    """Float64 dot products in index order (each product is exact), as float32; never -0.
+    """Score items for a user as `dots` does, but faster, and never -0.
+
+    A sum in any order is taken first. Where it could be rounded to another float32 than the sum in index
+    order, that one is taken.
 
     Parameters
     ----------
     off
-        By how much two orders of summing may differ, at most: where both ends of that are rounded to the
-        same float32, so is the sum in index order.
+        By how much two orders of summing may differ, at most. Each product of two factors is exact.
+    scores
+        float32 [codes], for the result.
     """
     weights = user.astype(np.float64)
     for at in range(len(codes)):

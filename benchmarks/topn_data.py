@@ -15,7 +15,7 @@ import numpy as np
 import numpy.typing as npt
 from scipy.sparse import csr_matrix
 
-from lake import settings
+from lake.dataset import read_dataset
 from recommender.retrieval import als
 
 Floats = npt.NDArray[np.float32]
@@ -88,7 +88,7 @@ def judged(users: Floats, items: Floats, seen: csr_matrix) -> Problem:
 
 
 def _make(folder: Path, name: str, factors: int, threads: int) -> None:
-    config = settings.dataset("complete_journey").retrieval.model_copy(update={"factors": factors})
+    config = read_dataset("complete_journey").retrieval.model_copy(update={"factors": factors})
     if name == "cj":
         m60 = _complete_journey()
     else:

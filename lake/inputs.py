@@ -9,10 +9,10 @@ import datetime as dt
 from collections.abc import Iterable
 
 from lake import decisions
+from lake.dataset import Dataset
 from lake.errors import PermanentError
 from lake.records import STAGES, Input, Record, Records, config_digest, fingerprint
 from lake.schemas import FEATURES
-from lake.settings import Dataset
 
 
 def label_window(data: Dataset) -> dt.timedelta:

@@ -3,8 +3,9 @@
 from dataclasses import dataclass
 from functools import cached_property
 
+from lake.dataset import Dataset
 from lake.records import Records
-from lake.settings import Dataset, Settings
+from lake.settings import Settings
 from lake.storage import Storage, open_storage
 
 

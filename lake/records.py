@@ -15,12 +15,12 @@ from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
 from lake import layout
+from lake.dataset import Dataset
 from lake.errors import Conflict, PermanentError
 from lake.ledger import Entry, Ledger, damaged, names_in
 from lake.partitions import stamp
 from lake.record_fields import checked
 from lake.schemas import FEATURES
-from lake.settings import Dataset
 from lake.storage import Storage
 from nightjar_reader.errors import FormatError
 from nightjar_reader.fields import is_day

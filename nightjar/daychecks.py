@@ -4,7 +4,8 @@ import datetime as dt
 from collections.abc import Mapping
 from typing import Final
 
-from lake.settings import Dataset, Rules
+from lake.dataset import Dataset
+from lake.sections import Rules
 from spark_jobs.plans import ExtractResult
 from validation.gate import CRITICAL, WARNING, Check
 

@@ -12,12 +12,12 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from lake import inputs, layout, messages, tables
+from lake.dataset import Dataset
 from lake.errors import Conflict, PermanentError
 from lake.lake import Lake
 from lake.partitions import days
 from lake.records import STAGES, Draft, Record, Records, TableContent, config_digest
 from lake.schemas import ITEM, USER
-from lake.settings import Dataset
 from lake.storage import Storage
 from nightjar import rowsettings
 from spark_jobs.plans import FeaturesRequest, FeaturesResult

@@ -10,12 +10,12 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from lake import layout, messages, tables
+from lake.dataset import Dataset
 from lake.errors import FileFault, GateFailed
 from lake.lake import Lake
 from lake.partitions import utc_now
 from lake.records import STAGES, Draft, Input, Record, TableContent, config_digest
 from lake.schemas import LANDED
-from lake.settings import Dataset
 from lake.storage import Storage
 from nightjar import daychecks, overlap, quarantine, rowsettings
 from nightjar.history import Past

@@ -11,8 +11,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
+from lake.dataset import Dataset
 from lake.errors import ConfigError
-from lake.settings import Dataset, Settings
+from lake.settings import Settings
 from lake.storage import Storage, open_storage
 
 if TYPE_CHECKING:

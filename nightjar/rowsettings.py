@@ -9,8 +9,8 @@ import json
 from collections.abc import Sequence
 from typing import Final
 
+from lake.dataset import Dataset
 from lake.records import Record
-from lake.settings import Dataset
 from validation.gate import WARNING, Check
 
 DETAIL: Final = "row_settings"

@@ -10,11 +10,11 @@ from dataclasses import asdict
 from typing import Any
 
 from lake import decisions, inputs, layout, messages
+from lake.dataset import Dataset
 from lake.decisions import Decision, Failure, Outcome
 from lake.errors import PermanentError
 from lake.lake import Lake
 from lake.records import STAGES, Draft, Input, Record, config_digest
-from lake.settings import Dataset
 from training import registry
 from training.evaluation import CHALLENGER, Evaluation
 from training.run import TrainRequest, TrainResult, run

@@ -11,7 +11,7 @@ import numpy as np
 from annoy import AnnoyIndex
 from numpy.typing import NDArray
 
-from lake.releases import Index
+from lake.sections import Index
 from nightjar_reader import format as fmt
 from precompute.similar import neighbours
 from topn import TopN

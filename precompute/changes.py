@@ -10,7 +10,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from lake.releases import Lists
+from lake.sections import Lists
 from lake.storage import Storage
 from nightjar_reader import format as fmt
 from nightjar_reader.errors import ReaderError

@@ -8,8 +8,8 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
-from lake.releases import Lists as Sizes
-from lake.settings import Dataset
+from lake.dataset import Dataset
+from lake.sections import Lists as Sizes
 from nightjar_reader import format as fmt
 from precompute import columns
 from precompute.items import Factors

@@ -14,12 +14,12 @@ import numpy as np
 import pyarrow as pa
 
 from lake import inputs, layout, tables
+from lake.dataset import Dataset
 from lake.decisions import Outcome, decision_of
 from lake.errors import PermanentError
 from lake.lake import Lake
 from lake.processor import Machine
 from lake.records import Record, Records, require_unchanged
-from lake.settings import Dataset
 from lake.storage import Storage, sha256_of
 from nightjar_reader import format as fmt
 from precompute import annoy_index, columns, items, lists, release, similar

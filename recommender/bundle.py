@@ -19,10 +19,10 @@ from numpy.typing import NDArray
 from scipy.sparse import csr_matrix
 
 from lake import layout
+from lake.dataset import Dataset
 from lake.errors import PermanentError
 from lake.ledger import names_in
 from lake.records import STAGES, config_digest
-from lake.settings import Dataset
 from lake.storage import Storage, sha256_of
 from nightjar_reader.sequences import pass_over
 from recommender.candidates import most_popular

@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.sparse import csr_matrix
 
-from lake.settings import Dataset
+from lake.dataset import Dataset
 from recommender import kernels
 from recommender.ids import Int32
 from recommender.night import Float32, Int64, Night

@@ -12,9 +12,9 @@ from numpy.typing import NDArray
 from scipy.sparse import csr_matrix
 
 from lake import tables
+from lake.dataset import Dataset
 from lake.records import Record, Records
 from lake.schemas import FEATURES, ITEM, SUBCATEGORY, USER
-from lake.settings import Dataset
 from lake.storage import Storage
 from recommender.ids import Ids, Int32
 

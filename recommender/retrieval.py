@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from scipy.sparse import coo_matrix, csr_matrix
 from threadpoolctl import threadpool_limits
 
-from lake import processor, settings
+from lake import processor, sections
 from recommender.ids import Ids, Int32
 from recommender.logarithms import log, log1p
 from recommender.night import Float32, Night
@@ -49,7 +49,7 @@ class Retrieval:
     popularity: Float32
 
 
-def fit(night: Night, config: settings.Retrieval, threads: int) -> Retrieval:
+def fit(night: Night, config: sections.Retrieval, threads: int) -> Retrieval:
     """Fit retrieval on what was bought as of a day; the bytes do not depend on `threads`."""
     user_factors, item_factors = als(night.m60, config, threads)
     similarity = _neighbours(night, config, threads)
@@ -64,7 +64,7 @@ def popularity(night: Night) -> Float32:
     return score
 
 
-def als(m60: Any, config: settings.Retrieval, threads: int) -> tuple[Float32, Float32]:
+def als(m60: Any, config: sections.Retrieval, threads: int) -> tuple[Float32, Float32]:
     """User and item factors from decayed purchases, CSR float32 users x items.
 
     Who has no purchase of any weight gets a row of zeros: "not known", and nobody's neighbour. So does
@@ -91,7 +91,7 @@ def als(m60: Any, config: settings.Retrieval, threads: int) -> tuple[Float32, Fl
     return _learned(model.user_factors, model.item_factors, config)
 
 
-def _learned(users: Float32, items: Float32, config: settings.Retrieval) -> tuple[Float32, Float32]:
+def _learned(users: Float32, items: Float32, config: sections.Retrieval) -> tuple[Float32, Float32]:
     """The factors, or zeros where they have no meaning.
 
     Where purchases weigh too little, each iteration shrinks all factors by the same part, until only
@@ -135,7 +135,7 @@ def _warn_of_kernels() -> None:
         )
 
 
-def _neighbours(night: Night, config: settings.Retrieval, threads: int) -> Any:
+def _neighbours(night: Night, config: sections.Retrieval, threads: int) -> Any:
     from implicit.nearest_neighbours import ItemItemRecommender
 
     model = ItemItemRecommender(K=config.neighbours, num_threads=threads)

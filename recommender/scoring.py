@@ -11,7 +11,7 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
-from lake.settings import Dataset
+from lake.dataset import Dataset
 from recommender.bundle import Bundle, mismatch
 from recommender.candidates import (
     Als,

@@ -22,7 +22,7 @@ from lake.schemas import (
     spark_type,
 )
 from lake.schemas import CATALOGUE as CATALOGUE_COLUMNS
-from lake.settings import Catalogue, Raw
+from lake.sections import Catalogue, Raw
 from spark_jobs.sqltypes import is_small
 
 if TYPE_CHECKING:

@@ -31,7 +31,7 @@ from lake.schemas import (
     Columns,
     spark_type,
 )
-from lake.settings import FileFormat
+from lake.sections import FileFormat
 from spark_jobs.casts import Targets, catalogue_targets, raw_targets
 from spark_jobs.plans import ExtractRequest, RawFile
 from spark_jobs.raw import RawRows, rows

@@ -4,7 +4,7 @@ import datetime as dt
 from dataclasses import dataclass, field
 
 from lake.records import TableContent
-from lake.settings import Catalogue, Events, Raw, Rules
+from lake.sections import Catalogue, Events, Raw, Rules
 from validation.profile import Profile
 
 

@@ -7,7 +7,7 @@ from pyspark.sql import Column, DataFrame, Row, Window
 from pyspark.sql import functions as fn
 
 from lake.schemas import AMOUNT, EVENT_TYPE, ITEM, LANDED, QUANTITY, SEGMENT, USER
-from lake.settings import RawColumns
+from lake.sections import RawColumns
 from validation.profile import MOST_SEGMENTS, NO_SEGMENT, OTHER_SEGMENTS, QUANTILES, Profile, Values
 
 _COLUMNS = (USER, ITEM, EVENT_TYPE, SEGMENT, AMOUNT, QUANTITY)

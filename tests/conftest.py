@@ -22,9 +22,10 @@ import pyarrow.parquet as pq
 import pytest
 
 from lake import layout, messages
+from lake.dataset import CONFIG_DIR
 from lake.lake import Lake
 from lake.records import Record
-from lake.settings import CONFIG_DIR, Settings
+from lake.settings import Settings
 from lake.storage import open_storage
 from nightjar.waiting import Still, wait_until
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from lake.settings import Evaluation as Config
+from lake.sections import Evaluation as Config
 from recommender.logarithms import log2
 from training.labels import Truth
 from training.metrics import Estimate, estimate, estimate_coverage, mean_over_list, means, per_user, resamples

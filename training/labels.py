@@ -10,11 +10,11 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from lake import tables
+from lake.dataset import Dataset
 from lake.lake import Lake
 from lake.partitions import end_of
 from lake.records import Record
 from lake.schemas import EVENT_TS, EVENT_TYPE, ITEM, USER
-from lake.settings import Dataset
 
 if TYPE_CHECKING:
     from recommender.night import Night

@@ -4,7 +4,7 @@ import logging
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
-from lake.settings import Ranker
+from lake.sections import Ranker
 from training.sets import RankingSet
 
 if TYPE_CHECKING:

@@ -19,12 +19,12 @@ import numpy.typing as npt
 import pyarrow as pa
 
 from lake import layout
+from lake.dataset import Dataset
 from lake.decisions import Champion, Outcome, Verdict
 from lake.inputs import label_window
 from lake.lake import Lake
 from lake.processor import Machine
 from lake.records import Input, Record, require_unchanged
-from lake.settings import Dataset
 from recommender import bundle, night, retrieval, scoring
 from training import labels, promotion, ranker, sets
 from training.evaluation import CHALLENGER, CHAMPION, Evaluation, Field, baselines, evaluate

@@ -8,7 +8,7 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
-from lake.settings import Dataset
+from lake.dataset import Dataset
 from training.labels import Truth
 from training.metrics import ideal
 

@@ -12,7 +12,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Final
 
-from lake.comparisons import Compare, Comparison, Share
+from lake.sections import ByShare, Compare, Comparison
 from validation.gate import CRITICAL, WARNING, Check, Severity
 from validation.profile import Profile
 from validation.series import FEWEST_DAYS, HIGH, LOW, History, Series, all_series
@@ -109,7 +109,7 @@ def _farthest(day: dt.date, series: Iterable[Series], how: Comparison) -> _Verdi
 
 def _judged(day: dt.date, series: Series, how: Comparison) -> _Verdict:
     """One number against its band."""
-    to, back = (_same, _same) if isinstance(how, Share) else (_log, math.exp)
+    to, back = (_same, _same) if isinstance(how, ByShare) else (_log, math.exp)
     most = math.inf if series.widest is None else to(series.widest)
     band = _Band.of(day, {then: to(value) for then, value in series.past.items()}, to(how.tolerance), most)
     low, usual, high = (series.words(back(band.usual + side * band.half)) for side in (LOW, 0, HIGH))

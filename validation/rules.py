@@ -22,7 +22,7 @@ from lake.schemas import (
     USER,
     WORDS,
 )
-from lake.settings import Events, Raw, Rules
+from lake.sections import Events, Raw, Rules
 from validation.gate import CRITICAL, Severity
 
 LAG: Final = "days_late"

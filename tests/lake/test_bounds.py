@@ -7,8 +7,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from lake.dataset import CONFIG_DIR, Dataset, read_dataset
 from lake.errors import ConfigError
-from lake.settings import CONFIG_DIR, Dataset, Retrieval, Section, Settings, dataset, load
+from lake.kinds import Section
+from lake.sections import Retrieval
+from lake.settings import Settings, load
 
 
 def changed(key: str, value: str) -> str:
@@ -32,7 +35,7 @@ def refusal(tmp_path):
         path = tmp_path / "some.toml"
         path.write_bytes(content if isinstance(content, bytes) else content.encode())
         with pytest.raises(ConfigError) as raised:
-            dataset(str(path))
+            read_dataset(str(path))
         said = str(raised.value)
         assert said.startswith(f"{path}: ")
         return said.removeprefix(f"{path}: ")
@@ -242,7 +245,7 @@ def test_a_file_that_is_no_toml_in_utf_8_is_refused_without_a_trace(refusal, con
 def test_lines_may_end_as_on_windows(tmp_path):
     path = tmp_path / "some.toml"
     path.write_bytes(SHIPPED.replace("\n", "\r\n").encode())
-    assert dataset(str(path)) == dataset("complete_journey")
+    assert read_dataset(str(path)) == read_dataset("complete_journey")
 
 
 @pytest.mark.parametrize("path", sorted(CONFIG_DIR.glob("*.toml")), ids=lambda path: path.stem)

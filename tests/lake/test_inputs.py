@@ -3,12 +3,13 @@ import datetime as dt
 import pytest
 
 from lake import decisions, inputs
+from lake.dataset import read_dataset
 from lake.records import STAGES, Draft, Input, Records, TableContent, config_digest
 from lake.schemas import FEATURES
-from lake.settings import Training, dataset
+from lake.sections import Training
 from lake.storage import LocalStorage
 
-DATA = dataset("complete_journey")
+DATA = read_dataset("complete_journey")
 FIRST = dt.date(2017, 1, 1)
 
 

@@ -1,12 +1,12 @@
 import pytest
 
-from lake.settings import dataset
+from lake.dataset import read_dataset
 from nightjar.rowsettings import digest_of
 
 
 @pytest.fixture
 def data(tiny):
-    return dataset(tiny.settings.dataset)
+    return read_dataset(tiny.settings.dataset)
 
 
 def changed(data, section, **values):

@@ -11,13 +11,14 @@ import pyarrow.parquet as pq
 import pytest
 
 from lake import decisions, inputs, layout, messages
+from lake.dataset import CONFIG_DIR, read_dataset
 from lake.decisions import Failure
 from lake.errors import Conflict, PermanentError
 from lake.lake import Lake
 from lake.partitions import days
 from lake.records import STAGES, Draft, Input, Record, Records, TableContent, TableFile, config_digest
 from lake.schemas import FEATURE_KEYS, FEATURES, arrow_schema
-from lake.settings import CONFIG_DIR, Settings, dataset
+from lake.settings import Settings
 from lake.storage import LocalStorage
 from nightjar import train
 from recommender import bundle
@@ -495,7 +496,7 @@ def test_where_repeats_are_not_recommended_own_history_is_no_baseline(trained):
     once = toml.with_name("once.toml")
     once.write_text(toml.read_text().replace("repeats = true ", "repeats = false "))
     chosen = lake.settings.model_copy(update={"dataset": str(once)})
-    assert not dataset(chosen.dataset).repeats
+    assert not read_dataset(chosen.dataset).repeats
     attempt = train.prepare(DAY, Lake.open(chosen), 2)
     train.train(attempt, Lake.open(chosen))
     assert "personal_frequency" not in result_of(lake, attempt).evaluation.scores

@@ -5,7 +5,7 @@ import pyarrow as pa
 import pytest
 from scipy.sparse import csr_matrix
 
-from lake.settings import dataset
+from lake.dataset import read_dataset
 from recommender import night as nights
 from recommender.ids import Ids
 from recommender.retrieval import Retrieval
@@ -60,4 +60,4 @@ def retrieval():
 
 @pytest.fixture
 def data():
-    return dataset("complete_journey")
+    return read_dataset("complete_journey")

@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 from annoy import AnnoyIndex
 
-from lake.releases import Index
+from lake.sections import Index
 from precompute import annoy_index, similar
 
 

@@ -1,7 +1,7 @@
 import pyarrow as pa
 import pytest
 
-from lake.releases import Lists
+from lake.sections import Lists
 from lake.storage import open_storage
 from nightjar_reader import format as fmt
 from precompute import changes, lists, release

@@ -3,8 +3,8 @@ import datetime as dt
 import pyarrow as pa
 import pytest
 
+from lake.dataset import read_dataset
 from lake.schemas import FEATURE_KEYS, FEATURES, arrow_schema
-from lake.settings import dataset
 from recommender import night as nights
 from recommender import retrieval
 
@@ -93,7 +93,7 @@ def make_night():
 
 @pytest.fixture(scope="session")
 def data():
-    shipped = dataset("complete_journey")
+    shipped = read_dataset("complete_journey")
     small = {"retrieval": shipped.retrieval.model_copy(update={"factors": 4, "neighbours": 5})}
     return shipped.model_copy(update=small)
 

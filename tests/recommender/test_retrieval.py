@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from scipy.sparse import csr_matrix
 
-from lake import settings
+from lake.sections import Retrieval
 from recommender import retrieval
 from recommender.retrieval import align, known
 
@@ -92,7 +92,7 @@ def test_one_user_with_one_item_can_be_fitted(make_night, data):
 FIT = """
 from hashlib import sha256
 from recommender.retrieval import als
-from lake.settings import Retrieval
+from lake.sections import Retrieval
 from scipy.sparse import random
 import numpy as np
 m60 = random(300, 200, 0.1, "csr", np.float32, np.random.default_rng(0))
@@ -164,7 +164,7 @@ def right(users, items, group):
 
 def test_groups_of_users_get_lists_of_their_groups(caplog):
     m60, group = groups(1.0)
-    assert right(*retrieval.als(m60, settings.Retrieval(), 1), group) == 1
+    assert right(*retrieval.als(m60, Retrieval(), 1), group) == 1
     assert caplog.records == []
 
 
@@ -185,7 +185,7 @@ def test_factors_that_shrank_to_noise_know_nobody_and_are_told(case, caplog):
     """Everybody was known, by rows of norm 1e-4 to 1e-22 and lists at chance, or nobody was, in silence."""
     weight, config = TOO_LITTLE[case]
     m60, group = groups(weight)
-    users, items = retrieval.als(m60, settings.Retrieval(**config), 1)
+    users, items = retrieval.als(m60, Retrieval(**config), 1)
     assert right(users, items, group) < 0.3
     assert not known(users).any()
     assert not known(items).any()
@@ -198,7 +198,7 @@ def test_a_user_and_an_item_of_long_ago_stay_known(caplog):
     m60, group = groups(1.0)
     m60[np.arange(0, 300, 10)] *= 1e-9
     m60[:, np.arange(10)] *= 1e-9
-    users, items = retrieval.als(m60.tocsr(), settings.Retrieval(), 1)
+    users, items = retrieval.als(m60.tocsr(), Retrieval(), 1)
     assert np.linalg.norm(users[0]) < 1e-7
     assert known(users).all()
     assert known(items).all()

@@ -4,7 +4,7 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
-from lake import settings
+from lake.dataset import Dataset, read_dataset
 from lake.schemas import FEATURE_KEYS, FEATURES
 from recommender import night
 
@@ -54,8 +54,8 @@ def build_events(rows: list[tuple]) -> pa.Table:
 
 
 @pytest.fixture
-def data() -> settings.Dataset:
-    return settings.dataset("complete_journey")
+def data() -> Dataset:
+    return read_dataset("complete_journey")
 
 
 @pytest.fixture

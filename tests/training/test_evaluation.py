@@ -3,7 +3,7 @@ import datetime as dt
 import numpy as np
 import pytest
 
-from lake.settings import Evaluation as Config
+from lake.sections import Evaluation as Config
 from training import evaluation
 from training.labels import Truth
 

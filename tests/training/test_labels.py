@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from lake import inputs
-from lake.settings import Training
+from lake.sections import Training
 from training.labels import labels
 
 DAY = dt.date(2017, 9, 23)

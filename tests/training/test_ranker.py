@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import xgboost
 
-from lake.settings import Ranker
+from lake.sections import Ranker
 from training import ranker
 from training.sets import RankingSet
 

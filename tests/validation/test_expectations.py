@@ -6,7 +6,7 @@ import pyarrow as pa
 import pytest
 
 from lake.schemas import FEATURES, arrow_schema
-from lake.settings import Events, Raw, Rules
+from lake.sections import Events, Raw, Rules
 from validation import expectations
 from validation.counts import Tally, held
 from validation.expectations import (

@@ -5,7 +5,7 @@ import datetime as dt
 import pandas as pd
 import pytest
 
-from lake.comparisons import Compare
+from lake.sections import Compare
 from nightjar import land
 from validation.compare import compare
 from validation.profile import QUANTILES, Profile, Values

@@ -1,8 +1,8 @@
 import pytest
 
+from lake.dataset import CONFIG_DIR, read_dataset
 from lake.errors import ConfigError
 from lake.records import STAGES
-from lake.settings import CONFIG_DIR, dataset
 
 
 def _with(folder, section):
@@ -13,7 +13,7 @@ def _with(folder, section):
 
 
 def test_by_default_amounts_off_by_ten_and_a_lost_catalogue_stop_and_the_rest_warns():
-    section = dataset("complete_journey").compare
+    section = read_dataset("complete_journey").compare
     actions = {name: how["action"] for name, how in section.model_dump().items() if isinstance(how, dict)}
     assert len(actions) == 11
     assert {name for name, action in actions.items() if action == "stop"} == {"amount_scale", "catalogue"}
@@ -22,7 +22,9 @@ def test_by_default_amounts_off_by_ten_and_a_lost_catalogue_stop_and_the_rest_wa
 
 
 def test_a_key_that_is_not_named_keeps_its_default(tmp_path):
-    section = dataset(_with(tmp_path, "catalogue = { tolerance = 0.3 }\nrows = { action = 'off' }")).compare
+    section = read_dataset(
+        _with(tmp_path, "catalogue = { tolerance = 0.3 }\nrows = { action = 'off' }")
+    ).compare
     assert (section.catalogue.action, section.catalogue.tolerance) == ("stop", 0.3)
     assert (section.rows.action, section.rows.tolerance) == ("off", 1.5)
 
@@ -52,7 +54,7 @@ def test_a_key_that_is_not_named_keeps_its_default(tmp_path):
 )
 def test_what_cannot_work_is_refused_by_its_key(tmp_path, section, message):
     with pytest.raises(ConfigError, match=message):
-        dataset(_with(tmp_path, section))
+        read_dataset(_with(tmp_path, section))
 
 
 def test_the_section_is_in_no_digest():

@@ -1,0 +1,114 @@
+"""A data set: what its TOML in `config/` says, each section a class of `lake.sections`."""
+
+import datetime as dt
+import hashlib
+import json
+from collections.abc import Iterable
+from functools import cache
+from pathlib import Path
+
+from pydantic import ValidationInfo, field_validator, model_validator
+
+from lake import toml
+from lake.errors import ConfigError, PermanentError
+from lake.kinds import Day, Name, Section
+from lake.sections import (
+    Candidates,
+    Catalogue,
+    Compare,
+    Evaluation,
+    Events,
+    Index,
+    Lists,
+    Ranker,
+    Raw,
+    Retrieval,
+    Rules,
+    Training,
+)
+from nightjar_reader.format import IdType
+
+CONFIG_DIR = Path(__file__).resolve().parents[1] / "config"
+
+
+class Dataset(Section):
+    """One data set, as its TOML says."""
+
+    name: Name
+    first_day: Day
+    last_day: Day | None = None
+    id_type: IdType
+    repeats: bool = True
+    raw: Raw
+    events: Events
+    catalogue: Catalogue | None = None
+    rules: Rules = Rules()
+    compare: Compare = Compare()
+    retrieval: Retrieval = Retrieval()
+    candidates: Candidates = Candidates()
+    training: Training = Training()
+    ranker: Ranker = Ranker()
+    evaluation: Evaluation = Evaluation()
+    lists: Lists = Lists()
+    index: Index = Index()
+
+    @field_validator("last_day")
+    @classmethod
+    def _not_before_the_first(cls, last: dt.date | None, info: ValidationInfo) -> dt.date | None:
+        first = info.data.get("first_day")
+        if last and first and last < first:
+            raise ValueError(f"last_day is before first_day, {first}")
+        return last
+
+    @model_validator(mode="after")
+    def _sections_agree(self) -> "Dataset":
+        first, last = self.first_day, self.last_day or dt.date.max
+        outside = [str(day) for day in self.raw.closed_days if not first <= day <= last]
+        if outside:
+            raise ValueError(f"raw.closed_days: expected days of the data set, found {', '.join(outside)}")
+        if self.catalogue and self.catalogue.files == self.raw.files:
+            raise ValueError(f"catalogue.files: expected others than raw.files, found {self.raw.files!r}")
+        return self
+
+    def require_day(self, day: dt.date, today: dt.date | None = None) -> dt.date:
+        """Refuse a day that the data set does not have, or that is not over as of `today`.
+
+        Raises
+        ------
+        PermanentError
+            When `day` is none of its days; the message names those there are.
+        """
+        last = min(self.last_day or dt.date.max, today - dt.timedelta(days=1) if today else dt.date.max)
+        if not self.first_day <= day <= last:
+            end = "now on" if last == dt.date.max else last
+            raise PermanentError(
+                f"partition {day} is outside {self.name}: expected {self.first_day} to {end}"
+            )
+        return day
+
+    def digest(self, sections: Iterable[str]) -> str:
+        """SHA-256 (hex) of the named sections alone, so that other settings change nothing."""
+        chosen = {name: self.model_dump(mode="json")[name] for name in sorted(sections)}
+        return hashlib.sha256(json.dumps(chosen, sort_keys=True).encode()).hexdigest()
+
+
+@cache
+def read_dataset(name: str) -> Dataset:
+    """Read a data set's TOML.
+
+    Parameters
+    ----------
+    name
+        A name in `config/`, or the path of a TOML file.
+
+    Raises
+    ------
+    ConfigError
+        When there is no such file, or a field of it is wrong; the message names each field.
+    """
+    path = Path(name) if name.endswith(".toml") else CONFIG_DIR / f"{name}.toml"
+    if not path.is_file():
+        raise ConfigError(
+            f"NIGHTJAR_DATASET={name!r}: no file {path}; give a name in config/ or the path of a TOML"
+        )
+    return toml.read(path, Dataset)

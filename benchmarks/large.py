@@ -28,6 +28,7 @@ import large_data  # noqa: E402
 import psutil  # noqa: E402
 
 from lake import settings as lake_settings  # noqa: E402
+from lake.dataset import read_dataset  # noqa: E402
 from lake.lake import Lake  # noqa: E402
 from lake.settings import Settings  # noqa: E402
 
@@ -54,7 +55,7 @@ def main() -> None:
             "what": asked.what,
             "quick": asked.quick,
             **vars(shop),
-            "max_users": settings.data.training.max_users,
+            "max_users": read_dataset(settings.dataset).training.max_users,
             **result,
             "steps": steps.seen,
         }

@@ -18,6 +18,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from lake import inputs, layout, tables
+from lake.dataset import read_dataset
 from lake.partitions import days as days_between
 from lake.records import STAGES, Draft, Records, config_digest
 from lake.schemas import FEATURES, arrow_schema
@@ -103,7 +104,7 @@ def settings_of(folder: Path, shop: Shop, threads: int, quick: bool) -> Settings
 
 def write_raw(settings: Settings, shop: Shop) -> None:
     """One file a day, and the catalogue on the first."""
-    raw, database = open_storage(settings.raw), _database(shop)
+    raw, database, data = open_storage(settings.raw), _database(shop), read_dataset(settings.dataset)
     for day in days_between(FIRST, shop.last):
         rows = database.execute(
             "select user_id as user, item_id as item, $day::timestamp + to_seconds(second) as at, "
@@ -111,11 +112,11 @@ def write_raw(settings: Settings, shop: Shop) -> None:
             "order by basket, item",
             {"day": day.isoformat(), "number": (day - FIRST).days},
         ).fetch_arrow_table()
-        _put(raw, settings.data.raw.path(day), rows)
+        _put(raw, data.raw.path(day), rows)
     catalogue = database.execute(
         "select item_id as item, 'item ' || item_id as name, department, kind, brand from items order by item"
     )
-    _put(raw, settings.data.catalogue.path(FIRST), catalogue.fetch_arrow_table())
+    _put(raw, data.catalogue.path(FIRST), catalogue.fetch_arrow_table())
 
 
 def write_lake(settings: Settings, shop: Shop) -> None:
@@ -130,7 +131,7 @@ def write_lake(settings: Settings, shop: Shop) -> None:
         found = {"interactions": _interactions(database, day)}
         found |= {"catalogue": _catalogue(database)} if day == FIRST else {}
         _commit(lake, "ingest", day, found, settings, shop)
-    for day in [*inputs.snapshot_days(shop.last, settings.data), shop.last]:
+    for day in [*inputs.snapshot_days(shop.last, read_dataset(settings.dataset)), shop.last]:
         read = inputs.feature_inputs(records.all_current("ingest", day), day)
         _commit(lake, "features", day, dict(_features(database, day)), settings, shop, read)
 
@@ -138,10 +139,10 @@ def write_lake(settings: Settings, shop: Shop) -> None:
 def _commit(lake, stage, day, found, settings, shop, read=()):  # noqa: ANN001, ANN202
     """Tables as an attempt of the stage would have left them, and their record."""
     attempt = hashlib.sha256(repr((stage, day, shop)).encode()).hexdigest()[:16]
-    contents = {}
+    contents, data = {}, read_dataset(settings.dataset)
     for name, rows in found.items():
         digest = hashlib.sha256(repr((name, day, astuple(shop))).encode()).hexdigest()
-        whole = _whole(rows, name, settings.data.id_type)
+        whole = _whole(rows, name, data.id_type)
         _put(lake, f"{layout.partition(name, attempt, day)}/part.parquet", whole)
         contents[name] = tables.contents(lake, name, attempt, [day], {day: digest})[day]
     draft = Draft(
@@ -150,7 +151,7 @@ def _commit(lake, stage, day, found, settings, shop, read=()):  # noqa: ANN001, 
         attempt,
         "ok",
         STAGES[stage].version,
-        config_digest(stage, settings.data),
+        config_digest(stage, data),
         read,
     )
     Records(lake).commit(Draft(**(vars(draft) | {"tables": contents})), 0)

@@ -11,10 +11,11 @@ import steps
 from airflow.sdk import DAG, Asset, Param
 from operators import SparkStageOperator
 
+from lake.dataset import read_dataset
 from lake.settings import load
 
 settings = load()
-data = settings.data
+data = read_dataset(settings.dataset)
 
 with DAG(
     "bootstrap_history",

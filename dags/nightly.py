@@ -16,12 +16,13 @@ from operators import SparkStageOperator
 from sensors import DecisionSensor, HistorySensor, PreviousDecisionSensor, RawDaySensor
 from timetables import NightlyPartitionTimetable
 
+from lake.dataset import read_dataset
 from lake.partitions import end_of
 from lake.settings import load
 
 TICK = dt.timedelta(hours=2)
 settings = load()
-data = settings.data
+data = read_dataset(settings.dataset)
 light, heavy = dt.timedelta(seconds=settings.light_timeout), dt.timedelta(seconds=settings.heavy_timeout)
 retry_delay = dt.timedelta(seconds=settings.retry_delay)
 

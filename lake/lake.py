@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from functools import cached_property
 
-from lake.dataset import Dataset
+from lake.dataset import Dataset, read_dataset
 from lake.records import Records
 from lake.settings import Settings
 from lake.storage import Storage, open_storage
@@ -31,8 +31,9 @@ class Lake:
 
     @classmethod
     def open(cls, settings: Settings) -> "Lake":
-        """The lake that the settings name."""
-        return cls(settings.lake, settings.raw, settings.releases, settings.mlflow_uri, settings.data)
+        """The lake that the settings name; reads the TOML of the data set."""
+        data = read_dataset(settings.dataset)
+        return cls(settings.lake, settings.raw, settings.releases, settings.mlflow_uri, data)
 
     @property
     def storage(self) -> Storage:

@@ -8,7 +8,6 @@ from pydantic import Field, ValidationError, field_validator, model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from lake import kinds, toml
-from lake.dataset import Dataset, read_dataset
 from lake.errors import ConfigError
 from lake.kinds import Limit, Seconds
 from nightjar_reader.address import redacted
@@ -64,11 +63,6 @@ class Settings(BaseSettings):
         }
         path = {"dataset": str(Path(data).expanduser().absolute())} if data.endswith(".toml") else {}
         return follow | values | path
-
-    @property
-    def data(self) -> Dataset:
-        """The data set, read once a process."""
-        return read_dataset(self.dataset)
 
     def redacted(self) -> dict[str, str]:
         """Every setting as text, with what stands before an @ in an address left out."""

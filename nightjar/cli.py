@@ -15,6 +15,7 @@ from rich.markup import escape
 from typer.core import TyperCommand
 
 from lake import partitions, settings
+from lake.dataset import read_dataset
 from lake.errors import NightjarError
 from lake.lake import Lake
 from nightjar.console import console, print_settings, show_progress_log, step
@@ -95,7 +96,8 @@ def run(
 
     show_progress_log()
     found = settings.load()
-    day = found.data.require_day(partitions.parse(partition), today=partitions.utc_now().date())
+    data, today = read_dataset(found.dataset), partitions.utc_now().date()
+    day = data.require_day(partitions.parse(partition), today=today)
     if force and what is not What.precompute:
         raise typer.BadParameter("--force goes with precompute only")
     if what is What.night:

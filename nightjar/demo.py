@@ -6,6 +6,7 @@ What is there already is not done again, so that a second run prints the same at
 import datetime as dt
 from itertools import islice
 
+from lake.dataset import read_dataset
 from lake.errors import NightjarError
 from lake.partitions import ONE_DAY, days
 from lake.records import Records
@@ -41,7 +42,8 @@ def run(day: dt.date, settings: Settings) -> None:
 
 def _lacks_history(day: dt.date, settings: Settings) -> bool:
     there = Records(open_storage(settings.lake)).partitions("ingest")
-    return any(before not in there for before in days(settings.data.first_day, day - ONE_DAY))
+    first = read_dataset(settings.dataset).first_day
+    return any(before not in there for before in days(first, day - ONE_DAY))
 
 
 def _lacks_release(day: dt.date, settings: Settings) -> bool:
@@ -56,7 +58,8 @@ def _run_dags(day: dt.date, settings: Settings, history: bool, night: bool) -> N
         client = airflow.client()
         console.print(f"Airflow's UI is at {airflow.url} meanwhile")
         if history:
-            conf = {"from": settings.data.first_day.isoformat(), "to": (day - ONE_DAY).isoformat()}
+            first = read_dataset(settings.dataset).first_day
+            conf = {"from": first.isoformat(), "to": (day - ONE_DAY).isoformat()}
             with step(f"bootstrap_history from {conf['from']} to {conf['to']}, one Spark pass"):
                 _run_dag(client, settings, "bootstrap_history", conf=conf)
         if night:

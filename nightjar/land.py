@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
-from lake.dataset import Dataset
+from lake.dataset import Dataset, read_dataset
 from lake.errors import ConfigError
 from lake.settings import Settings
 from lake.storage import Storage, open_storage
@@ -57,7 +57,7 @@ def land(
     ConfigError
         When the data set's TOML does not describe this data, or the package is not installed.
     """
-    data = settings.data
+    data = read_dataset(settings.dataset)
     _require_demo(data)
     storage, source = open_storage(settings.raw), _source()
     days = _by_day(_sampled(_transactions(source), households))

@@ -12,6 +12,7 @@ import pytest
 from airflow.dag_processing.dagbag import DagBag
 from airflow.sdk import TriggerRule
 
+from lake.dataset import read_dataset
 from lake.settings import load
 
 CHECKOUT = Path(__file__).resolve().parents[2]
@@ -109,7 +110,7 @@ def test_every_task_has_a_timeout_and_sensors_hold_no_slot(bag):
 
 
 def test_the_calendar_ends_with_the_data(nightly):
-    data = load().data
+    data = read_dataset(load().dataset)
     last_tick = dt.datetime(2018, 1, 2, 2, tzinfo=dt.UTC)
     assert (data.last_day, nightly.end_date) == (dt.date(2018, 1, 1), last_tick)
     assert nightly.start_date == dt.datetime(2017, 1, 1, tzinfo=dt.UTC)

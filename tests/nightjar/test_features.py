@@ -7,6 +7,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from lake import inputs, layout, messages
+from lake.dataset import read_dataset
 from lake.errors import ConfigError, Conflict, GateFailed, PermanentError
 from lake.lake import Lake
 from lake.records import STAGES, Draft, Records, TableContent, TableFile, config_digest
@@ -40,7 +41,8 @@ def ingest(records, settings, day, digest="x", rows=1, catalogue=False, details=
     named = {"interactions": TableContent((TableFile(f"i/{day}/{digest}", 1, rows),), rows, digest)}
     named |= {"catalogue": TableContent((TableFile(f"c/{day}", 1, 1),), 1, digest)} if catalogue else {}
     stage = STAGES["ingest"]
-    draft = Draft("ingest", str(day), "a", "committed", stage.version, config_digest("ingest", settings.data))
+    config = config_digest("ingest", read_dataset(settings.dataset))
+    draft = Draft("ingest", str(day), "a", "committed", stage.version, config)
     draft = dataclasses.replace(draft, tables=named, details=details or {})
     return records.commit(draft, records.latest("ingest", day))
 
@@ -119,14 +121,14 @@ def test_a_night_commits_every_as_of_day_from_its_own_inputs(settings, records):
     assert {str(FIRST + dt.timedelta(days=1)), str(back(2))} <= set(missing)
     for day, seen in ((back(2), 1), (back(1), 2), (D, 3)):
         assert len(records.current("features", day).inputs_of("interactions")) == seen
-        assert inputs.is_fresh("features", records, day, settings.data)
+        assert inputs.is_fresh("features", records, day, read_dataset(settings.dataset))
     again = asked(features.prepare(D, Lake.open(settings)), settings)
     assert again.based_on == {D: 1}
 
 
 def test_days_taken_in_by_other_settings_of_rows_are_named(settings, records, caplog):
     """Features summed them with the others, and nothing said so."""
-    now, other = rowsettings.digest_of(settings.data), "of another zone"
+    now, other = rowsettings.digest_of(read_dataset(settings.dataset)), "of another zone"
     for day, by in ((FIRST, now), (back(2), other), (back(1), other), (D, now)):
         ingest(records, settings, day, details={rowsettings.DETAIL: by})
     run(settings)
@@ -135,8 +137,9 @@ def test_days_taken_in_by_other_settings_of_rows_are_named(settings, records, ca
 
 
 def test_days_taken_in_by_the_settings_as_they_are_are_no_warning(settings, records, caplog):
+    now = rowsettings.digest_of(read_dataset(settings.dataset))
     for day in (FIRST, D):
-        ingest(records, settings, day, details={rowsettings.DETAIL: rowsettings.digest_of(settings.data)})
+        ingest(records, settings, day, details={rowsettings.DETAIL: now})
     run(settings)
     assert "days_of_one_setting" not in caplog.text
 
@@ -201,7 +204,7 @@ def test_days_before_the_first_day_are_left_out(settings, records):
     text = toml.read_text().replace("first_day = 2024-01-01", f"first_day = {back(1)}")
     later.write_text(text.replace("closed_days = [2024-01-03]", "closed_days = []"))
     moved = settings.model_copy(update={"dataset": str(later)})
-    assert not inputs.is_fresh("features", records, D, moved.data)
+    assert not inputs.is_fresh("features", records, D, read_dataset(moved.dataset))
     request = asked(features.prepare(D, Lake.open(moved)), moved)
     assert list(request.ingested) == [back(1), D]
     assert list(request.based_on) == [back(1), D]

@@ -74,12 +74,12 @@ def test_text_files_are_checked_for_their_columns(tiny_with, tmp_path, kind):
         ingest.prepare(DAY, tiny.lake)
 
 
-def test_a_name_that_spark_skips_is_refused(tiny, tiny_row, monkeypatch):
-    raw = tiny.settings.data.raw.model_copy(update={"files": "events/_{partition}.parquet"})
-    data = tiny.settings.data.model_copy(update={"raw": raw})
-    monkeypatch.setattr(type(tiny.settings), "data", property(lambda _: data))
+def test_a_name_that_spark_skips_is_refused(tiny):
+    data = tiny.lake.data
+    raw = data.raw.model_copy(update={"files": "events/_{partition}.parquet"})
+    lake = dataclasses.replace(tiny.lake, data=data.model_copy(update={"raw": raw}))
     with pytest.raises(FileFault, match="leading _"):
-        ingest.prepare(DAY, tiny.lake)
+        ingest.prepare(DAY, lake)
 
 
 def test_a_day_outside_the_data_set_is_refused(tiny):
@@ -100,7 +100,7 @@ class TestCommitted:
         assert raw.digest == open_storage(tiny.settings.raw).sha256(raw.name)
         assert record.tables.keys() == {"interactions", "quarantine"}
         assert record.tables["interactions"].rows == record.counts["clean"] == 2
-        assert record.details == {rowsettings.DETAIL: rowsettings.digest_of(tiny.settings.data)}
+        assert record.details == {rowsettings.DETAIL: rowsettings.digest_of(tiny.lake.data)}
         assert Records(open_storage(tiny.settings.lake)).current("ingest", DAY) == record
 
     def test_a_closed_day_without_a_file_has_an_empty_record(self, tiny):

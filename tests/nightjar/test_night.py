@@ -15,6 +15,7 @@ import pytest
 from typer.testing import CliRunner
 
 from lake import layout
+from lake.dataset import read_dataset
 from lake.errors import GateFailed, StorageUnavailable
 from lake.inputs import is_fresh
 from lake.lake import Lake
@@ -209,7 +210,8 @@ def test_a_changed_raw_day_makes_the_stages_stale_one_after_the_other(clean, tmp
     night.run_ingest(DAY, settings)
 
     def fresh():
-        return [is_fresh(stage, _records(settings), DAY, settings.data) for stage in STAGES[1:]]
+        data = read_dataset(settings.dataset)
+        return [is_fresh(stage, _records(settings), DAY, data) for stage in STAGES[1:]]
 
     assert fresh() == [False, True, True]
     night.run_features(DAY, settings)

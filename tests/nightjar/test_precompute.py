@@ -13,6 +13,7 @@ from compare_readers import CURRENT, FROZEN, answers
 from scipy.sparse import csr_matrix
 
 from lake import layout, messages
+from lake.dataset import read_dataset
 from lake.decisions import Outcome, Verdict
 from lake.errors import Conflict, GateFailed, PermanentError
 from lake.lake import Lake
@@ -126,9 +127,8 @@ class Nights:
         )
         baseline = "personal_frequency" if outcome == "baseline" else None
         folder = self.settings.home / f"bundle-{day}-{outcome}-{seed}"
-        made = bundle.write(
-            folder, as_of=day, outcome=outcome, retrieval=known, data=self.settings.data, baseline=baseline
-        )
+        data = read_dataset(self.settings.dataset)
+        made = bundle.write(folder, as_of=day, outcome=outcome, retrieval=known, data=data, baseline=baseline)
         bundle.publish(self.storage, folder, made)
         details = {
             "bundle_id": made,

@@ -84,7 +84,7 @@ class Small:
         return TableContent((TableFile(path, target.stat().st_size, len(rows)),), len(rows), content)
 
     def commit(self, stage: str, day: dt.date, tables: dict, read: tuple = ()) -> Record:
-        version, digest = STAGES[stage].version, config_digest(stage, self.settings.data)
+        version, digest = STAGES[stage].version, config_digest(stage, read_dataset(self.settings.dataset))
         draft = Draft(stage, day.isoformat(), "a" * 16, "ok", version, digest, read, tables)
         return self.records.commit(draft, self.records.latest(stage, day))
 
@@ -222,8 +222,8 @@ def test_the_inputs_are_those_of_the_records(trained):
     lake, attempt = trained
     record = train.decide(DAY, attempt, lake.lake)
     features = lake.records.current("features", DAY)
-    assert record.inputs == inputs.train_inputs(lake.records, features, lake.settings.data)
-    assert inputs.is_fresh("train", lake.records, DAY, lake.settings.data)
+    assert record.inputs == inputs.train_inputs(lake.records, features, read_dataset(lake.settings.dataset))
+    assert inputs.is_fresh("train", lake.records, DAY, read_dataset(lake.settings.dataset))
 
 
 def test_deciding_again_makes_no_record(trained):
@@ -286,7 +286,7 @@ def test_a_failed_training_is_a_decision_too(trained, without_mlflow):
     record = train.decide(DAY, attempt, lake.lake, failure=Failure("train", "MemoryError"), night=number)
     assert record.outcome == "failed"
     assert record.details["failure"] == {"stage": "train", "error": "MemoryError"}
-    assert inputs.is_fresh("train", lake.records, DAY, lake.settings.data)
+    assert inputs.is_fresh("train", lake.records, DAY, read_dataset(lake.settings.dataset))
     assert decisions.serving(lake.records, DAY) is None
     assert lake.records.is_decided(DAY, number)
     assert without_mlflow == []

@@ -14,6 +14,7 @@ import httpx
 import psutil
 import pytest
 
+from lake.dataset import read_dataset
 from lake.partitions import ONE_DAY
 from lake.records import Records
 from lake.storage import open_storage
@@ -37,7 +38,7 @@ class Calendar:
 
 @pytest.fixture(scope="module")
 def calendar(night_slice):
-    first = night_slice.settings.data.first_day
+    first = read_dataset(night_slice.settings.dataset).first_day
     every = [first + n * ONE_DAY for n in range(HISTORY_DAYS + 3)]
     return Calendar(every[:HISTORY_DAYS], every[HISTORY_DAYS:-1], every[-1])
 

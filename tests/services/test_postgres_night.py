@@ -14,6 +14,7 @@ import psutil
 import pyarrow.parquet as pq
 import pytest
 
+from lake.dataset import read_dataset
 from lake.errors import FileFault
 from lake.lake import Lake
 from lake.records import Records
@@ -195,7 +196,7 @@ def _drop_a_column(path):
 )
 def test_a_faulty_raw_file_is_told_as_on_disk(on_servers, s3_server, tmp_path, request, damage, message):
     settings = on_servers.settings
-    name = settings.data.raw.path(NIGHT)
+    name = read_dataset(settings.dataset).raw.path(NIGHT)
     local, remote = LocalStorage(tmp_path), open_storage(s3_server.make_bucket(request.node.callspec.id))
     with open_storage(settings.raw).fetched(name) as good:
         local.put_file(name, good)

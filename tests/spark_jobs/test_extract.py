@@ -9,6 +9,7 @@ import pytest
 from pyspark.errors import AnalysisException
 
 from lake import layout, messages, tables
+from lake.dataset import read_dataset
 from lake.errors import ConfigError, FileFault, PermanentError
 from lake.storage import open_storage
 from nightjar import bootstrap, ingest, overlap
@@ -22,7 +23,8 @@ DAY, NEXT = dt.date(2024, 1, 1), dt.date(2024, 1, 2)
 
 def _rows(tiny, record, table="interactions"):
     storage = open_storage(tiny.settings.lake)
-    return tables.read(storage, table, tiny.settings.data.id_type, record.tables[table].files).to_pylist()
+    id_type = read_dataset(tiny.settings.dataset).id_type
+    return tables.read(storage, table, id_type, record.tables[table].files).to_pylist()
 
 
 def test_a_clean_row_becomes_ours(tiny, tiny_row):
@@ -123,7 +125,7 @@ def test_a_late_row_within_the_window_is_kept(tiny_with, tiny_row, tmp_path):
 
 
 def _as_text(tiny, day, rows):
-    kind = tiny.settings.data.raw.format
+    kind = read_dataset(tiny.settings.dataset).raw.format
     path = tiny.raw(f"events/{day}.{kind}")
     told = [row | {"at": row["at"].isoformat()} for row in rows]
     with path.open("w", encoding="utf-8", newline="") as file:

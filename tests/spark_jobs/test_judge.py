@@ -10,6 +10,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from lake import tables
+from lake.dataset import read_dataset
 from lake.schemas import ITEM, USER
 from lake.storage import open_storage
 from nightjar import features, ingest
@@ -45,7 +46,7 @@ def _extracted(tiny):
     attempt = ingest.prepare(DAY, tiny.lake)
     tiny.extract(attempt)
     _, result = ingest.read_attempt(attempt, tiny.lake)
-    storage, kind = open_storage(tiny.settings.lake), tiny.settings.data.id_type
+    storage, kind = open_storage(tiny.settings.lake), read_dataset(tiny.settings.dataset).id_type
     rows = {
         name: tables.read(storage, name, kind, found[DAY].files).to_pylist()
         for name, found in result.tables.items()

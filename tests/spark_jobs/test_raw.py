@@ -12,6 +12,7 @@ import pytest
 from pyspark.sql import DataFrame
 
 from lake import layout, messages, tables
+from lake.dataset import read_dataset
 from lake.errors import FileFault
 from lake.records import Records
 from lake.schemas import HASH, LANDED, RAW_ROW, ROW_NUMBER
@@ -48,7 +49,8 @@ def _ingested(tiny, days):
 
 def _rows(tiny, record, table):
     storage = open_storage(tiny.settings.lake)
-    return tables.read(storage, table, tiny.settings.data.id_type, record.tables[table].files).to_pylist()
+    id_type = read_dataset(tiny.settings.dataset).id_type
+    return tables.read(storage, table, id_type, record.tables[table].files).to_pylist()
 
 
 def _told(counts):

@@ -5,8 +5,6 @@ nightly runs would have written, so a year does not need 365 runs. Days that the
 would have refused get no record and are named in the error. Started by hand.
 """
 
-import datetime as dt
-
 import steps
 from airflow.sdk import DAG, Asset, Param
 from operators import SparkStageOperator
@@ -24,8 +22,8 @@ with DAG(
     max_active_runs=1,
     default_args={
         "retries": 2,
-        "retry_delay": dt.timedelta(seconds=settings.retry_delay),
-        "execution_timeout": dt.timedelta(seconds=settings.heavy_timeout),
+        "retry_delay": settings.retry_delay,
+        "execution_timeout": settings.heavy_timeout,
     },
     params={
         "from": Param(data.first_day.isoformat(), type="string", format="date", title="First day to load"),

@@ -23,8 +23,7 @@ from lake.settings import load
 TICK = dt.timedelta(hours=2)
 settings = load()
 data = read_dataset(settings.dataset)
-light, heavy = dt.timedelta(seconds=settings.light_timeout), dt.timedelta(seconds=settings.heavy_timeout)
-retry_delay = dt.timedelta(seconds=settings.retry_delay)
+light, heavy = settings.light_timeout, settings.heavy_timeout
 
 
 @task_group
@@ -70,7 +69,7 @@ with DAG(
     end_date=end_of(data.last_day) + TICK if data.last_day else None,
     catchup=False,
     max_active_runs=2,
-    default_args={"retries": 2, "retry_delay": retry_delay, "execution_timeout": light},
+    default_args={"retries": 2, "retry_delay": settings.retry_delay, "execution_timeout": light},
     doc_md=__doc__,
     tags=["nightjar"],
 ):

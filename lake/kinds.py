@@ -12,7 +12,16 @@ from pathlib import Path
 from typing import Annotated, Any, TypeVar
 
 from annotated_types import Ge, Gt, Le
-from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, ValidationInfo
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    GetPydanticSchema,
+    PlainSerializer,
+    ValidationInfo,
+)
 
 from lake.toml import near
 from nightjar_reader import address
@@ -26,6 +35,7 @@ MEMORY = re.compile(r"([1-9]\d*)([mgt])b?", re.IGNORECASE)
 MEBIBYTES = {"m": 1, "g": 1 << 10, "t": 1 << 20}
 LEAST_MEMORY = 512
 """MiB; a driver of less than 450 MiB is refused by Spark (UnifiedMemoryManager)."""
+SECOND = dt.timedelta(seconds=1)
 DATABASES = ("postgresql", "mysql", "mssql")
 """Those in which MLflow keeps its store, beside SQLite."""
 
@@ -129,6 +139,23 @@ def own(value: Any, info: ValidationInfo) -> Any:
     return value
 
 
+def _count_seconds(value: Any) -> Any:
+    return value / SECOND if isinstance(value, dt.timedelta) else value
+
+
+def _whole_seconds(at_least: int) -> GetPydanticSchema:
+    """The schema of a timedelta that is given, and dumped, in whole seconds."""
+    seconds = Annotated[
+        int,
+        BeforeValidator(_count_seconds),
+        Ge(at_least),
+        Le(366 * 86_400),
+        AfterValidator(SECOND.__mul__),
+        PlainSerializer(lambda duration: duration // SECOND, return_type=int),
+    ]
+    return GetPydanticSchema(lambda _, make_schema: make_schema(seconds))
+
+
 Text = Annotated[str, Field(min_length=1, pattern=r"^\S(.*\S)?$")]
 Name = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9_-]*$", max_length=64)]
 Template = Annotated[str, AfterValidator(_template)]
@@ -146,8 +173,8 @@ Day = Annotated[dt.date, Ge(dt.date(1970, 1, 1)), Le(dt.date(2199, 12, 31))]
 """Those whose neighbours and microseconds fit everywhere."""
 Trees = Annotated[int, Ge(1), Le(10_000)]
 Count = Annotated[int, Ge(1), Le(100_000)]
-Seconds = Annotated[int, Ge(0), Le(366 * 86_400)]
-Limit = Annotated[int, Ge(1), Le(366 * 86_400)]
+Duration = Annotated[dt.timedelta, _whole_seconds(at_least=0)]
+PositiveDuration = Annotated[dt.timedelta, _whole_seconds(at_least=1)]
 Sequence = Annotated[tuple[T, ...], Field(strict=False), AfterValidator(_no_repeats)]
 """A TOML array; its values are as strict as others."""
 

@@ -1,5 +1,6 @@
-"""The environment (`NIGHTJAR_*`), as one frozen object, and how many threads it allows."""
+"""The environment: every variable `NIGHTJAR_*`, in groups by subject, and all of them as `Settings`."""
 
+import datetime as dt
 import os
 from pathlib import Path
 from typing import Any
@@ -9,20 +10,21 @@ from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from lake import kinds, toml
 from lake.errors import ConfigError
-from lake.kinds import Limit, Seconds
+from lake.kinds import Duration, PositiveDuration
 from nightjar_reader.address import redacted
 
 CHECKOUT = Path(__file__).resolve().parents[1]
+PREFIX = "NIGHTJAR_"
 
 
-class Settings(BaseSettings):
-    """Where things lie, how long to wait, how much to use. None of it changes what comes out.
+class _Variables(BaseSettings):
+    """A group of variables: each field is one, `lake` is `NIGHTJAR_LAKE`, and so on."""
 
-    Every field is an environment variable: `lake` is `NIGHTJAR_LAKE`, and so on. Waits are
-    seconds; memory is what Spark's JVM may take.
-    """
+    model_config = SettingsConfigDict(env_prefix=PREFIX, frozen=True, extra="ignore")
 
-    model_config = SettingsConfigDict(env_prefix="NIGHTJAR_", frozen=True, extra="ignore")
+
+class Places(_Variables):
+    """Where things lie; what is not set follows from `home` and `lake`."""
 
     home: kinds.Folder = CHECKOUT / ".nightjar"
     dataset: str = Field(default="complete_journey", min_length=1)
@@ -31,27 +33,13 @@ class Settings(BaseSettings):
     releases: str = ""
     mlflow_uri: str = ""
 
-    raw_wait: Seconds = 4 * 3600
-    history_wait: Seconds = 3600
-    previous_decision_wait: Seconds = 1800
-    decision_wait: Seconds = 3 * 3600
-    poke_interval: Limit = 60
-    light_timeout: Limit = 1800
-    heavy_timeout: Limit = 7200
-    retry_delay: Seconds = 30
-
-    spark_master: str = Field(default="local[*]", pattern=kinds.MASTER)
-    spark_memory: kinds.Memory = "2g"
-    threads: int = Field(default=0, ge=0, le=1024)
-    port: int = Field(default=8080, ge=1, le=65_535)
-
     _check_places = field_validator("lake", "raw", "releases")(kinds.place)
     _check_tracking = field_validator("mlflow_uri")(kinds.tracking)
 
     @model_validator(mode="before")
     @classmethod
     def _fill_locations(cls, values: dict[str, Any]) -> dict[str, Any]:
-        """What is not told follows from home and lake; what is told, emptiness too, is judged as it is."""
+        """What is not set follows from home and lake; what is set, to nothing too, is judged as it is."""
         home = kinds.folder(values.get("home", CHECKOUT / ".nightjar"))
         lake = kinds.place_or(values.get("lake"), home / "lake")
         data = values.get("dataset", "complete_journey")
@@ -63,6 +51,47 @@ class Settings(BaseSettings):
         }
         path = {"dataset": str(Path(data).expanduser().absolute())} if data.endswith(".toml") else {}
         return follow | values | path
+
+
+class Waits(_Variables):
+    """How long a night waits for what it needs."""
+
+    raw_wait: Duration = dt.timedelta(hours=4)
+    history_wait: Duration = dt.timedelta(hours=1)
+    previous_decision_wait: Duration = dt.timedelta(minutes=30)
+    decision_wait: Duration = dt.timedelta(hours=3)
+
+
+class Tasks(_Variables):
+    """How often a wait looks, when a task has failed, and how long it then rests."""
+
+    poke_interval: PositiveDuration = dt.timedelta(minutes=1)
+    light_timeout: PositiveDuration = dt.timedelta(minutes=30)
+    heavy_timeout: PositiveDuration = dt.timedelta(hours=2)
+    retry_delay: Duration = dt.timedelta(seconds=30)
+
+
+class Spark(_Variables):
+    """Where Spark runs, and how much memory its JVM may take."""
+
+    spark_master: str = Field(default="local[*]", pattern=kinds.MASTER)
+    spark_memory: kinds.Memory = "2g"
+
+
+class Resources(_Variables):
+    """What may be used of the machine; 0 threads are as many as it has cores for this process."""
+
+    threads: int = Field(default=0, ge=0, le=1024)
+    port: int = Field(default=8080, ge=1, le=65_535)
+
+
+# Pydantic takes the fields of the last group first, and places are what one looks for.
+class Settings(Resources, Spark, Tasks, Waits, Places):
+    """All variables. None of them changes what comes out, but for the data set that is chosen."""
+
+    def environment(self) -> dict[str, str]:
+        """The variables that give these settings."""
+        return {f"{PREFIX}{name.upper()}": str(value) for name, value in self.model_dump().items()}
 
     def redacted(self) -> dict[str, str]:
         """Every setting as text, with what stands before an @ in an address left out."""
@@ -80,7 +109,7 @@ def load() -> Settings:
     try:
         return Settings()
     except ValidationError as error:
-        said = (f"NIGHTJAR_{key.upper()}: {problem}" for key, problem in toml.problems(error, Settings))
+        said = (f"{PREFIX}{key.upper()}: {problem}" for key, problem in toml.problems(error, Settings))
         raise ConfigError(f"environment: {'; '.join(said)}") from error
 
 

@@ -78,7 +78,7 @@ def _run_dag(
     client.unpause(dag)
     run_id = client.trigger(dag, partition=partition, conf=conf)
     # Airflow itself fails a task that takes longer than it may, and that moves the run
-    ended = client.wait_for_run(dag, run_id, still=settings.heavy_timeout + STILL_SECONDS)
+    ended = client.wait_for_run(dag, run_id, still=settings.heavy_timeout.total_seconds() + STILL_SECONDS)
     if ended.state != "success":
         raise NightjarError(f"{dag} {run_id} ended as {ended.state}{_first_failure(client, dag, run_id)}")
 

@@ -16,7 +16,7 @@ from pathlib import Path
 from tempfile import NamedTemporaryFile
 
 from lake.errors import ConfigError
-from lake.settings import CHECKOUT, Settings
+from lake.settings import CHECKOUT, Places, Settings
 from nightjar import rest
 from spark_jobs import java
 
@@ -163,14 +163,13 @@ def airflow_environment(settings: Settings, host: str = LOOPBACK, port: int | No
     port = port or settings.port
     private_folder(settings.home / "logs")
     password(settings)
-    ours = {f"NIGHTJAR_{name.upper()}": str(value) for name, value in settings.model_dump().items()}
     defaults = {
         **_kept_secrets(settings, os.environ),
         API_ADDRESS: f"http://{LOOPBACK}:{port}{EXECUTION}",
         **NOTICE,
     }
-    fixed = _configuration(settings, host, port)
-    return {**defaults, **os.environ, **ours, **java.environment(settings), **fixed, **_no_proxy()}
+    ours = settings.environment() | java.environment(settings)
+    return {**defaults, **os.environ, **ours, **_configuration(settings, host, port), **_no_proxy()}
 
 
 def _configuration(settings: Settings, host: str, port: int) -> dict[str, str]:
@@ -206,14 +205,14 @@ def _no_proxy() -> dict[str, str]:
     return {"NO_PROXY": hosts, "no_proxy": hosts}
 
 
-def airflow_home(settings: Settings) -> Path:
+def airflow_home(places: Places) -> Path:
     """Airflow's own folder, which nobody else may look into."""
-    return private_folder(settings.home / "airflow")
+    return private_folder(places.home / "airflow")
 
 
-def password(settings: Settings) -> str:
+def password(places: Places) -> str:
     """The password of Airflow's user: `NIGHTJAR_ADMIN_PASSWORD`, else one that is generated once."""
-    file, told = _password_file(settings), os.environ.get("NIGHTJAR_ADMIN_PASSWORD")
+    file, told = _password_file(places), os.environ.get("NIGHTJAR_ADMIN_PASSWORD")
     kept: str | None = json.loads(file.read_text())[USER] if file.exists() else None
     wanted = told or kept or secrets.token_urlsafe(16)
     if wanted != kept:
@@ -221,15 +220,15 @@ def password(settings: Settings) -> str:
     return wanted
 
 
-def _password_file(settings: Settings) -> Path:
-    return airflow_home(settings) / "passwords.json"
+def _password_file(places: Places) -> Path:
+    return airflow_home(places) / "passwords.json"
 
 
-def _kept_secrets(settings: Settings, told: Mapping[str, str]) -> dict[str, str]:
+def _kept_secrets(places: Places, told: Mapping[str, str]) -> dict[str, str]:
     """Airflow's secrets, generated where the environment lacks one and none was generated before."""
     if all(told.get(name) for name in SECRETS):
         return {}
-    file = airflow_home(settings) / "secrets.json"
+    file = airflow_home(places) / "secrets.json"
     if not file.exists():
         _write_private(file, json.dumps({name: make() for name, make in SECRETS.items()}))
     kept: dict[str, str] = json.loads(file.read_text())

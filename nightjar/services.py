@@ -4,6 +4,7 @@ Each component leads a session of its own, so that everything it has started can
 ended, whatever became of the component itself. What each is started with stands in `serve`.
 """
 
+import datetime as dt
 import json
 import logging
 import os
@@ -34,7 +35,7 @@ POOLS = {
     "precompute": "Lists and index",
     "mirror": "Delta tables",
 }
-POKE_SECONDS = 5
+POKE_INTERVAL = dt.timedelta(seconds=5)
 ARTIFACTS = "MLFLOW_ARTIFACTS_DESTINATION"
 SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
@@ -90,7 +91,7 @@ def running(settings: Settings, port: int | None = None) -> Iterator[Airflow]:
     ServiceError
         As `start` does; an Airflow that runs already goes on running.
     """
-    quick = settings.model_copy(update={"poke_interval": min(POKE_SECONDS, settings.poke_interval)})
+    quick = settings.model_copy(update={"poke_interval": min(POKE_INTERVAL, settings.poke_interval)})
     with _signals(_exit_once):
         airflow = start(quick, port or free_port())
         try:

@@ -30,7 +30,7 @@ class WaitSensor(BaseSensorOperator):
     """
 
     def __init__(self, **kwargs: Any) -> None:
-        pause = dt.timedelta(seconds=load().poke_interval)
+        pause = load().poke_interval
         ours = {"poke_interval": pause, "timeout": NEVER, "retries": RETRIES, "retry_delay": pause}
         super().__init__(**kwargs | ours, mode="reschedule")
 

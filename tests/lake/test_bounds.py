@@ -354,7 +354,7 @@ def test_a_variable_that_cannot_work_is_refused_by_its_name(name, value, monkeyp
 )
 def test_a_variable_that_works_is_taken_as_it_is(name, value, monkeypatch):
     monkeypatch.setenv(f"NIGHTJAR_{name}", value)
-    assert str(getattr(load(), name.lower())) == value
+    assert load().environment()[f"NIGHTJAR_{name}"] == value
 
 
 def test_a_secret_in_a_wrong_address_is_not_told(monkeypatch):

@@ -1,9 +1,11 @@
+import datetime as dt
+
 import pytest
 from pydantic import ValidationError
 
 from lake import settings as module
 from lake.errors import ConfigError
-from lake.settings import Settings, load
+from lake.settings import Settings, Waits, load
 
 
 def test_everything_lies_in_the_home_unless_told_otherwise(tmp_path, monkeypatch):
@@ -32,6 +34,40 @@ def test_settings_do_not_change():
 def test_a_wrong_value_is_named(monkeypatch):
     monkeypatch.setenv("NIGHTJAR_RAW_WAIT", "soon")
     with pytest.raises(ConfigError, match=r"NIGHTJAR_RAW_WAIT: .*integer.*found 'soon'"):
+        load()
+
+
+def test_durations_are_whole_seconds_in_the_environment(monkeypatch):
+    monkeypatch.setenv("NIGHTJAR_RAW_WAIT", "90")
+    settings = load()
+    assert (settings.raw_wait, settings.light_timeout) == (dt.timedelta(seconds=90), dt.timedelta(minutes=30))
+    assert settings.environment()["NIGHTJAR_RAW_WAIT"] == settings.redacted()["raw_wait"] == "90"
+    with pytest.raises(ValidationError, match="raw_wait"):
+        Settings(raw_wait=dt.timedelta(seconds=1.5))
+
+
+def test_the_environment_of_settings_gives_them_again(tmp_path, monkeypatch):
+    settings = Settings(home=tmp_path, lake="s3://bucket/lake", threads=3, decision_wait=dt.timedelta(days=1))
+    for name, value in settings.environment().items():
+        monkeypatch.setenv(name, value)
+    assert load() == settings
+
+
+def test_a_group_is_read_alone(monkeypatch):
+    monkeypatch.setenv("NIGHTJAR_PORT", "none")
+    monkeypatch.setenv("NIGHTJAR_HISTORY_WAIT", "0")
+    assert Waits().history_wait == dt.timedelta()
+
+
+def test_places_come_first_and_the_port_last():
+    assert [*Settings.model_fields][:2] == ["home", "dataset"]
+    assert [*Settings.model_fields][-1] == "port"
+
+
+def test_all_wrong_values_are_named_at_once(monkeypatch):
+    monkeypatch.setenv("NIGHTJAR_POKE_INTERVAL", "0")
+    monkeypatch.setenv("NIGHTJAR_SPARK_MASTER", "here")
+    with pytest.raises(ConfigError, match=r"NIGHTJAR_POKE_INTERVAL: .*found '0'; NIGHTJAR_SPARK_MASTER: "):
         load()
 
 

@@ -40,14 +40,13 @@ labels = ["purchase"]
 def settings(tmp_path):
     path = tmp_path / "tiny.toml"
     path.write_text(TOML, encoding="utf-8")
-    seconds = int(WAIT.total_seconds())
     return Settings(
         home=tmp_path / "home",
         dataset=str(path),
-        raw_wait=seconds,
-        history_wait=seconds,
-        previous_decision_wait=seconds,
-        decision_wait=seconds,
+        raw_wait=WAIT,
+        history_wait=WAIT,
+        previous_decision_wait=WAIT,
+        decision_wait=WAIT,
     )
 
 

@@ -164,7 +164,7 @@ def nights_on_disk(request, tmp_path_factory, slice_settings):
     is_long = any(test.get_closest_marker("long") for test in request.session.items)
     nights = [dt.date(2017, 8, 14) + n * ONE_DAY for n in range(4 if is_long else 2)]
     settings = slice_settings(folder, nights[-1])
-    told = {f"NIGHTJAR_{name.upper()}": str(value) for name, value in settings.model_dump().items()}
+    told = settings.environment()
     nightjar = Path(sys.executable).with_name("nightjar")
     lake, history = settings.home / "lake", nights[0] - dt.timedelta(days=1)
     steps = [

@@ -27,7 +27,7 @@ sys.path.insert(0, str(ROOT / "benchmarks"))
 import large_data  # noqa: E402
 import psutil  # noqa: E402
 
-from lake import settings as lake_settings  # noqa: E402
+from lake import cores  # noqa: E402
 from lake.dataset import read_dataset  # noqa: E402
 from lake.lake import Lake  # noqa: E402
 from lake.settings import Settings  # noqa: E402
@@ -40,7 +40,7 @@ def main() -> None:
     """Make or measure what is asked for."""
     asked = _arguments()
     shop = large_data.Shop(asked.users, asked.items, asked.rows, asked.days)
-    threads = asked.threads or lake_settings.cores()
+    threads = asked.threads or cores.count()
     settings = large_data.settings_of(asked.folder.absolute(), shop, threads, asked.quick)
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s")
     if asked.what == "make":
@@ -110,7 +110,7 @@ def _train(settings: Settings, shop: large_data.Shop, steps: _Steps) -> dict[str
     from nightjar import train
 
     lake = Lake.open(settings)
-    attempt = train.prepare(shop.last, lake, lake_settings.threads(settings))
+    attempt = train.prepare(shop.last, lake, settings.threads or cores.count())
     train.train(attempt, lake)
     record = train.decide(shop.last, attempt, lake)
     return {
@@ -126,7 +126,7 @@ def _lists(settings: Settings, shop: large_data.Shop, steps: _Steps) -> dict[str
     from precompute.run import PrecomputeResult
 
     lake = Lake.open(settings)
-    attempt = precompute.prepare(shop.last, lake, lake_settings.threads(settings))
+    attempt = precompute.prepare(shop.last, lake, settings.threads or cores.count())
     precompute.build(attempt, lake)
     result = messages.read(lake.storage, layout.result(attempt), PrecomputeResult)
     return {"counts": result.counts, "release_id": result.release_id}

@@ -1,7 +1,6 @@
 """The environment: every variable `NIGHTJAR_*`, in groups by subject, and all of them as `Settings`."""
 
 import datetime as dt
-import os
 from pathlib import Path
 from typing import Any
 
@@ -111,22 +110,3 @@ def load() -> Settings:
     except ValidationError as error:
         said = (f"{PREFIX}{key.upper()}: {problem}" for key, problem in toml.problems(error, Settings))
         raise ConfigError(f"environment: {'; '.join(said)}") from error
-
-
-def threads(settings: Settings) -> int:
-    """How many threads to use: the setting, else what the process may run on."""
-    return settings.threads or cores()
-
-
-def cores() -> int:
-    """How many cores the process may use: those it may run on, at most its cgroup's quota."""
-    allowed = len(os.sched_getaffinity(0))
-    return min(allowed, _cgroup_cores() or allowed)
-
-
-def _cgroup_cores() -> int:
-    try:
-        quota, period = Path("/sys/fs/cgroup/cpu.max").read_text().split()
-        return max(1, int(quota) // int(period))
-    except (OSError, ValueError):
-        return 0

@@ -9,10 +9,11 @@ import logging
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, nullcontext, suppress
 
+from lake import cores
 from lake.decisions import Failure
 from lake.errors import PermanentError, StorageUnavailable
 from lake.lake import Lake
-from lake.settings import Settings, threads
+from lake.settings import Settings
 from nightjar import bootstrap, features, ingest, mirror, precompute, train
 from nightjar.console import step
 from spark_jobs.submit import submit
@@ -69,7 +70,7 @@ def run_train(day: dt.date, settings: Settings, night: int = 0) -> None:
     attempt: str | None = None
     try:
         with step(f"train {day}: retrieval, ranker, evaluation"):
-            attempt = train.prepare(day, lake, threads(settings))
+            attempt = train.prepare(day, lake, settings.threads or cores.count())
             train.train(attempt, lake)
     except Exception as error:
         train.decide(day, attempt, lake, Failure("train", type(error).__name__), night)
@@ -88,7 +89,7 @@ def run_precompute(day: dt.date, settings: Settings, force: bool = False) -> Non
     """
     lake = Lake.open(settings)
     with step(f"precompute {day}: lists and index"):
-        attempt = precompute.prepare(day, lake, threads(settings))
+        attempt = precompute.prepare(day, lake, settings.threads or cores.count())
         precompute.build(attempt, lake)
     with step(f"precompute {day}: validate and publish"):
         precompute.publish(attempt, lake, force=force)

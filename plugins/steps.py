@@ -17,7 +17,7 @@ from lake.errors import PermanentError
 from lake.lake import Lake
 from lake.partitions import resolve, utc_now
 from lake.records import Record
-from lake.settings import load, threads
+from lake.settings import load
 
 log = logging.getLogger(__name__)
 
@@ -76,11 +76,12 @@ def commit_features(attempt: str) -> Reference:
 @reported()
 def train() -> str:
     """Train retrieval and ranker and evaluate them, in one process."""
+    from lake import cores
     from nightjar import train
 
     context, settings = get_current_context(), load()
     lake = Lake.open(settings)
-    attempt: str = train.prepare(resolve(context), lake, threads(settings))
+    attempt: str = train.prepare(resolve(context), lake, settings.threads or cores.count())
     context["ti"].xcom_push(ATTEMPT_KEY, attempt)
     train.train(attempt, lake)
     return attempt
@@ -154,11 +155,12 @@ def _upstream(operator: Any) -> set[str]:
 @reported()
 def build() -> str:
     """Make lists, item-to-item lists and the index of the day, by the newest decision."""
+    from lake import cores
     from nightjar import precompute
 
     settings = load()
     lake = Lake.open(settings)
-    attempt: str = precompute.prepare(resolve(get_current_context()), lake, threads(settings))
+    attempt: str = precompute.prepare(resolve(get_current_context()), lake, settings.threads or cores.count())
     precompute.build(attempt, lake)
     return attempt
 

@@ -3,7 +3,6 @@ import datetime as dt
 import pytest
 from pydantic import ValidationError
 
-from lake import settings as module
 from lake.errors import ConfigError
 from lake.settings import Settings, Waits, load
 
@@ -89,12 +88,3 @@ def test_relative_places_are_made_absolute_once(tmp_path, monkeypatch):
     assert settings.home == tmp_path / "home"
     assert settings.lake == (tmp_path / "lake").as_uri()
     assert settings.dataset == str(tmp_path / "my.toml")
-
-
-@pytest.mark.parametrize(("quota", "cores"), [(0, 3), (2, 2), (8, 3)])
-def test_cores_are_those_allowed_up_to_the_quota(quota, cores, monkeypatch):
-    monkeypatch.setattr(module.os, "sched_getaffinity", lambda _: {0, 4, 5})
-    monkeypatch.setattr(module, "_cgroup_cores", lambda: quota)
-    assert module.cores() == cores
-    assert module.threads(Settings()) == cores
-    assert module.threads(Settings(threads=7)) == 7

@@ -5,7 +5,7 @@ from functools import cached_property
 
 from lake.dataset import Dataset, read_dataset
 from lake.records import Records
-from lake.settings import Settings
+from lake.settings import Places
 from lake.storage import Storage, open_storage
 
 
@@ -30,10 +30,10 @@ class Lake:
     data: Dataset
 
     @classmethod
-    def open(cls, settings: Settings) -> "Lake":
-        """The lake that the settings name; reads the TOML of the data set."""
-        data = read_dataset(settings.dataset)
-        return cls(settings.lake, settings.raw, settings.releases, settings.mlflow_uri, data)
+    def open(cls, places: Places) -> "Lake":
+        """The lake at these places; reads the TOML of the data set."""
+        data = read_dataset(places.dataset)
+        return cls(places.lake, places.raw, places.releases, places.mlflow_uri, data)
 
     @property
     def storage(self) -> Storage:

@@ -4,6 +4,7 @@ import datetime as dt
 import hashlib
 import secrets
 
+from lake.schemas import TABLES
 from nightjar_reader.sequences import file_name
 
 RECORDS = "records"
@@ -15,17 +16,6 @@ REPORTS = "reports"
 PROFILES = "profiles"
 
 DECIDED = ".decided"
-
-KEYS = {
-    "interactions": "landed",
-    "quarantine": "landed",
-    "catalogue": "landed",
-    "catalogue_quarantine": "landed",
-    "user_features": "as_of",
-    "item_features": "as_of",
-    "user_item_features": "as_of",
-    "user_category_features": "as_of",
-}
 
 
 def new_attempt() -> str:
@@ -70,7 +60,7 @@ def staged(table: str, attempt_name: str) -> str:
 
 def partition(table: str, attempt_name: str, day: dt.date) -> str:
     """The folder of one partition that an attempt wrote."""
-    return f"{staged(table, attempt_name)}/{KEYS[table]}={day.isoformat()}"
+    return f"{staged(table, attempt_name)}/{TABLES[table].partition}={day.isoformat()}"
 
 
 def records(stage: str, day: dt.date) -> str:

@@ -59,7 +59,6 @@ QUARANTINE: Final[Columns] = {
     ROW_NUMBER: "int64",
     RAW_ROW: "string",
 }
-CATALOGUE_QUARANTINE: Final[Columns] = QUARANTINE
 CATALOGUE: Final[Columns] = {
     ITEM: ID,
     NAME: "string",
@@ -144,33 +143,57 @@ USER_CATEGORY_FEATURES: Final = (
     Feature("share", 0, "m60 / the user's total m60"),
 )
 
-FEATURES: Final[dict[str, tuple[Feature, ...]]] = {
-    "user_features": USER_FEATURES,
-    "item_features": ITEM_FEATURES,
-    "user_item_features": USER_ITEM_FEATURES,
-    "user_category_features": USER_CATEGORY_FEATURES,
-}
-FEATURE_KEYS: Final[dict[str, Columns]] = {
-    "user_features": {USER: ID},
-    "item_features": {ITEM: ID},
-    "user_item_features": {USER: ID, ITEM: ID},
-    "user_category_features": {USER: ID, SUBCATEGORY: "string"},
-}
+
+@dataclass(frozen=True)
+class Table:
+    """A table of the lake.
+
+    Attributes
+    ----------
+    name
+        The table, and the folder of its files.
+    stage
+        The stage that makes it.
+    partition
+        The column by which it is cut; no file holds it.
+    columns
+        The columns of its files, the key's first.
+    key
+        The columns that tell its rows apart; none where rows may be equal.
+    features
+        What a feature table says of its keys.
+    """
+
+    name: str
+    stage: str
+    partition: str
+    columns: Columns
+    key: tuple[str, ...] = ()
+    features: tuple[Feature, ...] = ()
 
 
-def feature_columns(table: str) -> Columns:
-    """Keys, then features, of a feature table."""
-    return FEATURE_KEYS[table] | {feature.name: "float32" for feature in FEATURES[table]}
+def _ingested(name: str, columns: Columns, key: tuple[str, ...] = ()) -> Table:
+    return Table(name, "ingest", LANDED, columns, key)
 
 
-TABLES: Final[dict[str, Columns]] = {
-    "interactions": INTERACTIONS,
-    "quarantine": QUARANTINE,
-    "catalogue": CATALOGUE,
-    "catalogue_quarantine": CATALOGUE_QUARANTINE,
-    **{table: feature_columns(table) for table in FEATURES},
-}
-INGEST_TABLES: Final = ("interactions", "quarantine", "catalogue", "catalogue_quarantine")
+def _featured(name: str, key: Columns, features: tuple[Feature, ...]) -> Table:
+    columns = key | {feature.name: "float32" for feature in features}
+    return Table(name, "features", AS_OF, columns, tuple(key), features)
+
+
+_DECLARED: Final = (
+    _ingested("interactions", INTERACTIONS),
+    _ingested("quarantine", QUARANTINE),
+    _ingested("catalogue", CATALOGUE, (ITEM,)),
+    _ingested("catalogue_quarantine", QUARANTINE),
+    _featured("user_features", {USER: ID}, USER_FEATURES),
+    _featured("item_features", {ITEM: ID}, ITEM_FEATURES),
+    _featured("user_item_features", {USER: ID, ITEM: ID}, USER_ITEM_FEATURES),
+    _featured("user_category_features", {USER: ID, SUBCATEGORY: "string"}, USER_CATEGORY_FEATURES),
+)
+TABLES: Final = {table.name: table for table in _DECLARED}
+FEATURES: Final = {table.name: table.features for table in _DECLARED if table.features}
+"""The features of each feature table."""
 
 
 def copied_field(place: int) -> str:
@@ -196,12 +219,12 @@ def spark_type(kind: str, id_type: str) -> str:
 
 def spark_ddl(table: str, id_type: str) -> str:
     """A table's columns as a Spark schema, without the partition column."""
-    return ", ".join(f"{name} {spark_type(kind, id_type)}" for name, kind in TABLES[table].items())
+    return ", ".join(f"{name} {spark_type(kind, id_type)}" for name, kind in TABLES[table].columns.items())
 
 
 def arrow_schema(table: str, id_type: str) -> "pa.Schema":
     """A table's columns as an Arrow schema, without the partition column."""
-    return _arrow(TABLES[table], id_type)
+    return _arrow(TABLES[table].columns, id_type)
 
 
 def _arrow(columns: Columns, id_type: str) -> "pa.Schema":

@@ -24,7 +24,7 @@ from lake import layout
 from lake.errors import NightjarError
 from lake.partitions import utc_now
 from lake.records import Input, Records, TableContent, TableFile
-from lake.schemas import INGEST_TABLES, TABLES, arrow_schema
+from lake.schemas import TABLES, arrow_schema
 from lake.storage import Storage
 
 if TYPE_CHECKING:
@@ -120,11 +120,7 @@ EMPTY_DIGEST = "0:0:0"
 
 def pinned(records: Records, source: Input) -> TableContent:
     """The table partition that an input names, in the state in which it was read."""
-    return records.at(_stage(source.name), source.partition, source.sequence).tables[source.name]
-
-
-def _stage(table: str) -> str:
-    return "ingest" if table in INGEST_TABLES else "features"
+    return records.at(TABLES[source.name].stage, source.partition, source.sequence).tables[source.name]
 
 
 def mirror(storage: Storage, id_type: str) -> dict[str, int]:
@@ -145,8 +141,12 @@ def mirror(storage: Storage, id_type: str) -> dict[str, int]:
         full, or the server loses connections in the middle of files, which delta-rs does not bear.
     """
     records = Records(storage)
-    stages = {stage for stage in ("ingest", "features") if records.partitions(stage)}
-    return {table: _mirror(storage, records, table, id_type) for table in TABLES if _stage(table) in stages}
+    stages = {stage for stage in {table.stage for table in TABLES.values()} if records.partitions(stage)}
+    return {
+        table.name: _mirror(storage, records, table.name, id_type)
+        for table in TABLES.values()
+        if table.stage in stages
+    }
 
 
 def _mirror(storage: Storage, records: Records, table: str, id_type: str) -> int:
@@ -180,7 +180,7 @@ def _follow(storage: Storage, records: Records, table: str, id_type: str) -> int
     if added or removed:
         version += 1
         delta.create_write_transaction(
-            [*removed, *added], "append", delta.schema(), [layout.KEYS[table]], commit_properties=_once()
+            [*removed, *added], "append", delta.schema(), [TABLES[table].partition], commit_properties=_once()
         )
         log.info("%s: %d files more, %d fewer", table, len(added), len(removed))
     return version
@@ -207,12 +207,12 @@ def _create_delta(storage: Storage, table: str, id_type: str, added: "list[AddAc
     from deltalake import Schema
     from deltalake.transaction import create_table_with_add_actions
 
-    columns = arrow_schema(table, id_type).append(pa.field(layout.KEYS[table], pa.date32()))
+    columns = arrow_schema(table, id_type).append(pa.field(TABLES[table].partition, pa.date32()))
     create_table_with_add_actions(
         storage.uri(table),
         Schema.from_arrow(columns),
         added,
-        partition_by=[layout.KEYS[table]],
+        partition_by=[TABLES[table].partition],
         storage_options=storage.delta(),
         commit_properties=_once(),
     )
@@ -222,12 +222,12 @@ def _shown(delta: "DeltaTable", table: str) -> dict[str, dt.date]:
     """The files that a Delta table shows, as paths in the lake, with their partitions."""
     files = pa.table(delta.get_add_actions(flatten=True))
     paths = (f"{table}/{path}" for path in files["path"].to_pylist())
-    return dict(zip(paths, files[f"partition.{layout.KEYS[table]}"].to_pylist(), strict=True))
+    return dict(zip(paths, files[f"partition.{TABLES[table].partition}"].to_pylist(), strict=True))
 
 
 def _named(records: Records, table: str) -> dict[str, tuple[TableFile, dt.date]]:
     """The files that the current records name, by path, with their partitions."""
-    current = records.all_current(_stage(table), dt.date.max)
+    current = records.all_current(TABLES[table].stage, dt.date.max)
     found = ((file, r.day) for r in current if table in r.tables for file in r.tables[table].files)
     return {file.path: (file, day) for file, day in found}
 
@@ -238,7 +238,7 @@ def _addition(table: str, file: TableFile, day: dt.date) -> "AddAction":
     return AddAction(
         path=file.path.removeprefix(f"{table}/"),
         size=file.bytes,
-        partition_values={layout.KEYS[table]: day.isoformat()},
+        partition_values={TABLES[table].partition: day.isoformat()},
         modification_time=0,
         data_change=True,
         stats=json.dumps({"numRecords": file.rows}),
@@ -252,5 +252,5 @@ def _removal(table: str, path: str, day: dt.date) -> "RemoveAction":
         path=path.removeprefix(f"{table}/"),
         data_change=True,
         deletion_timestamp=int(utc_now().timestamp() * 1000),
-        partition_values={layout.KEYS[table]: day.isoformat()},
+        partition_values={TABLES[table].partition: day.isoformat()},
     )

@@ -164,7 +164,7 @@ def _stage_rows(delivery: Delivery, request: ExtractRequest, tally: _Tally) -> N
     clean = kept.where(_GOOD)
     if again:
         clean = clean.join(again.select(SOURCE_FILE, ROW_NUMBER), [SOURCE_FILE, ROW_NUMBER], "left_anti")
-    _write(clean.select(*TABLES[delivery.table], LANDED), request, delivery.table)
+    _write(clean.select(*TABLES[delivery.table].columns, LANDED), request, delivery.table)
     columns = [*QUARANTINE, LANDED]
     aside = kept.where(_ASIDE).select(*columns)
     _write(aside.unionByName(again.select(*columns)) if again else aside, request, delivery.aside)
@@ -347,7 +347,7 @@ def _content(request: ExtractRequest, table: str, days: list[dt.date]) -> dict[d
     if not files:
         return tables.contents(storage, table, request.attempt, days, {})
     written = read.table(session("extract"), request.lake, table, files, request.id_type)
-    found = digests(written, LANDED, TABLES[table])
+    found = digests(written, LANDED, TABLES[table].columns)
     return tables.contents(storage, table, request.attempt, days, found)
 
 

@@ -315,7 +315,7 @@ def tables(events: DataFrame, catalogue: DataFrame, plan: Plan) -> dict[str, Dat
 
 def _typed(frame: DataFrame, table: str) -> DataFrame:
     features = (fn.col(feature.name).cast("float") for feature in schemas.FEATURES[table])
-    return frame.select(fn.date_from_unix_date(AS_OF).alias(AS_OF), *schemas.FEATURE_KEYS[table], *features)
+    return frame.select(fn.date_from_unix_date(AS_OF).alias(AS_OF), *schemas.TABLES[table].key, *features)
 
 
 def catalogues(spark: SparkSession, request: FeaturesRequest) -> DataFrame:
@@ -340,7 +340,7 @@ def write(frame: DataFrame, table: str, request: FeaturesRequest) -> None:
     pieces = 1 + request.rows // ROWS_PER_FILE
     days = fn.lit([day.isoformat() for day in request.based_on]).cast("array<date>")
     place = fn.array_position(days, fn.col(AS_OF)).cast("int") - 1
-    keys = list(schemas.FEATURE_KEYS[table])
+    keys = list(schemas.TABLES[table].key)
     target = read.hadoop_path(f"{request.lake}/{layout.staged(table, request.attempt)}")
     (
         frame.repartitionById(
@@ -359,7 +359,7 @@ def written(spark: SparkSession, table: str, request: FeaturesRequest) -> dict[d
     found = lake.describe(storage, table, request.attempt)
     files = [file.path for partition in found.values() for file in partition]
     frame = read.table(spark, request.lake, table, files, request.id_type)
-    made = digests(frame, AS_OF, schemas.feature_columns(table)) if files else {}
+    made = digests(frame, AS_OF, schemas.TABLES[table].columns) if files else {}
     return lake.contents(storage, table, request.attempt, request.based_on, made)
 
 

@@ -7,8 +7,7 @@ from urllib.parse import unquote
 from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql import functions as fn
 
-from lake.layout import KEYS
-from lake.schemas import spark_ddl
+from lake.schemas import TABLES, spark_ddl
 
 
 def table(spark: SparkSession, lake_root: str, name: str, files: Sequence[str], id_type: str) -> DataFrame:
@@ -30,7 +29,7 @@ def table(spark: SparkSession, lake_root: str, name: str, files: Sequence[str], 
     DataFrame
         The table's columns, then its partition column (``landed`` or ``as_of``) as a date.
     """
-    schema, key = spark_ddl(name, id_type), KEYS[name]
+    schema, key = spark_ddl(name, id_type), TABLES[name].partition
     if not files:
         return spark.createDataFrame([], f"{schema}, {key} DATE")
     paths = [literal(f"{lake_root}/{file}") for file in files]

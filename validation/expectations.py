@@ -14,7 +14,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from lake.schemas import CATEGORY, EVENT_TS, FEATURE_KEYS, FEATURES, ITEM, LANDED, NAME, USER
+from lake.schemas import CATEGORY, EVENT_TS, FEATURES, ITEM, LANDED, NAME, TABLES, USER
 from validation.counts import Batches, Counter, Tally, held, tally
 from validation.gate import CRITICAL, WARNING, Check, Severity
 from validation.rules import LAG, Expectation, Ruled, between, expectations_of, not_null, row_rules, unique
@@ -151,7 +151,7 @@ def check_features(table: str, rows: Batches) -> list[Check]:
 
 def tally_features(table: str, rows: Batches, also: Sequence[Counter] = ()) -> list[Tally]:
     """Count what `check_features` judges, with other counters in the same pass."""
-    keys = list(FEATURE_KEYS[table])
+    keys = list(TABLES[table].key)
     features = FEATURES[table]
     asked = [*(not_null(key) for key in keys), unique(*keys)]
     asked += [between(feature.name, 0, _LARGEST) for feature in features]

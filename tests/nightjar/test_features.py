@@ -11,7 +11,7 @@ from lake.dataset import read_dataset
 from lake.errors import ConfigError, Conflict, GateFailed, PermanentError
 from lake.lake import Lake
 from lake.records import STAGES, Draft, Records, TableContent, TableFile, config_digest
-from lake.schemas import FEATURE_KEYS, FEATURES, SUBCATEGORY, arrow_schema
+from lake.schemas import FEATURES, SUBCATEGORY, TABLES, arrow_schema
 from lake.storage import open_storage
 from nightjar import features, rowsettings
 from spark_jobs.plans import FeaturesRequest, FeaturesResult
@@ -63,7 +63,7 @@ def stage(attempt, settings, **changed):
 
 def _write(storage, table, attempt, day, changed):
     keys = {"user_id": 1, "item_id": 10, SUBCATEGORY: "milk"}
-    row = {key: keys[key] for key in FEATURE_KEYS[table]} | {f.name: 1.0 for f in FEATURES[table]} | changed
+    row = {key: keys[key] for key in TABLES[table].key} | {f.name: 1.0 for f in FEATURES[table]} | changed
     path = f"{layout.partition(table, attempt, day)}/part.parquet"
     target = Path(storage.local(path))
     target.parent.mkdir(parents=True)

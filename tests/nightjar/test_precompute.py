@@ -19,7 +19,7 @@ from lake.errors import Conflict, GateFailed, PermanentError
 from lake.lake import Lake
 from lake.processor import Machine, annoy_library
 from lake.records import Draft, Input, Records, TableContent, TableFile
-from lake.schemas import FEATURE_KEYS, FEATURES, arrow_schema
+from lake.schemas import FEATURES, TABLES, arrow_schema
 from lake.storage import open_storage
 from nightjar import precompute
 from nightjar_reader import format as fmt
@@ -41,7 +41,7 @@ BOUGHT = {
 
 
 def features_of(name, rows):
-    keys = list(FEATURE_KEYS[name])
+    keys = list(TABLES[name].key)
     columns = {key: [row[0][at] for row in rows] for at, key in enumerate(keys)}
     columns |= {f.name: [float(row[1].get(f.name, 1)) for row in rows] for f in FEATURES[name]}
     return pa.table(columns, schema=arrow_schema(name, "int64"))

@@ -17,7 +17,7 @@ from lake.errors import Conflict, PermanentError
 from lake.lake import Lake
 from lake.partitions import days
 from lake.records import STAGES, Draft, Input, Record, Records, TableContent, TableFile, config_digest
-from lake.schemas import FEATURE_KEYS, FEATURES, arrow_schema
+from lake.schemas import FEATURES, TABLES, arrow_schema
 from lake.settings import Settings
 from lake.storage import LocalStorage
 from nightjar import train
@@ -126,7 +126,7 @@ def features(table: str, events: Events, day: dt.date) -> pa.Table:
     """`m60`, `days`, `users` and `rebuy_28` as they may be; the other features say nothing."""
     seen = sorted({event for event in events if event[2] <= day}, key=lambda event: (event[0], event[1]))
     place = {"user_id": 0, "item_id": 1}
-    names = list(FEATURE_KEYS[table])
+    names = list(TABLES[table].key)
     keys = [tuple(event[place[n]] if n in place else "all" for n in names) for event in seen]
     weight: dict[tuple, float] = {}
     for key, event in zip(keys, seen, strict=True):

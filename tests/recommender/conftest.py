@@ -4,7 +4,7 @@ import pyarrow as pa
 import pytest
 
 from lake.dataset import read_dataset
-from lake.schemas import FEATURE_KEYS, FEATURES, arrow_schema
+from lake.schemas import FEATURES, TABLES, arrow_schema
 from recommender import night as nights
 from recommender import retrieval
 
@@ -14,7 +14,7 @@ DAY = dt.date(2017, 9, 30)
 def table(name, rows, id_type="int64"):
     """A feature table of rows of (key columns, features by name); the rest is 1."""
     schema = arrow_schema(name, id_type)
-    keys = list(FEATURE_KEYS[name])
+    keys = list(TABLES[name].key)
     columns = {key: [row[0][at] for row in rows] for at, key in enumerate(keys)}
     columns |= {f.name: [row[1].get(f.name, 1.0) for row in rows] for f in FEATURES[name]}
     return pa.table(columns, schema=schema)

@@ -166,7 +166,8 @@ def _shown(lake: Storage, table: str) -> Any:
     delta = deltalake.DeltaTable(lake.uri(table), storage_options=lake.delta())
     rows = delta.get_add_actions(flatten=True)
     columns = [
-        rows[name].to_pylist() for name in (f"partition.{layout.KEYS[table]}", "size_bytes", "num_records")
+        rows[name].to_pylist()
+        for name in (f"partition.{TABLES[table].partition}", "size_bytes", "num_records")
     ]
     return [delta.version(), sorted([str(day), *sizes] for day, *sizes in zip(*columns, strict=True))]
 

@@ -19,7 +19,7 @@ import pytest
 
 from lake import layout, messages, tables
 from lake.records import Records
-from lake.schemas import INGEST_TABLES, TABLES
+from lake.schemas import TABLES
 from lake.settings import CHECKOUT
 from lake.storage import LocalStorage, Storage, open_storage
 from nightjar import features
@@ -110,9 +110,9 @@ class Place:
 
     def named(self, table):
         """The rows of the files that current records name, with their partition."""
-        stage = "ingest" if table in INGEST_TABLES else "features"
+        stage = TABLES[table].stage
         return _plain(
-            row | {layout.KEYS[table]: record.day}
+            row | {TABLES[table].partition: record.day}
             for record in Records(self.storage).all_current(stage, dt.date.max)
             if table in record.tables
             for row in tables.read(self.storage, table, "int64", record.tables[table].files).to_pylist()

@@ -9,7 +9,7 @@ from itertools import pairwise
 
 import pytest
 
-from lake.schemas import FEATURE_KEYS, FEATURES, spark_ddl
+from lake.schemas import FEATURES, TABLES, spark_ddl
 from spark_jobs import features
 from spark_jobs.features import Plan
 
@@ -45,7 +45,7 @@ def build(spark, events, as_ofs, catalogue=CATALOGUE, order=None):
     )
     found = {}
     for table, frame in made.items():
-        keys = list(FEATURE_KEYS[table])
+        keys = list(TABLES[table].key)
         for row in (row.asDict() for row in frame.collect()):
             found[table, row.pop("as_of"), *(row.pop(key) for key in keys)] = row
     spark.catalog.clearCache()

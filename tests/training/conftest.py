@@ -5,7 +5,7 @@ import pyarrow as pa
 import pytest
 
 from lake.dataset import Dataset, read_dataset
-from lake.schemas import FEATURE_KEYS, FEATURES
+from lake.schemas import FEATURES, TABLES
 from recommender import night
 
 DAY = dt.date(2017, 9, 30)
@@ -14,7 +14,7 @@ DAY = dt.date(2017, 9, 30)
 def feature_table(table: str, keys: dict[str, list], **columns: list[float]) -> pa.Table:
     """A feature table in which every feature that is not given is 1."""
     rows = len(next(iter(keys.values())))
-    arrays = {name: pa.array(keys[name]) for name in FEATURE_KEYS[table]}
+    arrays = {name: pa.array(keys[name]) for name in TABLES[table].key}
     for feature in FEATURES[table]:
         arrays[feature.name] = pa.array(columns.get(feature.name, [1.0] * rows), pa.float32())
     return pa.table(arrays)

@@ -49,7 +49,7 @@ def check_items(day: dt.date, result: ExtractResult, rules: Rules) -> Check:
         for name, n in result.counts[day].items()
         if name.startswith(CATALOGUE)
     }
-    share, most = counts["bad"] / max(counts["read"], 1), rules.max_bad_catalogue_share
+    share, most = _share(counts, "bad"), rules.max_bad_catalogue_share
     found = _told_bad(counts, result.samples.get(day, {}))
     expected = f"at most {most:.2%} bad rows"
     return Check(f"catalogue.{day}.bad_share", CRITICAL, share <= most, found, expected)
@@ -64,7 +64,7 @@ def _check_rows(day: dt.date, counts: Counts, least: int, most: int) -> Check:
 def _check_bad(
     day: dt.date, counts: Counts, samples: Mapping[str, str], hours: Mapping[int, int], rules: Rules
 ) -> Check:
-    share = counts["bad"] / max(counts["read"], 1)
+    share = _share(counts, "bad")
     shift = _shift(hours) if counts.get("bad_event_ts_outside_day") else ""
     found = _told_bad(counts, samples) + shift
     expected = f"at most {rules.max_bad_share:.2%} bad rows"
@@ -76,8 +76,21 @@ def _told_bad(counts: Counts, samples: Mapping[str, str]) -> str:
     reasons = {name.removeprefix("bad_"): n for name, n in counts.items() if name.startswith("bad_") and n}
     each = ", ".join(f"{n} {name}{_example(samples.get(name))}" for name, n in reasons.items())
     hints = [hint for end, hint in _HINTS.items() if any(name.endswith(end) for name in reasons)]
-    share = f"{counts['bad'] / max(counts['read'], 1):.2%} ({counts['bad']} of {counts['read']})"
-    return share + (f": {each}" if each else "") + "".join(f"; {hint}" for hint in hints)
+    return "; ".join([_told_share(counts, "bad") + (f": {each}" if each else ""), *hints])
+
+
+def _share(counts: Counts, kind: str) -> float:
+    """The share of one kind among the rows that are not ignored: any number of those may come along."""
+    return counts[kind] / max(_judged(counts), 1)
+
+
+def _judged(counts: Counts) -> int:
+    return counts["read"] - counts.get("ignored", 0)
+
+
+def _told_share(counts: Counts, kind: str) -> str:
+    rest = " that are not ignored" if counts.get("ignored") else ""
+    return f"{_share(counts, kind):.2%} ({counts[kind]} of {_judged(counts)}{rest})"
 
 
 def _example(sample: str | None) -> str:
@@ -102,10 +115,9 @@ def _shift(hours: Mapping[int, int]) -> str:
 
 
 def _check_returns(day: dt.date, counts: Counts, rules: Rules) -> Check:
-    share = counts["return"] / max(counts["read"], 1)
-    found = f"{share:.2%} ({counts['return']} of {counts['read']})"
+    passed = _share(counts, "return") <= rules.max_return_share
     expected = f"at most {rules.max_return_share:.2%} rows of negative quantity or amount"
-    return Check(f"{day}.return_share", CRITICAL, share <= rules.max_return_share, found, expected)
+    return Check(f"{day}.return_share", CRITICAL, passed, _told_share(counts, "return"), expected)
 
 
 def _check_rounded(day: dt.date, counts: Counts, samples: Mapping[str, str]) -> list[Check]:

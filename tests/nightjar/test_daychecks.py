@@ -43,6 +43,16 @@ def test_a_refusal_tells_each_reason_with_its_first_row_and_what_to_do():
     )
 
 
+def test_ignored_rows_do_not_stretch_the_budgets():
+    """90 bad rows of 100 were committed beside 9,900 heartbeats, as 0.90 % of all; 60 returns too."""
+    counts = {"read": 10_000, "ignored": 9_900}
+    check = _checks(**counts, clean=10, bad=90, bad_user_id_missing=90)["bad_share"]
+    assert (check.passed, check.found[:44]) == (False, "90.00% (90 of 100 that are not ignored): 90 ")
+    check = _checks(**counts, clean=40, **{"return": 60})["return_share"]
+    assert (check.passed, check.found) == (False, "60.00% (60 of 100 that are not ignored)")
+    assert _checks(read=100, ignored=100, clean=0)["bad_share"].passed
+
+
 def test_returns_do_not_use_up_the_budget_for_faults():
     checks = _checks(clean=70, **{"return": 30})
     assert all(check.passed for check in checks.values())

@@ -1,7 +1,8 @@
 """CSV files: records by RFC 4180, counted and taken apart by one strict parser.
 
 What a lenient parser would guess at is not guessed: a quote that is not closed, or that has text
-behind it, refuses the file; a record of more or fewer values than the header is a malformed row.
+behind it, refuses the file; a record of more or fewer values than the header, or with a value that
+a quote opens behind a blank, is a malformed row.
 """
 
 import csv
@@ -16,6 +17,7 @@ from spark_jobs.casts import TEXT
 from spark_jobs.plans import RawColumn
 
 _QUOTED: Final = re.compile(r'(?:^|(?<=[,\n]))"[^"]*(?:""[^"]*)*(?:"(?!")|\Z)')
+_BEHIND_A_BLANK: Final = re.compile(r'(?:^|,)[^\S\r\n]+"')
 _WHOLE: Final = "quotes that are closed, each before a comma or the line's end"
 _MEND: Final = 'write a quote inside a value twice (""), and close each'
 
@@ -59,8 +61,8 @@ def _records(lines: Lines) -> Iterator[list[str]]:
 
 
 def _put(copy: Copy, record: list[str], lines: Lines, width: int) -> bool:
-    """Add one record; whether it has as many values as the header."""
-    whole = len(record) == width
+    """Add one record; whether it is a whole row."""
+    whole = len(record) == width and not _has_odd_quote("".join(lines.record))
     if whole:
         copy.add([value or None for value in record])
     else:
@@ -68,19 +70,47 @@ def _put(copy: Copy, record: list[str], lines: Lines, width: int) -> bool:
     return whole
 
 
+def _has_odd_quote(text: str) -> bool:
+    """Whether a quote opens a value behind a blank: the parser would take it and the comma in it for text."""
+    if '"' not in text or not _BEHIND_A_BLANK.search(text):
+        return False
+    return bool(_BEHIND_A_BLANK.search(_QUOTED.sub('""', text)))
+
+
 def _require_closed(lines: Lines, width: int) -> None:
     """Refuse a record in which rows have vanished."""
-    if len(lines.record) > 1 and _swallowed(lines.record, width):
-        found = f"one that opens in line {_opened(lines)} and takes in the rows up to line {lines.number}"
-        raise Unfit(_WHOLE, f"a quote that is not: {found}", _MEND)
+    before = lines.number - len(lines.record)
+    for first, last in _line_breaks(lines.record):
+        if _swallowed(lines.record[first : last + 1], width):
+            rows = f"takes in the rows up to line {before + last + 1}"
+            found = f"a quote that is not: one that opens in line {before + first + 1} and {rows}"
+            raise Unfit(_WHOLE, found, _MEND)
+
+
+def _line_breaks(lines: Sequence[str]) -> Iterator[tuple[int, int]]:
+    """The first and the last line of each value of a record that has a line end in it."""
+    text = "".join(lines) if len(lines) > 1 else ""
+    for value in _QUOTED.finditer(text):
+        if "\n" in value[0]:
+            first = text.count("\n", 0, value.start())
+            yield first, first + value[0].count("\n")
 
 
 def _swallowed(lines: Sequence[str], width: int) -> bool:
-    """Whether half of the lines within a record look like rows of their own: some quote was not closed."""
+    """Whether the lines of one value look like rows of their own: its quote was not closed.
+
+    Of many lines half within are enough; of two both have to.
+    """
     inner = [line for line in lines[1:-1] if line.strip()]
     if inner:
         return 2 * sum(_width(line) == width for line in inner) >= len(inner)
-    return lines[0].count(",") == lines[-1].count(",") == width - 1
+    return _may_be_row(lines[0], width) and _width(lines[-1]) == width
+
+
+def _may_be_row(line: str, width: int) -> bool:
+    """Whether a line is a row if its open quote is closed somewhere, or is none."""
+    opened = _last_quote(line)
+    return _width(line) <= width <= _width(line[:opened] + line[opened + 1 :])
 
 
 def _width(line: str) -> int:
@@ -94,8 +124,12 @@ def _width(line: str) -> int:
 def _opened(lines: Lines) -> int:
     """The line in which the last quoted value of the record opens."""
     text = "".join(lines.record)
-    last = max((match.start() for match in _QUOTED.finditer(text)), default=0)
-    return lines.number - len(lines.record) + 1 + text.count("\n", 0, last)
+    return lines.number - len(lines.record) + 1 + text.count("\n", 0, _last_quote(text))
+
+
+def _last_quote(text: str) -> int:
+    """Where the last quoted value opens."""
+    return max((match.start() for match in _QUOTED.finditer(text)), default=0)
 
 
 def _unfit(lines: Lines, why: str) -> Unfit:

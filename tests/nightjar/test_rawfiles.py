@@ -69,6 +69,62 @@ def test_a_csv_file_that_cannot_be_taken_is_refused_by_line(check, data, told):
         check(HEADER + data)
 
 
+@pytest.mark.parametrize(
+    "data",
+    [
+        b'"a, b",1,2,"cut\nc,3,4,d"\n',  # was one clean row of two, as all below
+        b'a,1,2,"red, big\nc,3,4,5 inch"\n',
+        b'a,1,2,"red, big, new\nc,3,4,5 inch"\n',
+        b'a,1,"2, ""b"", c\nc,3,4",5\n',
+        b'a,"1, b, c, d\nc,3",4,5\n',
+        b'"a, b","1, 2, 3",2,"red, big\nc,3,4,d"\n',
+        b'a,1,2,"red, big\n\nc,3,4,5 inch"\n',
+        b'a,1,2,"red, big\r\nc,3,4,5 inch"\r\n',
+        b'"a\nb",1,2,"red, big\nc,3,4,5 inch"\n',
+    ],
+)
+def test_a_row_that_an_open_quote_takes_in_is_found_beside_commas_in_values(check, data):
+    with pytest.raises(FileFault, match=r"opens in line [34] and takes in the rows up to line [45]"):
+        check(b"note,user,item,at\nx,1,2,3\n" + data)
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        b'a,1,2,"red, big\nand, new"\n',
+        b'"a, b",1,2,"red\nbig"\n',
+        b'"a, b\nc, d, e",1,2,3\n',
+        b'"a, b\nc",1,2,"d, e"\n',
+        b'a,"x, ""y"", z\nb",2,3\n',
+        b'"a\nb","c, d","e, f","g, h"\n',
+        b'"a\nb",1,2,"c\nd"\n',  # was refused
+    ],
+)
+def test_values_of_two_lines_with_commas_are_values(check, tmp_path, data):
+    found = check(b"note,user,item,at\nx,1,2,3\n" + data)
+    copy = pq.read_table(tmp_path / "lake" / found.copy)
+    assert (found.rows, copy[MALFORMED].null_count) == (2, 2)
+
+
+@pytest.mark.parametrize(
+    ("data", "malformed"),
+    [
+        (b'1, "2",3\n', True),  # was the id "2" with its quotes
+        (b'1,\t "2 ""b""" ,3\n', True),
+        (b' "1",2,3\n', True),
+        (b'1, "2, 3"\n', True),
+        ('1,\u00a0"2",3\n'.encode(), True),
+        (b'"1, ""2""",2,3\n', False),
+        (b'" ""1""",2,3\n', False),
+        (b'"1\n, ""2""",2,3\n', False),
+        (b'1, 2"",3\n', False),
+    ],
+)
+def test_a_quote_behind_a_blank_is_no_quote_nor_part_of_a_value(check, tmp_path, data, malformed):
+    copy = pq.read_table(tmp_path / "lake" / check(HEADER + ROW + data).copy)
+    assert copy[MALFORMED].is_valid().to_pylist() == [False, malformed]
+
+
 def test_a_quote_of_the_header_that_takes_in_rows_is_refused(check):
     """200 rows were gone, and the counts balanced."""
     with pytest.raises(FileFault, match="one that opens in line 1 and takes in the rows up to line 202"):

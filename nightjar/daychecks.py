@@ -24,6 +24,7 @@ _HINTS: Final = {
     "_sentinel": "rules.sentinels lists what stands for nobody",
     "event_type_unknown": "name it in events.weights, or in events.ignore",
     "_out_of_bounds": "rules.max_quantity, rules.max_amount and rules.max_id_length are the bounds",
+    "_id_out_of_bounds": "an id has no quotes around it and nothing in it that nobody sees",
     "malformed": "the row has other fields than the file's head, or the line is not one JSON object",
 }
 

@@ -54,7 +54,10 @@ def _of_floats(template: str) -> dict[str, str]:
 
 
 # What stands around a value in a text and is no part of it: blanks of any width, line ends, byte order marks.
-_BLANKS: Final = " \t\r\n\u000b\u000c\u0085\u00a0\u2007\u200b\u202f\u3000\ufeff"
+_BLANKS: Final = (
+    " \t\r\n\u000b\u000c\u0085\u00a0\u1680\u180e\u2000\u2001\u2002\u2003\u2004\u2005\u2006\u2007\u2008\u2009"
+    "\u200a\u200b\u202f\u205f\u2060\u3000\ufeff"
+)
 _TRIMMED: Final = f"nullif(btrim({{x}}, '{_BLANKS}'), '')"
 _AS_TEXT: Final = "CAST({x} AS STRING)"
 # By its shortest decimal spelling, hence 2.675 is 2.675; behind the ninth decimal is noise of binary sums.

@@ -151,15 +151,22 @@ def _id_rules(column: str, id_type: str, rules: Rules) -> tuple[Rule, ...]:
 
 
 def _text_id_rules(column: str, rules: Rules) -> tuple[Rule, ...]:
-    """Texts that can be no key: too long, with letters that nobody sees, or a whole number's float twin."""
-    bad = f"length({column}) > {rules.max_id_length} OR {column} RLIKE '{_UNSEEN}'"
+    """Texts that can be no key: too long, unseen in part, in quotes, or a whole number's float twin."""
+    bad = f"length({column}) > {rules.max_id_length} OR {column} RLIKE {_literal(_UNFIT)}"
     unfit = Rule(f"{column}_out_of_bounds", column, bad)
     twin = Rule(f"{column}_written_as_float", column, f"{column} RLIKE '{_FLOAT}'")
     return (unfit, twin) if rules.float_ids == "quarantine" else (unfit,)
 
 
-# Control characters, and what is left of bytes that somebody could not decode.
-_UNSEEN: Final = r"[\\x00-\\x1f\\x7f\\u2028\\u2029\\ufffd]"
+# What nobody sees in an id, so that two look like one: control characters, letters without width and marks
+# of direction; what is left of bytes that somebody could not decode; and what is no letter at all.
+_UNSEEN: Final = (
+    r"[\x00-\x1f\x7f-\x9f\xad\u034f\u061c\u115f\u1160\u17b4\u17b5\u180b-\u180f\u200b-\u200f\u2028-\u202e"
+    r"\u2060-\u206f\u3164\ufdd0-\ufdef\ufe00-\ufe0f\ufeff\uffa0\ufff0-\uffff\x{e0000}-\x{e0fff}]"
+)
+# All of it in quotes: somebody has quoted it twice, or read it without knowing such quotes.
+_QUOTES: Final = "[\"'`\u00ab\u00bb\u2018-\u201f]"
+_UNFIT: Final = f"{_UNSEEN}|^{_QUOTES}(.*{_QUOTES})?$"
 # 12.0, 1e+16, and 1.2345678E7, as Java writes doubles from ten millions on; 12e4 may be an id.
 _FLOAT: Final = "^[+-]?[0-9]+([.]0+|[eE][+][0-9]+|[.][0-9]+[eE][+]?[0-9]+)$"
 

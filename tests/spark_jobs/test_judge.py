@@ -68,6 +68,8 @@ DIRT = [
     ({"user": "NULL"}, "bad", ["user_id_sentinel"]),  # was told as missing
     ({"user": "-1"}, "bad", ["user_id_sentinel"]),  # was a user
     ({"user": "-1.0"}, "bad", ["user_id_sentinel"]),
+    ({"user": "-2147483648"}, "bad", ["user_id_sentinel"]),  # was a user: NaN as an integer of 32 bits
+    ({"user": "\u2003\u2060"}, "bad", ["user_id_missing"]),  # was told as unreadable
     ({"item": " nan "}, "bad", ["item_id_sentinel"]),
     ({"item": "\\N"}, "bad", ["item_id_sentinel"]),
     ({"item": "undefined", "at": ""}, "bad", ["item_id_sentinel", "event_ts_missing"]),
@@ -94,6 +96,7 @@ CLEAN = [
     ({"user": "0"}, {"user_id": 0}),
     ({"user": "123.0"}, {"user_id": 123}),  # was told as missing
     ({"user": " 5\u00a0"}, {"user_id": 5}),
+    ({"user": "\u20037\u205f"}, {"user_id": 7}),
     ({"type": "", "user": "6"}, {"event_type": "purchase"}),
     ({"paid": "1.239"}, {"amount": Decimal("1.24")}),
     ({"paid": "1.2300"}, {"amount": Decimal("1.23")}),
@@ -188,7 +191,7 @@ def test_returns_and_unwanted_events_are_counted_beside_the_faults(dirty):
     assert counts["clean"] == len(CLEAN)
     assert (counts["bad"], counts["duplicate"]) == (kinds.count("bad") + 1, 0)
     assert (counts["return"], counts["ignored"]) == (3, 1)
-    assert counts["bad_user_id_missing"] == 3
+    assert counts["bad_user_id_missing"] == 4
     assert counts["bad_quantity_negative"] == 1
     assert (counts["rounded_amount"], counts["rounded_quantity"]) == (1, 1)  # was rounded without a word
 
@@ -198,8 +201,8 @@ def test_the_first_row_of_each_reason_is_told(dirty):
     samples = result.samples[DAY]
     file = f"events/{DAY}.csv"
     assert samples["user_id_unreadable"] == f'row 3 of {file}: "who"'
-    assert samples["event_ts_unreadable"] == f'row 11 of {file}: "1704110400"'
-    assert samples["amount_rounded"] == f'row {len(DIRT) + 5} of {file}: "1.239"'
+    assert samples["event_ts_unreadable"] == f'row 13 of {file}: "1704110400"'
+    assert samples["amount_rounded"] == f'row {len(DIRT) + 6} of {file}: "1.239"'
     assert samples.keys() >= {reason for _, _, reasons in DIRT for reason in reasons}
 
 
@@ -229,6 +232,11 @@ def test_one_bad_row_of_a_catalogue_is_set_aside(dirty):
     }
 
 
+# Letters that nobody sees, at the ends of each range of them.
+UNSEEN = (
+    "\u007f\u0080\u009f\u00ad\u034f\u180e\u200b\u200f\u2028\u202e\u2060\u206f\ufdd0\ufdef"
+    "\ufe00\ufe0f\ufeff\ufff9\ufffb\ufffd\ufffe\uffff\U000e0001\U000e007f\U000e0100\U000e01ef"
+)
 # Text ids, and the reason for which their row is set aside.
 TEXT_IDS = {
     "a": None,
@@ -252,6 +260,34 @@ TEXT_IDS = {
     "a\u0001b": "out_of_bounds",
     "a\u0000b": "out_of_bounds",
     "ab\ufffd": "out_of_bounds",
+    # Were users, each a twin of one that looks the same.
+    "\u2003a\u2009": None,
+    "\u1680b\u205f\u2060": None,
+    "\u2003": "missing",
+    "\u2060\u180e\u200a": "missing",
+    **{f"a{letter}b": "out_of_bounds" for letter in UNSEEN},
+    "tea\u0092": "out_of_bounds",
+    "\u0080x": "out_of_bounds",
+    "'u1'": "out_of_bounds",
+    '"i1"': "out_of_bounds",
+    "''": "out_of_bounds",
+    '""': "out_of_bounds",
+    "'": "out_of_bounds",
+    "\u201cu1\u201d": "out_of_bounds",
+    "5'": None,
+    "o'neill": None,
+    "\u00e9": None,
+    "e\u0301": None,
+    "#REF!": "sentinel",
+    "#NAME?": "sentinel",
+    "#DIV/0!": "sentinel",
+    "<nil>": "sentinel",
+    "NaT": "sentinel",
+    "-nan": "sentinel",
+    "[null]": "sentinel",
+    "{null}": "sentinel",
+    "-1.#IND": "sentinel",
+    "-2147483648": "sentinel",
 }
 
 
@@ -275,7 +311,8 @@ def test_text_ids_fare_the_same_in_every_format(tiny_with, tmp_path, kind):
     expected[len(rows) - 1] = ("bad", ["quantity_rounded"])
     expected[len(rows)] = ("bad", ["quantity_negative"])
     assert _aside(found["quarantine"]) == expected
-    assert {row["user_id"] for row in found["interactions"]} == {"1", "a", "b", "na", "1.0.0", "12e4"}
+    kept = {"1", "a", "b", "na", "1.0.0", "12e4", "5'", "o'neill", "\u00e9", "e\u0301"}
+    assert {row["user_id"] for row in found["interactions"]} == kept
     assert result.counts[DAY]["return"] == 0
 
 

@@ -111,7 +111,7 @@ ITEM_FEATURES: Final = (
     Feature("m60", 0, "sum over users and days of weight * .5^((D+1-day)/60)"),
     Feature("days_since_last", NAN, "D - last day"),
     Feature("trend", 0, "4 * users_7 / (users_28 + 2)"),
-    Feature("price", NAN, "amount / sum of max(quantity, 1)"),
+    Feature("price", NAN, "amount / sum of max(quantity, 1), of events with an amount"),
     Feature(
         "rebuy_28",
         NAN,

@@ -15,13 +15,15 @@ CATALOGUE: Final = "catalogue_"
 _MOST: Final = 0.98
 _DAY_HOURS: Final = 24
 
-# What to do about a reason, by the end of its name.
-_HINTS: Final = {
+# What to do about a reason, by the end or the ends of its name.
+_HINTS: Final[dict[str | tuple[str, ...], str]] = {
     "event_ts_unreadable": "stamps are read as 2017-09-30T10:00:00+02:00, with or without zone, T or "
     "seconds; epoch numbers and other orders of day and month are not",
     "_written_as_float": "123.0 would be another id than 123: write ids as whole numbers, "
     "or set rules.float_ids = 'keep'",
     "_sentinel": "rules.sentinels lists what stands for nobody",
+    ("quantity_missing", "amount_missing"): "only events of events.labels need a quantity and an amount: "
+    "write 0 where one has none, or leave the column out of raw.columns",
     "event_type_unknown": "name it in events.weights, or in events.ignore",
     "_out_of_bounds": "rules.max_quantity, rules.max_amount and rules.max_id_length are the bounds",
     "_id_out_of_bounds": "an id has no quotes around it and nothing in it that nobody sees",

@@ -27,7 +27,7 @@ def digest_of(data: Dataset) -> str:
         "raw": data.raw.model_dump(mode="json", exclude=_OF_FILES),
         "catalogue": data.catalogue and data.catalogue.model_dump(mode="json", exclude=_OF_FILES),
         "rules": data.rules.model_dump(mode="json", exclude=_OF_DAYS),
-        "events": [events.default, sorted(events.weights), sorted(events.ignore)],
+        "events": [events.default, *map(sorted, (events.weights, events.ignore, events.labels))],
     }
     return hashlib.sha256(json.dumps(rows, sort_keys=True).encode()).hexdigest()
 

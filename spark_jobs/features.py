@@ -41,7 +41,8 @@ REBUY_DAYS: Final = 28
 SHRINK: Final = 20
 CODES: Final = 1 << 16
 DAY, ENTRY, LEVEL, BEFORE, FIRST = "day", "entry", "level", "before", "first"
-REBUY_ENTRY, PREVIOUS = "rebuy_entry", "previous"
+REBUY_ENTRY, PREVIOUS, PRICED = "rebuy_entry", "previous", "priced"
+_SUMMED: Final = (QUANTITY, PRICED, AMOUNT)  # priced: quantities of rows with an amount
 
 
 @dataclass(frozen=True)
@@ -65,20 +66,22 @@ def entered(events: DataFrame, plan: Plan) -> DataFrame:
     """Events by user, item, day and entry (the place of the first as-of day that sees them)."""
     seen = fn.greatest(fn.to_date(schemas.EVENT_TS), fn.col(schemas.LANDED))
     entry = sum((fn.when(seen > fn.lit(day), 1).otherwise(0) for day in plan.as_ofs), fn.lit(0))
+    pieces = fn.greatest(QUANTITY, fn.lit(1).cast(INTERACTIONS[QUANTITY]))
     rows = events.select(
         USER,
         ITEM,
         fn.unix_date(fn.to_date(schemas.EVENT_TS)).alias(DAY),
         entry.alias(ENTRY),
         level(plan.weights, plan.levels).alias(LEVEL),
-        fn.greatest(QUANTITY, fn.lit(1).cast(INTERACTIONS[QUANTITY])).alias(QUANTITY),
+        pieces.alias(QUANTITY),
+        fn.when(fn.col(AMOUNT).isNotNull(), pieces).alias(PRICED),
         AMOUNT,
     ).where(fn.col(ENTRY) < len(plan.as_ofs))
     partitions = int(events.sparkSession.conf.get("spark.sql.shuffle.partitions") or 8)
     return (
         rows.repartition(partitions, USER)
         .groupBy(USER, ITEM, DAY, ENTRY)
-        .agg(fn.max(LEVEL).alias(LEVEL), fn.sum(QUANTITY).alias(QUANTITY), fn.sum(AMOUNT).alias(AMOUNT))
+        .agg(fn.max(LEVEL).alias(LEVEL), *(fn.sum(name).alias(name) for name in _SUMMED))
     )
 
 
@@ -137,7 +140,7 @@ def _count(condition: Column) -> Column:
 
 def pairs(rows: DataFrame, plan: Plan) -> DataFrame:
     """Exact sums by as-of day, user and item."""
-    kept = (USER, ITEM, DAY, LEVEL, BEFORE, REBUY_ENTRY, QUANTITY, AMOUNT)
+    kept = (USER, ITEM, DAY, LEVEL, BEFORE, REBUY_ENTRY, *_SUMMED)
     seen = rows.select(*kept, _views(plan, PREVIOUS))
     new = fn.col(BEFORE).isNull()
     ripe = new & (_age() >= REBUY_DAYS)
@@ -154,8 +157,7 @@ def pairs(rows: DataFrame, plan: Plan) -> DataFrame:
         fn.min(DAY).alias("first"),
         fn.max(DAY).alias("last"),
         fn.max_by(PREVIOUS, DAY).alias(PREVIOUS),
-        fn.sum(QUANTITY).alias(QUANTITY),
-        fn.sum(AMOUNT).alias(AMOUNT),
+        *(fn.sum(name).alias(name) for name in _SUMMED),
         _count(ripe).alias("ripe"),
         _count(ripe & (fn.col(REBUY_ENTRY) <= fn.col("place"))).alias("rebought"),
     )
@@ -270,7 +272,7 @@ def item_features(pair: DataFrame, catalogue: DataFrame) -> DataFrame:
         fn.sum(fn.lit(1)).alias("users"),
         *(_count(fn.col(f"days_{n}") > 0).alias(f"users_{n}") for n in (7, 28, 91)),
         _all_pairs("m60"),
-        *(fn.sum(name).alias(name) for name in (QUANTITY, AMOUNT, "ripe", "rebought")),
+        *(fn.sum(name).alias(name) for name in (PRICED, AMOUNT, "ripe", "rebought")),
         fn.max("last").alias("last"),
     )
     return sums.join(catalogue, [AS_OF, ITEM], "left").select(
@@ -280,7 +282,7 @@ def item_features(pair: DataFrame, catalogue: DataFrame) -> DataFrame:
         (_double("m60") / SCALE).alias("m60"),
         _since("last").alias("days_since_last"),
         (4 * fn.col("users_7") / (fn.col("users_28") + 2)).alias("trend"),
-        fn.try_divide(_double(AMOUNT), _double(QUANTITY)).alias("price"),
+        fn.try_divide(_double(AMOUNT), _double(PRICED)).alias("price"),
         _rebuy().alias("rebuy_28"),
         _code(schemas.BRAND).alias("brand_code"),
         _code(schemas.CATEGORY).alias("category_code"),

@@ -107,11 +107,11 @@ def _counter(expectation: Expectation) -> "Violations | Duplicates":
 
 
 class Violations:
-    """Counts the values of one column that break an expectation about values."""
+    """Counts the values of one column that break an expectation about values, in the rows it speaks of."""
 
     def __init__(self, expectation: Expectation) -> None:
         self._expectation = expectation
-        self.columns = (str(expectation.arguments["column"]),)
+        self.columns = (str(expectation.arguments["column"]), *expectation.where)
         self._rows = self._against = 0
         self._is_there = True
         self._examples: list[Any] = []
@@ -119,11 +119,13 @@ class Violations:
     def add(self, batch: pa.RecordBatch) -> None:
         """See `Counter.add`."""
         self._rows += batch.num_rows
-        if self.columns[0] not in batch.schema.names:
+        if not set(self.columns) <= set(batch.schema.names):
             self._is_there = False
             return
         values = batch[self.columns[0]]
         bad = _BREAKS[self._expectation.kind](values, self._expectation.arguments)
+        for name, some in self._expectation.where.items():
+            bad = pc.and_(bad, pc.is_in(batch[name], value_set=pa.array(some, batch[name].type)))
         against = pc.sum(bad).as_py() or 0
         if against and len(self._examples) < _SHOWN:
             self._examples += values.filter(bad).slice(0, _SHOWN - len(self._examples)).to_pylist()

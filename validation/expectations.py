@@ -96,7 +96,8 @@ def _words(expectation: Expectation) -> str:
     arguments = ", ".join(
         f"{name}={value}" for name, value in expectation.arguments.items() if value is not None
     )
-    return f"{expectation.kind}({arguments})"
+    rows = (f", {column} being {' or '.join(values)}" for column, values in expectation.where.items())
+    return f"{expectation.kind}({arguments})" + "".join(rows)
 
 
 def _found(one: Tally) -> str:

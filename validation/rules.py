@@ -44,12 +44,15 @@ class Expectation:
         The class in `great_expectations.expectations`, without its leading ``Expect``.
     arguments
         What it is made with.
+    where
+        Columns, and for each the values of the rows that it speaks of; empty for all rows.
     """
 
     name: str
     kind: str
     arguments: Mapping[str, Any] = field(default_factory=dict)
     severity: Severity = CRITICAL
+    where: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
 
 
 def not_null(column: str, severity: Severity = CRITICAL) -> Expectation:
@@ -171,8 +174,19 @@ _UNFIT: Final = f"{_UNSEEN}|^{_QUOTES}(.*{_QUOTES})?$"
 _FLOAT: Final = "^[+-]?[0-9]+([.]0+|[eE][+][0-9]+|[.][0-9]+[eE][+]?[0-9]+)$"
 
 
-def _number_rules(column: str, rules: Rules) -> tuple[Rule, ...]:
-    """A number is there, plain, within its bound, and as exact as its column."""
+def _of_labels(rule: Rule, labels: tuple[str, ...]) -> Rule:
+    """The same rule of label events alone."""
+    assert rule.expectation
+    bad = f"{rule.bad} AND {EVENT_TYPE} IN {_set(labels)}"
+    return replace(rule, bad=bad, expectation=replace(rule.expectation, where={EVENT_TYPE: labels}))
+
+
+def _number_rules(column: str, rules: Rules, labels: tuple[str, ...]) -> tuple[Rule, ...]:
+    """A number is plain, within its bound, as exact as its column, and there for events that are labels.
+
+    Views and their like often have none.
+    """
+    missing, unreadable = _of_labels(_missing(column), labels), _unreadable(column)
     highest = rules.max_quantity if column == QUANTITY else rules.max_amount
     inside = between(column, 0, highest)
     words, scale = _words(column), int(INTERACTIONS[column].rstrip(")").rpartition(",")[2])
@@ -180,8 +194,8 @@ def _number_rules(column: str, rules: Rules) -> tuple[Rule, ...]:
     rounding: Kind = "rounded" if rules.rounding == "warn" else "bad"
     lost = f"{column} IS NOT NULL AND {words} RLIKE '[.][0-9]{{{scale}}}0*[1-9]'"
     return (
-        _missing(column),
-        _unreadable(column),
+        missing,
+        replace(unreadable, expectation=missing.expectation),
         # By its words: -0.004 is negative also where it rounds to 0.00.
         Rule(
             f"{column}_negative",
@@ -229,6 +243,7 @@ def row_rules(data: Ruled) -> tuple[Rule, ...]:
     A quantity of 0 is fine. A data set without quantities or amounts has no rule about them.
     """
     mapped = {QUANTITY: data.raw.columns.quantity, AMOUNT: data.raw.columns.amount}
+    numbers = [column for column in mapped if mapped[column]]
     return (
         _malformed(),
         *_ignored(data.events),
@@ -238,7 +253,7 @@ def row_rules(data: Ruled) -> tuple[Rule, ...]:
         _unreadable(EVENT_TS),
         _outside(data.raw),
         _unknown(data.events),
-        *(rule for column in mapped if mapped[column] for rule in _number_rules(column, data.rules)),
+        *(rule for name in numbers for rule in _number_rules(name, data.rules, data.events.labels)),
     )
 
 

@@ -43,6 +43,12 @@ def test_a_refusal_tells_each_reason_with_its_first_row_and_what_to_do():
     )
 
 
+def test_a_refusal_says_once_which_events_need_numbers():
+    """Nothing said what to do about quantity_missing and amount_missing."""
+    found = _checks(clean=0, bad=100, bad_quantity_missing=100, bad_amount_missing=100)["bad_share"].found
+    assert found.count("only events of events.labels need a quantity and an amount") == 1
+
+
 def test_ignored_rows_do_not_stretch_the_budgets():
     """90 bad rows of 100 were committed beside 9,900 heartbeats, as 0.90 % of all; 60 returns too."""
     counts = {"read": 10_000, "ignored": 9_900}

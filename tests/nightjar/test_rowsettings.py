@@ -21,6 +21,7 @@ def changed(data, section, **values):
         ("rules", {"max_amount": 10.0}),
         ("rules", {"sentinels": ("nobody",)}),
         ("events", {"ignore": ("view",)}),
+        ("events", {"labels": ("view",)}),  # they have to have an amount
         ("events", {"weights": {"purchase": 1.0, "gift": 1.0}}),
     ],
 )

@@ -81,6 +81,7 @@ def _pair(days):
     rows = [row for found in days.values() for row in found]
     paid = [float(amount) for _, _, amount in rows if amount is not None]
     pieces = sum(max(float(quantity or 0), 1) for _, quantity, _ in rows)
+    priced = sum(max(float(quantity or 0), 1) for _, quantity, amount in rows if amount is not None)
     top = {age: max(WEIGHTS[kind] for kind, _, _ in found) for age, found in days.items()}
     gaps = [older - younger for younger, older in pairwise(ages)]
     mean = sum(gaps) / len(gaps) if gaps else None
@@ -101,6 +102,7 @@ def _pair(days):
         "shown": shown,
         "ages": ages,
         "pieces": pieces,
+        "priced": priced,
         "paid": sum(paid) if paid else None,
         "ripe": len(ripe),
         "again": sum(any(age - 28 <= other < age for other in ages) for age in ripe),
@@ -156,7 +158,7 @@ def _item(item, pair, kinds):
         "m60": sum(value["shown"]["m60"] for value in own),
         "days_since_last": min(value["ages"][0] for value in own),
         "trend": 4 * users[7] / (users[28] + 2),
-        "price": _ratio(_sum(v["paid"] for v in own), sum(v["pieces"] for v in own)),
+        "price": _ratio(_sum(v["paid"] for v in own), sum(v["priced"] for v in own)),
         "rebuy_28": (sum(v["again"] for v in own) + 20 * q) / (sum(v["ripe"] for v in own) + 20),
     }
 

@@ -78,6 +78,7 @@ DIRT = [
     ({"at": "2024-01-01 23:00:00 -02"}, "bad", ["event_ts_outside_day"]),
     ({"type": "gift"}, "bad", ["event_type_unknown"]),
     ({"pieces": ""}, "bad", ["quantity_missing"]),
+    ({"type": "view", "pieces": "", "paid": "much"}, "bad", ["amount_unreadable"]),
     ({"pieces": "two"}, "bad", ["quantity_unreadable"]),  # was told as not finite
     ({"pieces": "1000000.001"}, "bad", ["quantity_out_of_bounds"]),  # was clean, and stopped later nights
     ({"paid": "1,234.56"}, "bad", ["amount_unreadable"]),
@@ -97,6 +98,7 @@ CLEAN = [
     ({"user": "123.0"}, {"user_id": 123}),  # was told as missing
     ({"user": " 5\u00a0"}, {"user_id": 5}),
     ({"user": "\u20037\u205f"}, {"user_id": 7}),
+    ({"type": "view", "pieces": "", "paid": " "}, {"event_type": "view", "quantity": None, "amount": None}),
     ({"type": "", "user": "6"}, {"event_type": "purchase"}),
     ({"paid": "1.239"}, {"amount": Decimal("1.24")}),
     ({"paid": "1.2300"}, {"amount": Decimal("1.23")}),
@@ -202,7 +204,7 @@ def test_the_first_row_of_each_reason_is_told(dirty):
     file = f"events/{DAY}.csv"
     assert samples["user_id_unreadable"] == f'row 3 of {file}: "who"'
     assert samples["event_ts_unreadable"] == f'row 13 of {file}: "1704110400"'
-    assert samples["amount_rounded"] == f'row {len(DIRT) + 6} of {file}: "1.239"'
+    assert samples["amount_rounded"] == f'row {len(DIRT) + 7} of {file}: "1.239"'
     assert samples.keys() >= {reason for _, _, reasons in DIRT for reason in reasons}
 
 
@@ -314,6 +316,25 @@ def test_text_ids_fare_the_same_in_every_format(tiny_with, tmp_path, kind):
     kept = {"1", "a", "b", "na", "1.0.0", "12e4", "5'", "o'neill", "\u00e9", "e\u0301"}
     assert {row["user_id"] for row in found["interactions"]} == kept
     assert result.counts[DAY]["return"] == 0
+
+
+def test_only_labels_have_to_have_an_amount(tiny_with, tiny_row, tmp_path, submit_here):
+    """A log whose views have none was refused every day, and no setting helped."""
+    tiny = _edited(tiny_with(tmp_path), budget=("max_bad_share = 0.5", "max_bad_share = 0.05"))
+    bought = [tiny_row(DAY, user=user, pieces=2) for user in range(5)]
+    seen = [tiny_row(DAY, user=user, type="view", paid=None, pieces=None) for user in range(3, 20)]
+    tiny.put(DAY, [*bought, *seen, tiny_row(DAY, user=1, paid=None)])
+    record = tiny.ingest(DAY)
+    assert (record.counts["clean"], record.counts["bad"], record.counts["bad_amount_missing"]) == (22, 1, 1)
+    attempt = features.prepare(DAY, tiny.lake)
+    submit_here("features", attempt, tiny.settings)
+    made = features.commit(attempt, tiny.lake)
+    storage = open_storage(tiny.settings.lake)
+    (item,) = tables.read(storage, "item_features", "int64", made.tables["item_features"].files).to_pylist()
+    assert (item["users"], item["price"]) == (20, 1.25)
+    users = tables.read(storage, "user_features", "int64", made.tables["user_features"].files).to_pylist()
+    spent = {user["user_id"]: (user["amount_per_trip"], user["quantity_per_trip"]) for user in users}
+    assert (spent[0], spent[3], spent[19]) == ((2.5, 2), (2.5, 3), (None, 1))
 
 
 def test_a_day_at_the_bounds_commits_and_features_run_after_it(tiny_with, tiny_row, tmp_path, submit_here):

@@ -24,7 +24,7 @@ DAY = dt.date(2024, 1, 1)
 INT64 = pa.int64()
 RULED = SimpleNamespace(
     id_type="int64",
-    events=Events(default="buy", weights={"buy": 1.0}, labels=("buy",)),
+    events=Events(default="buy", weights={"buy": 1.0, "view": 0.1}, labels=("buy",)),
     rules=Rules(max_amount=5),
     raw=Raw(
         files="{partition}",
@@ -112,11 +112,21 @@ def _interactions(**changes):
         ({"event_type": "gift"}, {"event_type_known"}),
         ({"quantity": Decimal("-0.001")}, {"quantity_in_bounds"}),
         ({"amount": None}, {"amount_present"}),
+        ({"amount": None, "quantity": None, "event_type": "view"}, set()),  # refused each such day
+        ({"amount": Decimal("5.01"), "event_type": "view"}, {"amount_in_bounds"}),
         ({"amount": Decimal("5.01")}, {"amount_in_bounds"}),
     ],
 )
 def test_interactions(changes, failed):
     assert _failed(check_interactions(held(_interactions(**changes)), RULED)) == failed
+
+
+def test_what_is_asked_of_labels_only_says_so():
+    checks = {check.name: check for check in check_interactions(held(_interactions()), RULED)}
+    assert checks["amount_present"].expected == "ColumnValuesToNotBeNull(column=amount), event_type being buy"
+    assert checks["event_ts_present"].expected == "ColumnValuesToNotBeNull(column=event_ts)"
+    columns = _interactions().drop_columns(["event_type"])
+    assert "amount_present" in _failed(check_interactions(held(columns), RULED))
 
 
 def test_no_interactions_at_all_break_no_row_rule():

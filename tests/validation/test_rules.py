@@ -37,6 +37,16 @@ def test_rules_about_numbers_only_where_there_are_numbers():
         assert more == {f"{column}_{kind}" for kind in kinds}
 
 
+def test_only_labels_have_to_have_numbers():
+    """All events had to: a log whose views have no amount was refused every day."""
+    rules = _rules(columns={"quantity": "q", "amount": "a"})
+    assert rules["amount_missing"].bad == "words.amount IS NULL AND event_type IN ('buy')"
+    assert rules["quantity_missing"].bad == "words.quantity IS NULL AND event_type IN ('buy')"
+    assert rules["amount_missing"].expectation == rules["amount_unreadable"].expectation
+    assert rules["amount_missing"].expectation.where == {"event_type": ("buy",)}
+    assert rules["event_ts_missing"].expectation.where == {}
+
+
 def test_text_ids_have_rules_of_their_own():
     more = set(_rules(id_type="string")) - set(_rules())
     assert more == {

@@ -25,6 +25,9 @@ _READERS: Final[dict[str, Callable[[Path, Asked, Path], Content]]] = {
     "jsonl": jsonlines.read,
 }
 
+_WITH_A_HEAD: Final = {"parquet", "csv"}
+"""Formats in which a file without rows is not empty."""
+
 
 @dataclass(frozen=True)
 class Wanted:
@@ -92,9 +95,9 @@ class Checker:
         with self.raw.fetched(wanted.name) as path, tempfile.TemporaryDirectory(prefix="nightjar-") as folder:
             copy = Path(folder, "copy.parquet")
             content = _content(path, wanted, copy)
-            _check_columns(content, wanted)
             if not content.rows and not wanted.may_be_empty:
                 raise Unfit("rows", "none", "deliver the day again, or list it in raw.closed_days")
+            _check_columns(content, wanted)
             for warning in content.warnings:
                 log.warning("%s: %s", self.raw.uri(wanted.name), warning)
             size, digest = path.stat().st_size, sha256_of(path)
@@ -116,7 +119,7 @@ class Checker:
             parts = len(self.raw.list(wanted.name))
             found = f"a folder of {parts} files" if parts else "no file"
             raise Unfit(f"a {wanted.format} file", found, "deliver it as one file" if parts else "deliver it")
-        if not self.raw.size(wanted.name):
+        if wanted.format in _WITH_A_HEAD and not self.raw.size(wanted.name):
             raise Unfit(f"a {wanted.format} file", "0 bytes")
 
     def _keep(self, copy: Path, wanted: Wanted) -> str:

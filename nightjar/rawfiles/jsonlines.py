@@ -2,7 +2,7 @@
 
 import json
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, Final
 
@@ -16,6 +16,7 @@ Row = dict[str, Any]
 _BLANK: Final = " \t\r\n"
 _SURROGATE: Final = re.compile(r"\\u[dD][89a-fA-F]")
 _MOST_NAMES: Final = 1000
+_SHOWN: Final = 60
 
 
 class _Number(str):
@@ -33,26 +34,30 @@ def read(path: Path, asked: Asked, copy: Path) -> Content:
     Raises
     ------
     Unfit
-        Where it is not UTF-8, naming the line, or holds one array.
+        Where it is not UTF-8, naming the line, holds one array, or lines without any object.
     """
     names = sorted(_names(path) if asked.whole else asked.mapped)
     seen: dict[str, None] = {}
-    rows = 0
+    rows, objects, first = 0, 0, ""
     with Copy(copy, len(names)) as written:
-        for line in _lines(path):
+        for number, line in _lines(path):
             rows += 1
+            first = first or f"line {number}: `{_shown(line)}`"
             row = _row(line)
-            values = _values(row, names, asked) if row is not None else None
-            if row is None or values is None:
-                written.add_malformed(line)
-                continue
-            written.add(values, line)
-            _note(seen, row, names)
-    columns = tuple(RawColumn(name, TEXT, "STRING") for name in names if name in seen or asked.whole)
+            if row is not None:
+                objects += 1
+                _note(seen, row, names)
+            _put(written, line, row, names, asked)
+    if rows and not objects:
+        found = f"none in {rows} lines; the first is {first}"
+        raise Unfit("one JSON object a line", found, "write each row as an object in a line of its own")
+    given = [name for name in names if name in seen or asked.whole or not rows]
+    columns = tuple(RawColumn(name, TEXT, "STRING") for name in given)
     return Content(columns, dict.fromkeys(seen, "text"), rows, True)
 
 
-def _lines(path: Path) -> Iterable[str]:
+def _lines(path: Path) -> Iterator[tuple[int, str]]:
+    """The lines that are not blank, with their numbers."""
     lines, first = open_lines(path), True
     for line in lines:
         lines.record.clear()
@@ -61,7 +66,20 @@ def _lines(path: Path) -> Iterable[str]:
             raise Unfit("an object a line", "a JSON array", "deliver each element as a line of its own")
         first = first and not text
         if text:
-            yield text
+            yield lines.number, text
+
+
+def _shown(line: str) -> str:
+    return line if len(line) <= _SHOWN else f"{line[:_SHOWN]}..."
+
+
+def _put(copy: Copy, line: str, row: Row | None, names: Sequence[str], asked: Asked) -> None:
+    """Add one line, taken apart where it is an object of what is asked for."""
+    values = _values(row, names, asked) if row is not None else None
+    if values is None:
+        copy.add_malformed(line)
+    else:
+        copy.add(values, line)
 
 
 def _row(line: str) -> Row | None:
@@ -108,7 +126,7 @@ _DECODER: Final = json.JSONDecoder(
 
 def _names(path: Path) -> set[str]:
     """All names that any row has."""
-    rows = map(_row, _lines(path))
+    rows = (_row(line) for _, line in _lines(path))
     return {name for row in rows if row for name in row}
 
 

@@ -112,6 +112,13 @@ class TestCommitted:
             "quarantine": 0,
         }
 
+    def test_a_closed_day_may_have_a_file_of_no_json_lines(self, tiny_with, tmp_path):
+        """It was refused, and no other file says of JSON lines that there are none."""
+        tiny = tiny_with(tmp_path, format="jsonl")
+        tiny.raw(f"events/{CLOSED}.jsonl").write_bytes(b"")
+        record = tiny.ingest(CLOSED)
+        assert ([raw.name for raw in record.inputs], record.counts["read"]) == ([f"events/{CLOSED}.jsonl"], 0)
+
     def test_the_same_day_again_makes_no_record_and_a_changed_one_does(self, tiny, tiny_row):
         tiny.put(DAY, [tiny_row(DAY)])
         first = tiny.ingest(DAY)

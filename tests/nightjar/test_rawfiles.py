@@ -31,12 +31,12 @@ OBJECT = b'{"user": 1, "item": 2, "at": "2024-01-01T12:00:00"}\n'
 def check(tmp_path):
     """Check a file of some bytes."""
 
-    def check_file(data, kind="csv", suffix="", targets=TARGETS, id_type="int64", whole=False):
+    def check_file(data, kind="csv", suffix="", targets=TARGETS, id_type="int64", whole=False, empty=False):
         name = f"day.{kind}{suffix}"
         (tmp_path / name).write_bytes(data)
         lake = open_storage((tmp_path / "lake").as_uri())
         checker = Checker(open_storage(tmp_path.as_uri()), lake, "a1")
-        return checker.check(Wanted(name, DAY, kind, targets, id_type, whole))
+        return checker.check(Wanted(name, DAY, kind, targets, id_type, whole, empty))
 
     return check_file
 
@@ -247,6 +247,43 @@ def test_a_file_that_is_removed_while_it_is_read_is_a_fault_of_its_day(check, mo
 def test_a_json_array_is_refused_by_name(check):
     with pytest.raises(FileFault, match="expected an object a line, found a JSON array; deliver each"):
         check(b"[" + OBJECT.strip() + b",\n" + OBJECT + b"]", "jsonl")
+
+
+@pytest.mark.parametrize("data", [b"", b"\n", b" \n\r\n", b"\xef\xbb\xbf"])
+def test_json_lines_without_any_are_the_empty_file_of_a_closed_day(check, data):
+    """There was no way to write one: 0 bytes were refused, and blank lines for their columns."""
+    found = check(data, "jsonl", empty=True)
+    assert (found.rows, {column.name for column in found.columns}) == (0, {"user", "item", "at"})
+    with pytest.raises(FileFault, match=r"expected rows, found none; deliver .*raw\.closed_days"):
+        check(data, "jsonl")
+
+
+@pytest.mark.parametrize("kind", ["csv", "parquet"])
+def test_what_has_a_head_is_never_of_no_bytes(check, kind):
+    with pytest.raises(FileFault, match=f"expected a {kind} file, found 0 bytes; deliver it again"):
+        check(b"", kind, empty=True)
+
+
+@pytest.mark.parametrize(
+    ("data", "told"),
+    [
+        (b'\n{\n "user": 1,\n "item": 2\n}\n', "4 lines; the first is line 2: `{`"),
+        (b'[1, 2, "2024-01-01"]\n' * 3, r"3 lines; the first is line 1: `\[1, 2, \"2024-01-01\"\]`"),
+        (HEADER + ROW, "2 lines; the first is line 1: `user,item,at`"),
+        (b"x" * 99, "1 lines; the first is line 1: `" + "x" * 60 + r"\.\.\.`"),
+    ],
+)
+@pytest.mark.parametrize("whole", [False, True])
+def test_a_file_without_any_object_is_told_as_that(check, data, told, whole):
+    """It was told to lack columns."""
+    expected = f"expected one JSON object a line, found none in {told}; write each row as an object"
+    with pytest.raises(FileFault, match=expected):
+        check(data, "jsonl", whole=whole)
+
+
+def test_objects_of_objects_alone_are_malformed_rows_and_lack_no_column(check):
+    """The file was told to have no columns at all."""
+    assert check(OBJECT.replace(b"1", b'{"id": 1}', 1) * 2, "jsonl").rows == 2
 
 
 def test_a_line_without_an_end_is_not_held_in_memory(check, monkeypatch):

@@ -25,13 +25,20 @@ def read(path: Path, kind: type[Model]) -> Model:
         such value its key's path, what was expected and what was found.
     """
     try:
-        return kind.model_validate(tomllib.loads(_text(path)))
-    except tomllib.TOMLDecodeError as error:
-        raise ConfigError(f"{path}: {error}") from error
+        return kind.model_validate(_values(path))
     except ValidationError as error:
         found = problems(error, kind)
         said = (f"{key}: {problem}" if key else problem for key, problem in found)
         raise ConfigError(f"{path}: {'; '.join(said)}") from error
+
+
+def _values(path: Path) -> dict[str, Any]:
+    try:
+        return tomllib.loads(_text(path))
+    except ValueError as error:  # no TOML, or a number of more digits than Python reads
+        raise ConfigError(f"{path}: {error}") from error
+    except RecursionError as error:
+        raise ConfigError(f"{path}: expected lists and tables of few levels, found hundreds") from error
 
 
 def _text(path: Path) -> str:

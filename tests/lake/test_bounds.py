@@ -223,6 +223,7 @@ def test_a_key_that_is_missing_is_named(refusal):
     assert refusal(changed("name", "1").removeprefix("name = 1\n")) == "name: expected a value, found none"
 
 
+DEEP = ("[" * 2000 + "]" * 2000, "{a = " * 2000 + "1" + "}" * 2000)
 SHIPPED = (CONFIG_DIR / "complete_journey.toml").read_text(encoding="utf-8")
 
 
@@ -235,10 +236,18 @@ SHIPPED = (CONFIG_DIR / "complete_journey.toml").read_text(encoding="utf-8")
         (SHIPPED.encode("utf-16-le"), "line 1"),
         (b"[raw", "Expected"),
         (b"", "name: expected a value, found none"),
+        *((SHIPPED.replace("[rules]", f"[rules]\nx = {deep}").encode(), "of few levels") for deep in DEEP),
+        (SHIPPED.replace("[rules]", f"[rules]\nx = {'9' * 5000}").encode(), "4300 digits"),
+        (
+            SHIPPED.replace("[rules]", f"[rules]\nx{'.a' * 5000} = 1").encode(),
+            r"rules\.x: there is no",
+        ),
+        (SHIPPED.replace("[rules]", f"[rules]\nx = {'[' * 90}{']' * 90}").encode(), "there is no such key"),
     ],
-    ids=["latin-1", "utf-16", "byte order mark", "utf-16 without a mark", "no TOML", "empty"],
+    ids=lambda value: value[-20:] if isinstance(value, str) else "",
 )
 def test_a_file_that_is_no_toml_in_utf_8_is_refused_without_a_trace(refusal, content, message):
+    """Values thousands of levels deep ended in a RecursionError, and numbers of as many digits in a trace."""
     assert re.search(message, refusal(content))
 
 

@@ -6,7 +6,10 @@ values is left to it; any other is written anew, with the values that Spark has 
 
 import base64
 import json
+import os
+import re
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -40,6 +43,12 @@ _ENCODINGS: Final = {
     "DELTA_BYTE_ARRAY",
 }
 _LOGICAL: Final = {"NONE", "STRING", "ENUM", "JSON", "DATE", "TIMESTAMP", "INT", "DECIMAL"}
+# What Parquet keeps of its writer's Arrow types, and as much that says nothing; the value follows.
+_WRITTEN_TYPES: Final = re.compile(rb"\x18\x0cARROW:schema(?=\x18)")
+_NOTHING_KEPT: Final = b"\x18\x0carrow:ignore"
+_MAGIC: Final = b"PAR1"
+_TAIL: Final = 8
+"""Bytes at a file's end: the size of its footer, and the magic."""
 # Spark's own name for what it knows of a row's file.
 _RESERVED: Final = {"_metadata"}
 
@@ -78,15 +87,33 @@ class _File:
 def read(path: Path, asked: Asked, copy: Path) -> Content:
     """Read and verify all pages of a file; write a copy where Spark cannot read the file with equal values.
 
+    Writers keep Arrow's types beside Parquet's. Where Arrow cannot read the file by those, which may
+    be newer than it, the file's own count.
+
     Raises
     ------
     Unfit
         Where a codec is unknown, a page is damaged, a mapped text is not UTF-8, or rows are missing.
     """
+    import pyarrow as pa
+
+    faults = (pa.ArrowException, OSError, Unfit)
+    try:
+        return _read(path, asked, copy)
+    except faults:
+        with suppress(*faults):
+            footer = _own_footer(path)
+            if footer:
+                return _read(path, asked, copy, footer)
+        raise
+
+
+def _read(path: Path, asked: Asked, copy: Path, footer: "pq.FileMetaData | None" = None) -> Content:
     import pyarrow.parquet as pq
 
     with pq.ParquetFile(
         path,
+        metadata=footer,
         page_checksum_verification=True,
         buffer_size=_BUFFER_BYTES,
         coerce_int96_timestamp_unit="us",
@@ -98,6 +125,23 @@ def read(path: Path, asked: Asked, copy: Path) -> Content:
         columns = _copy(file, copy, unsafe) if copied else _columns(file)
         kinds = {field.name: str(field.type) for field in file.schema}
         return Content(columns, kinds, opened.metadata.num_rows, copied, repeated(file.names))
+
+
+def _own_footer(path: Path) -> "pq.FileMetaData | None":
+    """A file's footer without the types of its writer; None where it keeps none."""
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    with path.open("rb") as file:
+        end = file.seek(0, os.SEEK_END)
+        file.seek(max(end - _TAIL, 0))
+        tail = file.read()
+        size = int.from_bytes(tail[:4], "little")
+        if tail[4:] != _MAGIC or size > end - _TAIL:
+            return None
+        file.seek(end - _TAIL - size)
+        footer, kept = _WRITTEN_TYPES.subn(_NOTHING_KEPT, file.read(size))
+    return pq.read_metadata(pa.BufferReader(_MAGIC + footer + tail)) if kept else None
 
 
 def _chunks(file: "pq.ParquetFile") -> Iterator[Any]:

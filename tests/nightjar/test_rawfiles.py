@@ -3,8 +3,10 @@
 import bz2
 import datetime as dt
 import gzip
+import io
 from decimal import Decimal
 
+import polars as pl
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
@@ -362,6 +364,37 @@ def test_a_column_of_two_meanings_is_asked_for_both(check, tmp_path):
 def test_an_unmapped_column_that_spark_has_no_type_for_may_be_nested(check, tmp_path, kind):
     """The file was told to be cut."""
     assert check(_parquet(tmp_path, _table(more=pa.nulls(3, kind))), "parquet").copy
+
+
+@pytest.mark.parametrize("kind", [pl.Int128, pl.UInt128])
+def test_types_that_only_the_writer_s_schema_names_are_those_of_the_file(check, kind):
+    """The file was told to be damaged, whoever had mapped the column."""
+    frame = pl.from_arrow(_table(more=pa.array([1, 2, None]))).with_columns(pl.col("more").cast(kind))
+    found = check(_written(frame), "parquet")
+    assert (found.rows, found.columns[-1].type, found.copy) == (3, "BINARY", "")
+    with pytest.raises(FileFault, match=r"column item castable .* found fixed_size_binary\[16\] values"):
+        check(_written(frame.with_columns(pl.col("item").cast(kind))), "parquet")
+
+
+def test_a_writer_s_schema_that_cannot_be_read_says_nothing_of_the_file(check, tmp_path):
+    """The file was told to be damaged."""
+    data = _parquet(tmp_path, _table())
+    place = data.index(b"/////")
+    spoiled = data[:place] + b"AAAAAAAA" + data[place + 8 :]
+    assert [column.family for column in check(spoiled, "parquet").columns] == ["integer", "integer", "local"]
+
+
+@pytest.mark.parametrize("size", [1, 3])
+def test_lists_of_one_size_may_be_missing(check, tmp_path, size):
+    """Arrow does not read them as such: the file was told to be damaged, whoever had mapped the column."""
+    values = pa.array([[0] * size, None, None], pa.list_(pa.int64(), size))
+    assert check(_parquet(tmp_path, _table(more=values)), "parquet").columns[-1].type == "ARRAY<BIGINT>"
+
+
+def _written(frame):
+    file = io.BytesIO()
+    frame.write_parquet(file)
+    return file.getvalue()
 
 
 def test_wide_decimals_are_written_as_plain_numbers(check, tmp_path):

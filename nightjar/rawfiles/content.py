@@ -41,7 +41,15 @@ class Asked:
     @property
     def ids(self) -> frozenset[str]:
         """Those of them that hold ids."""
-        return frozenset(column for column, target in self.targets.values() if target == ID)
+        return self._of(ID)
+
+    @property
+    def stamps(self) -> frozenset[str]:
+        """Those of them that hold stamps."""
+        return self._of("timestamp")
+
+    def _of(self, kind: str) -> frozenset[str]:
+        return frozenset(column for column, target in self.targets.values() if target == kind)
 
 
 @dataclass(frozen=True)

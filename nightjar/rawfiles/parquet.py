@@ -4,8 +4,6 @@ Arrow reads more than Spark does: codecs, encodings and types. A file that Spark
 values is left to it; any other is written anew, with the values that Spark has no type for as text.
 """
 
-import base64
-import json
 import os
 import re
 from collections.abc import Callable, Iterator
@@ -18,7 +16,8 @@ from typing import TYPE_CHECKING, Any, Final
 from lake.schemas import copied_field
 from lake.storage import room_for
 from nightjar.rawfiles.content import Asked, Content, Unfit, distinct, repeated
-from spark_jobs.casts import family
+from nightjar.rawfiles.words import in_words
+from spark_jobs.casts import TEXT, family
 from spark_jobs.plans import RawColumn
 from spark_jobs.sqltypes import sql_type
 
@@ -49,6 +48,8 @@ _NOTHING_KEPT: Final = b"\x18\x0carrow:ignore"
 _MAGIC: Final = b"PAR1"
 _TAIL: Final = 8
 """Bytes at a file's end: the size of its footer, and the magic."""
+# The last milliseconds of which Spark makes microseconds.
+_MOST_MILLIS: Final = (2**63 - 1) // 1000
 # Spark's own name for what it knows of a row's file.
 _RESERVED: Final = {"_metadata"}
 
@@ -120,9 +121,9 @@ def _read(path: Path, asked: Asked, copy: Path, footer: "pq.FileMetaData | None"
     ) as opened:
         file = _File(opened, asked)
         _require_codecs(opened)
-        unsafe = _verified(file)
-        copied = bool(unsafe) or not _spark_reads(opened)
-        columns = _copy(file, copy, unsafe) if copied else _columns(file)
+        worded = _verified(file)
+        copied = bool(worded) or not _spark_reads(opened)
+        columns = _copy(file, copy, worded) if copied else _columns(file)
         kinds = {field.name: str(field.type) for field in file.schema}
         return Content(columns, kinds, opened.metadata.num_rows, copied, repeated(file.names))
 
@@ -185,16 +186,17 @@ def _damaged(file: "pq.ParquetFile") -> str:
 
 
 def _verify(file: _File) -> set[str]:
-    """Read all pages; the names of unmapped columns whose values are not what their type says."""
-    unsafe: set[str] = set()
+    """Read all pages; the names of columns that hold what their type in Spark does not."""
+    worded: set[str] = set()
     rows = 0
     for batch in file.batches():
         if not _is_valid(batch):
-            unsafe |= _unsafe(batch, rows, file.asked)
+            worded |= _unsafe(batch, rows, file.asked)
+        worded |= _beyond(batch)
         rows += batch.num_rows
     if rows != file.file.metadata.num_rows:
         raise Unfit(f"{file.file.metadata.num_rows} rows, as the footer says", f"{rows} in its pages")
-    return unsafe
+    return worded
 
 
 def _is_valid(values: "pa.RecordBatch | pa.Array") -> bool:
@@ -220,17 +222,63 @@ def _unsafe(batch: "pa.RecordBatch", before: int, asked: Asked) -> set[str]:
     return {name for name, _ in wrong}
 
 
+def _beyond(batch: "pa.RecordBatch") -> set[str]:
+    """The columns with milliseconds of which Spark makes no microseconds."""
+    pairs = zip(batch.schema.names, batch.columns, strict=True)
+    return {name for name, array in pairs if any(_overflow(stamps) for stamps in _millis(array))}
+
+
+def _overflow(stamps: "pa.Array") -> bool:
+    import pyarrow as pa
+    import pyarrow.compute as pc
+
+    ends = pc.min_max(stamps.view(pa.int64())).as_py()
+    return ends["max"] is not None and max(-ends["min"], ends["max"]) > _MOST_MILLIS
+
+
+def _millis(array: "pa.Array") -> "Iterator[pa.Array]":
+    """The stamps in milliseconds in an array, however deep."""
+    import pyarrow as pa
+    import pyarrow.types as is_
+
+    kind = array.type
+    if is_.is_timestamp(kind) and kind.unit == "ms":
+        yield array
+    for inner in _within(array) if is_.is_nested(kind) or isinstance(array, pa.ExtensionArray) else ():
+        yield from _millis(inner)
+
+
+def _within(array: "pa.Array") -> "list[pa.Array]":
+    """The arrays of which one of lists, structs, maps or an extension is made."""
+    import pyarrow as pa
+    import pyarrow.types as is_
+
+    if isinstance(array, pa.ExtensionArray):
+        return [array.storage]
+    if is_.is_map(array.type):
+        return [array.keys, array.items]
+    return list(array.flatten()) if is_.is_struct(array.type) else [array.flatten()]
+
+
 def _spark_reads(file: "pq.ParquetFile") -> bool:
     """Whether Spark reads every column with equal values."""
     schema, names = file.schema, file.schema_arrow.names
     leaves = [schema.column(number) for number in range(len(schema))]
     return (
         not repeated(names)
+        and not _may_hold_variants({leaf.path for leaf in leaves})
         and _RESERVED.isdisjoint(names)
         and all(_is_plain(leaf) and (leaf.physical_type != "INT96" or leaf.path in names) for leaf in leaves)
         and all(sql_type(field.type) for field in file.schema_arrow)
         and all(c.compression in _CODECS and _ENCODINGS.issuperset(c.encodings) for c in _chunks(file))
     )
+
+
+def _may_hold_variants(paths: set[str]) -> bool:
+    """Whether a struct looks like a variant, which Spark reads as nothing else; Arrow does not tell."""
+    structs = [path.removesuffix("metadata") for path in paths if path.endswith(".metadata")]
+    parts = tuple(f"{struct}{part}" for struct in structs for part in ("value", "typed_value"))
+    return any(path.startswith(parts) for path in paths) if parts else False
 
 
 def _is_plain(leaf: Any) -> bool:
@@ -261,30 +309,33 @@ def _instants(file: "pq.ParquetFile") -> set[str]:
     return _leaves(file, lambda leaf: leaf.physical_type == "INT96")
 
 
-def _copy(file: _File, path: Path, unsafe: set[str]) -> tuple[RawColumn, ...]:
-    """Write the values anew; the columns as Spark reads them from there."""
+def _copy(file: _File, path: Path, worded: set[str]) -> tuple[RawColumn, ...]:
+    """Write the values anew, of some columns in words; the columns as Spark reads them from there."""
     import pyarrow as pa
     import pyarrow.parquet as pq
 
     instants = _instants(file.file)
-    ways = [_way(field, field.name in instants, field.name in unsafe) for field in file.schema]
+    ways = [_way(field, field.name in instants, field.name in worded) for field in file.schema]
     kinds = [way(pa.nulls(0, field.type)).type for way, field in zip(ways, file.schema, strict=True)]
     schema = pa.schema([(copied_field(place), kind) for place, kind in enumerate(kinds)])
     with room_for(path), pq.ParquetWriter(path, schema, compression="zstd") as writer:
         for batch in file.batches():
             arrays = [way(array) for way, array in zip(ways, batch.columns, strict=True)]
             writer.write_batch(pa.record_batch(arrays, schema=schema))
-    families = ["instant" if f.name in instants else family(f.type) for f in file.schema]
+    texts = worded & file.asked.stamps  # of any other target the type is judged, not the words
+    families = [
+        TEXT if f.name in texts else "instant" if f.name in instants else family(f.type) for f in file.schema
+    ]
     found = zip(distinct(file.names), families, kinds, strict=True)
     return tuple(RawColumn(name, kind, str(sql_type(arrow))) for name, kind, arrow in found)
 
 
-def _way(field: "pa.Field", instant: bool, unsafe: bool) -> "Callable[[pa.Array], pa.Array]":
+def _way(field: "pa.Field", instant: bool, worded: bool) -> "Callable[[pa.Array], pa.Array]":
     """How the values of a column get a type that Spark has."""
     import pyarrow as pa
 
-    if unsafe:
-        return _in_words
+    if worded:
+        return in_words
     if instant:
         return lambda array: array.cast(pa.timestamp("us", tz="UTC"))
     return _readable
@@ -297,7 +348,7 @@ def _readable(array: "pa.Array") -> "pa.Array":
     kind = array.type
     if isinstance(kind, pa.BaseExtensionType):
         is_uuid = kind.extension_name == "arrow.uuid"
-        return _in_words(array) if is_uuid else _readable(array.storage)
+        return in_words(array) if is_uuid else _readable(array.storage)
     if pa.types.is_dictionary(kind):
         return _readable(array.dictionary_decode())
     if pa.types.is_float16(kind):
@@ -311,41 +362,4 @@ def _readable(array: "pa.Array") -> "pa.Array":
     try:
         return array.cast(pa.string())
     except pa.ArrowNotImplementedError:
-        return _in_words(array)
-
-
-def _in_words(array: "pa.Array") -> "pa.Array":
-    """Values in words that differ where values differ."""
-    import pyarrow as pa
-
-    return pa.array(map(_words, array), pa.string())
-
-
-def _words(scalar: "pa.Scalar") -> str | None:
-    value = _value(scalar)
-    return value if value is None or isinstance(value, str) else json.dumps(value, ensure_ascii=False)
-
-
-def _value(scalar: "pa.Scalar") -> Any:
-    """A value as JSON has it; other bytes than UTF-8 escaped, bytes in base 64, a map as a list."""
-    import pyarrow as pa
-    import pyarrow.types as is_
-
-    if not scalar.is_valid:
-        return None
-    if isinstance(scalar, pa.ListScalar):
-        return [_value(one) for one in scalar.values]
-    if isinstance(scalar, pa.StructScalar):
-        fields = distinct([field.name for field in scalar.type])
-        return {name: _value(scalar[place]) for place, name in enumerate(fields)}
-    if isinstance(scalar, pa.ExtensionScalar):
-        return str(scalar.as_py())
-    if isinstance(scalar, pa.BinaryScalar) and not isinstance(scalar, pa.StringScalar):
-        return base64.b64encode(scalar.as_buffer().to_pybytes()).decode()
-    if isinstance(scalar, pa.StringScalar):
-        return scalar.as_buffer().to_pybytes().decode(errors="backslashreplace")
-    try:
-        text = scalar.cast(pa.string()).as_py()
-    except (pa.ArrowNotImplementedError, pa.ArrowInvalid):
-        return str(scalar.as_py())
-    return scalar.as_py() if is_.is_integer(scalar.type) or is_.is_boolean(scalar.type) else text
+        return in_words(array)

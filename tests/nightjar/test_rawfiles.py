@@ -4,6 +4,7 @@ import bz2
 import datetime as dt
 import gzip
 import io
+import json
 from decimal import Decimal
 
 import polars as pl
@@ -364,6 +365,112 @@ def test_a_column_of_two_meanings_is_asked_for_both(check, tmp_path):
 def test_an_unmapped_column_that_spark_has_no_type_for_may_be_nested(check, tmp_path, kind):
     """The file was told to be cut."""
     assert check(_parquet(tmp_path, _table(more=pa.nulls(3, kind))), "parquet").copy
+
+
+VARIANT = pa.struct([("metadata", pa.binary()), ("value", pa.binary())])
+SHREDDED = pa.struct([("metadata", pa.binary()), ("typed_value", pa.struct([("a", pa.int64())]))])
+
+
+@pytest.mark.parametrize(
+    "kind",
+    [VARIANT, SHREDDED, pa.list_(VARIANT), pa.struct([("a", VARIANT)]), pa.map_(pa.string(), VARIANT)],
+    ids=str,
+)
+def test_what_may_be_a_variant_is_copied_and_not_mapped(check, tmp_path, kind):
+    """Spark took it for one, and ended the day with its own words."""
+    assert check(_parquet(tmp_path, _table(more=pa.nulls(3, kind))), "parquet").copy
+    with pytest.raises(
+        FileFault, match="column item castable to string without loss, found (struct|list|map)<"
+    ):
+        check(_parquet(tmp_path, _table(item=pa.nulls(3, kind))), "parquet", id_type="string")
+
+
+FAR = 4 * 10**18
+NOON = 1_704_110_400_000
+
+
+def _copied(check, tmp_path, **columns):
+    """What the copy of a file holds of its last column."""
+    found = check(_parquet(tmp_path, _table(**columns)), "parquet")
+    copy = pq.read_table(tmp_path / "lake" / found.copy)
+    return found.columns, copy.column(len(found.columns) - 1).to_pylist()
+
+
+MOST = (2**63 - 1) // 1000
+MILLIS = pa.timestamp("ms")
+
+
+def _pair(key, value):
+    return f'[{{"key": {key}, "value": {value}}}]'
+
+
+@pytest.mark.parametrize("far", [FAR, -FAR, MOST + 1, -MOST - 1])
+@pytest.mark.parametrize(
+    ("kind", "words"),
+    [
+        (MILLIS, ["2024-01-01 12:00:00.000", "{far}"]),
+        (pa.timestamp("ms", "Mars/Base"), ["2024-01-01 12:00:00.000Z", "{far}"]),
+        (pa.list_(MILLIS), ['["2024-01-01 12:00:00.000"]', "[{far}]"]),
+        (pa.list_(MILLIS, 1), ['["2024-01-01 12:00:00.000"]', "[{far}]"]),
+        (pa.map_(MILLIS, pa.int8()), [_pair('"2024-01-01 12:00:00.000"', 1), _pair("{far}", 1)]),
+        (
+            pa.map_(pa.int8(), pa.list_(MILLIS)),
+            [_pair(1, '["2024-01-01 12:00:00.000"]'), _pair(1, "[{far}]")],
+        ),
+    ],
+    ids=str,
+)
+def test_milliseconds_that_spark_does_not_hold_are_words(check, tmp_path, far, kind, words):
+    """It was a "long overflow", for whole files."""
+    values = [_nested(number, kind) for number in (NOON, far)]
+    found = _copied(check, tmp_path, more=pa.array([*values, None], kind))[1]
+    assert found == [*(word.replace("{far}", str(far)) for word in words), None]
+
+
+def _nested(number, kind):
+    if pa.types.is_map(kind):
+        return [(_nested(number, kind.key_type), _nested(number, kind.item_type))]
+    if pa.types.is_nested(kind):
+        return [_nested(number, kind.value_type)]
+    return 1 if pa.types.is_integer(kind) else number
+
+
+def test_the_last_milliseconds_that_spark_holds_need_no_copy(check, tmp_path):
+    values = pa.array([MOST, -MOST, None], MILLIS)
+    assert not check(_parquet(tmp_path, _table(more=values)), "parquet").copy
+
+
+def test_a_mapped_column_of_such_milliseconds_is_read_as_words(check, tmp_path):
+    stamps = pa.array([NOON, FAR, None], pa.timestamp("ms", "UTC"))
+    columns, values = _copied(check, tmp_path, at=stamps)
+    assert (columns[-1].family, columns[-1].type) == ("text", "STRING")
+    assert values == ["2024-01-01 12:00:00.000Z", str(FAR), None]
+    data = _parquet(tmp_path, _table(item=stamps))
+    with pytest.raises(FileFault, match=r"column item castable to string .* found timestamp\[ms, tz=UTC\]"):
+        check(data, "parquet", id_type="string")
+
+
+@pytest.mark.parametrize(
+    ("value", "kind", "told"),
+    [
+        (10**18, pa.timestamp("us"), 10**18),  # was <value out of range: ...>
+        (10**18, pa.timestamp("us", "UTC"), 10**18),  # was -31878-09-27: years were wrapped
+        (NOON * 1000, pa.timestamp("us", "Mars/Base"), "2024-01-01 12:00:00.000000Z"),  # was a bare KeyError
+        (NOON * 1000, pa.timestamp("us", "Europe/Berlin"), "2024-01-01 12:00:00.000000Z"),
+        (NOON * 10**6, pa.timestamp("ns"), "2024-01-01 12:00:00.000000000"),
+        (-62_135_596_800_000, pa.timestamp("ms"), "0001-01-01 00:00:00.000"),
+        (-62_135_596_800_001, pa.timestamp("ms"), -62_135_596_800_001),
+        (253_402_300_799_999, pa.timestamp("ms"), "9999-12-31 23:59:59.999"),
+        (253_402_300_800_000, pa.timestamp("ms"), 253_402_300_800_000),
+        (Decimal(0), pa.decimal256(60, 38), f"0.{'0' * 38}"),  # was 0E-38
+        (Decimal("1E-9"), pa.decimal128(38, 9), "0.000000001"),
+    ],
+)
+def test_values_within_others_have_words_that_differ_where_they_do(check, tmp_path, value, kind, told):
+    nested = pa.struct([("v", kind), ("at", pa.time64("us"))])
+    array = pa.array([[{"v": value}], None, None], pa.list_(nested))
+    _, (first, *_) = _copied(check, tmp_path, more=array)
+    assert json.loads(first) == [{"v": told, "at": None}]
 
 
 @pytest.mark.parametrize("kind", [pl.Int128, pl.UInt128])

@@ -5,6 +5,7 @@ import json
 import uuid
 from decimal import Decimal
 from functools import reduce
+from pathlib import Path
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -70,6 +71,7 @@ def _map(kind, *keys):
 
 
 TWO = [1, 2, 1]
+FAR = pa.array([n * 4 * 10**18 for n in TWO], pa.timestamp("ms"))
 UNMAPPED = {
     "uuid": pa.array([uuid.UUID(int=n).bytes for n in TWO], pa.uuid()),
     "time_ms": pa.array(TWO, pa.time32("ms")),
@@ -93,6 +95,12 @@ UNMAPPED = {
     "last_digit": pa.array([0.1, 0.1 + 2**-56, 0.1]),
     "ancient": pa.array([dt.datetime(1, 1, n) for n in TWO]),
     "year_33658": pa.array([n * 10**18 for n in TWO], pa.timestamp("us")),
+    # Spark's microseconds do not hold these, and "long overflow" refused the whole file.
+    "millis_beyond": FAR,
+    "millis_beyond_with_zone": FAR.cast(pa.timestamp("ms", "UTC")),
+    "millis_beyond_in_a_list": pa.ListArray.from_arrays([0, 1, 2, 3], FAR),
+    "millis_beyond_in_a_struct": pa.StructArray.from_arrays([FAR.cast(pa.timestamp("ms", "UTC"))], ["at"]),
+    "millis_beyond_as_a_key": _map(pa.timestamp("ms"), *([n] for n in FAR.to_numpy())),
 }
 NAMES = [
     *("_metadata", "_corrupt_record", "_file", "landed", "source_file", "row_number", "raw", "raw_row"),
@@ -140,10 +148,25 @@ def test_a_row_is_told_from_others_by_every_column_to_the_last_digit(spark, tiny
     assert (kept["one_name_twice"]["x"], kept["one_name_twice"]["x (2)"]) == (1, 1)
 
 
-def test_columns_that_nobody_mapped_stop_no_day(tiny, tiny_row):
-    tiny, days = _long(tiny), _days(["names", "uuid", "microseconds", "no_value"])
+def _put_variants(spark, tiny, tiny_row, day):
+    """Rows with variants, as only Spark writes them, in columns that nobody mapped."""
+    from_json = "parse_json(concat('{\"a\":', n, '}'))"
+    _put(tiny, tiny_row, day, [("n", pa.array(TWO))])
+    path = tiny.raw(f"events/{day}.parquet")
+    frame = spark.read.parquet(str(path)).selectExpr(
+        "*", f"{from_json} AS extra", f"array({from_json}) AS more"
+    )
+    frame.drop("n").coalesce(1).write.parquet(f"{path}.folder")
+    (written,) = Path(f"{path}.folder").glob("*.parquet")
+    written.rename(path)
+
+
+def test_columns_that_nobody_mapped_stop_no_day(spark, tiny, tiny_row):
+    """Variants ended the day with Spark's words."""
+    tiny, days = _long(tiny), _days(["names", "uuid", "microseconds", "no_value", "variants"])
     for name, day in days.items():
         _put(tiny, tiny_row, day, FILES.get(name, [("extra", pa.nulls(3))]))
+    _put_variants(spark, tiny, tiny_row, days["variants"])
     records = _ingested(tiny, days)
     expected = dict.fromkeys(days, (3, 2, 0, 1)) | {"no_value": (3, 1, 0, 2)}
     assert {name: _told(record.counts) for name, record in records.items()} == expected
@@ -214,6 +237,29 @@ def test_values_are_equal_whatever_type_codec_or_encoding_holds_them(tiny, tiny_
         assert got == [(user, stamp, Decimal("2.50"), "7", segment) for user in (1, 2)], name
 
 
+MILLIS = {"local": "", "with_zone": "UTC", "with_an_offset": "+02:00"}
+
+
+def test_a_stamp_beyond_what_spark_holds_is_one_bad_row(tiny, tiny_row):
+    """It was a "long overflow", which refused the whole file."""
+    tiny, days = _long(tiny), _days(MILLIS)
+    for name, day in days.items():
+        noon = int(dt.datetime.combine(day, dt.time(12), dt.UTC).timestamp() * 1000)
+        table = pa.Table.from_pylist([tiny_row(day, user=user) for user in (1, 2, 3, 3)], _schema())
+        kind = pa.timestamp("ms", MILLIS[name] or None)
+        table = _with(table, "at", pa.array([noon, FAR[0].value, noon + 1, noon + 1], kind))
+        pq.write_table(table, tiny.raw(f"events/{day}.parquet"))
+    records = _ingested(tiny, days)
+    for name, record in records.items():
+        assert _told(record.counts) == (4, 2, 1, 1), name
+        assert record.counts["bad_event_ts_unreadable"] == 1, name
+        noon = dt.datetime.combine(days[name], dt.time(12), dt.UTC)
+        got = sorted((row["user_id"], row["event_ts"]) for row in _rows(tiny, record, "interactions"))
+        assert got == [(1, noon), (3, noon + dt.timedelta(milliseconds=1))], name
+        (bad,) = (row for row in _rows(tiny, record, "quarantine") if row["kind"] == "bad")
+        assert json.loads(bad["raw_row"])["at"] == str(FAR[0].value), name
+
+
 HEADER = "user,item,at,type,pieces,paid,basket,store"
 CSV = {
     "plain": ("{a}\n{b}\n", (2, 2, 0, 0)),
@@ -225,6 +271,7 @@ CSV = {
     "thousands_unquoted": ("{a}\n{thousands}\n{b}\n", (3, 2, 1, 0)),
     "blanks": ("{a}\n \n{b}\n", (3, 2, 1, 0)),
     "copies": ("{a}\n{b}\n{a}\n", (3, 2, 0, 1)),
+    "blank_before_a_quote": ('{a}\n2,"10", "{at}",purchase,1,2.5,7,A\n \t"{b}"\n{b}\n', (4, 2, 2, 0)),
     "quotes": ('{a}\n"2","10","{at}","purchase",1,2.5,7,"a ""b"",\nc"\n', (2, 2, 0, 0)),
     "byte_order_mark": ("{a}\n{b}\n", (2, 2, 0, 0)),
 }

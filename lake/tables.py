@@ -13,6 +13,7 @@ import time
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from io import SEEK_END
 from pathlib import PurePosixPath
 from typing import TYPE_CHECKING, Final, TypeVar
@@ -21,11 +22,12 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from lake import layout
-from lake.errors import NightjarError
+from lake.errors import NightjarError, PermanentError
 from lake.partitions import utc_now
 from lake.records import Input, Records, TableContent, TableFile
 from lake.schemas import TABLES, arrow_schema
 from lake.storage import Storage
+from nightjar_reader.files import is_of_this_process
 
 if TYPE_CHECKING:
     from deltalake import CommitProperties, DeltaTable
@@ -52,27 +54,82 @@ def read(
     ----------
     columns
         The columns wanted; None for all of the schema (which has no partition column).
+
+    Raises
+    ------
+    PermanentError
+        When a file is not the one that was written: it names it, what was expected and what found.
     """
-    schema = arrow_schema(table, id_type)
-    wanted = pa.schema([schema.field(name) for name in columns or schema.names])
-    parts = _each(lambda file: _read(storage, file.path, wanted), files)
-    return pa.concat_tables([wanted.empty_table(), *parts])
+    whole = arrow_schema(table, id_type)
+    schema = pa.schema([whole.field(name) for name in columns or whole.names])
+    parts = _each(lambda file: _read(storage, file, schema), files)
+    return pa.concat_tables([schema.empty_table(), *parts])
 
 
-def _read(storage: Storage, path: str, wanted: pa.Schema) -> pa.Table:
-    with storage.fetched(path) as local, pq.ParquetFile(local) as file:
-        return file.read(columns=wanted.names).select(wanted.names).cast(wanted)
+def _read(storage: Storage, file: TableFile, schema: pa.Schema) -> pa.Table:
+    with _verified(storage, file) as opened:
+        rows = opened.read(columns=schema.names).select(schema.names).cast(schema)
+        _require_rows(storage, file, len(rows))
+    return rows
 
 
 def batches(
     storage: Storage, table: str, id_type: str, files: Iterable[TableFile], columns: Sequence[str]
 ) -> Iterator[pa.RecordBatch]:
-    """Read columns of a table's files, in the order given, a few hundred thousand rows at a time."""
-    wanted = pa.schema([arrow_schema(table, id_type).field(name) for name in columns])
-    for entry in files:
-        with storage.fetched(entry.path) as local, pq.ParquetFile(local) as file:
-            for batch in file.iter_batches(BATCH_ROWS, columns=wanted.names):
-                yield batch.select(wanted.names).cast(wanted)
+    """Read columns of a table's files, in the order given, a few hundred thousand rows at a time.
+
+    Raises
+    ------
+    PermanentError
+        As `read`, and perhaps only after some batches.
+    """
+    schema = pa.schema([arrow_schema(table, id_type).field(name) for name in columns])
+    for file in files:
+        rows = 0
+        with _verified(storage, file) as opened:
+            for batch in opened.iter_batches(BATCH_ROWS, columns=schema.names):
+                rows += len(batch)
+                yield batch.select(schema.names).cast(schema)
+            _require_rows(storage, file, rows)
+
+
+@contextmanager
+def _verified(storage: Storage, file: TableFile) -> Iterator[pq.ParquetFile]:
+    """A data file to read from: it has the bytes that its record says, and the sums of its pages are right.
+
+    Whatever is found in the way of that, while it is read too, is damage. Without the sums one bit in
+    a page is another value.
+    """
+    try:
+        with storage.fetched(file.path) as local:
+            _require(storage, file, f"{file.bytes} bytes", f"{local.stat().st_size} bytes")
+            with pq.ParquetFile(local, page_checksum_verification=True) as opened:
+                yield opened
+    except FileNotFoundError as error:
+        raise _damaged(storage, file, f"a file of {file.bytes} bytes", "none") from error
+    except MemoryError:  # one of Arrow's is both
+        raise
+    except (pa.ArrowException, OSError, LookupError) as error:
+        if isinstance(error, OSError) and is_of_this_process(error):
+            raise
+        raise _damaged(storage, file, "the Parquet file that was written", f"{error}") from error
+
+
+def _require_rows(storage: Storage, file: TableFile, rows: int) -> None:
+    _require(storage, file, f"{file.rows} rows", f"{rows} rows")
+
+
+def _require(storage: Storage, file: TableFile, expected: str, got: str) -> None:
+    if expected != got:
+        raise _damaged(storage, file, expected, got)
+
+
+def _damaged(storage: Storage, file: TableFile, expected: str, got: str) -> PermanentError:
+    table, day = file.path.split("/")[0], PurePosixPath(file.path).parent.name.partition("=")[2]
+    return PermanentError(
+        f"{storage.uri(file.path)}: expected {expected}, found {got}. The file was changed or is damaged: "
+        f"restore it from a copy; where no record names it yet, run {_stage(table)} of {day} again"
+    )
 
 
 def _each(work: Callable[[A], B], items: Iterable[A]) -> list[B]:

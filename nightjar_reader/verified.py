@@ -1,6 +1,5 @@
 """One release's files, each compared with the manifest when it is first opened."""
 
-import errno
 import os
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, nullcontext
@@ -23,13 +22,9 @@ from nightjar_reader.errors import (
     ReleaseCorrupt,
     ReleaseUnreadable,
 )
-from nightjar_reader.files import Files, hashed, pieces_of
+from nightjar_reader.files import Files, hashed, is_of_this_process, pieces_of
 from nightjar_reader.once import Once
 from nightjar_reader.search import Floats
-
-_OF_THIS_PROCESS = (errno.EMFILE, errno.ENFILE, errno.ENOMEM)
-"""Errors of a disk that say nothing about the file."""
-
 
 T = TypeVar("T")
 
@@ -126,7 +121,7 @@ class VerifiedFiles:
         except FileNotFoundError as error:
             raise ReleaseCorrupt(self._files.uri(path), expected, "no file") from error
         except OSError as error:  # of a disk; a server's are no OSErrors
-            if error.errno in _OF_THIS_PROCESS:
+            if is_of_this_process(error):
                 raise
             raise ReleaseCorrupt(self._files.uri(path), expected, str(error)) from error
 
@@ -301,7 +296,7 @@ class VerifiedFiles:
         except (ReaderError, MemoryError):
             raise
         except (pa.ArrowException, OSError, ValueError, LookupError, TypeError, AttributeError) as error:
-            if isinstance(error, OSError) and error.errno in _OF_THIS_PROCESS:
+            if isinstance(error, OSError) and is_of_this_process(error):
                 raise
             # It may not be what it was when it was opened.
             if self._is_copy(opened):

@@ -1,5 +1,6 @@
 import datetime as dt
-from dataclasses import dataclass
+import errno
+from dataclasses import dataclass, replace
 from importlib import metadata
 
 import duckdb
@@ -9,7 +10,8 @@ import pyarrow.parquet as pq
 import pytest
 
 from lake import layout, schemas, tables
-from lake.records import Draft, Input, Records, TableContent, TableFile
+from lake.errors import PermanentError
+from lake.records import Draft, Input, Records, TableContent
 from lake.storage import LocalStorage
 
 DAY = dt.date(2017, 9, 30)
@@ -26,7 +28,8 @@ def put(storage, attempt, day, users):
         frame = frame.append_column(name, pa.array([0.0] * len(users), pa.float32()))
     folder = storage.local(layout.partition("user_features", attempt, day))
     folder.mkdir(parents=True)
-    pq.write_table(frame, folder / "part-0.parquet")
+    plain = {"compression": "none", "use_dictionary": False}
+    pq.write_table(frame, folder / "part-0.parquet", write_page_checksum=True, **plain)
     (folder / "_SUCCESS").write_text("")
 
 
@@ -64,11 +67,79 @@ def test_read_of_no_file_is_an_empty_table_with_the_schema(storage):
     assert got.schema.field("user_id").type == pa.string()
 
 
-def test_read_does_not_accept_a_missing_file(storage):
-    with pytest.raises(FileNotFoundError):
-        tables.read(
-            storage, "user_features", "int64", [TableFile("user_features/a/as_of=2017-09-30/x.parquet", 1, 1)]
-        )
+def flip_a_bit(path):
+    """Another value in a page of doubles, which no reader notices without the page's checksum."""
+    column = pq.read_metadata(path).row_group(0).column(5)
+    content = bytearray(path.read_bytes())
+    content[column.data_page_offset + column.total_compressed_size - 1] ^= 2
+    path.write_bytes(content)
+    assert pq.read_table(path, columns=[column.path_in_schema])[0].to_pylist() != [0.0, 0.0]
+
+
+def keep_one_row(path):
+    pq.write_table(pq.read_table(path).slice(0, 1), path)
+
+
+def drop_a_column(path):
+    pq.write_table(pq.read_table(path).drop_columns(["user_id"]), path)
+
+
+DAMAGES = {
+    "one bit: other values were read in silence": (flip_a_bit, "expected the Parquet file.*CRC"),
+    "fewer rows: they were read in silence": (keep_one_row, "expected 2 rows, found 1 rows"),
+    "a column less: a trace": (drop_a_column, "expected the Parquet file .*user_id"),
+    "cut: a trace": (lambda path: path.write_bytes(path.read_bytes()[:-3]), "expected the Parquet file "),
+    "empty: a trace": (lambda path: path.write_bytes(b""), "expected the Parquet file "),
+    "gone: a trace": (lambda path: path.unlink(), "expected a file of .* bytes, found none"),
+}
+
+
+def read_whole(storage, files):
+    return tables.read(storage, "user_features", "int64", files)
+
+
+def read_in_batches(storage, files):
+    names = schemas.arrow_schema("user_features", "int64").names
+    return list(tables.batches(storage, "user_features", "int64", files, names))
+
+
+@pytest.mark.parametrize("read", [read_whole, read_in_batches])
+@pytest.mark.parametrize("damage", DAMAGES)
+def test_a_file_that_is_not_the_one_written_is_named(storage, read, damage):
+    put(storage, "a", DAY, [1, 2])
+    (file,) = tables.describe(storage, "user_features", "a")[DAY]
+    spoil, message = DAMAGES[damage]
+    path = storage.local(file.path)
+    spoil(path)
+    same_size = replace(file, bytes=path.stat().st_size) if path.exists() else file
+    with pytest.raises(PermanentError, match=message) as raised:
+        read(storage, [same_size])
+    assert str(raised.value).startswith(f"{path.as_uri()}: ")
+    assert "restore it from a copy; where no record names it yet, run features of 2017-09-30" in str(
+        raised.value
+    )
+
+
+@pytest.mark.parametrize("read", [read_whole, read_in_batches])
+def test_a_file_of_another_length_is_named(storage, read):
+    """Its length was in the record, and nobody compared."""
+    put(storage, "a", DAY, [1, 2])
+    (file,) = tables.describe(storage, "user_features", "a")[DAY]
+    with pytest.raises(PermanentError, match=f"expected {file.bytes + 1} bytes, found {file.bytes} bytes"):
+        read(storage, [replace(file, bytes=file.bytes + 1)])
+
+
+@pytest.mark.parametrize("error", [OSError(errno.EMFILE, "Too many open files"), MemoryError()])
+def test_what_the_process_lacks_is_no_damage(storage, monkeypatch, error):
+    put(storage, "a", DAY, [1, 2])
+    files = tables.describe(storage, "user_features", "a")[DAY]
+
+    def fail(*args, **kwargs):
+        raise error
+
+    monkeypatch.setattr(tables.pq, "ParquetFile", fail)
+    with pytest.raises(type(error)):
+        read_whole(storage, files)
 
 
 def test_pinned_gives_the_state_that_was_read(storage):

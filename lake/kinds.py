@@ -167,7 +167,6 @@ Seed = Annotated[int, Ge(0), Le(2**31 - 1)]
 LARGEST_WEIGHT = 2.0**16
 """At most so much weighs an event: sums of decayed weights are longs (`spark_jobs.weights`)."""
 Weight = Annotated[float, Ge(0), Le(LARGEST_WEIGHT)]
-Positive = Annotated[float, Gt(0), Le(1e6)]
 Share = Annotated[float, Gt(0), Le(1)]
 Day = Annotated[dt.date, Ge(dt.date(1970, 1, 1)), Le(dt.date(2199, 12, 31))]
 """Those whose neighbours and microseconds fit everywhere."""

@@ -10,7 +10,6 @@ from lake.kinds import (
     PLACEHOLDER,
     Count,
     Day,
-    Positive,
     Section,
     Seed,
     Sequence,
@@ -213,7 +212,7 @@ class Retrieval(Section):
     """ALS and item-item neighbours."""
 
     factors: int = Field(default=64, ge=1, le=1024)
-    regularization: Positive = 8.0
+    regularization: float = Field(default=8.0, ge=1e-3, le=1e6)  # below, float32 has no solution of ALS
     alpha: float = Field(default=4.0, ge=1e-6, le=1e6)  # below, ALS does not move from its random start
     iterations: int = Field(default=10, ge=1, le=1000)
     neighbours: int = Field(default=100, ge=1, le=1000)

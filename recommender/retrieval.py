@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 from scipy.sparse import coo_matrix, csr_matrix
+from scipy.sparse.csgraph import connected_components
 from threadpoolctl import threadpool_limits
 
 from lake import processor, sections
@@ -68,12 +69,27 @@ def als(m60: Any, config: sections.Retrieval, threads: int) -> tuple[Float32, Fl
     """User and item factors from decayed purchases, CSR float32 users x items.
 
     Who has no purchase of any weight gets a row of zeros: "not known", and nobody's neighbour. So does
-    everybody where ALS learns nothing, which a warning tells.
+    everybody of whom ALS learns nothing, which a warning tells.
     """
-    from implicit.cpu.als import AlternatingLeastSquares
-
     confidence = _weighty(m60)
     confidence.data = log1p(DAMPING * confidence.data.astype(np.float64)).astype(np.float32)
+    fitted = _fitted(confidence, config, threads)
+    if fitted is None:
+        users, items = (np.zeros((rows, config.factors), np.float32) for rows in m60.shape)
+        return users, items
+    users, items = fitted
+    # ALS leaves these where its random start put them, or at a norm of 1e-12.
+    users[np.diff(confidence.indptr) == 0] = 0
+    items[np.bincount(confidence.indices, minlength=confidence.shape[1]) == 0] = 0
+    _forget_noise(confidence, users, items, config)
+    return users, items
+
+
+def _fitted(confidence: Any, config: sections.Retrieval, threads: int) -> tuple[Float32, Float32] | None:
+    """What ALS makes of it; None, with a warning, where its equations have no solution in float32."""
+    from implicit.cpu.als import AlternatingLeastSquares
+    from implicit.recommender_base import ModelFitError
+
     with threadpool_limits(1, "blas"):
         model = AlternatingLeastSquares(
             factors=config.factors,
@@ -84,35 +100,71 @@ def als(m60: Any, config: sections.Retrieval, threads: int) -> tuple[Float32, Fl
             random_state=config.seed,
         )
         _warn_of_kernels()
-        model.fit(confidence, show_progress=False)
-    # ALS leaves these where its random start put them, or at a norm of 1e-12.
-    model.user_factors[np.diff(confidence.indptr) == 0] = 0
-    model.item_factors[np.bincount(confidence.indices, minlength=confidence.shape[1]) == 0] = 0
-    return _learned(model.user_factors, model.item_factors, config)
+        try:
+            model.fit(confidence, show_progress=False)
+        except ModelFitError as error:
+            logger.warning(
+                "ALS learned nothing: %s; none of %d users and %d items has factors: "
+                "raise retrieval.regularization (%g)",
+                error, *confidence.shape, config.regularization,
+            )  # fmt: skip
+            return None
+    return model.user_factors, model.item_factors
 
 
-def _learned(users: Float32, items: Float32, config: sections.Retrieval) -> tuple[Float32, Float32]:
-    """The factors, or zeros where they have no meaning.
+def _forget_noise(confidence: Any, users: Float32, items: Float32, config: sections.Retrieval) -> None:
+    """Put zeros in place of factors that have no meaning.
 
     Where purchases weigh too little, each iteration shrinks all factors by the same part, until only
     noise is left: rows of any norm, down to 1e-22, whose lists are chance. So the best score there may
     be, which is about 1 where something is learned, ends below a mean score of the start. Single rows of
     a small norm are those of small weights; they point where they should, and stay.
+
+    Users and items whom no purchases join, not even by way of others, shrink by themselves, such as two
+    shops without a common item. So each such group is judged by its own best score.
     """
-    best, least = _longest(users) * _longest(items), START * config.factors
-    if best >= least:
-        return users, items
+    of_user, of_item = _groups(confidence)
+    groups = 1 + max(of_user.max(initial=-1), of_item.max(initial=-1))
+    best = _longest(users, of_user, groups) * _longest(items, of_item, groups)
+    is_noise = ~((best >= START * config.factors) & np.isfinite(best))
+    users[is_noise[of_user]], items[is_noise[of_item]] = 0, 0
+    buyers, bought = np.bincount(of_user, minlength=groups), np.bincount(of_item, minlength=groups)
+    # A user or an item alone has nothing that could be learned of others.
+    alone = 0 if is_noise.all() else 1
+    told = is_noise & (buyers > alone) & (bought > alone)
+    if told.any():
+        _warn_of_noise((buyers[told].sum(), bought[told].sum()), confidence.shape, best[told].max(), config)
+
+
+def _groups(confidence: Any) -> tuple[Int32, Int32]:
+    """The group of each user and of each item: those whom purchases join, be it by way of others."""
+    users, items = confidence.shape
+    ends = np.full(items, confidence.nnz, confidence.indptr.dtype)
+    joined = csr_matrix(
+        (np.ones(confidence.nnz), confidence.indices + users, np.concatenate([confidence.indptr, ends])),
+        shape=(users + items, users + items),
+    )
+    group = connected_components(joined, directed=True, connection="weak")[1]
+    return group[:users], group[users:]
+
+
+def _longest(rows: Float32, group: Int32, groups: int) -> NDArray[np.float64]:
+    """The length of the longest row of each group."""
+    squares = np.zeros(groups)
+    np.maximum.at(squares, group, np.einsum("ij,ij->i", rows, rows, dtype=np.float64))
+    return np.asarray(np.sqrt(squares))
+
+
+def _warn_of_noise(
+    unknown: tuple[int, int], every: tuple[int, int], best: float, config: sections.Retrieval
+) -> None:
     logger.warning(
-        "ALS learned nothing: expected a user and an item of a score above %.1e, with which it begins, "
-        "found %.1e at most; none of %d users and %d items has factors: raise events.weights or "
+        "ALS learned nothing of %d of %d users and %d of %d items, who have no factors: expected a user and "
+        "an item of a score above %.1e, with which it begins, found %.1e at most; raise events.weights or "
         "retrieval.alpha (%g), or lower retrieval.regularization (%g)",
-        least, best, len(users), len(items), config.alpha, config.regularization,
+        unknown[0], every[0], unknown[1], every[1], START * config.factors, best, config.alpha,
+        config.regularization,
     )  # fmt: skip
-    return np.zeros_like(users), np.zeros_like(items)
-
-
-def _longest(rows: Float32) -> float:
-    return float(np.sqrt(np.einsum("ij,ij->i", rows, rows, dtype=np.float64).max(initial=0)))
 
 
 def _weighty(m60: Any) -> Any:

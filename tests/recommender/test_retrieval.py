@@ -4,7 +4,7 @@ import sys
 
 import numpy as np
 import pytest
-from scipy.sparse import csr_matrix
+from scipy.sparse import block_diag, csr_matrix
 
 from lake.sections import Retrieval
 from recommender import retrieval
@@ -112,7 +112,7 @@ def test_two_kernels_asked_for_from_outside_give_the_same_factors():
 @pytest.fixture
 def looked_at(make_night, data):
     """Item 13 and user 4 have nothing but events of weight zero, which are rows of zeros in the features."""
-    bought = {(1, 10): 1.0, (1, 11): 3.0, (2, 10): 2.0, (2, 11): 1.0, (3, 12): 1.0}
+    bought = {(1, 10): 1.0, (1, 11): 3.0, (2, 10): 2.0, (2, 11): 1.0, (3, 11): 1.0, (3, 12): 1.0}
     night = make_night(bought | {(1, 13): 0.0, (4, 13): 0.0})
     return night, retrieval.fit(night, data.retrieval, 1)
 
@@ -190,7 +190,7 @@ def test_factors_that_shrank_to_noise_know_nobody_and_are_told(case, caplog):
     assert not known(users).any()
     assert not known(items).any()
     (warning,) = caplog.records
-    assert "none of 300 users and 75 items has factors: raise events.weights" in warning.getMessage()
+    assert "learned nothing of 300 of 300 users and 75 of 75 items, " in warning.getMessage()
 
 
 def test_a_user_and_an_item_of_long_ago_stay_known(caplog):
@@ -204,3 +204,58 @@ def test_a_user_and_an_item_of_long_ago_stay_known(caplog):
     assert known(items).all()
     assert right(users[::10], items, group[::10]) > 0.8
     assert caplog.records == []
+
+
+def two_shops(weight):
+    """Shop A has three groups and shop B two, whose purchases have that weight; they share no item."""
+    m60, group = groups(1.0)
+    m60 = m60.toarray()
+    m60[group >= 3] *= np.float32(weight)
+    return csr_matrix(m60), group
+
+
+@pytest.mark.parametrize("weight", [0.02, 0.01, 1e-3, 1e-6, 1e-30])
+def test_a_shop_of_which_nothing_is_learned_knows_nobody_beside_a_healthy_one(weight, caplog):
+    """Its users had personal lists at chance, and its items neighbours, without a warning."""
+    m60, group = two_shops(weight)
+    users, items = retrieval.als(m60, Retrieval(), 1)
+    in_a, item_in_a = group < 3, np.arange(75) % 5 < 3
+    assert known(users).tolist() == in_a.tolist()
+    assert known(items).tolist() == item_in_a.tolist()
+    assert right(users[in_a], items, group[in_a]) == 1
+    (warning,) = caplog.records
+    told = f"learned nothing of {(~in_a).sum()} of 300 users and 30 of 75 items, "
+    assert told in warning.getMessage()
+
+
+def test_a_user_who_shares_nothing_has_no_factors_and_is_no_news(caplog):
+    """A row of noise; a warning on each night would tell nothing."""
+    m60, group = groups(1.0)
+    alone = block_diag([m60, np.full((1, 1), 0.5)], "csr", np.float32)
+    users, items = retrieval.als(alone, Retrieval(), 1)
+    assert known(users).tolist() == [True] * 300 + [False]
+    assert known(items).tolist() == [True] * 75 + [False]
+    assert right(users[:300], items[:75], group) == 1
+    assert caplog.records == []
+
+
+def test_factors_of_a_shop_that_weighs_enough_stay_to_the_byte(caplog, monkeypatch):
+    m60, group = two_shops(0.5)
+    users, items = retrieval.als(m60, Retrieval(), 1)
+    assert right(users, items, group) == 1
+    monkeypatch.setattr(retrieval, "_forget_noise", lambda *args: None)
+    as_fitted = retrieval.als(m60, Retrieval(), 1)
+    assert [users.tobytes(), items.tobytes()] == [factors.tobytes() for factors in as_fitted]
+    assert caplog.records == []
+
+
+def test_a_night_on_which_the_equations_have_no_solution_knows_nobody(caplog):
+    """implicit's ModelFitError ended training, every night."""
+    tiny = Retrieval.model_construct(**dict(Retrieval()) | {"regularization": 1e-12})
+    users, items = retrieval.als(csr_matrix(np.ones((1, 40), np.float32)), tiny, 1)
+    assert not known(users).any()
+    assert not known(items).any()
+    (warning,) = caplog.records
+    assert "none of 1 users and 40 items has factors: raise retrieval.regularization (1e-12)" in str(
+        warning.getMessage()
+    )

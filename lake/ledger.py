@@ -11,6 +11,7 @@ from lake.errors import PermanentError
 from lake.storage import Storage
 from nightjar_reader.errors import FormatError
 from nightjar_reader.fields import read_object
+from nightjar_reader.files import is_of_this_process
 from nightjar_reader.sequences import file_name, sequences
 
 Entry = dict[str, Any]
@@ -51,12 +52,16 @@ class Ledger:
         Raises
         ------
         PermanentError
-            When the file is damaged.
+            When the file is damaged, or its disk does not give it.
         """
         try:
             return read_object(self._storage.read(self._path(sequence)), "entry")
         except FormatError as error:
             raise damaged(self.uri(sequence), error) from error
+        except OSError as error:  # of a disk; a server's are none, but that there is no such file
+            if isinstance(error, FileNotFoundError) or is_of_this_process(error):
+                raise
+            raise _unreadable(self.uri(sequence), error) from error
 
     def append(self, sequence: int, entry: Entry) -> bool:
         """Create the entry of that number; False where another writer has taken it."""
@@ -73,6 +78,13 @@ def damaged(uri: str, error: object) -> PermanentError:
     return PermanentError(
         f"{uri}: {error}. The file was changed or is damaged, or a newer version wrote it; "
         "restore it from a copy, or update Nightjar"
+    )
+
+
+def _unreadable(uri: str, error: OSError) -> PermanentError:
+    return PermanentError(
+        f"{uri}: expected an entry that can be read, found {error.strerror}; mend its permissions or its "
+        "disk, or restore it from a copy"
     )
 
 

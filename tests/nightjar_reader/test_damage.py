@@ -1,7 +1,9 @@
 """A damaged release is left for the one before it, and taken again when it is mended."""
 
+import errno
 import json
 import logging
+import os
 import threading
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
@@ -12,7 +14,14 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from nightjar_reader import NoUsableRelease, Reader, ReaderError, ReleaseCorrupt, ReleaseUnreadable
+from nightjar_reader import (
+    EntryUnreadable,
+    NoUsableRelease,
+    Reader,
+    ReaderError,
+    ReleaseCorrupt,
+    ReleaseUnreadable,
+)
 from nightjar_reader import format as fmt
 from nightjar_reader.files import Files
 
@@ -179,6 +188,54 @@ def test_an_entry_that_names_a_wrong_digest_says_nothing_of_the_release(two) -> 
     reader = Reader(new.uri)
     assert (reader.release_id, reader.entry.sequence) == (new.release_id, 2)
     assert list(reader.stats.damaged) == [new.release_id]
+
+
+def refuse(monkeypatch, name: str, error: int) -> None:
+    """A disk that does not give the file of that name; permissions do not stop root."""
+    whole = Files.read
+
+    def told(self: Files, path: str) -> bytes:
+        if path.endswith(name):
+            raise OSError(error, os.strerror(error), path)
+        return whole(self, path)
+
+    monkeypatch.setattr(Files, "read", told)
+
+
+@pytest.mark.parametrize("error", [errno.EACCES, errno.EIO, errno.ENOENT])
+def test_an_older_entry_that_cannot_be_read_is_passed_over(two, build, monkeypatch, caplog, error) -> None:
+    """A raw PermissionError came from each call, and no reader opened."""
+    old, _ = two
+    newest = build(as_of="2017-10-01", seed=3)
+    newest.append(3)
+    newest.path(BUCKET_OF_3).unlink()
+    refuse(monkeypatch, "000000000002.json", error)
+    reader = Reader(old.uri)
+    assert reader.for_user(3).release_id == old.release_id
+    assert not reader.refresh()
+    assert [entry.sequence for entry in reader.releases()] == [3, 1]
+    (warning,) = [record for record in caplog.records if "passed over" in record.getMessage()]
+    assert "000000000002.json: expected a ledger entry that can be read, found " in warning.getMessage()
+
+
+@pytest.mark.parametrize("error", [errno.EACCES, errno.EIO, errno.ENOENT])
+def test_the_newest_entry_that_cannot_be_read_is_named(two, monkeypatch, error) -> None:
+    """A raw PermissionError; what it asks for is not known, so no older one is served instead."""
+    _, new = two
+    reader = Reader(new.uri)
+    refuse(monkeypatch, "000000000002.json", error)
+    for call in (reader.refresh, reader.releases, lambda: Reader(new.uri)):
+        with pytest.raises(EntryUnreadable, match=f"000000000002.json: .*{os.strerror(error)}"):
+            call()
+    assert reader.for_user(3).release_id == new.release_id
+
+
+def test_a_process_without_handles_left_says_nothing_of_an_entry(two, monkeypatch, caplog) -> None:
+    old, _ = two
+    refuse(monkeypatch, "000000000001.json", errno.EMFILE)
+    with pytest.raises(OSError, match="Too many open files"):
+        Reader(old.uri).releases()
+    assert caplog.records == []
 
 
 def test_a_newer_release_is_the_way_forward(two, build) -> None:

@@ -11,6 +11,7 @@ if TYPE_CHECKING:
     from nightjar_reader_v1.answers import CatalogueItem, Neighbours, Popular, Recommendations, SimilarItems
     from nightjar_reader_v1.errors import (
         BadId,
+        EntryUnreadable,
         FormatError,
         NoRelease,
         NotInThisRelease,
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
 __all__ = [
     "BadId",
     "CatalogueItem",
+    "EntryUnreadable",
     "FormatError",
     "Neighbours",
     "NoRelease",

@@ -11,6 +11,10 @@ class FormatError(ReaderError, ValueError):
     """A manifest or a ledger entry is not what the release format says."""
 
 
+class EntryUnreadable(ReaderError):
+    """An entry of the ledger that its disk does not give."""
+
+
 class BadId(ReaderError, ValueError):
     """An id that no user or item of this data set can have."""
 

@@ -7,8 +7,15 @@ from itertools import chain
 
 from nightjar_reader_v1 import format as fmt
 from nightjar_reader_v1.cache import Cache
-from nightjar_reader_v1.errors import FormatError, NoRelease, NoUsableRelease, ReleaseCorrupt
-from nightjar_reader_v1.files import Files
+from nightjar_reader_v1.errors import (
+    EntryUnreadable,
+    FormatError,
+    NoRelease,
+    NoUsableRelease,
+    ReaderError,
+    ReleaseCorrupt,
+)
+from nightjar_reader_v1.files import Files, is_of_this_process
 from nightjar_reader_v1.release import Release
 from nightjar_reader_v1.verified import VerifiedFiles
 
@@ -58,15 +65,21 @@ class Published:
         return fmt.sequences(self._files.names(fmt.LEDGER), self._files.uri(fmt.LEDGER))
 
     def entry(self, sequence: int) -> fmt.LedgerEntry:
-        """One entry; `FormatError` where it is none."""
+        """One entry; `FormatError` where it is none, `EntryUnreadable` where its disk does not give it."""
         path = fmt.ledger_path(sequence)
         try:
             return fmt.parse_entry(self._files.read(path), sequence)
         except FormatError as error:
             raise FormatError(f"{self._files.uri(path)}: {error}") from error
+        except OSError as error:  # of a disk; a server's are no OSErrors
+            if is_of_this_process(error):
+                raise
+            raise EntryUnreadable(
+                f"{self._files.uri(path)}: expected a ledger entry that can be read, found {error}"
+            ) from error
 
     def entries(self) -> list[fmt.LedgerEntry]:
-        """All entries, newest first; `FormatError` where the newest is none."""
+        """All entries, newest first; as `entry` raises where the newest is none."""
         return list(self._entries(self.sequences()))
 
     def pinned(self, release_id: str) -> Served:
@@ -92,6 +105,8 @@ class Published:
             When the ledger has no entry.
         FormatError
             When the newest entry is none: what it asks for is not known, so no older one may be served.
+        EntryUnreadable
+            When the newest entry cannot be read.
         NoUsableRelease
             When every release in the ledger is damaged.
         """
@@ -147,12 +162,12 @@ class Published:
         for sequence in reversed(sequences):
             try:
                 yield self.entry(sequence)
-            except FormatError as error:
+            except (FormatError, EntryUnreadable) as error:
                 if sequence == sequences[-1]:
                     raise
                 self._tell_passed_over(sequence, error)
 
-    def _tell_passed_over(self, sequence: int, error: FormatError) -> None:
+    def _tell_passed_over(self, sequence: int, error: ReaderError) -> None:
         if sequence not in self._passed_over:
             _log.warning("%s. It is passed over, as it is not the newest: restore it", error)
         self._passed_over.add(sequence)

@@ -11,7 +11,7 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from lake.sections import Lists
-from lake.storage import Storage
+from lake.storage import Storage, sha256_of
 from nightjar_reader import format as fmt
 from nightjar_reader.errors import ReaderError
 from validation.gate import WARNING, Check
@@ -46,11 +46,13 @@ class Changes:
     reason: str = ""
 
 
-def compare(source: Storage, path_of: PathOf, releases: Storage, current: Sequence[str]) -> Changes:
+def compare(
+    source: Storage, path_of: PathOf, releases: Storage, current: Sequence[fmt.LedgerRelease]
+) -> Changes:
     """Compare a release that was built with the one that is current.
 
-    A release that cannot be read is no reason to hold the next one up: then nothing is compared,
-    and the reason is told.
+    A release that is damaged or cannot be read is no reason to hold the next one up: then nothing is
+    compared, and the reason is told.
 
     Parameters
     ----------
@@ -61,11 +63,11 @@ def compare(source: Storage, path_of: PathOf, releases: Storage, current: Sequen
     """
     if not current:
         return Changes(None, reason="nothing was published before")
-    before = current[0]
+    before = current[0].release_id
     try:
-        old = _tops(releases, lambda file: fmt.release_path(before, file))
+        old = _tops(releases, lambda file: fmt.release_path(before, file), current[0].manifest_sha256)
         return _compare(before, old, _tops(source, path_of))
-    except (OSError, ValueError, pa.ArrowException, ReaderError) as error:
+    except (OSError, ValueError, LookupError, pa.ArrowException, ReaderError) as error:
         log.warning("not compared with %s: %s", before, error)
         return Changes(before, reason=f"{type(error).__name__}: {error}")
 
@@ -79,16 +81,24 @@ def check(found: Changes, sizes: Lists) -> list[Check]:
     return [Check(_CHECK, WARNING, share <= most, told, f"at most {most:.2%} of the users")]
 
 
-def _tops(storage: Storage, path_of: PathOf) -> pa.Table:
+def _tops(storage: Storage, path_of: PathOf, manifest_sha256: str | None = None) -> pa.Table:
     """Every user with the first `TOP` items of the list; null beyond its end."""
-    manifest = fmt.parse(storage.read(path_of(fmt.MANIFEST)))
-    return pa.concat_tables(
-        [_top(storage, path_of(fmt.lists_path(bucket))) for bucket in range(manifest.buckets)]
-    )
+    content = storage.read(path_of(fmt.MANIFEST))
+    if manifest_sha256 is not None:
+        _require(path_of(fmt.MANIFEST), manifest_sha256, fmt.sha256(content))
+    manifest = fmt.parse(content)
+    lists = map(fmt.lists_path, range(manifest.buckets))
+    return pa.concat_tables([_top(storage, path_of(file), manifest.files[file].sha256) for file in lists])
 
 
-def _top(storage: Storage, path: str) -> pa.Table:
+def _require(path: str, expected: str, sha256: str) -> None:
+    if sha256 != expected:
+        raise ValueError(f"{path}: expected sha256 {expected}, found {sha256}")
+
+
+def _top(storage: Storage, path: str, sha256: str) -> pa.Table:
     with storage.fetched(path) as local:
+        _require(path, sha256, sha256_of(local))
         rows = pq.read_table(local, columns=[fmt.USER_ID, fmt.ITEM_IDS])
     tops = pc.list_slice(rows[fmt.ITEM_IDS], 0, TOP, return_fixed_size_list=True)
     return rows.set_column(1, fmt.ITEM_IDS, tops)

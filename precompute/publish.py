@@ -15,8 +15,12 @@ from lake.ledger import Ledger, damaged
 from lake.partitions import stamp
 from lake.storage import Storage, sha256_of
 from nightjar_reader import format as fmt
+from nightjar_reader.files import is_of_this_process
 
 log = logging.getLogger(__name__)
+
+Key = tuple[str, str]
+"""A release's id and its manifest's SHA-256: an entry may name an id with a digest that is not its own."""
 
 State = Literal["published", "current", "kept", "withdrawn"]
 
@@ -28,6 +32,11 @@ class Candidate:
     release_id: str
     manifest_sha256: str
     as_of: str
+
+    @property
+    def key(self) -> Key:
+        """What tells it from others, as `LedgerRelease.key` does."""
+        return self.release_id, self.manifest_sha256
 
 
 @dataclass(frozen=True)
@@ -129,25 +138,34 @@ def _entry(ledger: Ledger, sequence: int) -> fmt.LedgerEntry:
         raise damaged(ledger.uri(sequence), error) from error
 
 
-def current(history: Sequence[fmt.LedgerEntry]) -> tuple[str, ...]:
+def current(history: Sequence[fmt.LedgerEntry]) -> tuple[fmt.LedgerRelease, ...]:
     """The releases that readers follow."""
-    return tuple(release.release_id for release in history[-1].releases) if history else ()
+    return history[-1].releases if history else ()
+
+
+def _keys(history: Sequence[fmt.LedgerEntry]) -> list[Key]:
+    return [release.key for release in current(history)]
+
+
+def _ids(entry: fmt.LedgerEntry) -> set[str]:
+    return {release.release_id for release in entry.releases}
 
 
 def withdrawn(history: Sequence[fmt.LedgerEntry]) -> set[str]:
     """The releases that readers were rolled back from, and that no later entry has named again."""
-    found: set[str] = set()
-    for at, entry in enumerate(history):
-        named = set(current(history[: at + 1]))
+    left: set[str] = set()
+    before: set[str] = set()
+    for entry in history:
         if entry.kind == fmt.ROLLBACK:
-            found |= set(current(history[:at]))
-        found -= named
-    return found
+            left |= before
+        before = _ids(entry)
+        left -= before
+    return left
 
 
 def decide(history: Sequence[fmt.LedgerEntry], release: Candidate, force: bool = False) -> State:
     """Tell what is to become of a release; ``published`` means that an entry is to be appended."""
-    if release.release_id in current(history):
+    if release.key in _keys(history):
         return "current"
     if force:
         return "published"
@@ -173,7 +191,7 @@ def publish(
     Raises
     ------
     PermanentError
-        When a file of the release is missing, cut or changed.
+        When a file of the release is missing, cut or changed, or its manifest is another's.
     """
     history: list[fmt.LedgerEntry] = []
     while True:
@@ -182,11 +200,21 @@ def publish(
         state = decide(history, release, force)
         if state != "published":
             return _stays(history, release, state)
-        verify(storage, release.release_id)
-        entry = _next(history, fmt.PUBLISH, [release], actor, reason)
+        entry = _next(history, fmt.PUBLISH, [_verified(storage, release)], actor, reason)
         if _append(storage, entry):
             log.info("%s is current by ledger entry %d", release.release_id, entry.sequence)
             return Published(release.release_id, entry.sequence, "published")
+
+
+def _verified(storage: Storage, release: Candidate) -> Candidate:
+    """The release as it is there: no entry may name another digest, by which no reader would find it."""
+    there = verify(storage, release.release_id)
+    if there.key != release.key:
+        raise PermanentError(
+            f"release {release.release_id}: expected a manifest of sha256 {release.manifest_sha256}, found "
+            f"{there.manifest_sha256}; nothing is published: run precompute of {release.as_of} again"
+        )
+    return there
 
 
 def _stays(history: Sequence[fmt.LedgerEntry], release: Candidate, state: State) -> Published:
@@ -245,7 +273,7 @@ def rollback(storage: Storage, release_id: str, reason: str, actor: str) -> Publ
     history: list[fmt.LedgerEntry] = []
     while True:
         history = entries(storage, history, whole=False)
-        if current(history) == (release_id,):
+        if _keys(history) == [release.key]:
             return _stays(history, release, "current")
         entry = _next(history, fmt.ROLLBACK, [release], actor, reason)
         if _append(storage, entry):
@@ -309,7 +337,9 @@ def _manifest(storage: Storage, release_id: str) -> tuple[bytes, fmt.Manifest]:
             raise fmt.FormatError("expected YYYY-MM-DD and 12 hex digits")
         content = storage.read(fmt.manifest_path(release_id))
         manifest = fmt.parse(content)
-    except (FileNotFoundError, fmt.FormatError) as error:
+    except (OSError, fmt.FormatError) as error:
+        if isinstance(error, OSError) and is_of_this_process(error):
+            raise
         raise PermanentError(
             f"{storage.root} has no whole release {release_id!r} ({error}); "
             "`nightjar releases` names those there are"
@@ -321,9 +351,14 @@ def _manifest(storage: Storage, release_id: str) -> tuple[bytes, fmt.Manifest]:
 
 def _difference(storage: Storage, path: str, entry: fmt.FileEntry) -> str:
     """How a file differs from what the manifest says of it; empty where it does not."""
-    if not storage.exists(path):
-        return "expected a file, found none"
-    if (size := storage.size(path)) != entry.bytes:
-        return f"expected {entry.bytes} bytes, found {size}"
-    digest = storage.sha256(path)
+    try:
+        if not storage.exists(path):
+            return "expected a file, found none"
+        if (size := storage.size(path)) != entry.bytes:
+            return f"expected {entry.bytes} bytes, found {size}"
+        digest = storage.sha256(path)
+    except OSError as error:  # of a disk; a server's are no OSErrors
+        if is_of_this_process(error):
+            raise
+        return f"expected a file that can be read, found {error}"
     return "" if digest == entry.sha256 else f"expected sha256 {entry.sha256}, found {digest}"

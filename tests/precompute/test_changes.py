@@ -24,7 +24,13 @@ def put(root, name, of_user, buckets=2, id_type="int64"):
 
 def compared(root, new="new", current=("old",)):
     storage = open_storage(root.as_uri())
-    return changes.compare(storage, lambda file: fmt.release_path(new, file), storage, current)
+    named = [fmt.LedgerRelease(name, digest_of(root, name)) for name in current]
+    return changes.compare(storage, lambda file: fmt.release_path(new, file), storage, named)
+
+
+def digest_of(root, name):
+    path = root / fmt.manifest_path(name)
+    return fmt.sha256(path.read_bytes()) if path.exists() else "0" * 64
 
 
 LONG = list(range(50))
@@ -75,3 +81,29 @@ def test_a_release_that_cannot_be_read_does_not_hold_up_the_next(tmp_path, damag
     assert found.before == "old"
     assert found.reason
     assert changes.check(found, SIZES) == []
+
+
+def flip_a_bit(path):
+    content = bytearray(path.read_bytes())
+    content[len(content) // 3] ^= 1
+    path.write_bytes(content)
+
+
+@pytest.mark.parametrize("name", ["old", "new"])
+def test_damaged_lists_are_not_compared(tmp_path, name):
+    """One bit was enough for another count of changed users, which was told as it was."""
+    for each in ("old", "new"):
+        put(tmp_path, each, {user: [user, *LONG] for user in range(40)})
+    file = tmp_path / fmt.release_path(name, fmt.lists_path(0))
+    flip_a_bit(file)
+    found = compared(tmp_path)
+    assert (found.before, found.users, found.top_ten_changed) == ("old", 0, 0)
+    assert f"{name}/lists/00.parquet: expected sha256 " in found.reason
+
+
+def test_a_manifest_that_is_not_the_one_published_is_not_compared_by(tmp_path, monkeypatch):
+    """It names the digests of the lists."""
+    for each in ("old", "new"):
+        put(tmp_path, each, {1: LONG})
+    monkeypatch.setattr(f"{__name__}.digest_of", lambda root, name: "0" * 64)
+    assert "old/manifest.json: expected sha256 0000" in compared(tmp_path).reason

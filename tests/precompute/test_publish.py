@@ -1,8 +1,10 @@
 """The ledger: what becomes current, whatever comes in whatever order."""
 
+import errno
 import hashlib
 import json
 import os
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -34,8 +36,9 @@ def publish(storage, release, **options):
     return publishing.publish(storage, lambda: release, "someone", "nightly", **options)
 
 
-def current(storage):
-    return publishing.current(publishing.entries(storage))
+def current(storage, whole=True):
+    history = publishing.entries(storage, whole=whole)
+    return tuple(release.release_id for release in publishing.current(history))
 
 
 @pytest.fixture
@@ -206,7 +209,7 @@ def test_a_damaged_older_entry_does_not_stop_who_needs_the_newest_alone(patchy, 
         "split": lambda: publishing.split(patchy, {days[0].release_id: 1}, EXPERIMENT, "why", "someone"),
     }
     assert moves[move]() == 4
-    assert publishing.current(publishing.entries(patchy, whole=False)) == (days[0].release_id,)
+    assert current(patchy, whole=False) == (days[0].release_id,)
     assert "000000000002.json" in caplog.records[0].getMessage()
     assert caplog.records[0].levelname == "WARNING"
 
@@ -225,6 +228,112 @@ def test_a_damaged_newest_entry_stops_a_rollback(storage, days):
     storage.put_new(fmt.ledger_path(2), b"{")
     with pytest.raises(PermanentError, match="000000000002.json: .*changed or is damaged"):
         publishing.rollback(storage, days[0].release_id, "bad prices", "someone")
+
+
+def misnamed(release):
+    """A digest that begins as the right one does."""
+    return replace(release, manifest_sha256=release.manifest_sha256[:12] + "0" * 52)
+
+
+@pytest.mark.parametrize("force", [False, True])
+def test_a_release_is_not_published_by_another_digest_than_its_own(storage, days, force):
+    """It was verified by its id, and the entry named the digest that it was given."""
+    with pytest.raises(PermanentError, match=f"sha256 .*0000, found {days[0].manifest_sha256}; nothing is"):
+        publish(storage, misnamed(days[0]), force=force)
+    assert storage.list(fmt.LEDGER) == []
+
+
+@pytest.mark.parametrize("move", ["publish", "force", "rollback"])
+def test_an_entry_of_a_wrong_digest_is_mended_by_the_next(storage, days, move):
+    """No reader followed it, and each of these said that the release was current already."""
+    publish(storage, days[0])
+    release = publishing.entries(storage)[-1].to_json()["releases"][0]
+    wrong = {"manifest_sha256": misnamed(days[1]).manifest_sha256, "release_id": days[1].release_id}
+    entry = publishing.entries(storage)[-1].to_json() | {"sequence": 2, "as_of": days[1].as_of}
+    storage.put_new(fmt.ledger_path(2), json.dumps(entry | {"releases": [release | wrong]}).encode())
+    moves = {
+        "publish": lambda: publish(storage, days[1]),
+        "force": lambda: publish(storage, days[1], force=True),
+        "rollback": lambda: publishing.rollback(storage, days[1].release_id, "mend it", "someone"),
+    }
+    done = moves[move]()
+    assert (done.state, done.sequence) == ("published", 3)
+    assert publishing.current(publishing.entries(storage))[0].key == days[1].key
+    assert publishing.rollback(storage, days[1].release_id, "again", "someone").state == "current"
+
+
+def refuse(monkeypatch, method, part, error):
+    """A disk that does not give the files whose path has this part; permissions do not stop root."""
+    whole = getattr(LocalStorage, method)
+
+    def told(self, path):
+        if part in path:
+            raise OSError(error, os.strerror(error), str(self.local(path)))
+        return whole(self, path)
+
+    monkeypatch.setattr(LocalStorage, method, told)
+
+
+UNREADABLE = [errno.EACCES, errno.EIO]
+
+
+@pytest.mark.parametrize("error", UNREADABLE)
+def test_an_older_entry_that_cannot_be_read_is_as_a_damaged_one(storage, days, monkeypatch, caplog, error):
+    """A trace, in a rollback too."""
+    for release in days:
+        publish(storage, release)
+    refuse(monkeypatch, "read", "000000000002.json", error)
+    with pytest.raises(
+        PermanentError, match="000000000002.json: expected an entry that can be read.*--force"
+    ):
+        publish(storage, a_release(storage, "2017-10-01"))
+    assert publishing.rollback(storage, days[0].release_id, "bad prices", "someone").sequence == 4
+    assert "000000000002.json" in caplog.text
+
+
+@pytest.mark.parametrize("error", UNREADABLE)
+@pytest.mark.parametrize(
+    ("method", "part", "message"),
+    [
+        ("read", "000000000001.json", "000000000001.json: expected an entry that can be read, found "),
+        ("read", "manifest.json", "has no whole release "),
+        (
+            "sha256",
+            "popular.parquet",
+            "is damaged: popular.parquet: expected a file that can be read, found ",
+        ),
+        (
+            "exists",
+            "popular.parquet",
+            "is damaged: popular.parquet: expected a file that can be read, found ",
+        ),
+    ],
+)
+def test_a_rollback_names_what_cannot_be_read(storage, days, monkeypatch, method, part, message, error):
+    """A trace."""
+    publish(storage, days[0])
+    refuse(monkeypatch, method, part, error)
+    with pytest.raises(PermanentError, match=message) as raised:
+        publishing.rollback(storage, days[1].release_id, "bad prices", "someone")
+    assert os.strerror(error) in str(raised.value)
+
+
+@pytest.mark.parametrize(
+    ("method", "part"), [("read", "0001.json"), ("read", "manifest.json"), ("sha256", "popular.parquet")]
+)
+def test_a_process_without_handles_left_is_no_damage(storage, days, monkeypatch, method, part):
+    publish(storage, days[0])
+    refuse(monkeypatch, method, part, errno.EMFILE)
+    with pytest.raises(OSError, match="Too many open files"):
+        publishing.rollback(storage, days[1].release_id, "bad prices", "someone")
+
+
+def test_a_file_in_the_place_of_the_releases_root_is_named(tmp_path):
+    """A trace."""
+    (tmp_path / "passwd").write_text("root")
+    storage = LocalStorage(tmp_path / "passwd")
+    with pytest.raises(PermanentError, match="no whole release .*passwd"):
+        publishing.rollback(storage, "2017-01-01-000000000000", "why not", "someone")
 
 
 def test_an_entry_that_readers_would_refuse_is_not_put(storage, days):

@@ -3,6 +3,7 @@
 import hashlib
 import logging
 import os
+import re
 import signal
 import stat
 import subprocess
@@ -157,6 +158,48 @@ def test_where_it_lies(monkeypatch, tmp_path) -> None:
     monkeypatch.setenv(CACHE_BYTES, "10 GB")
     with pytest.raises(ReaderError, match=f"{CACHE_BYTES}: expected a number of bytes, found '10 GB'"):
         Cache.chosen()
+
+
+def test_an_address_of_a_folder_is_that_folder(monkeypatch, tmp_path) -> None:
+    """``file:///var/cache/x`` was a folder `file:` below the one of now."""
+    monkeypatch.chdir(tmp_path)
+    source = Source()
+    source.open(Cache.chosen(f"file://{tmp_path}/argument"), 1)
+    monkeypatch.setenv(CACHE, f"file://{tmp_path}/variable")
+    source.open(Cache.chosen(), 1)
+    monkeypatch.setenv(CACHE, "below")
+    source.open(Cache.chosen(), 1)
+    assert names(tmp_path) == {"argument", "variable", "below"}
+
+
+NO_FOLDERS = {
+    "": "it is empty",  # was the default folder
+    " ": "it is empty",  # these were folders below the one of now
+    "s3://bucket/x": "expected a folder of this machine, found s3://bucket/x",
+    "file://var/cache": "which would be a host",
+    "http://host/x": "cannot read http://",
+    "~nobodyxx/c": "~ is known to shells alone",  # was a RuntimeError
+    "../c": "it leads upwards",
+}
+
+
+@pytest.mark.parametrize("named", NO_FOLDERS)
+def test_what_is_no_folder_is_refused_by_name(monkeypatch, tmp_path, named) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.delenv(CACHE, raising=False)
+    with pytest.raises(ReaderError, match=f"^cache: .*{re.escape(NO_FOLDERS[named])}"):
+        Cache.chosen(named)
+    monkeypatch.setenv(CACHE, named)
+    with pytest.raises(ReaderError, match=f"^{CACHE}: .*{re.escape(NO_FOLDERS[named])}"):
+        Cache.chosen()
+    assert names(tmp_path) == set()
+
+
+@pytest.mark.parametrize("limit", [-5, 1.5, True, "10"])
+def test_what_is_no_number_of_bytes_is_refused_by_name(folder, limit) -> None:
+    """A limit of -5 was taken, and nothing was ever kept."""
+    with pytest.raises(ReaderError, match=f"^cache_bytes: expected a number of bytes, found {limit!r}$"):
+        Cache.chosen(folder, limit)
 
 
 def test_a_full_disk_or_a_missing_folder_is_no_end(folder, monkeypatch, caplog) -> None:

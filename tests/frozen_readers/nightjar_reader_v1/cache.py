@@ -16,8 +16,9 @@ from typing import BinaryIO
 
 import pyarrow as pa
 
-from nightjar_reader_v1 import forks
+from nightjar_reader_v1 import address, forks
 from nightjar_reader_v1.errors import ReaderError
+from nightjar_reader_v1.fields import is_integer
 from nightjar_reader_v1.files import hashed, pieces_of
 
 CACHE = "NIGHTJAR_READER_CACHE"
@@ -76,13 +77,20 @@ class Cache:
     def chosen(cls, folder: str | Path | None = None, limit: int | None = None) -> "Cache":
         """The cache of the arguments, else of the environment, else of the user.
 
-        Without a folder it is ``nightjar-reader`` in ``XDG_CACHE_HOME`` or ``~/.cache``, or where that
-        cannot be, ``nightjar-reader-<uid>`` in the folder for temporary files.
+        A folder is a path or ``file:///folder``. Without one it is ``nightjar-reader`` in
+        ``XDG_CACHE_HOME`` or ``~/.cache``, or where that cannot be, ``nightjar-reader-<uid>`` in the
+        folder for temporary files.
+
+        Raises
+        ------
+        ReaderError
+            When folder or limit cannot be one; the message says which, and what was expected.
         """
-        size = _limit_from_environment() if limit is None else limit
-        named = folder or os.environ.get(CACHE)
-        if named:
-            return cls(Path(named).expanduser().absolute(), size)
+        size = _limit_from_environment() if limit is None else _limit("cache_bytes", limit)
+        if folder is not None:
+            return cls(_folder("cache", str(folder)), size)
+        if (named := os.environ.get(CACHE)) is not None:
+            return cls(_folder(CACHE, named), size)
         for default in _default_folders():
             with suppress(ReaderError):
                 return cls(default, size)
@@ -240,11 +248,26 @@ def _default_folders() -> Iterator[Path]:
     yield Path(tempfile.gettempdir()) / f"nightjar-reader-{os.geteuid()}"
 
 
+def _folder(name: str, named: str) -> Path:
+    """The folder that an argument or a variable of this name says."""
+    try:
+        place = address.parse(named)
+    except ReaderError as error:
+        raise ReaderError(f"{name}: {error}") from error
+    if place.bucket:
+        raise ReaderError(f"{name}: expected a folder of this machine, found {place.uri}")
+    return Path(place.path)
+
+
 def _limit_from_environment() -> int:
     said = os.environ.get(CACHE_BYTES, str(DEFAULT_BYTES))
-    if not re.fullmatch("[0-9]{1,18}", said):
-        raise ReaderError(f"{CACHE_BYTES}: expected a number of bytes, found {said!r}")
-    return int(said)
+    return _limit(CACHE_BYTES, int(said) if re.fullmatch("[0-9]{1,18}", said) else said)
+
+
+def _limit(name: str, limit: object) -> int:
+    if not isinstance(limit, int) or not is_integer(limit):
+        raise ReaderError(f"{name}: expected a number of bytes, found {limit!r}")
+    return limit
 
 
 def _open_shared(path: Path) -> pa.OSFile:

@@ -153,6 +153,31 @@ def test_a_manifest_must_name_what_no_release_may_lack(build, file) -> None:
         Reader(tiny.uri, release_id=tiny.release_id)
 
 
+STRANGE = {
+    "a value that UTF-8 cannot hold": lambda manifest: manifest[:-1] + b',"zz":"\\ud800"}',
+    "a name that UTF-8 cannot hold": lambda manifest: manifest[:-1] + b',"zz\\ud800":1}',
+    "a file whose name no disk holds": lambda manifest: manifest.replace(
+        b'"files":{', b'"files":{"a\\u0000b":{"bytes":1,"sha256":"' + b"a" * 64 + b'"},'
+    ),
+}
+
+
+@pytest.mark.parametrize("strange", STRANGE)
+def test_a_strange_manifest_is_left_for_the_release_before(two, strange) -> None:
+    """UnicodeEncodeError and ValueError ended the reader, also at `refresh`."""
+    old, new = two
+    folder, new.manifest = new.path(""), STRANGE[strange](new.manifest)
+    sha256 = fmt.sha256(new.manifest)
+    new.release_id = f"2017-09-30-{sha256[:12]}"
+    folder.rename(new.path(""))
+    new.path(fmt.MANIFEST).write_bytes(new.manifest)
+    new.append(2)
+    reader = Reader(new.uri)
+    assert reader.for_user(3).release_id == old.release_id
+    assert not reader.refresh()
+    assert isinstance(reader.stats.damaged[new.release_id], ReleaseUnreadable)
+
+
 def test_a_file_that_changes_after_it_was_opened(two) -> None:
     old, new = two
     reader = Reader(new.uri)

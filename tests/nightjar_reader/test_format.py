@@ -3,6 +3,7 @@ import datetime as dt
 import hashlib
 import json
 import math
+from contextlib import suppress
 from typing import Any
 
 import pyarrow as pa
@@ -184,6 +185,15 @@ def test_manifest_refuses_what_is_no_number(value: float) -> None:
 def test_parse_says_what_is_wrong(data: bytes, message: str) -> None:
     with pytest.raises(fmt.FormatError, match=message):
         fmt.parse(data)
+
+
+@pytest.mark.parametrize("field", ["metrics", "zz"])
+def test_a_manifest_nested_to_any_depth_is_taken_or_refused(field: str) -> None:
+    """A RecursionError ended the reader: JSON was read to more levels than were judged and written."""
+    for depth in range(50, 1000, 25):
+        value = b'{"a":' * depth + b"1" + b"}" * depth
+        with suppress(fmt.FormatError):
+            fmt.parse(altered(**{field: "here"}).replace(b'"here"', value))
 
 
 def test_fields_of_a_later_writer_pass() -> None:

@@ -143,8 +143,14 @@ def parse(data: bytes) -> Manifest:
     """
     value = read_object(data, _WHAT)
     require_version(value, _WHAT)
-    manifest = _manifest(check(value, _RULES, _WHAT))
-    if _canonical_json(value) != data:
+    try:
+        manifest = _manifest(check(value, _RULES, _WHAT))
+        is_canonical = _canonical_json(value) == data
+    except UnicodeEncodeError as error:  # half of a surrogate pair, also where no field of ours is
+        raise FormatError(f"{_WHAT}: expected texts that UTF-8 can hold, found {error}") from error
+    except RecursionError as error:
+        raise FormatError(f"{_WHAT}: expected values that are not nested as deep ({error})") from error
+    if not is_canonical:
         raise FormatError(f"{_WHAT}: the bytes are not the canonical JSON of their content")
     return manifest
 
@@ -165,7 +171,7 @@ def _manifest(value: dict[str, Any]) -> Manifest:
 
 
 def _file(path: str, entry: Any) -> FileEntry:
-    if not all(part not in ("", ".", "..") for part in path.split("/")):
+    if "\0" in path or not all(part not in ("", ".", "..") for part in path.split("/")):
         raise FormatError(f"{_WHAT}: expected files to be named by paths within the release, found {path!r}")
     return FileEntry(**check(entry, _FILE, _WHAT, f"files[{path!r}]"))
 

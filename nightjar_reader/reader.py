@@ -62,8 +62,9 @@ class Reader:
         from start to end, and of a release on S3 keeps a copy of those asked for. Without it lists
         are read row group by row group, and other files are copied. The manifest is always verified.
     cache
-        The folder for copies of files on S3, else ``NIGHTJAR_READER_CACHE``, else ``nightjar-reader`` in
-        the user's cache folder. It belongs to one user, and nobody else may write there.
+        The folder for copies of files on S3, a path or ``file:///folder``; else
+        ``NIGHTJAR_READER_CACHE``, else ``nightjar-reader`` in the user's cache folder. It belongs to one
+        user, and nobody else may write there.
     cache_bytes
         How much it may hold, else ``NIGHTJAR_READER_CACHE_BYTES``, else 4 GiB: at least the releases
         served before and after a `refresh`. What does not fit is kept in memory.
@@ -99,7 +100,7 @@ class Reader:
         self._published = Published(files, copies, verify=verify)
         self.after_fork()
         forks.tell(self)
-        self._served = self._published.pinned(release_id) if release_id else self._published.newest()
+        self._served = self._published.newest() if release_id is None else self._published.pinned(release_id)
 
     def after_fork(self) -> None:
         """Called by itself in a forked process, where no thread gives the lock back."""

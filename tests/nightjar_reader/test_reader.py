@@ -1,6 +1,7 @@
 import hashlib
 import json
 import os
+import re
 import sys
 from concurrent.futures import ThreadPoolExecutor
 
@@ -223,6 +224,15 @@ def test_pin(build) -> None:
         Reader(new.uri, release_id="2017-09-29-000000000000")
     with pytest.raises(NoRelease, match="not a release id"):
         Reader(new.uri, release_id="../../etc")
+
+
+@pytest.mark.parametrize("release_id", ["", " ", "2017-09-30", b"2017-09-30-e2e3e7e61032", 0, False])
+def test_what_is_no_release_id_is_refused_by_name(build, release_id) -> None:
+    """An empty one followed the ledger, in silence."""
+    tiny = build()
+    tiny.append(1)
+    with pytest.raises(NoRelease, match=f"^{re.escape(repr(release_id))} is not a release id"):
+        Reader(tiny.uri, release_id=release_id)
 
 
 def test_refresh_that_fails_leaves_the_reader_as_it_was(build) -> None:

@@ -154,15 +154,22 @@ def most_alike(made: Lists) -> int:
 
 
 def _empty_for_a_reason(lists: pa.Table, night: Night, repeats: bool) -> Check:
-    """An empty list says that nothing is left: no item is listed that the user has not seen."""
-    lengths = pc.list_value_length(lists[fmt.ITEM_IDS]).fill_null(0)
+    """An empty list says that nothing is left: no item that anybody had is listed that the user has not seen.
+
+    Where that is so of every user because no such item is listed at all, nobody would get anything, a
+    stranger neither: the catalogue is not of these events.
+    """
+    name, lengths = "empty_for_a_reason", pc.list_value_length(lists[fmt.ITEM_IDS]).fill_null(0)
+    if not night.listed.any() and not pc.any(pc.greater(lengths, 0)).as_py():
+        found = f"none of {len(night.items)} items of the events is in the catalogue; every list is empty"
+        return Check(name, CRITICAL, False, found, "a catalogue of items that the events name")
     users = night.users.codes(lists[fmt.USER_ID].filter(pc.equal(lengths, 0)))
     left = np.full(len(users), night.listed.sum())
     if not repeats and len(users):
         left -= _listed_and_seen(night, users)
     wrong = int((left > 0).sum())
-    found, expected = f"{wrong} of {len(users)} empty lists", "none where an item is left to recommend"
-    return Check("empty_for_a_reason", CRITICAL, wrong == 0, found, expected)
+    found, expected = f"{wrong} of {len(users)} empty lists", "none where an item that anybody had is left"
+    return Check(name, CRITICAL, wrong == 0, found, expected)
 
 
 def _listed_and_seen(night: Night, users: NDArray[np.int32]) -> NDArray[np.int64]:

@@ -209,14 +209,22 @@ def test_the_manifest_says_where_the_release_comes_from(whole):
     assert len([file for file in manifest.files if file.startswith("lists/")]) == 64
 
 
-def test_a_user_who_has_seen_every_item_gets_an_empty_list(tiny_with, tmp_path):
-    """The release was refused for all users."""
+def test_a_catalogue_of_wholly_other_ids_publishes_nothing(made):
+    """A release went out that had nothing for anybody."""
+    made.features(DAYS[0], catalogue=made.catalogue(DAYS[0], range(5000, 5010)))
+    with pytest.raises(GateFailed, match="none of 15 items of the events is in the catalogue; every list is"):
+        made.night(DAYS[0])
+    assert made.releases.list("") == []
+
+
+def test_a_user_who_has_had_every_item_that_anybody_had_gets_an_empty_list(tiny_with, tmp_path):
+    """The release was refused for all users. What nobody has had yet is in no list."""
     settings = tiny_with(tmp_path).settings
     toml = Path(settings.dataset)
     toml.write_text("repeats = false\n" + toml.read_text())
     lake = Nights(settings)
     bought = BOUGHT | {(100, item): 1.0 for item in ITEMS}
-    lake.features(DAYS[0], bought, catalogue=lake.catalogue(DAYS[0]))
+    lake.features(DAYS[0], bought, catalogue=lake.catalogue(DAYS[0], [*ITEMS, 9999]))
     manifest = lake.manifest(lake.night(DAYS[0]).release_id)
     reader = lake.reader()
     answer = reader.for_user(100)

@@ -128,6 +128,18 @@ def test_an_empty_list_is_right_where_nothing_is_listed(made, night, catalogue, 
     assert failed(lists.check(rows, bare, catalogue, data)) == set()
 
 
+def test_a_catalogue_of_none_of_the_items_publishes_nothing(made, night, catalogue, data):
+    """Every list was empty and nothing popular, and the release went out with warnings alone."""
+    nothing = Lists(np.zeros(4, np.int64), made.items[:0], made.scores[:0], made.fallback)
+    rows, bare = (
+        lists.table(night, nothing, None, "int64"),
+        dataclasses.replace(night, listed=np.zeros(4, bool)),
+    )
+    (check,) = (check for check in lists.check(rows, bare, catalogue, data) if not check.passed)
+    assert (check.name, check.severity) == ("empty_for_a_reason", "critical")
+    assert check.found == "none of 4 items of the events is in the catalogue; every list is empty"
+
+
 def test_an_empty_list_is_written_and_read(made, night, tmp_path):
     lists.write(tmp_path, lists.table(night, emptied(made), None, "int64"), 1)
     read = pq.read_table(tmp_path / fmt.lists_path(0)).to_pylist()

@@ -1,5 +1,6 @@
 """What a person sees in the terminal: steps with elapsed time, and the log lines of our own code."""
 
+import io
 import logging
 import sys
 import threading
@@ -16,12 +17,20 @@ from lake.settings import Settings
 HEARTBEAT_SECONDS = 20
 PACKAGES = ("lake", "nightjar", "precompute", "recommender", "spark_jobs", "topn", "training", "validation")
 
+for _stream in (sys.stdout, sys.stderr):
+    if isinstance(_stream, io.TextIOWrapper):
+        # A letter that the terminal does not know is shown as its code, and ends no command.
+        _stream.reconfigure(errors="backslashreplace")
+
 console = Console(highlight=False, soft_wrap=True, width=None if sys.stdout.isatty() else 120)
 
 
 class _ConsoleHandler(logging.Handler):
     def emit(self, record: logging.LogRecord) -> None:
-        console.print(f"    {self.format(record)}", style="dim", markup=False)
+        try:
+            console.print(f"    {self.format(record)}", style="dim", markup=False)
+        except Exception:  # as every handler does: a line of the log ends no work
+            self.handleError(record)
 
 
 def show_progress_log() -> None:

@@ -12,7 +12,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from lake.dataset import Dataset, read_dataset
-from lake.errors import ConfigError
+from lake.errors import ConfigError, PermanentError
+from lake.partitions import utc_now
 from lake.settings import Settings
 from lake.storage import Storage, open_storage
 
@@ -56,9 +57,12 @@ def land(
     ------
     ConfigError
         When the data set's TOML does not describe this data, or the package is not installed.
+    PermanentError
+        When a day is none of the data set's, or the last is before the first.
     """
     data = read_dataset(settings.dataset)
     _require_demo(data)
+    _require_days(data, first, last)
     storage, source = open_storage(settings.raw), _source()
     days = _by_day(_sampled(_transactions(source), households))
     wanted = {day: rows for day, rows in days.items() if (first or data.first_day) <= day <= (last or day)}
@@ -77,6 +81,14 @@ def _require_demo(data: Dataset) -> None:
             f"data set {data.name!r} is not the demo's: `land` writes {PACKAGE}'s columns "
             f"({HOUSEHOLD}, ...) as parquet; put your own raw files where raw.files says"
         )
+
+
+def _require_days(data: Dataset, first: dt.date | None, last: dt.date | None) -> None:
+    for day in (first, last):
+        if day:
+            data.require_day(day, today=utc_now().date())
+    if first and last and last < first:
+        raise PermanentError(f"landing from {first} to {last} has no day: give the earlier day first")
 
 
 def _source() -> Path:

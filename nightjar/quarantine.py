@@ -15,15 +15,20 @@ from rich.text import Text
 from lake import layout, messages, tables
 from lake.errors import PermanentError
 from lake.lake import Lake
-from lake.ledger import Ledger
+from lake.ledger import Ledger, damaged
 from lake.records import TableContent, TableFile
 from lake.schemas import KIND, RAW_ROW, REASONS, ROW_NUMBER, SOURCE_FILE
 from lake.storage import Storage
 from nightjar.console import add_row, console
+from nightjar_reader.errors import FormatError
+from nightjar_reader.fields import Rule, check
 from spark_jobs.plans import ExtractResult
 
 TABLES: Final = {"quarantine": "events", "catalogue_quarantine": "catalogue"}
 _AT_ONCE: Final = 10_000
+_ATTEMPT: Final = Rule(
+    "16 hex digits", lambda value: isinstance(value, str) and re.fullmatch("[0-9a-f]{16}", value) is not None
+)
 
 Place = tuple[str, int, str]
 """File, row number and raw row of an example."""
@@ -131,13 +136,18 @@ def _newest_refused(storage: Storage, day: dt.date) -> str:
             f"{day} has no ingest record, and no attempt of it was refused for its rows: "
             f"`nightjar run ingest --partition {day}` takes it in"
         )
-    return str(ledger.read(sequence)["attempt"])
+    try:
+        return str(
+            check(ledger.read(sequence), {"attempt": _ATTEMPT}, "note of a refused attempt")["attempt"]
+        )
+    except FormatError as error:
+        raise damaged(ledger.uri(sequence), error) from error
 
 
 def _result(storage: Storage, attempt: str) -> ExtractResult:
-    if not re.fullmatch("[0-9a-f]{16}", attempt):
+    if not _ATTEMPT.holds(attempt):
         raise PermanentError(
-            f"--attempt {attempt!r}: expected 16 hex digits, as the refusal's message names it"
+            f"--attempt {attempt!r}: expected {_ATTEMPT.expected}, as the refusal's message names it"
         )
     try:
         return messages.read(storage, layout.result(attempt), ExtractResult)

@@ -5,7 +5,7 @@ from pathlib import Path
 import pyarrow.parquet as pq
 import pytest
 
-from lake.errors import ConfigError
+from lake.errors import ConfigError, PermanentError
 from lake.settings import Settings
 from nightjar import land as land_module
 from nightjar.land import land
@@ -74,6 +74,23 @@ def test_the_catalogue_says_what_the_products_are(landed):
     assert products[26081]["name"] == "MISCELLANEOUS"
     assert products[26081]["subcategory"] is None
     assert table["name"].null_count == 0
+
+
+@pytest.mark.parametrize(
+    ("first", "last", "message"),
+    [
+        (LAST, FIRST, "landing from 2017-12-26 to 2017-12-24 has no day: give the earlier day first"),
+        (dt.date(9999, 12, 31), None, "9999-12-31 is outside complete_journey: expected 2017-01-01 to 2018"),
+        (None, dt.date(2016, 12, 31), "2016-12-31 is outside complete_journey"),
+        (dt.date(2016, 12, 31), FIRST, "2016-12-31 is outside complete_journey"),
+    ],
+)
+def test_days_that_there_are_not_are_refused(tmp_path, first, last, message):
+    """Nothing was landed but the catalogue, and all was said to be well."""
+    settings = Settings(home=tmp_path)
+    with pytest.raises(PermanentError, match=message):
+        land(settings, first, last, households=1)
+    assert not _raw(settings).exists()
 
 
 def test_another_data_set_is_not_written_over(tiny):

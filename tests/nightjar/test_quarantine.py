@@ -53,6 +53,16 @@ def test_a_folder_in_the_way_of_a_note_is_named(tiny):
         quarantine.note_refused(storage, DAY, "0123456789abcdef")
 
 
+@pytest.mark.parametrize(
+    "content", [b"{}", b'{"attempt": null}', b'{"attempt": 1}', b'{"attempt": "../../etc"}', b"[]", b""]
+)
+def test_a_note_of_a_refused_attempt_that_says_none_is_named(tiny, content):
+    """A KeyError's trace, or an error about an option that was not given."""
+    open_storage(tiny.settings.lake).put_new(f"{layout.refused(DAY)}/000000000001.json", content)
+    with pytest.raises(PermanentError, match="refused/2024-01-01/000000000001.json: .*restore it"):
+        quarantine.show(DAY, "", 3, tiny.lake)
+
+
 @pytest.mark.spark
 @pytest.mark.usefixtures("spark")
 def test_the_rows_of_a_refused_day_and_of_a_committed_one_are_shown(tiny, tiny_row):

@@ -128,7 +128,8 @@ def _damaged(storage: Storage, file: TableFile, expected: str, got: str) -> Perm
     table, day = file.path.split("/")[0], PurePosixPath(file.path).parent.name.partition("=")[2]
     return PermanentError(
         f"{storage.uri(file.path)}: expected {expected}, found {got}. The file was changed or is damaged: "
-        f"restore it from a copy; where no record names it yet, run {_stage(table)} of {day} again"
+        f"restore it from a copy; without one, remove the newest record of {TABLES[table].stage} of {day}, "
+        "where that names it, and run that stage again"
     )
 
 

@@ -115,9 +115,7 @@ def test_a_file_that_is_not_the_one_written_is_named(storage, read, damage):
     with pytest.raises(PermanentError, match=message) as raised:
         read(storage, [same_size])
     assert str(raised.value).startswith(f"{path.as_uri()}: ")
-    assert "restore it from a copy; where no record names it yet, run features of 2017-09-30" in str(
-        raised.value
-    )
+    assert "without one, remove the newest record of features of 2017-09-30" in str(raised.value)
 
 
 @pytest.mark.parametrize("read", [read_whole, read_in_batches])

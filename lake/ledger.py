@@ -9,9 +9,8 @@ from typing import Any
 
 from lake.errors import PermanentError
 from lake.storage import Storage
-from nightjar_reader.errors import FormatError
+from nightjar_reader.errors import FormatError, is_of_this_process
 from nightjar_reader.fields import read_object
-from nightjar_reader.files import is_of_this_process
 from nightjar_reader.sequences import file_name, sequences
 
 Entry = dict[str, Any]

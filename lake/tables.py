@@ -27,7 +27,7 @@ from lake.partitions import utc_now
 from lake.records import Input, Records, TableContent, TableFile
 from lake.schemas import TABLES, arrow_schema
 from lake.storage import Storage
-from nightjar_reader.files import is_of_this_process
+from nightjar_reader.errors import is_of_this_process
 
 if TYPE_CHECKING:
     from deltalake import CommitProperties, DeltaTable

@@ -1,6 +1,14 @@
 """What a reader raises on purpose; each message says what to do next."""
 
+import errno
 from collections.abc import Mapping
+
+_OF_THIS_PROCESS = (errno.EMFILE, errno.ENFILE, errno.ENOMEM)
+
+
+def is_of_this_process(error: OSError) -> bool:
+    """Whether an error of a disk says nothing about the file: this process has no handles or memory left."""
+    return error.errno in _OF_THIS_PROCESS
 
 
 class ReaderError(Exception):

@@ -14,8 +14,9 @@ from nightjar_reader.errors import (
     NoUsableRelease,
     ReaderError,
     ReleaseCorrupt,
+    is_of_this_process,
 )
-from nightjar_reader.files import Files, is_of_this_process
+from nightjar_reader.files import Files
 from nightjar_reader.release import Release
 from nightjar_reader.verified import VerifiedFiles
 

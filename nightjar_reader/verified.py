@@ -21,8 +21,9 @@ from nightjar_reader.errors import (
     ReaderError,
     ReleaseCorrupt,
     ReleaseUnreadable,
+    is_of_this_process,
 )
-from nightjar_reader.files import Files, hashed, is_of_this_process, pieces_of
+from nightjar_reader.files import Files, hashed, pieces_of
 from nightjar_reader.once import Once
 from nightjar_reader.search import Floats
 

@@ -15,7 +15,7 @@ from lake.ledger import Ledger, damaged
 from lake.partitions import stamp
 from lake.storage import Storage, sha256_of
 from nightjar_reader import format as fmt
-from nightjar_reader.files import is_of_this_process
+from nightjar_reader.errors import is_of_this_process
 
 log = logging.getLogger(__name__)
 

@@ -2,7 +2,6 @@
 
 import atexit
 import ctypes
-import errno
 import hashlib
 import os
 import time
@@ -24,7 +23,6 @@ T = TypeVar("T")
 _CHUNK = 1 << 20
 _TRIES = 10
 _PAUSE = 0.05
-_OF_THIS_PROCESS = (errno.EMFILE, errno.ENFILE, errno.ENOMEM)
 _MISREAD = "INTERNAL_FAILURE"
 """What Arrow says, and does not ask again, when a busy server's answer is longer than the file asked for."""
 
@@ -149,11 +147,6 @@ class Files:
                     ) from error
                 time.sleep(_PAUSE)
         raise AssertionError("unreachable")
-
-
-def is_of_this_process(error: OSError) -> bool:
-    """Whether an error of a disk says nothing about the file: this process has no handles or memory left."""
-    return error.errno in _OF_THIS_PROCESS
 
 
 def pieces_of(file: pa.NativeFile) -> Iterator[bytes]:

@@ -14,8 +14,9 @@ from nightjar_reader_v1.errors import (
     NoUsableRelease,
     ReaderError,
     ReleaseCorrupt,
+    is_of_this_process,
 )
-from nightjar_reader_v1.files import Files, is_of_this_process
+from nightjar_reader_v1.files import Files
 from nightjar_reader_v1.release import Release
 from nightjar_reader_v1.verified import VerifiedFiles
 

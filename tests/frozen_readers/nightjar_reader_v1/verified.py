@@ -21,8 +21,9 @@ from nightjar_reader_v1.errors import (
     ReaderError,
     ReleaseCorrupt,
     ReleaseUnreadable,
+    is_of_this_process,
 )
-from nightjar_reader_v1.files import Files, hashed, is_of_this_process, pieces_of
+from nightjar_reader_v1.files import Files, hashed, pieces_of
 from nightjar_reader_v1.once import Once
 from nightjar_reader_v1.search import Floats
 

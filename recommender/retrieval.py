@@ -121,19 +121,20 @@ def _forget_noise(confidence: Any, users: Float32, items: Float32, config: secti
     a small norm are those of small weights; they point where they should, and stay.
 
     Users and items whom no purchases join, not even by way of others, shrink by themselves, such as two
-    shops without a common item. So each such group is judged by its own best score.
+    shops without a common item. So each such group is judged by its own best score. One user alone, or
+    one item, has nothing to be learned of others: they stay as they are while others have factors.
     """
     of_user, of_item = _groups(confidence)
     groups = 1 + max(of_user.max(initial=-1), of_item.max(initial=-1))
     best = _longest(users, of_user, groups) * _longest(items, of_item, groups)
-    is_noise = ~((best >= START * config.factors) & np.isfinite(best))
-    users[is_noise[of_user]], items[is_noise[of_item]] = 0, 0
     buyers, bought = np.bincount(of_user, minlength=groups), np.bincount(of_item, minlength=groups)
-    # A user or an item alone has nothing that could be learned of others.
+    is_noise = ~((best >= START * config.factors) & np.isfinite(best))
     alone = 0 if is_noise.all() else 1
-    told = is_noise & (buyers > alone) & (bought > alone)
-    if told.any():
-        _warn_of_noise((buyers[told].sum(), bought[told].sum()), confidence.shape, best[told].max(), config)
+    is_noise &= (buyers > alone) & (bought > alone)
+    users[is_noise[of_user]], items[is_noise[of_item]] = 0, 0
+    if is_noise.any():
+        unknown = buyers[is_noise].sum(), bought[is_noise].sum()
+        _warn_of_noise(unknown, confidence.shape, best[is_noise].max(), config)
 
 
 def _groups(confidence: Any) -> tuple[Int32, Int32]:

@@ -26,7 +26,7 @@ from stages import Seen
 
 from nightjar_reader import format as fmt
 
-SECONDS = 180
+SECONDS = 3600  # the last resort: nothing but a fork that hangs takes as long
 EXIT = 70
 FOLDERS = ("/reports/", "/releases/", "/bundles/", "/release/")
 """Of the many files in one of these only the first, a middle and the last are cut at."""

@@ -38,6 +38,7 @@ from spark_jobs.submit import submit
 FIRST, BEFORE, DAY = dt.date(2017, 6, 25), dt.date(2017, 8, 13), dt.date(2017, 8, 14)
 HOUSEHOLDS = 500
 STAGES = {"ingest": ingest, "features": features, "train": train, "precompute": precompute}
+JOBS = {"ingest": "extract", "features": "features"}
 PARTS = [(stage, part) for stage in STAGES for part in ("work", "commit")]
 NIGHT = 1
 
@@ -51,15 +52,19 @@ def settings_of(home: Path, dataset: Path, lake: str = "") -> Settings:
 # What tasks do
 
 
+def _prepare(stage: str, settings: Settings) -> str:
+    threads = () if stage in JOBS else (settings.threads,)
+    attempt: str = STAGES[stage].prepare(DAY, Lake.open(settings), *threads)
+    return attempt
+
+
 def _work(stage: str, settings: Settings) -> None:
     """What comes before a commit: each try of it is a new attempt."""
-    lake = Lake.open(settings)
-    if stage in ("ingest", "features"):
-        attempt = STAGES[stage].prepare(DAY, lake)
-        submit({"ingest": "extract", "features": "features"}[stage], attempt, settings)
+    attempt = _prepare(stage, settings)
+    if stage in JOBS:
+        submit(JOBS[stage], attempt, settings)
     else:
-        attempt = STAGES[stage].prepare(DAY, lake, settings.threads)
-        {"train": train.train, "precompute": precompute.build}[stage](attempt, lake)
+        {"train": train.train, "precompute": precompute.build}[stage](attempt, Lake.open(settings))
     (settings.home / f"attempt-{stage}").write_text(attempt)
 
 
@@ -76,7 +81,7 @@ def commit(stage: str, attempt: str, settings: Settings) -> None:
 def finish(stage: str, attempt: str, settings: Settings) -> None:
     """`commit`, and what follows it."""
     commit(stage, attempt, settings)
-    if stage in ("ingest", "features"):
+    if stage in JOBS:
         mirror.run(Lake.open(settings))
 
 
@@ -101,7 +106,7 @@ def run_anew(stage: str, settings: Settings) -> None:
 def begin_anew(stage: str, settings: Settings) -> str:
     """A new attempt, with what an earlier one made as if it had made it too."""
     storage, old = open_storage(settings.lake), noted(stage, settings)
-    new = STAGES[stage].prepare(DAY, settings)
+    new = _prepare(stage, settings)
     folders = [layout.attempt(old), *(layout.staged(table, old) for table in TABLES)]
     made = {path for folder in folders for path in storage.list(folder)}
     for path in made - {layout.request(old), layout.registered(old)}:

@@ -1,4 +1,4 @@
-"""The lake as a whole: what stages work on, opened once by the task, the command or the job."""
+"""The lake as a whole: what stages work on, opened by the task or the command and handed down."""
 
 from dataclasses import dataclass
 from functools import cached_property

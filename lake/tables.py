@@ -125,11 +125,11 @@ def _require(storage: Storage, file: TableFile, expected: str, got: str) -> None
 
 
 def _damaged(storage: Storage, file: TableFile, expected: str, got: str) -> PermanentError:
-    table, day = file.path.split("/")[0], PurePosixPath(file.path).parent.name.partition("=")[2]
+    table, day = TABLES.get(file.path.split("/")[0]), PurePosixPath(file.path).parent.name.partition("=")[2]
+    newest = f"the newest record of {table.stage} of {day}" if table else "the record"
     return PermanentError(
         f"{storage.uri(file.path)}: expected {expected}, found {got}. The file was changed or is damaged: "
-        f"restore it from a copy; without one, remove the newest record of {TABLES[table].stage} of {day}, "
-        "where that names it, and run that stage again"
+        f"restore it from a copy; without one, remove {newest}, where that names it, and run that stage again"
     )
 
 

@@ -6,7 +6,8 @@ tables, `commit` validates them and makes them current, the day itself last.
 
 import datetime as dt
 import logging
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, Any
@@ -130,9 +131,11 @@ def commit(attempt: str, lake: Lake) -> Record:
     pages = {as_of: _report(storage, as_of, found[as_of], request, result) for as_of in as_ofs}
     for as_of in as_ofs:
         require(found[as_of], f"{STAGE} of {as_of}", pages[as_of])
+    drafts = {as_of: _draft(as_of, ingested, request, result, lake.data) for as_of in as_ofs}
     for as_of in as_ofs[:-1]:
-        _commit_snapshot(records, as_of, ingested, request, result, lake.data)
-    return _commit(records, as_ofs[-1], ingested, request, result, lake.data)
+        with _conflict_accepted():
+            records.commit(drafts[as_of], request.based_on[as_of])
+    return records.commit(drafts[as_ofs[-1]], request.based_on[as_ofs[-1]])
 
 
 def _seen(request: FeaturesRequest, result: FeaturesResult) -> list[dt.date]:
@@ -238,29 +241,22 @@ def _report(
     return report.write(storage, STAGE, as_of.isoformat(), request.attempt, checks, counts)
 
 
-def _commit_snapshot(
-    records: Records,
-    as_of: dt.date,
-    ingested: Sequence[Record],
-    request: FeaturesRequest,
-    result: FeaturesResult,
-    data: Dataset,
-) -> None:
+@contextmanager
+def _conflict_accepted() -> Iterator[None]:
     try:
-        _commit(records, as_of, ingested, request, result, data)
+        yield
     except Conflict as conflict:
         log.warning("%s; the record that is there stays", conflict)
 
 
-def _commit(
-    records: Records,
+def _draft(
     as_of: dt.date,
     ingested: Sequence[Record],
     request: FeaturesRequest,
     result: FeaturesResult,
     data: Dataset,
-) -> Record:
-    draft = Draft(
+) -> Draft:
+    return Draft(
         stage=STAGE,
         partition=as_of.isoformat(),
         attempt=request.attempt,
@@ -272,7 +268,6 @@ def _commit(
         counts={table: content.rows for table, content in _tables(as_of, result).items()},
         details=_details(as_of, request, data),
     )
-    return records.commit(draft, request.based_on[as_of])
 
 
 def _details(as_of: dt.date, request: FeaturesRequest, data: Dataset) -> dict[str, Any]:

@@ -355,10 +355,8 @@ def _readable(array: "pa.Array") -> "pa.Array":
         return array.cast(pa.float32())
     if sql_type(kind):
         return array
-    if pa.types.is_decimal(kind):  # Arrow's own words are 0E-38 for zero
-        return pa.array(
-            [value if value is None else f"{value:f}" for value in array.to_pylist()], pa.string()
-        )
+    if pa.types.is_decimal(kind):
+        return in_words(array)
     try:
         return array.cast(pa.string())
     except pa.ArrowNotImplementedError:

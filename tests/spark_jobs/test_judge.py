@@ -318,6 +318,14 @@ def test_text_ids_fare_the_same_in_every_format(tiny_with, tmp_path, kind):
     assert result.counts[DAY]["return"] == 0
 
 
+def _features(tiny, submit_here):
+    """A function: the rows of a feature table as of the day."""
+    attempt = features.prepare(DAY, tiny.lake)
+    submit_here("features", attempt, tiny.settings)
+    made, storage = features.commit(attempt, tiny.lake).tables, open_storage(tiny.settings.lake)
+    return lambda name: tables.read(storage, name, "int64", made[name].files).to_pylist()
+
+
 def test_only_labels_have_to_have_an_amount(tiny_with, tiny_row, tmp_path, submit_here):
     """A log whose views have none was refused every day, and no setting helped."""
     tiny = _edited(tiny_with(tmp_path), budget=("max_bad_share = 0.5", "max_bad_share = 0.05"))
@@ -326,13 +334,10 @@ def test_only_labels_have_to_have_an_amount(tiny_with, tiny_row, tmp_path, submi
     tiny.put(DAY, [*bought, *seen, tiny_row(DAY, user=1, paid=None)])
     record = tiny.ingest(DAY)
     assert (record.counts["clean"], record.counts["bad"], record.counts["bad_amount_missing"]) == (22, 1, 1)
-    attempt = features.prepare(DAY, tiny.lake)
-    submit_here("features", attempt, tiny.settings)
-    made = features.commit(attempt, tiny.lake)
-    storage = open_storage(tiny.settings.lake)
-    (item,) = tables.read(storage, "item_features", "int64", made.tables["item_features"].files).to_pylist()
+    rows = _features(tiny, submit_here)
+    (item,) = rows("item_features")
     assert (item["users"], item["price"]) == (20, 1.25)
-    users = tables.read(storage, "user_features", "int64", made.tables["user_features"].files).to_pylist()
+    users = rows("user_features")
     spent = {user["user_id"]: (user["amount_per_trip"], user["quantity_per_trip"]) for user in users}
     assert (spent[0], spent[3], spent[19]) == ((2.5, 2), (2.5, 3), (None, 1))
 
@@ -350,10 +355,7 @@ def test_a_day_at_the_bounds_commits_and_features_run_after_it(tiny_with, tiny_r
     record = tiny.ingest(DAY)
     assert (record.counts["clean"], record.counts["bad"]) == (10_000, 1)
     assert record.counts["bad_quantity_out_of_bounds"] == record.counts["bad_amount_out_of_bounds"] == 1
-    attempt = features.prepare(DAY, tiny.lake)
-    submit_here("features", attempt, tiny.settings)
-    made = features.commit(attempt, tiny.lake)
-    storage = open_storage(tiny.settings.lake)
-    (item,) = tables.read(storage, "item_features", "int64", made.tables["item_features"].files).to_pylist()
+    rows = _features(tiny, submit_here)
+    (item,) = rows("item_features")
     assert (item["users"], item["price"]) == (10_000, 1)
     assert item["m60"] == pytest.approx(10_000 * 65536 * 0.5 ** (1 / 60))

@@ -103,6 +103,13 @@ def test_a_damaged_decision_that_nobody_needs_stops_no_lists(records, tmp_path):
         decisions.serving(again, FIRST)
 
 
+def test_a_damaged_decision_that_a_newer_of_its_day_replaced_stops_no_lists(records, tmp_path):
+    decide(records, FIRST, "baseline")
+    decide(records, FIRST, "promoted")
+    (tmp_path / f"records/train/{FIRST}/000000000001.json").write_bytes(b"")
+    assert decisions.serving(Records(LocalStorage(tmp_path)), FIRST).outcome == "promoted"
+
+
 @pytest.mark.parametrize(
     "change", [{"outcome": Outcome.KEPT}, {"baseline": "als"}, {"bundle_id": "other"}], ids=str
 )

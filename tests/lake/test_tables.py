@@ -11,7 +11,7 @@ import pytest
 
 from lake import layout, schemas, tables
 from lake.errors import PermanentError
-from lake.records import Draft, Input, Records, TableContent
+from lake.records import Draft, Input, Records, TableContent, TableFile
 from lake.storage import LocalStorage
 
 DAY = dt.date(2017, 9, 30)
@@ -125,6 +125,12 @@ def test_a_file_of_another_length_is_named(storage, read):
     (file,) = tables.describe(storage, "user_features", "a")[DAY]
     with pytest.raises(PermanentError, match=f"expected {file.bytes + 1} bytes, found {file.bytes} bytes"):
         read(storage, [replace(file, bytes=file.bytes + 1)])
+
+
+def test_a_file_that_lies_in_no_table_is_named(storage):
+    file = TableFile("elsewhere/part.parquet", 1, 1)
+    with pytest.raises(PermanentError, match="elsewhere/part.parquet: expected a file of 1 bytes"):
+        read_whole(storage, [file])
 
 
 @pytest.mark.parametrize("error", [OSError(errno.EMFILE, "Too many open files"), MemoryError()])

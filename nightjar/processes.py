@@ -1,24 +1,21 @@
 """Background processes that can be ended with everything that they have started.
 
-Each leads a session of its own. What it starts stays in that session, whatever process group it
-moves to and whatever becomes of its parent, so the session names all that has to end.
+Each leads a session of its own.
 """
 
 import logging
-import os
-import signal
 import subprocess
-import time
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
 import psutil
 
+from lake.processes import end, in_sessions, is_running
+
 log = logging.getLogger(__name__)
 
 STOP_SECONDS = 20
-POLL_SECONDS = 0.2
 
 
 @dataclass(frozen=True)
@@ -43,12 +40,7 @@ class Component:
 
     def alive(self) -> bool:
         """Whether the leader itself still runs."""
-        _reap(self.pid)
-        try:
-            status = psutil.Process(self.pid).status()
-        except psutil.NoSuchProcess:
-            return False
-        return bool(self._is(_start_ticks(self.pid)) and status != psutil.STATUS_ZOMBIE)
+        return is_running(self.pid) and self._is(_start_ticks(self.pid))
 
     def _is(self, started: int | None) -> bool:
         return (started, _boot()) == (self.started, self.boot)
@@ -109,51 +101,9 @@ def _boot() -> str:
 
 def members(components: Iterable[Component]) -> list[psutil.Process]:
     """Every process of the components' sessions, also where the leader itself is gone."""
-    sessions = {component.pid for component in components if component.owns_session()}
-    return [process for process in psutil.process_iter() if sessions and _runs_in(process, sessions)]
-
-
-def _runs_in(process: psutil.Process, sessions: set[int]) -> bool:
-    try:
-        return os.getsid(process.pid) in sessions and bool(process.status() != psutil.STATUS_ZOMBIE)
-    except (ProcessLookupError, PermissionError, psutil.Error):
-        return False
+    return in_sessions({component.pid for component in components if component.owns_session()})
 
 
 def stop(components: list[Component]) -> None:
-    """End the components and everything in their sessions; returns when nothing of it is left.
-
-    SIGTERM first; SIGKILL for what is there 20 seconds later.
-    """
-    _signal(components, signal.SIGTERM)
-    if not _wait_gone(components):
-        names = sorted({process.name() for process in members(components)})
-        log.warning("%s did not stop within %d s: killed", ", ".join(names), STOP_SECONDS)
-        _signal(components, signal.SIGKILL)
-        _wait_gone(components)
-
-
-def _signal(components: list[Component], number: signal.Signals) -> None:
-    for process in members(components):
-        try:
-            process.send_signal(number)
-        except psutil.NoSuchProcess:
-            continue
-
-
-def _wait_gone(components: list[Component]) -> bool:
-    deadline = time.monotonic() + STOP_SECONDS
-    while members(components):
-        if time.monotonic() > deadline:
-            return False
-        time.sleep(POLL_SECONDS)
-        for component in components:
-            _reap(component.pid)
-    return True
-
-
-def _reap(pid: int) -> None:
-    try:
-        os.waitpid(pid, os.WNOHANG)
-    except ChildProcessError:
-        return
+    """End the components and everything in their sessions; returns when nothing of it is left."""
+    end(lambda: members(components), STOP_SECONDS)

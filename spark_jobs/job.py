@@ -13,10 +13,9 @@ from dataclasses import dataclass
 from typing import TypeVar
 from urllib.parse import unquote
 
-import psutil
-
 from lake import layout, messages
 from lake.errors import DiskFull, FileFault, NightjarError, PermanentError, StorageUnavailable
+from lake.processes import is_running
 from lake.storage import NO_ROOM, Storage, open_storage
 
 log = logging.getLogger(__name__)
@@ -107,18 +106,10 @@ def main(kind: type[Request], run: Callable[[Request], object]) -> None:
 
 def _end_with(submitter: int) -> None:
     """End this process group, the JVM among it, once a process is gone."""
-    while _there(submitter):
+    while is_running(submitter):
         time.sleep(WATCH_SECONDS)
     log.error("the process that started this job is gone: the job ends too")
     os.killpg(os.getpgrp(), signal.SIGTERM)
-
-
-def _there(pid: int) -> bool:
-    """Whether a process runs; one that has ended counts no more, also where nobody reaps it."""
-    try:
-        return bool(psutil.Process(pid).status() != psutil.STATUS_ZOMBIE)
-    except psutil.NoSuchProcess:
-        return False
 
 
 def _put(storage: Storage, path: str, error: JobError) -> None:

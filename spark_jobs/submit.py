@@ -2,13 +2,12 @@
 
 import logging
 import os
-import signal
 import subprocess
-import time
 from pathlib import Path
 
 from lake import errors, layout, messages
 from lake.errors import DiskFull, JobFailed, NightjarError
+from lake.processes import end, in_sessions
 from lake.settings import Settings
 from lake.storage import Storage, open_storage
 from spark_jobs.java import environment, spark_home
@@ -25,7 +24,6 @@ S3A_PACKAGES = (
     ),
 )
 STOP_SECONDS = 10
-_POLL_SECONDS = 0.1
 
 
 def program(job: str) -> Path:
@@ -95,31 +93,7 @@ def _run(line: list[str], env: dict[str, str], logfile: Path) -> int:
             return process.wait()
         finally:
             if process.returncode is None:
-                _stop(process)
-
-
-def _stop(process: subprocess.Popen[bytes]) -> None:
-    """End a job's whole process group: SIGTERM first, SIGKILL for what is there `STOP_SECONDS` later."""
-    try:
-        os.killpg(process.pid, signal.SIGTERM)
-        deadline = time.monotonic() + STOP_SECONDS
-        while _there(process) and time.monotonic() < deadline:
-            time.sleep(_POLL_SECONDS)
-    finally:
-        if _there(process):
-            log.warning("spark-submit did not stop within %d s: killed", STOP_SECONDS)
-            os.killpg(process.pid, signal.SIGKILL)
-        process.wait()
-
-
-def _there(process: subprocess.Popen[bytes]) -> bool:
-    """Whether anything of a process group is left; its leader is reaped."""
-    process.poll()
-    try:
-        os.killpg(process.pid, 0)
-    except ProcessLookupError:
-        return False
-    return True
+                end(lambda: in_sessions({process.pid}), STOP_SECONDS)
 
 
 def raise_job_error(storage: Storage, attempt: str, otherwise: str = "the job left neither") -> None:

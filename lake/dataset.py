@@ -1,4 +1,4 @@
-"""A data set: what its TOML in `config/` says, each section a class of `lake.sections`."""
+"""A data set: what its TOML in `config/` says, by the classes of `lake.raw_sections` and `lake.sections`."""
 
 import datetime as dt
 import hashlib
@@ -12,20 +12,8 @@ from pydantic import ValidationInfo, field_validator, model_validator
 from lake import toml
 from lake.errors import ConfigError, PermanentError
 from lake.kinds import Day, Name, Section
-from lake.sections import (
-    Candidates,
-    Catalogue,
-    Compare,
-    Evaluation,
-    Events,
-    Index,
-    Lists,
-    Ranker,
-    Raw,
-    Retrieval,
-    Rules,
-    Training,
-)
+from lake.raw_sections import Catalogue, Compare, Events, Raw, Rules
+from lake.sections import Candidates, Evaluation, Index, Lists, Ranker, Retrieval, Training
 from nightjar_reader.format import IdType
 
 CONFIG_DIR = Path(__file__).resolve().parents[1] / "config"
@@ -35,10 +23,15 @@ class Dataset(Section):
     """One data set, as its TOML says."""
 
     name: Name
+    """Its name; the registered model is `nightjar-<name>`."""
     first_day: Day
+    """Its first day; what landed before counts nowhere."""
     last_day: Day | None = None
+    """Its last day, not before the first; without it the data go on."""
     id_type: IdType
+    """What ids of users and items are."""
     repeats: bool = True
+    """Whether users may be recommended what they already had any event with."""
     raw: Raw
     events: Events
     catalogue: Catalogue | None = None

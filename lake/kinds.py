@@ -44,7 +44,12 @@ class Section(BaseModel):
     """Part of the settings: typed strictly, without unknown keys, and the same for ever."""
 
     model_config = ConfigDict(
-        frozen=True, extra="forbid", strict=True, allow_inf_nan=False, validate_default=True
+        frozen=True,
+        extra="forbid",
+        strict=True,
+        allow_inf_nan=False,
+        validate_default=True,
+        use_attribute_docstrings=True,
     )
 
 
@@ -143,32 +148,63 @@ def _count_seconds(value: Any) -> Any:
     return value / SECOND if isinstance(value, dt.timedelta) else value
 
 
+def _form(said: str) -> Any:
+    """What a value looks like, for its line in docs/settings.md."""
+    return Field(json_schema_extra={"form": said})
+
+
 def _whole_seconds(at_least: int) -> GetPydanticSchema:
     """The schema of a timedelta that is given, and dumped, in whole seconds."""
     seconds = Annotated[
         int,
-        BeforeValidator(_count_seconds),
         Ge(at_least),
         Le(366 * 86_400),
+        BeforeValidator(_count_seconds),
         AfterValidator(SECOND.__mul__),
         PlainSerializer(lambda duration: duration // SECOND, return_type=int),
     ]
     return GetPydanticSchema(lambda _, make_schema: make_schema(seconds))
 
 
-Text = Annotated[str, Field(min_length=1, pattern=r"^\S(.*\S)?$")]
-Name = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9_-]*$", max_length=64)]
-Template = Annotated[str, AfterValidator(_template)]
-Zone = Annotated[str, AfterValidator(_zone)]
+Text = Annotated[str, Field(min_length=1, pattern=r"^\S(.*\S)?$"), _form("no blank at its ends")]
+Name = Annotated[
+    str,
+    Field(pattern=r"^[a-z0-9][a-z0-9_-]*$", max_length=64),
+    _form("small letters, digits, `-` and `_`, at most 64"),
+]
+Template = Annotated[
+    str,
+    AfterValidator(_template),
+    _form(
+        "a relative path with `{partition}`; no `..`, backslash, wildcard, empty part, "
+        "or name that begins with `_` or `.`, which Spark hides"
+    ),
+]
+Zone = Annotated[
+    str,
+    AfterValidator(_zone),
+    _form(
+        "`UTC`, or a name of the tz database with a slash (`Europe/Berlin`), which Python and Java both "
+        "know; a fixed offset of +2 hours is `Etc/GMT-2`"
+    ),
+]
 Folder = Annotated[Path, BeforeValidator(_told_folder)]
-Memory = Annotated[str, AfterValidator(_memory)]
+Master = Annotated[
+    str,
+    Field(pattern=MASTER),
+    _form("`local[N]`, `spark://host:port`, `yarn` or `k8s://...`"),
+]
+Memory = Annotated[
+    str, AfterValidator(_memory), _form(f"such as `2g` or `2048m`, at least `{LEAST_MEMORY}m`")
+]
 Seed = Annotated[int, Ge(0), Le(2**31 - 1)]
 """What numpy, implicit, XGBoost and Annoy (a signed C int in its binding) all take."""
 LARGEST_WEIGHT = 2.0**16
 """At most so much weighs an event: sums of decayed weights are longs (`spark_jobs.weights`)."""
 Weight = Annotated[float, Ge(0), Le(LARGEST_WEIGHT)]
 Share = Annotated[float, Gt(0), Le(1)]
-Day = Annotated[dt.date, Ge(dt.date(1970, 1, 1)), Le(dt.date(2199, 12, 31))]
+FIRST_DAY, LAST_DAY = dt.date(1970, 1, 1), dt.date(2199, 12, 31)
+Day = Annotated[dt.date, Ge(FIRST_DAY), Le(LAST_DAY), _form(f"{FIRST_DAY} to {LAST_DAY}")]
 """Those whose neighbours and microseconds fit everywhere."""
 Trees = Annotated[int, Ge(1), Le(10_000)]
 Count = Annotated[int, Ge(1), Le(100_000)]

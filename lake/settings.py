@@ -4,7 +4,7 @@ import datetime as dt
 from pathlib import Path
 from typing import Any
 
-from pydantic import Field, ValidationError, field_validator, model_validator
+from pydantic import Field, SecretStr, ValidationError, field_validator, model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from lake import kinds, toml
@@ -19,18 +19,31 @@ PREFIX = "NIGHTJAR_"
 class _Variables(BaseSettings):
     """A group of variables: each field is one, `lake` is `NIGHTJAR_LAKE`, and so on."""
 
-    model_config = SettingsConfigDict(env_prefix=PREFIX, frozen=True, extra="ignore")
+    model_config = SettingsConfigDict(
+        env_prefix=PREFIX, frozen=True, extra="ignore", use_attribute_docstrings=True
+    )
+
+
+def _follows(said: str, default: Any = "") -> Any:
+    """A field whose default depends on the machine or on other fields, with words for it in the reference."""
+    return Field(default=default, json_schema_extra={"follows": said})
 
 
 class Places(_Variables):
-    """Where things lie; what is not set follows from `home` and `lake`."""
+    """Where things lie: paths, `file:///folder` or `s3://bucket/prefix`, without `?`, `#`, `~` and `..`."""
 
-    home: kinds.Folder = CHECKOUT / ".nightjar"
+    home: kinds.Folder = _follows("`.nightjar` in the checkout", CHECKOUT / ".nightjar")
+    """Airflow's home, the MLflow database, logs and caches."""
     dataset: str = Field(default="complete_journey", min_length=1)
-    lake: str = ""
-    raw: str = ""
-    releases: str = ""
-    mlflow_uri: str = ""
+    """A name in `config/`, or the path of a data set's TOML."""
+    lake: str = _follows("`file://<home>/lake`")
+    """Tables, records and bundles; one lake is one data set."""
+    raw: str = _follows("`<lake>/raw`")
+    """Where raw days land."""
+    releases: str = _follows("`<lake>/published`")
+    """Releases and their ledger."""
+    mlflow_uri: str = _follows("`sqlite:///<home>/mlflow.db`")
+    """The model registry; an MLflow server (`http://...`) needs the lake on S3."""
 
     _check_places = field_validator("lake", "raw", "releases")(kinds.place)
     _check_tracking = field_validator("mlflow_uri")(kinds.tracking)
@@ -53,35 +66,47 @@ class Places(_Variables):
 
 
 class Waits(_Variables):
-    """How long a night waits for what it needs."""
+    """How long a night waits for what it needs, in seconds."""
 
     raw_wait: Duration = dt.timedelta(hours=4)
+    """For the raw day; then the night fails."""
     history_wait: Duration = dt.timedelta(hours=1)
+    """For the days before; then it goes on with those there are."""
     previous_decision_wait: Duration = dt.timedelta(minutes=30)
+    """For the decision of the night before; then training goes on with the newest earlier one."""
     decision_wait: Duration = dt.timedelta(hours=3)
+    """For tonight's decision; then lists are made by the newest that did not fail."""
 
 
 class Tasks(_Variables):
-    """How often a wait looks, when a task has failed, and how long it then rests."""
+    """How often a wait looks, when a task has failed, and how long it then rests, in seconds."""
 
     poke_interval: PositiveDuration = dt.timedelta(minutes=1)
+    """Between two looks of a wait."""
     light_timeout: PositiveDuration = dt.timedelta(minutes=30)
+    """After so long a light task has failed."""
     heavy_timeout: PositiveDuration = dt.timedelta(hours=2)
+    """After so long a heavy task has failed: Spark, training, lists."""
     retry_delay: Duration = dt.timedelta(seconds=30)
+    """Before a failed task is tried again, twice at most."""
 
 
 class Spark(_Variables):
     """Where Spark runs, and how much memory its JVM may take."""
 
-    spark_master: str = Field(default="local[*]", pattern=kinds.MASTER)
+    spark_master: kinds.Master = "local[*]"
+    """Where it runs."""
     spark_memory: kinds.Memory = "2g"
+    """How much memory its JVM may take."""
 
 
 class Resources(_Variables):
-    """What may be used of the machine; 0 threads are as many as it has cores for this process."""
+    """What may be used of the machine."""
 
     threads: int = Field(default=0, ge=0, le=1024)
+    """Threads of ALS, XGBoost and the top-N kernel; 0 are as many as this process has cores."""
     port: int = Field(default=8080, ge=1, le=65_535)
+    """The port of Airflow's UI."""
 
 
 # Pydantic takes the fields of the last group first, and places are what one looks for.
@@ -95,6 +120,13 @@ class Settings(Resources, Spark, Tasks, Waits, Places):
     def redacted(self) -> dict[str, str]:
         """Every setting as text, with what stands before an @ in an address left out."""
         return {name: redacted(str(value)) for name, value in self.model_dump().items()}
+
+
+class Secrets(_Variables):
+    """What nobody else may know: no part of the settings, which are shown and handed on."""
+
+    admin_password: SecretStr = _follows("generated, in `<home>/airflow/passwords.json`", SecretStr(""))
+    """The password of Airflow's user `admin`."""
 
 
 def load() -> Settings:

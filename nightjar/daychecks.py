@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from typing import Final
 
 from lake.dataset import Dataset
-from lake.sections import Rules
+from lake.raw_sections import Rules
 from spark_jobs.plans import ExtractResult
 from validation.gate import CRITICAL, WARNING, Check
 

@@ -16,7 +16,7 @@ from pathlib import Path
 from tempfile import NamedTemporaryFile
 
 from lake.errors import ConfigError
-from lake.settings import CHECKOUT, Places, Settings
+from lake.settings import CHECKOUT, Places, Secrets, Settings
 from nightjar import rest
 from spark_jobs import java
 
@@ -212,7 +212,7 @@ def airflow_home(places: Places) -> Path:
 
 def password(places: Places) -> str:
     """The password of Airflow's user: `NIGHTJAR_ADMIN_PASSWORD`, else one that is generated once."""
-    file, told = _password_file(places), os.environ.get("NIGHTJAR_ADMIN_PASSWORD")
+    file, told = _password_file(places), Secrets().admin_password.get_secret_value()
     kept: str | None = json.loads(file.read_text())[USER] if file.exists() else None
     wanted = told or kept or secrets.token_urlsafe(16)
     if wanted != kept:

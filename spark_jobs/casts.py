@@ -8,6 +8,7 @@ the column is not castable, and the file is refused before Spark starts.
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Final
 
+from lake.raw_sections import Catalogue, Raw
 from lake.schemas import (
     AMOUNT,
     CONTEXT,
@@ -22,7 +23,6 @@ from lake.schemas import (
     spark_type,
 )
 from lake.schemas import CATALOGUE as CATALOGUE_COLUMNS
-from lake.sections import Catalogue, Raw
 from spark_jobs.sqltypes import is_small
 
 if TYPE_CHECKING:

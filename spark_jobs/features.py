@@ -7,7 +7,7 @@ is not additive is made so before: a row knows whether it is the first of its da
 raises the day's weight, and what is before and after it.
 
 All sums are exact, in any order, and none can overflow. Quantities and amounts stay decimals: at the
-highest bound that `lake.sections.Rules` allows, 10**12, the 28 digits of the first sum hold 10**13 rows
+highest bound that `lake.raw_sections.Rules` allows, 10**12, the 28 digits of the first sum hold 10**13 rows
 of one key and day, the 38 of those after it 10**23. A pair's decayed weight is a long (`weights`
 says why that is enough); sums over pairs are decimals of 30 digits, for 10**12 pairs.
 """

@@ -13,6 +13,7 @@ from functools import reduce
 from pyspark.sql import Column, DataFrame, SparkSession
 from pyspark.sql import functions as fn
 
+from lake.raw_sections import FileFormat
 from lake.schemas import (
     ATTRIBUTES,
     CATALOGUE,
@@ -31,7 +32,6 @@ from lake.schemas import (
     Columns,
     spark_type,
 )
-from lake.sections import FileFormat
 from spark_jobs.casts import Targets, catalogue_targets, raw_targets
 from spark_jobs.plans import ExtractRequest, RawFile
 from spark_jobs.raw import RawRows, rows

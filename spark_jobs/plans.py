@@ -3,8 +3,8 @@
 import datetime as dt
 from dataclasses import dataclass, field
 
+from lake.raw_sections import Catalogue, Events, Raw, Rules
 from lake.records import TableContent
-from lake.sections import Catalogue, Events, Raw, Rules
 from validation.profile import Profile
 
 

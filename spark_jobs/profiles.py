@@ -6,8 +6,8 @@ from collections import defaultdict
 from pyspark.sql import Column, DataFrame, Row, Window
 from pyspark.sql import functions as fn
 
+from lake.raw_sections import RawColumns
 from lake.schemas import AMOUNT, EVENT_TYPE, ITEM, LANDED, QUANTITY, SEGMENT, USER
-from lake.sections import RawColumns
 from validation.profile import MOST_SEGMENTS, NO_SEGMENT, OTHER_SEGMENTS, QUANTILES, Profile, Values
 
 _COLUMNS = (USER, ITEM, EVENT_TYPE, SEGMENT, AMOUNT, QUANTITY)

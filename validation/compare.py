@@ -12,7 +12,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Final
 
-from lake.sections import ByShare, Compare, Comparison
+from lake.raw_sections import ByShare, Compare, Comparison
 from validation.gate import CRITICAL, WARNING, Check, Severity
 from validation.profile import Profile
 from validation.series import FEWEST_DAYS, HIGH, LOW, History, Series, all_series

@@ -10,6 +10,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any, Final, Literal, Protocol
 
+from lake.raw_sections import Events, Raw, Rules
 from lake.schemas import (
     AMOUNT,
     EVENT_TS,
@@ -22,7 +23,6 @@ from lake.schemas import (
     USER,
     WORDS,
 )
-from lake.sections import Events, Raw, Rules
 from validation.gate import CRITICAL, Severity
 
 LAG: Final = "days_late"

@@ -10,7 +10,7 @@ from typing import Final
 
 from lake import layout
 from lake.errors import FileFault
-from lake.sections import FileFormat
+from lake.raw_sections import FileFormat
 from lake.storage import Storage, room_for, sha256_of
 from nightjar.rawfiles import csvfile, jsonlines, parquet
 from nightjar.rawfiles.content import Asked, Content, Unfit

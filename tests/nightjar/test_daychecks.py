@@ -3,7 +3,7 @@ from types import SimpleNamespace
 
 import pytest
 
-from lake.sections import Rules
+from lake.raw_sections import Rules
 from nightjar import daychecks
 from spark_jobs.plans import ExtractResult
 

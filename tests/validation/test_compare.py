@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from lake.sections import Compare
+from lake.raw_sections import Compare
 from validation.compare import compare, compare_catalogue
 from validation.gate import CRITICAL, WARNING
 from validation.profile import QUANTILES, Profile, Values

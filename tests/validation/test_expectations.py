@@ -5,8 +5,8 @@ from types import SimpleNamespace
 import pyarrow as pa
 import pytest
 
+from lake.raw_sections import Events, Raw, Rules
 from lake.schemas import FEATURES, arrow_schema
-from lake.sections import Events, Raw, Rules
 from validation import expectations
 from validation.counts import Tally, held
 from validation.expectations import (

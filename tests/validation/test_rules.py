@@ -1,6 +1,6 @@
 from types import SimpleNamespace
 
-from lake.sections import Events, Raw, Rules
+from lake.raw_sections import Events, Raw, Rules
 from validation.rules import LAG, expectations_of, item_rules, row_rules
 
 EVENTS = Events(default="buy", weights={"buy": 1.0, "it's": 0.5}, labels=("buy",))

@@ -5,7 +5,7 @@ import datetime as dt
 import pandas as pd
 import pytest
 
-from lake.sections import Compare
+from lake.raw_sections import Compare
 from nightjar import land
 from validation.compare import compare
 from validation.profile import QUANTILES, Profile, Values

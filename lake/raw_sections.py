@@ -1,0 +1,213 @@
+"""The sections of a data set's TOML about what lands and how it is judged, in the order of the file."""
+
+import datetime as dt
+from typing import Annotated, Any, Literal
+
+from pydantic import Field, ValidationInfo, field_validator, model_validator
+
+from lake import kinds
+from lake.kinds import PLACEHOLDER, Day, Section, Sequence, Template, Text, Weight, Zone
+
+FileFormat = Literal["parquet", "csv", "jsonl"]
+Action = Literal["off", "warn", "stop"]
+
+
+class RawColumns(Section):
+    """Which raw column holds which of ours, each another; a column that is not named is null in the lake."""
+
+    user_id: Text
+    """Who did it."""
+    item_id: Text
+    """With what."""
+    event_ts: Text
+    """When."""
+    event_type: Text | None = None
+    """What was done; without it each row is of the type `events.default`."""
+    quantity: Text | None = None
+    """How many."""
+    amount: Text | None = None
+    """What was paid for all of them."""
+    context_id: Text | None = None
+    """What belongs together, such as a basket or a session."""
+    segment: Text | None = None
+    """A group that the row belongs to, such as a shop."""
+
+    _check_columns = field_validator("*")(kinds.own)
+
+
+class Raw(Section):
+    """Where a day's raw files are and how their columns map."""
+
+    files: Template
+    """Where a day's rows land below `NIGHTJAR_RAW`, with `{partition}` for the day."""
+    format: FileFormat
+    """The format of these files."""
+    timezone: Zone = "UTC"
+    """Of stamps that name no zone."""
+    late_days: int = Field(default=0, ge=0, le=366)
+    """How many days a row may come late."""
+    closed_days: Sequence[Day] = ()
+    """Days of the data set on which no file is expected."""
+    columns: RawColumns
+
+    def path(self, day: dt.date) -> str:
+        """The file of a day, relative to `NIGHTJAR_RAW`."""
+        return self.files.replace(PLACEHOLDER, day.isoformat())
+
+
+class Events(Section):
+    """Event types: the default, the weight of each, which are labels, which are unwanted."""
+
+    default: Text
+    """The type of rows that name none; one that has a weight."""
+    weights: dict[Text, Weight] = Field(min_length=1)
+    """How much an event of each type counts; one of weight 0 is an event too."""
+    labels: Annotated[Sequence[Text], Field(min_length=1)]
+    """The types that the ranker learns to foresee; each has a weight."""
+    ignore: Sequence[Text] = ()
+    """The types to leave out; they have no weight."""
+
+    @model_validator(mode="after")
+    def _each_type_has_a_weight_or_is_ignored(self) -> "Events":
+        if both := sorted(set(self.ignore) & set(self.weights)):
+            raise ValueError(f"ignore and weights both name {both}: keep one of the two")
+        unknown = ({self.default} | set(self.labels)) - set(self.weights)
+        if unknown:
+            raise ValueError(f"events.weights lacks {sorted(unknown)}")
+        return self
+
+
+class CatalogueColumns(Section):
+    """Which catalogue column holds which of ours; all others become attributes."""
+
+    item_id: Text
+    """Which item it is."""
+    name: Text
+    """What people call it."""
+    category: Text
+    """The wider group that it belongs to."""
+    subcategory: Text
+    """The narrower group; may be of the same column."""
+    brand: Text | None = None
+    """Who makes it."""
+
+
+class Catalogue(Section):
+    """Where catalogue snapshots are; one counts from the day it was delivered."""
+
+    files: Template
+    """Where a snapshot lands below `NIGHTJAR_RAW`; others than `raw.files`."""
+    format: FileFormat
+    """The format of these files."""
+    columns: CatalogueColumns
+
+    def path(self, day: dt.date) -> str:
+        """The snapshot that came on a day, relative to `NIGHTJAR_RAW`."""
+        return self.files.replace(PLACEHOLDER, day.isoformat())
+
+
+class Rules(Section):
+    """Row rules and thresholds of the ingest checks."""
+
+    min_rows: int = Field(default=1, ge=0, le=10**12)
+    """A day of fewer rows is refused."""
+    max_rows: int = Field(default=10**12, ge=1, le=10**12)
+    """A day of more rows is refused; at least `min_rows`."""
+    max_bad_share: float = Field(default=0.01, ge=0, le=1)
+    """The largest share of bad rows among those of a day that are not ignored."""
+    max_bad_catalogue_share: float = Field(default=0.01, ge=0, le=1)
+    """The largest share of bad rows among those of a catalogue."""
+    returns: Literal["quarantine", "fault"] = "quarantine"
+    """Whether negative rows are set aside as returns, or count as bad."""
+    max_return_share: float = Field(default=0.5, ge=0, le=1)
+    """The largest share of returns among the rows of a day that are not ignored."""
+    rounding: Literal["warn", "quarantine"] = "warn"
+    """Whether numbers of too many decimals are rounded half up, with a warning, or set aside."""
+    max_quantity: float = Field(default=1e6, gt=0, le=kinds.LARGEST_NUMBER)
+    """The largest quantity, in either direction."""
+    max_amount: float = Field(default=1e8, gt=0, le=kinds.LARGEST_NUMBER)
+    """The largest amount, in either direction."""
+    sentinels: Sequence[Text] = kinds.SENTINELS
+    """Texts that are nobody's id, in upper or lower case; a list replaces the default."""
+    float_ids: Literal["quarantine", "keep"] = "quarantine"
+    """Whether text ids such as `123.0` are bad, or taken as they are."""
+    max_id_length: int = Field(default=256, ge=1, le=1024)
+    """The most letters of a text id."""
+
+    @field_validator("max_rows")
+    @classmethod
+    def _at_least_min_rows(cls, rows: int, info: ValidationInfo) -> int:
+        if rows < info.data.get("min_rows", 0):
+            raise ValueError(f"expected at least min_rows, which is {info.data['min_rows']}")
+        return rows
+
+
+class Comparison(Section):
+    """What one comparison does, and how far a day may be from the usual."""
+
+    action: Action = "warn"
+    """Whether an unusual day passes in silence, warns, or is refused (`stop`)."""
+    tolerance: float
+    """What is always borne, however steady the history: a factor (either way), or a share."""
+
+
+class ByFactor(Comparison):
+    """A number may be so many times the usual, or so many times less."""
+
+    tolerance: float = Field(gt=1, le=1e6)
+    """How many times the usual, or how many times less, is always borne."""
+
+
+class ByShare(Comparison):
+    """So large a part of the whole may differ."""
+
+    tolerance: float = Field(gt=0, le=1)
+    """How large a part of the whole may always differ."""
+
+
+class Compare(Section):
+    """Each comparison of a day with the data set's own last days."""
+
+    days: int = Field(default=56, ge=14, le=366)
+    """How far back the history goes."""
+    stop_after: int = Field(default=14, ge=0, le=366)
+    """Days of history before which each comparison only warns; at most two thirds of `days`."""
+    min_rows: int = Field(default=20, ge=1, le=10**12)
+    """Numbers of fewer rows than this say nothing."""
+    rows: ByFactor = ByFactor(tolerance=1.5)
+    """Clean rows."""
+    users: ByFactor = ByFactor(tolerance=1.5)
+    """Distinct users in clean rows."""
+    items: ByFactor = ByFactor(tolerance=1.5)
+    """Distinct items in clean rows."""
+    busiest_user: ByFactor = ByFactor(tolerance=2.0)
+    """The rows of the user with the most; fewer than usual is no fault."""
+    event_types: ByFactor = ByFactor(tolerance=2.0)
+    """The share of each event type."""
+    segments: ByShare = ByShare(tolerance=0.05)
+    """The share of rows that lie in other segments than usual."""
+    amounts: ByFactor = ByFactor(tolerance=1.5)
+    """Quantiles (.1, .25, .5, .75, .9, .99) of those above 0, and the share of rows with one."""
+    quantities: ByFactor = ByFactor(tolerance=2.5)
+    """Quantiles (.1, .25, .5, .75, .9, .99) of those above 0, and the share of rows with one."""
+    amount_scale: ByFactor = ByFactor(action="stop", tolerance=5.0)
+    """The quantiles .25 to .9 of amounts again, for a wrong unit: ten times the usual is found for sure."""
+    known_items: ByShare = ByShare(tolerance=0.02)
+    """The share of rows whose item the catalogue has; more than usual is no fault."""
+    catalogue: ByShare = ByShare(action="stop", tolerance=0.1)
+    """The share of the items of the catalogue before that a new one lacks."""
+
+    @field_validator("*", mode="before")
+    @classmethod
+    def _keep_what_is_not_named(cls, value: Any, info: ValidationInfo) -> Any:
+        """A comparison of which one key is given keeps the default of the other."""
+        default = cls.model_fields[info.field_name or ""].default
+        is_table = isinstance(default, Comparison) and isinstance(value, dict)
+        return default.model_dump() | value if is_table else value
+
+    @model_validator(mode="after")
+    def _can_stop(self) -> "Compare":
+        if 3 * self.stop_after > 2 * self.days:  # a week may have two closed days
+            most = 2 * self.days // 3
+            raise ValueError(f"stop_after is {self.stop_after}: expected at most two thirds of days, {most}")
+        return self

@@ -1,6 +1,6 @@
 # Nightjar's commands; `make help` lists them.
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-airflow test-code test-services test-long test-nights test-servers versitygw lint format up down env lock
+.PHONY: help demo test test-airflow test-code test-services test-long test-nights test-servers versitygw lint format docs up down env lock
 BIN := .venv/bin
 AIRFLOW := tests/services/test_nights.py
 # Those that compare with nights on disk; first what waits more than it works, beside the others' longest work.
@@ -51,6 +51,9 @@ lint: .venv/.ready ## Check style, types, imports and spelling.
 format: .venv/.ready ## Format the code and mend what ruff can mend.
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
+
+docs: .venv/.ready ## Make docs/settings.md anew, after a change of a setting.
+	@$(BIN)/python -m nightjar.reference
 
 up: .venv/.ready ## Start Airflow with its UI on 127.0.0.1; prints the address and the password.
 	@$(BIN)/nightjar up

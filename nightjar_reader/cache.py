@@ -22,7 +22,9 @@ from nightjar_reader.fields import is_integer
 from nightjar_reader.files import hashed, pieces_of
 
 CACHE = "NIGHTJAR_READER_CACHE"
+"""The folder for copies of files, a path or `file:///folder`; by default `~/.cache/nightjar-reader`."""
 CACHE_BYTES = "NIGHTJAR_READER_CACHE_BYTES"
+"""How much the folder may hold, by default 4 GiB: at least the releases before and after a refresh."""
 DEFAULT_BYTES = 4 << 30
 
 _DIGEST = re.compile(r"[0-9a-f]{64}")

@@ -9,10 +9,8 @@ import hashlib
 import io
 import logging
 import os
-import random
 import shutil
 import tempfile
-import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import cache, partial
@@ -20,6 +18,7 @@ from itertools import count
 from pathlib import Path, PurePosixPath
 from typing import Any, BinaryIO, Final, TypeVar
 
+import tenacity
 from botocore import exceptions as boto
 from botocore.exceptions import BotoCoreError, ClientError
 
@@ -35,7 +34,7 @@ T = TypeVar("T")
 ATTEMPTS: Final = 20
 """Tries of one request; their pauses add up to 35 to 70 seconds."""
 
-_LONGEST_PAUSE: Final = 5.0
+_PAUSE: Final = tenacity.wait_exponential(0.05, 2.5) + tenacity.wait_random_exponential(0.05, 2.5)
 _WORTH_A_WARNING: Final = 5
 _CHUNK: Final = 1 << 20
 _MISSING: Final = frozenset({"404", "NoSuchKey"})
@@ -246,31 +245,35 @@ def _insist(uri: str, request: Callable[[], T]) -> T:
     FileNotFoundError, ConfigError, StorageUnavailable
         What the library raised, naming the address and never a key.
     """
-    for attempt in range(1, ATTEMPTS + 1):
-        try:
-            return request()
-        except (BotoCoreError, ClientError) as error:
-            if attempt == ATTEMPTS or not _may_pass(error):
-                raise _explained(uri, error) from error
-            _pause(uri, attempt, error)
-    raise AssertionError("unreachable")
+    retrying = tenacity.Retrying(
+        stop=tenacity.stop_after_attempt(ATTEMPTS),
+        wait=_PAUSE,
+        retry=tenacity.retry_if_exception(_may_pass),
+        before_sleep=partial(_report, uri),
+        reraise=True,
+    )
+    try:
+        return retrying(request)
+    except (BotoCoreError, ClientError) as error:
+        raise _explained(uri, error) from error
 
 
-def _may_pass(error: BotoCoreError | ClientError) -> bool:
+def _may_pass(error: BaseException) -> bool:
     if isinstance(error, ClientError):
         status = error.response.get("ResponseMetadata", {}).get("HTTPStatusCode", 0)
         return status == 429 or status >= 500 or _code(error) in _PASSING
     return isinstance(error, _NO_ANSWER)
 
 
-def _pause(uri: str, attempt: int, error: BotoCoreError | ClientError) -> None:
-    level = logging.WARNING if attempt == _WORTH_A_WARNING else logging.DEBUG
-    told = _code(error) or type(error).__name__
-    log.log(level, "%s: %s from %s; trying again for a while", uri, told, Endpoint.from_environment())
-    time.sleep(min(_LONGEST_PAUSE, 0.05 * 2**attempt) * random.uniform(0.5, 1))
+def _report(uri: str, state: tenacity.RetryCallState) -> None:
+    """Log that a request is made again: a warning once it has failed a few times."""
+    level = logging.WARNING if state.attempt_number == _WORTH_A_WARNING else logging.DEBUG
+    error = state.outcome.exception() if state.outcome else None
+    reason = _code(error) or type(error).__name__
+    log.log(level, "%s: %s from %s; trying again for a while", uri, reason, Endpoint.from_environment())
 
 
-def _code(error: BotoCoreError | ClientError) -> str:
+def _code(error: BaseException | None) -> str:
     return str(error.response.get("Error", {}).get("Code", "")) if isinstance(error, ClientError) else ""
 
 

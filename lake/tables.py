@@ -7,9 +7,7 @@ they follow the records, and nothing of ours reads them.
 import datetime as dt
 import json
 import logging
-import random
 import re
-import time
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -20,6 +18,7 @@ from typing import TYPE_CHECKING, Final, TypeVar
 
 import pyarrow as pa
 import pyarrow.parquet as pq
+import tenacity
 
 from lake import layout
 from lake.errors import NightjarError, PermanentError
@@ -210,18 +209,20 @@ def mirror(storage: Storage, id_type: str) -> dict[str, int]:
 def _mirror(storage: Storage, records: Records, table: str, id_type: str) -> int:
     from deltalake.exceptions import DeltaError
 
-    for left in reversed(range(MIRROR_TRIES)):
-        try:
-            return _follow(storage, records, table, id_type)
-        except (DeltaError, OSError) as error:
-            told = " ".join(_DECORATION.sub("", str(error)).split())
-            if not left:
-                raise NightjarError(
-                    f"{storage.uri(table)}: not mirrored in {MIRROR_TRIES} tries ({told}); the next mends it"
-                ) from error
-            log.debug("%s: another mirror was faster, or a connection was lost (%s)", table, told)
-            time.sleep(random.uniform(0, _JITTER_SECONDS))
-    raise AssertionError("unreachable")
+    retrying = tenacity.Retrying(
+        stop=tenacity.stop_after_attempt(MIRROR_TRIES),
+        wait=tenacity.wait_random(0, _JITTER_SECONDS),
+        retry=tenacity.retry_if_exception_type((DeltaError, OSError)),
+        before_sleep=tenacity.before_sleep_log(log, logging.DEBUG),
+        reraise=True,
+    )
+    try:
+        return retrying(_follow, storage, records, table, id_type)
+    except (DeltaError, OSError) as error:
+        reason = " ".join(_DECORATION.sub("", str(error)).split())
+        raise NightjarError(
+            f"{storage.uri(table)}: not mirrored in {MIRROR_TRIES} tries ({reason}); the next mends it"
+        ) from error
 
 
 def _follow(storage: Storage, records: Records, table: str, id_type: str) -> int:

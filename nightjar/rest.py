@@ -2,11 +2,11 @@
 
 import datetime as dt
 import logging
-import time
 from dataclasses import dataclass
 from typing import Any, Literal
 
 import httpx
+import tenacity
 
 from lake.errors import NightjarError
 from nightjar.waiting import STILL_SECONDS, wait_until
@@ -28,6 +28,10 @@ PARTS = frozenset({"scheduler", "dag-processor", "triggerer"})
 
 class RestError(NightjarError):
     """Airflow's API refused a request, or cannot do what was asked."""
+
+
+class Undone(RestError):
+    """A request may be made again: it cannot have arrived, or it does no harm twice."""
 
 
 @dataclass(frozen=True)
@@ -106,22 +110,24 @@ class Client:
             raise RestError(f"{method} {path}: {answer.status_code} {answer.text[:500]}")
         return answer.json() if answer.content else {}
 
+    @tenacity.retry(
+        stop=tenacity.stop_after_attempt(TRIES),
+        wait=tenacity.wait_fixed(RETRY_SECONDS),
+        retry=tenacity.retry_if_exception_type(Undone),
+        reraise=True,
+    )
     def _try(self, method: str, path: str, *, again: bool = False, **kwargs: Any) -> httpx.Response:
         """Send a request; anew where it cannot have arrived, or where `again` or a GET does no harm."""
-        problem, again = "", again or method == "GET"
-        for _ in range(TRIES):
-            try:
-                answer = self._http.request(method, path, **kwargs)
-                failed = answer.is_server_error if again else answer.status_code == UNAVAILABLE
-                if not failed:
-                    return answer
-                problem = f"{answer.status_code} {answer.text[:500]}"
-            except httpx.TransportError as error:
-                problem = f"no answer from {self._http.base_url}: {type(error).__name__}: {error}"
-                if not again and not isinstance(error, NOT_SENT):
-                    break
-            time.sleep(RETRY_SECONDS)
-        raise RestError(f"{method} {path}: {problem}; is Airflow up?")
+        again = again or method == "GET"
+        try:
+            answer = self._http.request(method, path, **kwargs)
+        except httpx.TransportError as error:
+            kind = Undone if again or isinstance(error, NOT_SENT) else RestError
+            problem = f"no answer from {self._http.base_url}: {type(error).__name__}: {error}"
+            raise kind(f"{method} {path}: {problem}; is Airflow up?") from error
+        if answer.is_server_error if again else answer.status_code == UNAVAILABLE:
+            raise Undone(f"{method} {path}: {answer.status_code} {answer.text[:500]}; is Airflow up?")
+        return answer
 
     def _api(self, method: str, path: str, **kwargs: Any) -> Json:
         return self._send(method, f"/api/v2/{path}", **kwargs)

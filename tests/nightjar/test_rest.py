@@ -47,7 +47,7 @@ def server():
 @pytest.fixture
 def client(server, monkeypatch):
     real = httpx.Client
-    monkeypatch.setattr(rest, "RETRY_SECONDS", 0)
+    monkeypatch.setattr(rest.Client._try.retry, "sleep", lambda seconds: None)
     monkeypatch.setattr(
         rest.httpx, "Client", lambda **kwargs: real(**kwargs, transport=httpx.MockTransport(server))
     )

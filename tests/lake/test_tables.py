@@ -8,9 +8,10 @@ import polars as pl
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+from deltalake.exceptions import CommitFailedError
 
 from lake import layout, schemas, tables
-from lake.errors import PermanentError
+from lake.errors import NightjarError, PermanentError
 from lake.records import Draft, Input, Records, TableContent, TableFile
 from lake.storage import LocalStorage
 
@@ -228,6 +229,39 @@ def test_only_tables_of_a_stage_with_a_record_are_there_an_empty_one_too(lake):
     lake.commit("a", [1])
     assert set(lake.mirror()) == set(schemas.FEATURES)
     assert pl.read_delta(lake.storage.uri("item_features")).shape == (0, len(schemas.ITEM_FEATURES) + 2)
+
+
+@pytest.fixture
+def overtaken(monkeypatch):
+    """A function by which another mirror is faster, so many times."""
+    follow = tables._follow
+
+    def overtake(times):
+        left = iter(range(times))
+
+        def late(*args):
+            if next(left, None) is not None:
+                raise CommitFailedError("Transaction failed: Version 1 already exists")
+            return follow(*args)
+
+        monkeypatch.setattr(tables, "_follow", late)
+
+    monkeypatch.setattr(tables, "_JITTER_SECONDS", 0)
+    return overtake
+
+
+def test_a_mirror_that_was_overtaken_follows_again(lake, overtaken):
+    lake.commit("a", [1, 2])
+    overtaken(tables.MIRROR_TRIES - 1)
+    lake.mirror()
+    assert lake.users() == [1, 2]
+
+
+def test_a_mirror_that_is_overtaken_all_the_time_gives_up_and_says_so(lake, overtaken):
+    lake.commit("a", [1, 2])
+    overtaken(tables.MIRROR_TRIES)
+    with pytest.raises(NightjarError, match=r"not mirrored in 20 tries \(Transaction failed: Version 1"):
+        lake.mirror()
 
 
 def test_describe_does_not_trip_over_the_delta_log(lake):

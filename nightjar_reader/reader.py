@@ -81,9 +81,14 @@ class Reader:
 
     Examples
     --------
-    >>> reader = Reader("file:///data/published")  # doctest: +SKIP
-    >>> reader.for_user(1364).items[:3]  # doctest: +SKIP
-    (1082185, 981760, 995242)
+    >>> reader = Reader(releases_uri)
+    >>> found = reader.for_user(3)
+    >>> found.items[:3]
+    (515, 512, 501)
+    >>> reader.catalogue(found.items[:1])
+    {515: CatalogueItem(item_id=515, name='name 15', category='food')}
+    >>> reader.for_user(1364).fallback  # whom the release does not know: popular items
+    2
     """
 
     def __init__(

@@ -118,7 +118,14 @@ class Popular:
 
 
 def most_popular(popularity: Float32, allowed: Mask, n: int) -> tuple[Int32, Float32]:
-    """The `n` largest of what is allowed, with their scores; ties by code."""
+    """The `n` largest of what is allowed, with their scores; ties by code.
+
+    Examples
+    --------
+    >>> items, scores = most_popular(np.float32([2, 5, 9, 5]), np.array([True, True, False, True]), 2)
+    >>> items.tolist(), scores.tolist()
+    ([1, 3], [5.0, 5.0])
+    """
     codes = np.flatnonzero(allowed)
     order = codes[np.argsort(-popularity[codes], kind="stable")][:n].astype(np.int32)
     return order, popularity[order]
@@ -168,6 +175,16 @@ def mix(ranked: list[Ranked], limit: int, n_items: int, banned: Any = None) -> M
     ----------
     banned
         CSR, users x items: what is stored is not drawn.
+
+    Examples
+    --------
+    Of one user, whose own history (7, 5) comes first; then the two others take turns.
+
+    >>> def ranked(*items: int) -> Ranked:
+    ...     return Ranked(np.int64([0]), np.int64([len(items)]), np.int32(items), np.float32(items))
+    >>> mixed = mix([ranked(7, 5), ranked(5, 1, 2), ranked(9, 1, 8)], limit=5, n_items=10)
+    >>> mixed.items.tolist(), mixed.sources.tolist()
+    ([7, 5, 1, 9, 2], [0, 0, 1, 2, 1])
     """
     users = len(ranked[0].start)
     shift = np.cumsum([0, *(len(source.items) for source in ranked)])

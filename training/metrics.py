@@ -27,7 +27,14 @@ class Estimate:
 
 
 def head(indptr: npt.NDArray[np.int64], items: Ints, users: Ints, cut: int) -> Ints:
-    """The first `cut` items of each user's list as int32 [len(users), cut], -1 where it is shorter."""
+    """The first `cut` items of each user's list as int32 [len(users), cut], -1 where it is shorter.
+
+    Examples
+    --------
+    >>> items = np.int32([7, 8, 9, 5])  # three of the first user, one of the second
+    >>> head(np.int64([0, 3, 4]), items, np.int32([0, 1]), 2).tolist()
+    [[7, 8], [5, -1]]
+    """
     places = indptr[users][:, None] + np.arange(cut)
     there = places < indptr[users + 1][:, None]
     found = np.full(there.shape, -1, dtype=np.int32)
@@ -36,12 +43,24 @@ def head(indptr: npt.NDArray[np.int64], items: Ints, users: Ints, cut: int) -> I
 
 
 def discounts(cut: int) -> Floats:
-    """1 / log2(rank + 1) of the ranks 1..cut."""
+    """1 / log2(rank + 1) of the ranks 1..cut.
+
+    Examples
+    --------
+    >>> discounts(3).round(4).tolist()
+    [1.0, 0.6309, 0.5]
+    """
     return 1.0 / log2(np.arange(2, cut + 2))
 
 
 def ideal(counts: npt.ArrayLike, cut: int) -> Floats:
-    """The DCG of a perfect list of each user, who has `counts` true items; 0 where there are none."""
+    """The DCG of a perfect list of each user, who has `counts` true items; 0 where there are none.
+
+    Examples
+    --------
+    >>> ideal([0, 1, 5], cut=2).round(4).tolist()
+    [0.0, 1.0, 1.6309]
+    """
     best = np.concatenate([[0.0], np.cumsum(discounts(cut))])
     return np.asarray(best[np.minimum(counts, cut)], dtype=np.float64)
 
@@ -60,6 +79,13 @@ def per_user(hits: Bools, counts: Ints) -> dict[str, Floats]:
     -------
     dict
         float64 [users] by metric, each between 0 and 1.
+
+    Examples
+    --------
+    >>> hits = np.array([[True, False], [False, True]])
+    >>> found = per_user(hits, np.int32([1, 2]))
+    >>> {name: values.round(4).tolist() for name, values in found.items()}
+    {'ndcg': [1.0, 0.3869], 'recall': [1.0, 0.5], 'hit_rate': [1.0, 1.0], 'map': [1.0, 0.25]}
     """
     cut = hits.shape[1]
     ranks = np.arange(1, cut + 1)
@@ -81,6 +107,12 @@ def mean_over_list(lists: Ints, values: Floats) -> Floats:
         int32 [users, cut], -1 where there is no item.
     values
         float64 [items].
+
+    Examples
+    --------
+    >>> lists = np.int32([[0, 1], [1, -1], [-1, -1]])
+    >>> mean_over_list(lists, np.array([1.0, 3.0])).tolist()
+    [2.0, 3.0, 0.0]
     """
     there = lists >= 0
     total = np.where(there, values[lists], 0.0).sum(axis=1)
@@ -88,7 +120,13 @@ def mean_over_list(lists: Ints, values: Floats) -> Floats:
 
 
 def resamples(users: int, draws: int, seed: int) -> Ints:
-    """How often each user is in each bootstrap sample: int32 [draws, users], each row sums to `users`."""
+    """How often each user is in each bootstrap sample: int32 [draws, users], each row sums to `users`.
+
+    Examples
+    --------
+    >>> resamples(users=3, draws=2, seed=0).sum(axis=1).tolist()
+    [3, 3]
+    """
     rng = np.random.default_rng(seed)
     counts = np.empty((draws, users), np.int32)
     for row in counts:
@@ -97,7 +135,14 @@ def resamples(users: int, draws: int, seed: int) -> Ints:
 
 
 def estimate(values: Floats, samples: Ints) -> Estimate:
-    """The mean of one value a user, with the interval that the resamples give."""
+    """The mean of one value a user, with the interval that the resamples give.
+
+    Examples
+    --------
+    >>> samples = np.int32([[2, 0], [1, 1], [0, 2]])
+    >>> estimate(np.array([0.0, 1.0]), samples)
+    Estimate(value=0.5, low=0.025, high=0.975)
+    """
     means = np.array([(sample * values).sum() for sample in samples]) / len(values)
     return _interval(float(values.mean()), means)
 
@@ -107,6 +152,12 @@ def estimate_coverage(lists: Ints, samples: Ints, items: int) -> Estimate:
 
     A resample holds fewer different users and so fewer items: its spread is what counts, so the
     interval is moved to have the value in its middle.
+
+    Examples
+    --------
+    >>> lists = np.int32([[0, 1], [1, 2]])  # three of four items
+    >>> estimate_coverage(lists, np.int32([[1, 1], [1, 1]]), items=4)
+    Estimate(value=0.75, low=0.75, high=0.75)
     """
     seen, codes = np.unique(lists, return_inverse=True)
     codes = codes.reshape(lists.shape)
@@ -128,5 +179,11 @@ def _interval(value: float, draws: Floats) -> Estimate:
 
 
 def means(vectors: Mapping[str, Floats], samples: Ints) -> dict[str, Estimate]:
-    """`estimate` of each metric."""
+    """`estimate` of each metric.
+
+    Examples
+    --------
+    >>> means({"recall": np.array([1.0, 1.0])}, np.int32([[2, 0], [1, 1]]))
+    {'recall': Estimate(value=1.0, low=1.0, high=1.0)}
+    """
     return {name: estimate(values, samples) for name, values in vectors.items()}

@@ -107,12 +107,14 @@ def _peak() -> int:
 
 
 def _train(settings: Settings, shop: large_data.Shop, steps: _Steps) -> dict[str, Any]:
-    from nightjar import train
+    from nightjar.stages import attempt as attempts
+    from nightjar.stages import decision
+    from nightjar.stages.train import Train
 
     lake = Lake.open(settings)
-    attempt = train.prepare(shop.last, lake, settings.threads or cores.count())
-    train.train(attempt, lake)
-    record = train.decide(shop.last, attempt, lake)
+    attempt = attempts.begin(lake, Train(settings.threads or cores.count()), [shop.last])
+    attempts.work(lake, Train(), attempt)
+    record = decision.decide(shop.last, attempt, lake)
     return {
         "outcome": record.outcome,
         "counts": dict(record.counts),
@@ -121,14 +123,13 @@ def _train(settings: Settings, shop: large_data.Shop, steps: _Steps) -> dict[str
 
 
 def _lists(settings: Settings, shop: large_data.Shop, steps: _Steps) -> dict[str, Any]:
-    from lake import layout, messages
-    from nightjar import precompute
-    from precompute.run import PrecomputeResult
+    from nightjar.stages import attempt as attempts
+    from nightjar.stages.precompute import Precompute
 
     lake = Lake.open(settings)
-    attempt = precompute.prepare(shop.last, lake, settings.threads or cores.count())
-    precompute.build(attempt, lake)
-    result = messages.read(lake.storage, layout.result(attempt), PrecomputeResult)
+    attempt = attempts.begin(lake, Precompute(settings.threads or cores.count()), [shop.last])
+    attempts.work(lake, Precompute(), attempt)
+    result = attempts.read_made(lake, Precompute(), attempt)
     return {"counts": result.counts, "release_id": result.release_id}
 
 

@@ -17,13 +17,16 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from lake import inputs, layout, tables
+from lake import layout, tables
 from lake.dataset import read_dataset
+from lake.lake import Lake
 from lake.partitions import days as days_between
-from lake.records import STAGES, Draft, Records, config_digest
+from lake.records import Draft, Records
 from lake.schemas import FEATURES, arrow_schema
 from lake.settings import Settings
 from lake.storage import Storage, open_storage
+from nightjar.stages.features import Features, snapshot_days
+from nightjar.stages.ingest import Ingest
 
 FIRST = dt.date(2024, 1, 1)
 TOPICS = 50
@@ -126,13 +129,12 @@ def write_lake(settings: Settings, shop: Shop) -> None:
     `rebuy_28` is shrunk to the global ratio alone.
     """
     lake, database = open_storage(settings.lake), _database(shop)
-    records = Records(lake)
     for day in days_between(FIRST, shop.last):
         found = {"interactions": _interactions(database, day)}
         found |= {"catalogue": _catalogue(database)} if day == FIRST else {}
         _commit(lake, "ingest", day, found, settings, shop)
-    for day in [*inputs.snapshot_days(shop.last, read_dataset(settings.dataset)), shop.last]:
-        read = inputs.feature_inputs(records.all_current("ingest", day), day)
+    for day in [*snapshot_days(shop.last, read_dataset(settings.dataset)), shop.last]:
+        read = Features().reads(Lake.open(settings), day)
         _commit(lake, "features", day, dict(_features(database, day)), settings, shop, read)
 
 
@@ -145,13 +147,14 @@ def _commit(lake, stage, day, found, settings, shop, read=()):  # noqa: ANN001, 
         whole = _whole(rows, name, data.id_type)
         _put(lake, f"{layout.partition(name, attempt, day)}/part.parquet", whole)
         contents[name] = tables.contents(lake, name, attempt, [day], {day: digest})[day]
+    kind = {"ingest": Ingest, "features": Features}[stage]()
     draft = Draft(
         stage,
         day.isoformat(),
         attempt,
         "ok",
-        STAGES[stage].version,
-        config_digest(stage, data),
+        kind.VERSION,
+        kind.config_digest(Lake.open(settings)),
         read,
     )
     Records(lake).commit(Draft(**(vars(draft) | {"tables": contents})), 0)

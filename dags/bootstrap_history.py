@@ -11,6 +11,7 @@ from operators import SparkStageOperator
 
 from lake.dataset import read_dataset
 from lake.settings import load
+from lake.stages import StageName
 
 settings = load()
 data = read_dataset(settings.dataset)
@@ -37,6 +38,7 @@ with DAG(
     doc_md=__doc__,
     tags=["nightjar"],
 ):
-    extract = SparkStageOperator(task_id="extract", stage="bootstrap", job="extract", pool="spark")
-    commit = steps.commit_range.override(outlets=[Asset("nightjar_interactions")])(extract.output)
-    commit >> steps.mirror.override(pool="mirror")().as_teardown()
+    extract = SparkStageOperator(task_id="extract", stage=StageName.INGEST, job="extract", pool="spark")
+    commit = steps.commit.override(outlets=[Asset("nightjar_interactions")])
+    committed = commit(StageName.INGEST, extract.output)
+    committed >> steps.mirror.override(pool="mirror")().as_teardown()

@@ -19,45 +19,44 @@ from timetables import NightlyPartitionTimetable
 from lake.dataset import read_dataset
 from lake.partitions import end_of
 from lake.settings import load
+from lake.stages import StageName
 
 TICK = dt.timedelta(hours=2)
 settings = load()
 data = read_dataset(settings.dataset)
 light, heavy = settings.light_timeout, settings.heavy_timeout
+spark = {"pool": "spark", "execution_timeout": heavy}
 
 
 @task_group
 def ingest() -> None:
     """Raw day -> interactions, quarantine, catalogue."""
-    extract = SparkStageOperator(
-        task_id="extract", stage="ingest", job="extract", pool="spark", execution_timeout=heavy
-    )
-    commit = steps.commit_ingest.override(outlets=[Asset("nightjar_interactions")])
-    RawDaySensor(task_id="wait_for_raw") >> extract >> commit(extract.output)
+    extract = SparkStageOperator(task_id="extract", stage=StageName.INGEST, job="extract", **spark)
+    commit = steps.commit.override(outlets=[Asset("nightjar_interactions")])
+    RawDaySensor(task_id="wait_for_raw") >> extract >> commit(StageName.INGEST, extract.output)
 
 
 @task_group
 def features() -> None:
     """Interactions -> the four feature tables as of the day and its snapshots."""
-    build = SparkStageOperator(
-        task_id="build", stage="features", job="features", pool="spark", execution_timeout=heavy
-    )
-    commit = steps.commit_features.override(outlets=[Asset("nightjar_features")])
-    HistorySensor(task_id="wait_for_history") >> build >> commit(build.output)
+    build = SparkStageOperator(task_id="build", stage=StageName.FEATURES, job="features", **spark)
+    commit = steps.commit.override(outlets=[Asset("nightjar_features")])
+    HistorySensor(task_id="wait_for_history") >> build >> commit(StageName.FEATURES, build.output)
 
 
 @task_group
 def train(night: int) -> None:
     """Features -> a bundle and the night's decision."""
-    attempt = steps.train.override(pool="train", execution_timeout=heavy)()
+    work = steps.work.override(task_id="train", pool="train", execution_timeout=heavy)(StageName.TRAIN)
     decide = steps.decide.override(outlets=[Asset("nightjar_decision")])
-    PreviousDecisionSensor(task_id="wait_for_decision") >> attempt >> decide(night, "train.train")
+    PreviousDecisionSensor(task_id="wait_for_decision") >> work >> decide(night, "train.train")
 
 
 @task_group
 def precompute() -> None:
     """Features and the newest decision -> a release."""
-    attempt = steps.build.override(pool="precompute", execution_timeout=heavy)()
+    build = steps.work.override(task_id="build", pool="precompute", execution_timeout=heavy)
+    attempt = build(StageName.PRECOMPUTE)
     publish = steps.publish.override(outlets=[Asset("nightjar_release")])
     DecisionSensor(task_id="wait_for_decide", decide="train.decide") >> attempt >> publish(attempt)
 

@@ -3,11 +3,12 @@
 import datetime as dt
 import hashlib
 import json
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from functools import cache
 from pathlib import Path
+from typing import Any, cast
 
-from pydantic import ValidationInfo, field_validator, model_validator
+from pydantic import ValidationError, ValidationInfo, create_model, field_validator, model_validator
 
 from lake import toml
 from lake.errors import ConfigError, PermanentError
@@ -19,7 +20,16 @@ from nightjar_reader.format import IdType
 CONFIG_DIR = Path(__file__).resolve().parents[1] / "config"
 
 
-class Dataset(Section):
+class Configuration(Section):
+    """Sections of a data set's TOML: all of them, or those that a stage reads."""
+
+    def chosen(self, sections: Iterable[str]) -> dict[str, Any]:
+        """The named sections alone, as JSON values, so that other settings change nothing."""
+        values = self.model_dump(mode="json")
+        return {name: values[name] for name in sorted(sections)}
+
+
+class Dataset(Configuration):
     """One data set, as its TOML says."""
 
     name: Name
@@ -79,10 +89,36 @@ class Dataset(Section):
             )
         return day
 
-    def digest(self, sections: Iterable[str]) -> str:
-        """SHA-256 (hex) of the named sections alone, so that other settings change nothing."""
-        chosen = {name: self.model_dump(mode="json")[name] for name in sorted(sections)}
-        return hashlib.sha256(json.dumps(chosen, sort_keys=True).encode()).hexdigest()
+
+def digest_of(sections: Mapping[str, Any]) -> str:
+    """SHA-256 (hex) of sections as JSON values."""
+    return hashlib.sha256(json.dumps(sections, sort_keys=True).encode()).hexdigest()
+
+
+def of_sections(sections: Mapping[str, Any]) -> Dataset:
+    """A data set that has some sections alone; to read another one is an `AttributeError`.
+
+    So a stage cannot read a section that its fingerprint does not cover.
+
+    Raises
+    ------
+    ConfigError
+        When a value cannot work here, such as a time zone that this machine does not know.
+    """
+    kind = _kind_of(tuple(sections))
+    try:
+        return cast(Dataset, kind.model_validate_json(json.dumps(sections)))
+    except ValidationError as error:
+        problems = (f"{key}: {problem}" for key, problem in toml.problems(error, kind))
+        raise ConfigError(f"the configuration of a plan: {'; '.join(problems)}") from error
+
+
+@cache
+def _kind_of(sections: tuple[str, ...]) -> type[Configuration]:
+    fields: dict[str, Any] = {
+        name: (Dataset.model_fields[name].annotation, Dataset.model_fields[name]) for name in sections
+    }
+    return create_model("Sections", __base__=Configuration, **fields)
 
 
 @cache

@@ -13,9 +13,10 @@ from typing import Any, Final
 
 from lake.errors import PermanentError
 from lake.partitions import ONE_DAY
-from lake.records import Record, Records
+from lake.records import BUNDLE, Input, Record, Records
+from lake.stages import StageName
 
-STAGE: Final = "train"
+STAGE: Final = StageName.TRAIN
 
 
 class Outcome(StrEnum):
@@ -230,11 +231,12 @@ def serving(records: Records, day: dt.date) -> Record | None:
     return next(newest(records, day), None)
 
 
-def digest(record: Record, features_version: int) -> str:
-    """What a decision means for lists: its outcome, baseline and bundle, as one text.
+def bundle_input(record: Record, features_version: int) -> Input:
+    """A decision as an input of lists: what it means for them is its outcome, baseline and bundle.
 
     The version of the features belongs to it: a booster of another one is not used.
     """
     decision = decision_of(record)
     parts = (decision.outcome, decision.baseline, decision.bundle_id, features_version)
-    return "/".join(str(part or "") for part in parts)
+    means = "/".join(str(part or "") for part in parts)
+    return Input(BUNDLE, means, record.partition, record.sequence)

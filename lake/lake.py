@@ -1,11 +1,13 @@
 """The lake as a whole: what stages work on, opened by the task or the command and handed down."""
 
+import datetime as dt
 from dataclasses import dataclass
 from functools import cached_property
 
 from lake.dataset import Dataset, read_dataset
-from lake.records import Records
+from lake.records import Record, Records
 from lake.settings import Places
+from lake.stages import StageName
 from lake.storage import Storage, open_storage
 
 
@@ -54,3 +56,8 @@ class Lake:
     def records(self) -> Records:
         """The records of the lake, each read once."""
         return Records(self.storage)
+
+    def ingested(self, day: dt.date) -> list[Record]:
+        """The current ingest records of the data set's days up to `day`, in order; none before its first."""
+        records = self.records.all_current(StageName.INGEST, day)
+        return [record for record in records if record.day >= self.data.first_day]

@@ -28,9 +28,9 @@ def attempt(name: str, file: str = "") -> str:
     return f"{ATTEMPTS}/{name}/{file}".rstrip("/")
 
 
-def request(name: str) -> str:
-    """What an attempt was asked to do."""
-    return attempt(name, "request.json")
+def plan(name: str) -> str:
+    """What an attempt has to do."""
+    return attempt(name, "plan.json")
 
 
 def result(name: str) -> str:
@@ -41,6 +41,11 @@ def result(name: str) -> str:
 def error(name: str) -> str:
     """Why an attempt's job ended without a result."""
     return attempt(name, "error.json")
+
+
+def changes(name: str) -> str:
+    """What the release of an attempt changes for users."""
+    return attempt(name, "changes.json")
 
 
 def registered(name: str) -> str:

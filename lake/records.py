@@ -12,15 +12,15 @@ import logging
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import asdict, dataclass, field, replace
-from typing import Any
+from typing import Any, Final
 
 from lake import layout
-from lake.dataset import Dataset
 from lake.errors import Conflict, PermanentError
 from lake.ledger import Entry, Ledger, damaged, names_in
 from lake.partitions import stamp
 from lake.record_fields import checked
-from lake.schemas import FEATURES
+from lake.schemas import TABLES
+from lake.stages import StageName
 from lake.storage import Storage
 from nightjar_reader.errors import FormatError
 from nightjar_reader.fields import is_day
@@ -28,40 +28,8 @@ from nightjar_reader.sequences import pass_over, sequences
 
 log = logging.getLogger(__name__)
 
-
-@dataclass(frozen=True)
-class Stage:
-    """What a stage's fingerprint covers.
-
-    Attributes
-    ----------
-    version
-        Raised when the stage's code changes what comes out.
-    sections
-        The sections of the data set's TOML that the stage reads.
-    inputs
-        The tables that it reads; ``raw`` stands for raw files, ``bundle`` for a decision's bundle.
-    """
-
-    version: int
-    sections: tuple[str, ...]
-    inputs: tuple[str, ...]
-
-
-STAGES: dict[str, Stage] = {
-    "ingest": Stage(2, ("id_type", "raw", "events", "catalogue", "rules"), ("raw",)),
-    "features": Stage(1, ("id_type", "events"), ("interactions", "catalogue")),
-    "train": Stage(
-        2,
-        ("id_type", "repeats", "events", "retrieval", "candidates", "training", "ranker", "evaluation"),
-        (*FEATURES, "interactions", "catalogue"),
-    ),
-    "precompute": Stage(
-        2,
-        ("id_type", "repeats", "events", "candidates", "lists", "index"),
-        (*FEATURES, "catalogue", "bundle"),
-    ),
-}
+BUNDLE: Final = "bundle"
+"""The name of an input that is a decision, for the bundle that it names."""
 
 
 @dataclass(frozen=True)
@@ -103,6 +71,11 @@ class Input:
     partition: str = ""
     sequence: int = 0
     bytes: int = 0
+
+    @property
+    def day(self) -> dt.date:
+        """The partition as a date."""
+        return dt.date.fromisoformat(self.partition)
 
 
 @dataclass(frozen=True)
@@ -167,7 +140,12 @@ class Record(Draft):
 
     def inputs_of(self, table: str) -> list[Input]:
         """The inputs that are partitions of one table, oldest first."""
-        return sorted((i for i in self.inputs if i.name == table), key=lambda i: i.partition)
+        return inputs_of(self.inputs, table)
+
+
+def inputs_of(inputs: Iterable[Input], table: str) -> list[Input]:
+    """Those of some inputs that are partitions of one table, oldest first."""
+    return sorted((i for i in inputs if i.name == table), key=lambda i: i.partition)
 
 
 def _digest(value: Any) -> str:
@@ -202,6 +180,11 @@ class Records:
             return _decode(checked(ledger.read(sequence), stage, partition, sequence))
         except FormatError as error:
             raise damaged(ledger.uri(sequence), error) from error
+
+    def pinned(self, source: Input) -> Record:
+        """The record that an input names."""
+        stage = StageName.TRAIN if source.name == BUNDLE else TABLES[source.name].stage
+        return self.at(stage, source.partition, source.sequence)
 
     def latest(self, stage: str, day: dt.date) -> int:
         """The current sequence of a partition, 0 where it has no record."""
@@ -257,7 +240,6 @@ class Records:
         Conflict
             When another run committed something else meanwhile.
         """
-        _require_declared(draft)
         before = self.at(draft.stage, draft.partition, based_on) if based_on else None
         if before and _same(before, draft) and self.latest(draft.stage, before.day) == based_on:
             return before
@@ -300,16 +282,6 @@ class Records:
         return self._storage.exists(layout.night_mark(day, number, layout.DECIDED))
 
 
-def _require_declared(draft: Draft) -> None:
-    """Refuse an input that the stage's entry in `STAGES` does not name."""
-    declared = STAGES[draft.stage].inputs
-    unknown = {source.name for source in draft.inputs if source.partition and source.name not in declared}
-    if unknown:
-        raise PermanentError(
-            f"{draft.stage} of {draft.partition} read {sorted(unknown)}: STAGES names none of it"
-        )
-
-
 def _same(one: Draft, other: Draft) -> bool:
     return one.fingerprint == other.fingerprint and one.content == other.content
 
@@ -337,23 +309,3 @@ def _decode(fields: Mapping[str, Any]) -> Record:
 def _decode_table(fields: Mapping[str, Any]) -> TableContent:
     files = tuple(TableFile(**file) for file in fields["files"])
     return TableContent(files, fields["rows"], fields["digest"])
-
-
-def config_digest(stage: str, data: Dataset) -> str:
-    """The digest of just those configuration sections that the stage reads."""
-    return data.digest(STAGES[stage].sections)
-
-
-def require_unchanged(stage: str, data: Dataset, pinned: str) -> None:
-    """Refuse to work under another configuration than the one that an attempt's request pins.
-
-    Raises
-    ------
-    PermanentError
-        When a section that the stage reads has changed since.
-    """
-    if config_digest(stage, data) != pinned:
-        raise PermanentError(
-            f"{stage}: the configuration of {data.name} changed since this attempt began; "
-            "clear from the stage's first task to run again"
-        )

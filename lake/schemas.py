@@ -6,6 +6,8 @@ Types are names of our own; `spark_ddl` and `arrow_schema` turn them into what e
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
+from lake.stages import StageName
+
 if TYPE_CHECKING:
     import pyarrow as pa
 
@@ -165,7 +167,7 @@ class Table:
     """
 
     name: str
-    stage: str
+    stage: StageName
     partition: str
     columns: Columns
     key: tuple[str, ...] = ()
@@ -173,12 +175,12 @@ class Table:
 
 
 def _ingested(name: str, columns: Columns, key: tuple[str, ...] = ()) -> Table:
-    return Table(name, "ingest", LANDED, columns, key)
+    return Table(name, StageName.INGEST, LANDED, columns, key)
 
 
 def _featured(name: str, key: Columns, features: tuple[Feature, ...]) -> Table:
     columns = key | {feature.name: "float32" for feature in features}
-    return Table(name, "features", AS_OF, columns, tuple(key), features)
+    return Table(name, StageName.FEATURES, AS_OF, columns, tuple(key), features)
 
 
 _DECLARED: Final = (

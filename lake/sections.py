@@ -1,5 +1,6 @@
 """The sections of a data set's TOML about what nights make of it, in the order of the file."""
 
+import datetime as dt
 from typing import Annotated, Literal
 
 from pydantic import Field, ValidationInfo, field_validator
@@ -59,6 +60,11 @@ class Training(Section):
     """How many users with a label are taken of each snapshot, by the lowest hash of id and day."""
     negatives: int = Field(default=60, ge=1, le=10_000)
     """How many candidates without a label are taken of each user."""
+
+    @property
+    def label_window(self) -> dt.timedelta:
+        """How long labels are looked for after an as-of day, and how far snapshots lie apart."""
+        return dt.timedelta(days=self.label_days)
 
 
 class Ranker(Section):

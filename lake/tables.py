@@ -177,7 +177,7 @@ EMPTY_DIGEST = "0:0:0"
 
 def pinned(records: Records, source: Input) -> TableContent:
     """The table partition that an input names, in the state in which it was read."""
-    return records.at(TABLES[source.name].stage, source.partition, source.sequence).tables[source.name]
+    return records.pinned(source).tables[source.name]
 
 
 def mirror(storage: Storage, id_type: str) -> dict[str, int]:

@@ -18,6 +18,7 @@ from lake import partitions, settings
 from lake.dataset import read_dataset
 from lake.errors import NightjarError
 from lake.lake import Lake
+from lake.stages import StageName
 from nightjar.console import console, print_settings, show_progress_log, step
 from nightjar.serve import LOOPBACK, Server, is_healthy, program
 from nightjar_reader.errors import ReaderError
@@ -32,10 +33,10 @@ class What(StrEnum):
     """What `nightjar run` can run."""
 
     night = "night"
-    ingest = "ingest"
-    features = "features"
-    train = "train"
-    precompute = "precompute"
+    ingest = StageName.INGEST.value
+    features = StageName.FEATURES.value
+    train = StageName.TRAIN.value
+    precompute = StageName.PRECOMPUTE.value
 
 
 class Prepared(StrEnum):
@@ -92,7 +93,7 @@ def run(
     ] = False,
 ) -> None:
     """Run a night, or one stage of it, without Airflow."""
-    from nightjar import night
+    from nightjar.stages import night
 
     show_progress_log()
     found = settings.load()
@@ -105,7 +106,7 @@ def run(
     elif what is What.precompute:
         night.run_precompute(day, found, force)
     else:
-        night.run_stage(what.value, day, found)
+        night.run_stage(StageName(what), day, found)
 
 
 @_command
@@ -114,7 +115,7 @@ def bootstrap(
     last: Annotated[str, typer.Option("--to", help="The last day, as YYYY-MM-DD.")],
 ) -> None:
     """Load a range of raw days in one Spark pass, with the records that their nights would have made."""
-    from nightjar import night
+    from nightjar.stages import night
 
     show_progress_log()
     night.run_bootstrap(partitions.parse(first), partitions.parse(last), settings.load())
@@ -178,7 +179,7 @@ def rollback(
     reason: Annotated[str, typer.Option("--reason", help="Why; kept in the ledger.")],
 ) -> None:
     """Make readers follow an earlier release; the one left is not published again by itself."""
-    from nightjar import precompute
+    from nightjar.stages import precompute
 
     done = precompute.rollback(
         Lake.open(settings.load()), release, reason, actor=os.environ.get("USER") or "nightjar"

@@ -11,6 +11,7 @@ from lake.errors import NightjarError
 from lake.partitions import ONE_DAY, days
 from lake.records import Records
 from lake.settings import Settings
+from lake.stages import StageName
 from lake.storage import open_storage
 from nightjar import services, show
 from nightjar.console import console, step
@@ -41,7 +42,7 @@ def run(day: dt.date, settings: Settings) -> None:
 
 
 def _lacks_history(day: dt.date, settings: Settings) -> bool:
-    there = Records(open_storage(settings.lake)).partitions("ingest")
+    there = Records(open_storage(settings.lake)).partitions(StageName.INGEST)
     first = read_dataset(settings.dataset).first_day
     return any(before not in there for before in days(first, day - ONE_DAY))
 

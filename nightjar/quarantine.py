@@ -18,6 +18,7 @@ from lake.lake import Lake
 from lake.ledger import Ledger, damaged
 from lake.records import TableContent, TableFile
 from lake.schemas import KIND, RAW_ROW, REASONS, ROW_NUMBER, SOURCE_FILE
+from lake.stages import StageName
 from lake.storage import Storage
 from nightjar.console import add_row, console
 from nightjar_reader.errors import FormatError
@@ -115,7 +116,7 @@ def _places(table: str, rows: Iterable[Mapping[str, object]]) -> Iterable[tuple[
 
 def _find(lake: Lake, day: dt.date, attempt: str) -> tuple[str, Mapping[str, TableContent]]:
     """Where the rows are from, and the content of each table."""
-    record = None if attempt else lake.records.current("ingest", day)
+    record = None if attempt else lake.records.current(StageName.INGEST, day)
     if record:
         return f"{day}, record {record.sequence} (attempt {record.attempt})", record.tables
     attempt = attempt or _newest_refused(lake.storage, day)

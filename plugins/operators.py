@@ -1,38 +1,36 @@
 """Spark jobs as tasks."""
 
 import datetime as dt
-from importlib import import_module
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from airflow.providers.apache.spark.operators.spark_submit import SparkSubmitOperator
-from airflow.sdk.exceptions import AirflowException
 from failures import reported
 
-from lake import layout
 from lake.lake import Lake
-from lake.partitions import parse, resolve
-from lake.settings import CHECKOUT, Settings, load
-from lake.storage import open_storage
+from lake.partitions import days, parse, resolve
+from lake.settings import CHECKOUT, load
+from lake.stages import StageName
 
 if TYPE_CHECKING:
     from airflow.sdk import Context
 
 
 class SparkStageOperator(SparkSubmitOperator):
-    """Prepares an attempt of a stage and submits its Spark job.
+    """Begins an attempt of a stage and submits its Spark job.
 
-    The job gets one argument, the address of the request that `nightjar.<stage>.prepare` wrote.
-    Returns the attempt. When the job fails, its own error is raised instead of Spark's.
+    The job gets one argument, the address of the attempt's plan. Returns the attempt. When the job
+    fails, its own error is raised instead of Spark's.
 
     Parameters
     ----------
     stage
-        The module of `nightjar` that prepares.
+        The stage.
     job
-        The program in `spark_jobs`.
+        Its program in `spark_jobs`.
     """
 
-    def __init__(self, *, stage: str, job: str, **kwargs: Any) -> None:
+    def __init__(self, *, stage: StageName, job: str, **kwargs: Any) -> None:
         super().__init__(
             application=str(CHECKOUT / "spark_jobs" / f"{job}.py"),
             name=f"nightjar-{job}",
@@ -42,31 +40,27 @@ class SparkStageOperator(SparkSubmitOperator):
         self.stage = stage
 
     def execute(self, context: "Context") -> str:  # type: ignore[override]
-        """Prepare, submit, and wait for the job."""
+        """Begin, submit, and wait for the job."""
         with reported():
+            from nightjar.stages import attempt as attempts
+            from nightjar.stages import runner
+
             settings = load()
-            attempt: str = import_module(f"nightjar.{self.stage}").prepare(
-                *_days(context), Lake.open(settings)
-            )
-            self._submit(attempt, settings, context)
+            lake, stage = Lake.open(settings), runner.open_stage(self.stage, settings)
+            attempt = attempts.begin(lake, stage, _days(context))
+            runner.run(lake, stage, attempt, settings, start=partial(self._start, context))
             return attempt
 
-    def _submit(self, attempt: str, settings: Settings, context: "Context") -> None:
-        from spark_jobs import java, submit
-
-        storage = open_storage(settings.lake)
-        self.application_args = [storage.uri(layout.request(attempt))]
-        self.env_vars = java.environment(settings)
-        self.conf = submit.spark_conf(settings)
-        try:
-            super().execute(context)
-        except AirflowException as failure:
-            submit.raise_job_error(storage, attempt, str(failure))
-            raise
-        submit.raise_job_error(storage, attempt)
+    def _start(self, context: "Context", job: Any) -> str:
+        """Submit a `spark_jobs.submit.Job` as Airflow's operator does, and wait for it."""
+        self.application_args = [job.plan_uri]
+        self.env_vars = dict(job.environment)
+        self.conf = dict(job.conf)
+        super().execute(context)
+        return "spark-submit ended well"
 
 
 def _days(context: "Context") -> list[dt.date]:
     """The range that the run's parameters give, else the run's partition."""
     params = context["params"]
-    return [parse(params["from"]), parse(params["to"])] if "from" in params else [resolve(context)]
+    return list(days(parse(params["from"]), parse(params["to"]))) if "from" in params else [resolve(context)]

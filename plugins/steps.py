@@ -18,6 +18,7 @@ from lake.lake import Lake
 from lake.partitions import resolve, utc_now
 from lake.records import Record
 from lake.settings import load
+from lake.stages import StageName
 
 log = logging.getLogger(__name__)
 
@@ -45,45 +46,30 @@ def open_night() -> int:
     return lake.records.open_night(day)
 
 
-@task(task_id="commit")
+@task
 @reported()
-def commit_ingest(attempt: str) -> Reference:
-    """Validate what the extract wrote and commit it."""
-    from nightjar import ingest
+def commit(stage: StageName, attempt: str) -> list[Reference]:
+    """Validate what the work of an attempt wrote and commit it, partition by partition."""
+    from nightjar.stages import attempt as attempts
+    from nightjar.stages import runner
 
-    return _reference(ingest.commit(attempt, Lake.open(load())))
-
-
-@task(task_id="commit")
-@reported()
-def commit_range(attempt: str) -> list[str]:
-    """Validate a bootstrap and commit its days."""
-    from nightjar import bootstrap
-
-    return [record.partition for record in bootstrap.commit(attempt, Lake.open(load()))]
-
-
-@task(task_id="commit")
-@reported()
-def commit_features(attempt: str) -> Reference:
-    """Validate the feature tables and commit them, those of the day itself last."""
-    from nightjar import features
-
-    return _reference(features.commit(attempt, Lake.open(load())))
+    settings = load()
+    chosen = runner.open_stage(stage, settings)
+    return [_reference(record) for record in attempts.commit(Lake.open(settings), chosen, attempt)]
 
 
 @task
 @reported()
-def train() -> str:
-    """Train retrieval and ranker and evaluate them, in one process."""
-    from lake import cores
-    from nightjar import train
+def work(stage: StageName) -> str:
+    """Begin an attempt of the run's partition and do its work, in this process."""
+    from nightjar.stages import attempt as attempts
+    from nightjar.stages import runner
 
     context, settings = get_current_context(), load()
-    lake = Lake.open(settings)
-    attempt: str = train.prepare(resolve(context), lake, settings.threads or cores.count())
+    lake, chosen = Lake.open(settings), runner.open_stage(stage, settings)
+    attempt: str = attempts.begin(lake, chosen, [resolve(context)])
     context["ti"].xcom_push(ATTEMPT_KEY, attempt)
-    train.train(attempt, lake)
+    runner.run(lake, chosen, attempt, settings)
     return attempt
 
 
@@ -104,15 +90,15 @@ def decide(night: int | None, train_task: str) -> Reference:
         raise AirflowFailException(f"{before}deciding failed: {type(error).__name__}: {error}") from error
     decision = decision_of(record)
     if decision.outcome == Outcome.FAILED:
-        raise AirflowFailException(_named(failure or decision.failure or Failure("train", "unknown")))
+        raise AirflowFailException(_named(failure or decision.failure or Failure(StageName.TRAIN, "unknown")))
     return _reference(record)
 
 
 def _decide(night: int, attempt: str | None, failure: Failure | None) -> Record:
-    from nightjar import train
+    from nightjar.stages import decision
 
     day = resolve(get_current_context())
-    record: Record = train.decide(day, attempt, Lake.open(load()), failure=failure, night=night)
+    record: Record = decision.decide(day, attempt, Lake.open(load()), failure=failure, night=night)
     return record
 
 
@@ -153,23 +139,9 @@ def _upstream(operator: Any) -> set[str]:
 
 @task
 @reported()
-def build() -> str:
-    """Make lists, item-to-item lists and the index of the day, by the newest decision."""
-    from lake import cores
-    from nightjar import precompute
-
-    settings = load()
-    lake = Lake.open(settings)
-    attempt: str = precompute.prepare(resolve(get_current_context()), lake, settings.threads or cores.count())
-    precompute.build(attempt, lake)
-    return attempt
-
-
-@task
-@reported()
 def publish(attempt: str) -> Reference:
     """Check the release, put it, and make it current unless a newer day already is."""
-    from nightjar import precompute
+    from nightjar.stages import precompute
 
     run = get_current_context()["dag_run"].run_id
     return asdict(precompute.publish(attempt, Lake.open(load()), actor="airflow", reason=run))
@@ -179,7 +151,7 @@ def publish(attempt: str) -> Reference:
 @reported()
 def mirror() -> dict[str, int]:
     """Make the Delta tables show what the records name; gives the version of each."""
-    from nightjar import mirror
+    from nightjar.stages import mirror
 
     versions: dict[str, int] = mirror.run(Lake.open(load()))
     return versions

@@ -12,6 +12,7 @@ from lake.lake import Lake
 from lake.partitions import ONE_DAY, days
 from lake.records import Record, Records
 from lake.settings import Waits
+from lake.stages import StageName
 
 RAW_DAYS = 2
 NAMED_DAYS = 5
@@ -77,7 +78,7 @@ def raw_day(poke: Poke) -> Pending | None:
 def history(poke: Poke) -> Pending | None:
     """Wait for the ingest records of all days before D, but those known to be missing."""
     records = poke.lake.records
-    ingested = records.partitions("ingest")
+    ingested = records.partitions(StageName.INGEST)
     before = days(poke.lake.data.first_day, poke.day - ONE_DAY)
     missing = [day for day in before if day not in ingested]
     if missing:
@@ -85,13 +86,13 @@ def history(poke: Poke) -> Pending | None:
         missing = [day for day in missing if day.isoformat() not in known]
     if not missing:
         return None
-    since = [poke.first, *_written(records.all_current("ingest", poke.day))]
+    since = [poke.first, *_written(records.all_current(StageName.INGEST, poke.day))]
     return Pending(f"the ingest records of {_names(missing)}", _after(poke.waits.history_wait, since))
 
 
 def _known_missing(records: Records, day: dt.date) -> set[str]:
-    earlier = [found for found in records.partitions("features") if found < day]
-    newest = records.current("features", earlier[-1]) if earlier else None
+    earlier = [found for found in records.partitions(StageName.FEATURES) if found < day]
+    newest = records.current(StageName.FEATURES, earlier[-1]) if earlier else None
     return set(newest.details.get("missing_days", ())) if newest else set()
 
 
@@ -101,7 +102,7 @@ def previous_decision(poke: Poke) -> Pending | None:
     night = records.newest_night(before)
     if not night or records.is_decided(before, night):
         return None
-    since = [poke.first, *_written(records.all_current("train", before))]
+    since = [poke.first, *_written(records.all_current(StageName.TRAIN, before))]
     return Pending(
         f"the decision of night {night} of {before}", _after(poke.waits.previous_decision_wait, since)
     )
@@ -118,8 +119,8 @@ def decision(poke: Poke, state: str | None) -> Pending | None:
     if state in ENDED:
         return None
     records = poke.lake.records
-    features = records.current("features", poke.day)
-    decided = records.all_current("train", poke.day - ONE_DAY)
+    features = records.current(StageName.FEATURES, poke.day)
+    decided = records.all_current(StageName.TRAIN, poke.day - ONE_DAY)
     since = [poke.first, *_written([*decided, *([features] if features else [])])]
     return Pending(f"the decision of this night ({poke.day})", _after(poke.waits.decision_wait, since))
 

@@ -1,6 +1,5 @@
-"""Build the release of a day from what its request pins; publishing it is another step."""
+"""Build the release of a day from what its plan pins; publishing it is another step."""
 
-import datetime as dt
 import logging
 import tempfile
 import time
@@ -13,13 +12,14 @@ from pathlib import Path
 import numpy as np
 import pyarrow as pa
 
-from lake import inputs, layout, tables
+from lake import layout, tables
 from lake.dataset import Dataset
 from lake.decisions import Outcome, decision_of
 from lake.errors import PermanentError
 from lake.lake import Lake
+from lake.plan import Plan
 from lake.processor import Machine
-from lake.records import Record, Records, require_unchanged
+from lake.records import BUNDLE, Record, Records
 from lake.storage import Storage, sha256_of
 from nightjar_reader import format as fmt
 from precompute import annoy_index, columns, items, lists, release, similar
@@ -33,38 +33,26 @@ from validation.gate import Check
 log = logging.getLogger(__name__)
 
 
-@dataclass(frozen=True)
-class DecisionPin:
-    """Which record of the train stage the lists follow."""
-
-    partition: dt.date
-    sequence: int
-
-
-@dataclass(frozen=True)
-class PrecomputeRequest:
-    """What an attempt reads, pinned.
+@dataclass(frozen=True, kw_only=True)
+class PrecomputePlan(Plan):
+    """What lists to make; its partition is the as-of day.
 
     Attributes
     ----------
-    features
-        The sequence of the day's features record.
-    decision
-        The decision that the lists follow; None where there is none.
-    version, config_digest
-        Those of the record to come.
-    based_on
-        The precompute record that was current when the work began, or 0.
+    threads
+        Changes nothing in the result.
     """
 
-    attempt: str
-    day: dt.date
-    features: int
-    decision: DecisionPin | None
-    version: int
-    config_digest: str
-    based_on: int
     threads: int = 1
+
+    def features(self, records: Records) -> Record:
+        """The features record that is pinned."""
+        return records.pinned(self.inputs_of("user_features")[0])
+
+    def decision(self, records: Records) -> Record | None:
+        """The decision that the lists follow; None where there is none."""
+        pins = self.inputs_of(BUNDLE)
+        return records.pinned(pins[0]) if pins else None
 
 
 @dataclass(frozen=True)
@@ -88,7 +76,7 @@ class PrecomputeResult:
 
 @dataclass(frozen=True)
 class Sources:
-    """What the pins of a request name."""
+    """What the pins of a plan name."""
 
     features: Record
     decision: Record | None
@@ -103,28 +91,20 @@ def folder_of(attempt: str, file: str = "") -> str:
     return layout.attempt(attempt, f"release/{file}")
 
 
-def pinned(records: Records, request: PrecomputeRequest) -> tuple[Record, Record | None]:
-    """The features record and the decision of a request."""
-    features = records.at("features", request.day.isoformat(), request.features)
-    pin = request.decision
-    decision = records.at("train", pin.partition.isoformat(), pin.sequence) if pin else None
-    return features, decision
-
-
-def run(request: PrecomputeRequest, lake: Lake) -> PrecomputeResult:
+def run(plan: PrecomputePlan, lake: Lake) -> PrecomputeResult:
     """Make lists, item-to-item lists, index and factors, and put them into the attempt's folder.
 
     The same pins give the same bytes, so the same release id.
     """
     watch = _Watch()
     with watch.step("read"):
-        sources = _read(lake, request)
+        sources = _read(lake, plan)
     with tempfile.TemporaryDirectory(prefix="nightjar-") as scratch:
         folder = Path(scratch)
-        described, latency = _build(folder, sources, request, watch)
+        described, latency = _build(folder, sources, plan, watch)
         manifest = release.seal(folder, described)
         with watch.step("put"):
-            _put(lake.storage, folder, request.attempt)
+            _put(lake.storage, folder, plan.attempt)
     return PrecomputeResult(
         fmt.release_id(manifest),
         fmt.sha256(manifest),
@@ -150,11 +130,10 @@ class _Watch:
         log.info("%s: %.1f s", name, self.seconds[name])
 
 
-def _read(lake: Lake, request: PrecomputeRequest) -> Sources:
-    storage, data = lake.storage, lake.data
-    require_unchanged("precompute", data, request.config_digest)
-    features, decision = pinned(lake.records, request)
-    pins = features.inputs_of("catalogue")
+def _read(lake: Lake, plan: PrecomputePlan) -> Sources:
+    storage, data = lake.storage, plan.config
+    features, decision = plan.features(lake.records), plan.decision(lake.records)
+    pins = plan.inputs_of("catalogue")
     catalogue = None
     if pins:
         files = tables.pinned(lake.records, pins[-1]).files
@@ -170,7 +149,7 @@ def _read(lake: Lake, request: PrecomputeRequest) -> Sources:
 
 
 def _build(
-    folder: Path, sources: Sources, request: PrecomputeRequest, watch: _Watch
+    folder: Path, sources: Sources, plan: PrecomputePlan, watch: _Watch
 ) -> tuple[release.Description, float]:
     night, data = sources.night, sources.data
     factors = items.factors(night, sources.bundle.retrieval if sources.bundle else None)
@@ -180,20 +159,20 @@ def _build(
     with ThreadPoolExecutor(1) as pool:
         indexing = pool.submit(_index, folder, units, data, watch)
         with watch.step("lists"):
-            made, rows = _write_lists(folder, sources, factors, request.threads)
+            made, rows = _write_lists(folder, sources, factors, plan.threads)
         columns.write(lists.popular_table(night, night.listed, data), folder / fmt.POPULAR)
         catalogue = items.table(night, sources.catalogue, factors, data.id_type)
         columns.write(catalogue, folder / fmt.ITEMS)
         if factors and units is not None:
             with watch.step("similar"):
-                _write_factors(folder, factors, units, data, request)
+                _write_factors(folder, factors, units, data, plan)
         with watch.step("checks"):
             counts = _counts(made, catalogue, factors)
             impersonal = lists.check_shares(counts, data.lists)
             checks = lists.check(rows, night, Ids(catalogue[fmt.ITEM_ID].combine_chunks()), data)
         built = indexing.result()
     described = replace(
-        _origin(sources, request.config_digest),
+        _origin(sources, plan),
         counts=counts,
         checks=(*checks, *impersonal),
         index=built.index,
@@ -220,24 +199,24 @@ def _write_lists(
 
 
 def _write_factors(
-    folder: Path, factors: items.Factors, units: items.Float32, data: Dataset, request: PrecomputeRequest
+    folder: Path, factors: items.Factors, units: items.Float32, data: Dataset, plan: PrecomputePlan
 ) -> None:
     release.save(folder / fmt.USER_FACTORS, factors.users)
     release.save(folder / fmt.ITEM_FACTORS, factors.items)
-    found = similar.neighbours(units, data.lists.similar, threads=request.threads)
+    found = similar.neighbours(units, data.lists.similar, threads=plan.threads)
     similar.write(folder, factors.item_ids, found, data.lists.buckets, data.id_type)
 
 
-def _origin(sources: Sources, config_digest: str) -> release.Description:
+def _origin(sources: Sources, plan: PrecomputePlan) -> release.Description:
     """Where the release comes from, as its manifest says it."""
     features, data = sources.features, sources.data
     decision = decision_of(sources.decision) if sources.decision else None
     return release.Description(
         as_of=features.partition,
-        config_digest=config_digest,
+        config_digest=plan.config_digest,
         bundle=_bundle(sources.decision) if sources.decision else None,
         baseline=decision.baseline if decision and decision.outcome == Outcome.BASELINE else None,
-        inputs={source.name: source.digest for source in inputs.precompute_inputs(features, None)},
+        inputs={pin.name: pin.digest for pin in plan.inputs if pin.name != BUNDLE},
         missing_days=tuple(features.details.get("missing_days", ())),
         metrics=dict(decision.metrics) if decision else {},
         buckets=data.lists.buckets,

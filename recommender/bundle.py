@@ -22,12 +22,12 @@ from lake import layout
 from lake.dataset import Dataset
 from lake.errors import PermanentError
 from lake.ledger import names_in
-from lake.records import STAGES, config_digest
 from lake.storage import Storage, sha256_of
 from nightjar_reader.sequences import pass_over
 from recommender.candidates import most_popular
 from recommender.ids import Ids
 from recommender.matrix import FEATURES
+from recommender.night import Origin
 from recommender.retrieval import Retrieval
 from topn import top_n
 
@@ -106,6 +106,7 @@ def write(
     outcome: str,
     retrieval: Retrieval,
     data: Dataset,
+    features: Origin,
     baseline: str | None = None,
     booster: bytes | None = None,
 ) -> str:
@@ -123,9 +124,9 @@ def write(
         "outcome": outcome,
         "baseline": baseline,
         "features": FEATURES,
-        "features_version": STAGES["features"].version,
-        "features_digest": config_digest("features", data),
-        "config": {name: data.model_dump(mode="json")[name] for name in CONFIG},
+        "features_version": features.version,
+        "features_digest": features.config_digest,
+        "config": data.chosen(CONFIG),
     }
     files = _encode_retrieval(retrieval) | {
         DESCRIPTION: json.dumps(description, sort_keys=True, indent=1).encode(),
@@ -200,12 +201,12 @@ def _decode(bundle_id: str, files: Mapping[str, bytes]) -> Bundle:
     )
 
 
-def mismatch(bundle: Bundle, data: Dataset) -> str | None:
-    """Why a bundle's booster does not fit today's features; None where it does."""
+def mismatch(bundle: Bundle, features: Origin) -> str | None:
+    """Why a bundle's booster does not fit some features; None where it does."""
     expected = {
         "feature list": (bundle.features, FEATURES),
-        "features version": (bundle.features_version, STAGES["features"].version),
-        "features configuration": (bundle.features_digest, config_digest("features", data)),
+        "features version": (bundle.features_version, features.version),
+        "features configuration": (bundle.features_digest, features.config_digest),
     }
     differing = [name for name, (had, wanted) in expected.items() if had != wanted]
     if not differing:

@@ -2,7 +2,7 @@
 
 import datetime as dt
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any
 
@@ -47,6 +47,20 @@ class Rows:
 
 
 @dataclass(frozen=True)
+class Origin:
+    """What made the feature tables of a night: a booster fits those of its own origin alone.
+
+    Attributes
+    ----------
+    version, config_digest
+        Of the features stage, as the record says.
+    """
+
+    version: int = 0
+    config_digest: str = ""
+
+
+@dataclass(frozen=True)
 class Night:
     """Everything that candidates and scores of one as-of day are made from.
 
@@ -68,6 +82,8 @@ class Night:
         int32 ``[items]``, -1 where the catalogue names none.
     listed
         bool ``[items]``: the item is in the catalogue as of the day; all True without a catalogue.
+    origin
+        What made the tables.
     """
 
     day: dt.date
@@ -80,6 +96,7 @@ class Night:
     categories: int
     subcategory: Int32
     listed: NDArray[np.bool_]
+    origin: Origin = Origin()
 
     def column(self, table: str, name: str) -> Float32:
         """One feature of a table, by code (users, items) or by row (pairs, categories)."""
@@ -121,7 +138,13 @@ def load(storage: Storage, records: Records, features: Record, data: Dataset) ->
     def table(name: str) -> pa.Table:
         return _read(storage, name, data, features.tables[name])
 
-    return _assemble(features.day, table, catalogue[0] if catalogue else None)
+    night = _assemble(features.day, table, catalogue[0] if catalogue else None)
+    return replace(night, origin=origin_of(features))
+
+
+def origin_of(features: Record) -> Origin:
+    """What made the tables of a features record."""
+    return Origin(features.version, features.config_digest)
 
 
 def _read(storage: Storage, name: str, data: Dataset, content: Any) -> pa.Table:

@@ -133,7 +133,7 @@ def personal_lists(
         bool ``[items]``: what may be in a list, decided before candidates are cut.
     """
     making = _Making(night, data, n, allowed, threads)
-    reason = mismatch(bundle, data) if bundle is not None and bundle.booster is not None else None
+    reason = mismatch(bundle, night.origin) if bundle is not None and bundle.booster is not None else None
     if bundle is None or reason is not None or not (bundle.booster or bundle.baseline):
         return replace(making.untested(), warnings=(reason,) if reason else ())
     retrieval = align(bundle.retrieval, night)

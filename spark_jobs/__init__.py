@@ -1,1 +1,1 @@
-"""Programs for spark-submit, each started with the URI of one JSON request."""
+"""Programs for spark-submit, each started with the URI of one plan in JSON."""

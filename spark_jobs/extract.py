@@ -33,7 +33,7 @@ from spark_jobs import judge, profiles, read
 from spark_jobs.digest import digests
 from spark_jobs.job import main, unread
 from spark_jobs.judge import HOUR, NOTES, Delivery
-from spark_jobs.plans import ExtractRequest, ExtractResult, RawFile
+from spark_jobs.plans import ExtractPlan, ExtractResult, RawFile
 from spark_jobs.raw import file_at
 from spark_jobs.session import session
 from validation.profile import Profile
@@ -65,8 +65,8 @@ class _DayFault(FileFault):
         self.day = day
 
 
-def run(request: ExtractRequest) -> ExtractResult:
-    """Read, judge and stage the raw days of a request; a day with a file that Spark cannot read is left out.
+def run(plan: ExtractPlan) -> ExtractResult:
+    """Read, judge and stage the raw days of a plan; a day with a file that Spark cannot read is left out.
 
     Raises
     ------
@@ -77,18 +77,18 @@ def run(request: ExtractRequest) -> ExtractResult:
     PermanentError
         When the counts do not add up.
     """
-    _require_zone(request.raw.timezone)
+    _require_zone(plan.config.raw.timezone)
     faults: dict[dt.date, str] = {}
-    while request.based_on:
+    while plan.based_on:
         try:
-            return replace(_run(request), faults=faults)
+            return replace(_run(plan), faults=faults)
         except Exception as error:
-            fault = _day_fault(error, request)
+            fault = _day_fault(error, plan)
             if fault is None:
                 raise
             log.warning("%s is left out: %s", fault.day, fault)
             faults[fault.day] = str(fault)
-            request = _without(fault.day, request)
+            plan = _without(fault.day, plan)
     raise FileFault("\n".join(faults.values()))
 
 
@@ -103,72 +103,72 @@ def _require_zone(name: str) -> None:
         ) from error
 
 
-def _day_fault(error: Exception, request: ExtractRequest) -> _DayFault | None:
+def _day_fault(error: Exception, plan: ExtractPlan) -> _DayFault | None:
     """The day whose file Spark could not read, if that is the error."""
     if isinstance(error, _DayFault):
         return error
     found = unread(error)
-    file = file_at(found.path, request) if found else None
+    file = file_at(found.path, plan) if found else None
     if found is None or file is None:
         return None
-    uri = open_storage(request.raw_root).uri(file.name)
+    uri = open_storage(plan.raw_root).uri(file.name)
     told = f"{uri}: expected a file that Spark can read, found {found.why}"
     return _DayFault(file.day, f"{told}; deliver it again, then run {file.day} again")
 
 
-def _without(day: dt.date, request: ExtractRequest) -> ExtractRequest:
-    """A request for the other days, which writes beside what the pass that broke off has written."""
+def _without(day: dt.date, plan: ExtractPlan) -> ExtractPlan:
+    """A plan for the other days, which writes beside what the pass that broke off has written."""
     return replace(
-        request,
+        plan,
         attempt=layout.new_attempt(),
-        based_on={other: sequence for other, sequence in request.based_on.items() if other != day},
-        files=tuple(file for file in request.files if file.day != day),
-        catalogues=tuple(file for file in request.catalogues if file.day != day),
+        based_on={other: sequence for other, sequence in plan.based_on.items() if other != day},
+        files=tuple(file for file in plan.files if file.day != day),
+        catalogues=tuple(file for file in plan.catalogues if file.day != day),
     )
 
 
-def _run(request: ExtractRequest) -> ExtractResult:
-    events, items = judge.events(request), judge.items(request)
-    told = _stage(events, request, list(request.based_on))
+def _run(plan: ExtractPlan) -> ExtractResult:
+    events, items = judge.events(plan), judge.items(plan)
+    told = _stage(events, plan, list(plan.based_on))
     counts, samples = told.counts, told.samples
     if items:
-        found = _stage(items, request, sorted({file.day for file in items.files}))
+        found = _stage(items, plan, sorted({file.day for file in items.files}))
         counts = {day: told.counts[day] | found.counts.get(day, {}) for day in told.counts}
         samples = {day: samples.get(day, {}) | found.samples.get(day, {}) for day in told.counts}
-    contents = _contents(request)
+    contents = _contents(plan)
     result = ExtractResult(
-        contents, counts, told.hours, samples, profiles=_profiles(request, contents["interactions"])
+        contents, counts, told.hours, samples, profiles=_profiles(plan, contents["interactions"])
     )
     for delivery in (events, items) if items else (events,):
         _balance(result, delivery)
-    _require_unchanged(request)
+    _require_unchanged(plan)
     return result
 
 
-def _stage(delivery: Delivery, request: ExtractRequest, days: Iterable[dt.date]) -> _Tally:
+def _stage(delivery: Delivery, plan: ExtractPlan, days: Iterable[dt.date]) -> _Tally:
     """Write the clean rows of a delivery, and those set aside."""
     tally = _Tally({day: dict.fromkeys(_counted(delivery), 0) for day in days})
     if delivery.files:
         try:
-            _stage_rows(delivery, request, tally)
+            _stage_rows(delivery, plan, tally)
         finally:  # give back what was held, also where a day is left out and the rest tried again
             session("extract").catalog.clearCache()
     return tally
 
 
-def _stage_rows(delivery: Delivery, request: ExtractRequest, tally: _Tally) -> None:
-    judged = judge.judged(session("extract"), request, delivery)
+def _stage_rows(delivery: Delivery, plan: ExtractPlan, tally: _Tally) -> None:
+    judged = judge.judged(session("extract"), plan, delivery)
     kept = _without_whole_rows(judged).persist()
     again = _again(judged, kept, delivery)
     _count(kept, again, delivery, tally)
     clean = kept.where(_GOOD)
     if again:
         clean = clean.join(again.select(SOURCE_FILE, ROW_NUMBER), [SOURCE_FILE, ROW_NUMBER], "left_anti")
-    _write(clean.select(*TABLES[delivery.table].columns, LANDED), request, delivery.table)
+    _write(clean.select(*TABLES[delivery.table].columns, LANDED), plan, delivery.table)
     columns = [*QUARANTINE, LANDED]
     aside = kept.where(_ASIDE).select(*columns)
-    _write(aside.unionByName(again.select(*columns)) if again else aside, request, delivery.aside)
-    _sample(kept, delivery, request, tally)
+    _write(aside.unionByName(again.select(*columns)) if again else aside, plan, delivery.aside)
+    _sample(kept, delivery, plan, tally)
 
 
 def _without_whole_rows(judged: DataFrame) -> DataFrame:
@@ -280,10 +280,10 @@ def _require_all_read(day: dt.date, read_rows: int, files: Iterable[RawFile]) ->
         )
 
 
-def _require_unchanged(request: ExtractRequest) -> None:
+def _require_unchanged(plan: ExtractPlan) -> None:
     """Whether the files that Spark has read are those that were checked, whose digests the records have."""
-    storage = open_storage(request.raw_root)
-    for file in (*request.files, *request.catalogues):
+    storage = open_storage(plan.raw_root)
+    for file in (*plan.files, *plan.catalogues):
         if not file.copy and not _is_as_checked(storage, file):
             raise _DayFault(
                 file.day,
@@ -299,11 +299,11 @@ def _is_as_checked(storage: Storage, file: RawFile) -> bool:
         return False
 
 
-def _sample(kept: DataFrame, delivery: Delivery, request: ExtractRequest, tally: _Tally) -> None:
+def _sample(kept: DataFrame, delivery: Delivery, plan: ExtractPlan, tally: _Tally) -> None:
     """Fill in a sample of each reason, and of each kind of number that was rounded."""
-    files = _staged(request, delivery.aside)
+    files = _staged(plan, delivery.aside)
     if files:
-        aside = read.table(session("extract"), request.lake, delivery.aside, files, request.id_type)
+        aside = read.table(session("extract"), plan.lake, delivery.aside, files, plan.config.id_type)
         tally.samples.update(judge.samples(aside, REASONS, delivery))
     if any(n for counts in tally.counts.values() for name, n in counts.items() if "rounded_" in name):
         noted = judge.samples(kept.where(fn.col(KIND).isNull()), NOTES, delivery)
@@ -325,44 +325,44 @@ def _balance(result: ExtractResult, delivery: Delivery) -> None:
             )
 
 
-def _write(frame: DataFrame, request: ExtractRequest, table: str) -> None:
-    target = read.hadoop_path(f"{request.lake}/{layout.staged(table, request.attempt)}")
+def _write(frame: DataFrame, plan: ExtractPlan, table: str) -> None:
+    target = read.hadoop_path(f"{plan.lake}/{layout.staged(table, plan.attempt)}")
     frame.write.mode("errorifexists").partitionBy(LANDED).parquet(target)
 
 
-def _contents(request: ExtractRequest) -> dict[str, dict[dt.date, TableContent]]:
-    days = list(request.based_on)
-    delivered = sorted({file.day for file in request.catalogues})
+def _contents(plan: ExtractPlan) -> dict[str, dict[dt.date, TableContent]]:
+    days = list(plan.based_on)
+    delivered = sorted({file.day for file in plan.catalogues})
     asked = {
         "interactions": days,
         "quarantine": days,
         "catalogue": delivered,
         "catalogue_quarantine": delivered,
     }
-    return {table: _content(request, table, wanted) for table, wanted in asked.items()}
+    return {table: _content(plan, table, wanted) for table, wanted in asked.items()}
 
 
-def _content(request: ExtractRequest, table: str, days: list[dt.date]) -> dict[dt.date, TableContent]:
-    storage, files = open_storage(request.lake), _staged(request, table)
+def _content(plan: ExtractPlan, table: str, days: list[dt.date]) -> dict[dt.date, TableContent]:
+    storage, files = open_storage(plan.lake), _staged(plan, table)
     if not files:
-        return tables.contents(storage, table, request.attempt, days, {})
-    written = read.table(session("extract"), request.lake, table, files, request.id_type)
+        return tables.contents(storage, table, plan.attempt, days, {})
+    written = read.table(session("extract"), plan.lake, table, files, plan.config.id_type)
     found = digests(written, LANDED, TABLES[table].columns)
-    return tables.contents(storage, table, request.attempt, days, found)
+    return tables.contents(storage, table, plan.attempt, days, found)
 
 
-def _staged(request: ExtractRequest, table: str) -> list[str]:
-    staged = tables.describe(open_storage(request.lake), table, request.attempt)
+def _staged(plan: ExtractPlan, table: str) -> list[str]:
+    staged = tables.describe(open_storage(plan.lake), table, plan.attempt)
     return [file.path for files in staged.values() for file in files]
 
 
-def _profiles(request: ExtractRequest, staged: Mapping[dt.date, TableContent]) -> dict[dt.date, Profile]:
+def _profiles(plan: ExtractPlan, staged: Mapping[dt.date, TableContent]) -> dict[dt.date, Profile]:
     files = [file.path for content in staged.values() for file in content.files]
     if not files:
         return {}
-    rows = read.interactions(session("extract"), request.lake, files, request.id_type)
-    return profiles.profiles(rows, request.raw.columns)
+    rows = read.interactions(session("extract"), plan.lake, files, plan.config.id_type)
+    return profiles.profiles(rows, plan.config.raw.columns)
 
 
 if __name__ == "__main__":
-    main(ExtractRequest, run)
+    main(ExtractPlan, run)

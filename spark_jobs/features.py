@@ -30,7 +30,7 @@ from lake.storage import open_storage
 from spark_jobs import read
 from spark_jobs.digest import digests
 from spark_jobs.job import main
-from spark_jobs.plans import FeaturesRequest, FeaturesResult
+from spark_jobs.plans import FeaturesPlan, FeaturesResult
 from spark_jobs.session import session
 from spark_jobs.weights import SCALE, decay_tables, level, weights_required
 
@@ -320,7 +320,7 @@ def _typed(frame: DataFrame, table: str) -> DataFrame:
     return frame.select(fn.date_from_unix_date(AS_OF).alias(AS_OF), *schemas.TABLES[table].key, *features)
 
 
-def catalogues(spark: SparkSession, request: FeaturesRequest) -> DataFrame:
+def catalogues(spark: SparkSession, request: FeaturesPlan) -> DataFrame:
     """The newest catalogue of each as-of day; every snapshot is read once."""
     snapshots: dict[tuple[str, ...], list[int]] = {}
     for day, files in request.catalogues.items():
@@ -329,15 +329,13 @@ def catalogues(spark: SparkSession, request: FeaturesRequest) -> DataFrame:
     return reduce(DataFrame.unionAll, frames)
 
 
-def _snapshot(
-    spark: SparkSession, request: FeaturesRequest, files: Sequence[str], days: list[int]
-) -> DataFrame:
-    items = read.table(spark, request.lake, "catalogue", files, request.id_type)
+def _snapshot(spark: SparkSession, request: FeaturesPlan, files: Sequence[str], days: list[int]) -> DataFrame:
+    items = read.table(spark, request.lake, "catalogue", files, request.config.id_type)
     as_of = fn.explode(fn.lit(days).cast("array<int>")).alias(AS_OF)
     return items.select(ITEM, schemas.CATEGORY, SUBCATEGORY, schemas.BRAND, as_of)
 
 
-def write(frame: DataFrame, table: str, request: FeaturesRequest) -> None:
+def write(frame: DataFrame, table: str, request: FeaturesPlan) -> None:
     """Write a table's partitions, each sorted by key, in one file for every few million interactions."""
     pieces = 1 + request.rows // ROWS_PER_FILE
     days = fn.lit([day.isoformat() for day in request.based_on]).cast("array<date>")
@@ -355,17 +353,17 @@ def write(frame: DataFrame, table: str, request: FeaturesRequest) -> None:
     )
 
 
-def written(spark: SparkSession, table: str, request: FeaturesRequest) -> dict[dt.date, TableContent]:
+def written(spark: SparkSession, table: str, request: FeaturesPlan) -> dict[dt.date, TableContent]:
     """What lies in a table's partitions, read back."""
     storage = open_storage(request.lake)
     found = lake.describe(storage, table, request.attempt)
     files = [file.path for partition in found.values() for file in partition]
-    frame = read.table(spark, request.lake, table, files, request.id_type)
+    frame = read.table(spark, request.lake, table, files, request.config.id_type)
     made = digests(frame, AS_OF, schemas.TABLES[table].columns) if files else {}
     return lake.contents(storage, table, request.attempt, request.based_on, made)
 
 
-def run(request: FeaturesRequest) -> FeaturesResult:
+def run(request: FeaturesPlan) -> FeaturesResult:
     """Build the feature tables of every as-of day of the request.
 
     Parameters
@@ -384,10 +382,10 @@ def run(request: FeaturesRequest) -> FeaturesResult:
         When an event type of some day has no weight.
     """
     spark = session("nightjar features")
-    events = read.interactions(spark, request.lake, request.interactions, request.id_type)
-    if request.ignored:
-        events = events.where(~fn.col(schemas.EVENT_TYPE).isin(*request.ignored))
-    plan = Plan(tuple(sorted(request.based_on)), request.weights)
+    events = read.interactions(spark, request.lake, request.interactions, request.config.id_type)
+    if request.config.events.ignore:
+        events = events.where(~fn.col(schemas.EVENT_TYPE).isin(*request.config.events.ignore))
+    plan = Plan(tuple(sorted(request.based_on)), request.config.events.weights)
     made = tables(events, catalogues(spark, request), plan)
     for name, frame in made.items():
         with weights_required():
@@ -397,4 +395,4 @@ def run(request: FeaturesRequest) -> FeaturesResult:
 
 
 if __name__ == "__main__":
-    main(FeaturesRequest, run)
+    main(FeaturesPlan, run)

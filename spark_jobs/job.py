@@ -1,4 +1,4 @@
-"""What every job's program does around its `run`: read the request, write the result or the error."""
+"""What every job's program does around its `run`: read the plan, write the result or the error."""
 
 import logging
 import os
@@ -24,7 +24,7 @@ SUBMITTER = "NIGHTJAR_SUBMITTER"
 """The environment variable with the process that waits for the job on this machine."""
 WATCH_SECONDS = 1.0
 
-Request = TypeVar("Request")
+Task = TypeVar("Task")
 
 _NO_ROOM = tuple(os.strerror(number) for number in NO_ROOM)
 _JAVA_ERROR = re.compile(r"^(?:: |Caused by: )(.+)$", re.MULTILINE)
@@ -76,27 +76,27 @@ class JobError:
     trace: str = ""
 
 
-def main(kind: type[Request], run: Callable[[Request], object]) -> None:
-    """Run the request whose URI is the program's only argument.
+def main(kind: type[Task], run: Callable[[Task], object]) -> None:
+    """Run the plan whose URI is the program's only argument.
 
-    The result, or what ended the job, is put beside the request, where `lake.layout` says. When the
+    The result, or what ended the job, is put beside the plan, where `lake.layout` says. When the
     process that waits for it is killed, the job ends with its whole process group: nobody would use
     what it makes, and its memory is needed by the next try.
 
     Parameters
     ----------
     kind
-        The request's dataclass.
+        The plan's dataclass.
     run
-        The job: a request in, a result (a frozen dataclass) out.
+        The job: a plan in, a result (a frozen dataclass) out.
     """
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(name)s %(levelname)s %(message)s")
     if submitter := os.environ.get(SUBMITTER):
         threading.Thread(target=_end_with, args=[int(submitter)], daemon=True).start()
     attempt = sys.argv[1].split("/")[-2]
-    storage = open_storage(sys.argv[1].removesuffix(f"/{layout.request(attempt)}"))
+    storage = open_storage(sys.argv[1].removesuffix(f"/{layout.plan(attempt)}"))
     try:
-        result = run(messages.read(storage, layout.request(attempt), kind))
+        result = run(messages.read(storage, layout.plan(attempt), kind))
         messages.write(storage, layout.result(attempt), result)
     except Exception as error:
         log.exception("the job failed")

@@ -33,7 +33,7 @@ from lake.schemas import (
     spark_type,
 )
 from spark_jobs.casts import Targets, catalogue_targets, raw_targets
-from spark_jobs.plans import ExtractRequest, RawFile
+from spark_jobs.plans import ExtractPlan, RawFile
 from spark_jobs.raw import RawRows, rows
 from validation.rules import Rule, item_rules, row_rules
 
@@ -71,47 +71,47 @@ class Delivery:
         return [rule.name for rule in self.rules if rule.kind == kind]
 
 
-def events(request: ExtractRequest) -> Delivery:
-    """The events of a request's days."""
-    raw = request.raw
+def events(plan: ExtractPlan) -> Delivery:
+    """The events of a plan's days."""
+    raw = plan.config.raw
     return Delivery(
-        files=request.files,
+        files=plan.files,
         format=raw.format,
         zone=raw.timezone,
         targets=raw_targets(raw),
         columns=INTERACTIONS,
-        rules=row_rules(request),
+        rules=row_rules(plan.config),
         table="interactions",
         aside="quarantine",
     )
 
 
-def items(request: ExtractRequest) -> Delivery | None:
+def items(plan: ExtractPlan) -> Delivery | None:
     """The catalogues that came on them; None where none did."""
-    if request.catalogue is None or not request.catalogues:
+    if plan.config.catalogue is None or not plan.catalogues:
         return None
     return Delivery(
-        files=request.catalogues,
-        format=request.catalogue.format,
-        zone=request.raw.timezone,
-        targets=catalogue_targets(request.catalogue),
+        files=plan.catalogues,
+        format=plan.config.catalogue.format,
+        zone=plan.config.raw.timezone,
+        targets=catalogue_targets(plan.config.catalogue),
         columns=CATALOGUE,
-        rules=item_rules(request),
+        rules=item_rules(plan.config),
         table="catalogue",
         aside="catalogue_quarantine",
         prefix="catalogue_",
     )
 
 
-def judged(spark: SparkSession, request: ExtractRequest, delivery: Delivery) -> DataFrame:
+def judged(spark: SparkSession, plan: ExtractPlan, delivery: Delivery) -> DataFrame:
     """Every raw row with our columns, its reasons and kind, itself as JSON, and a hash that finds copies."""
-    parts = rows(spark, request, delivery.files)
-    return reduce(DataFrame.unionByName, (_judge(part, request, delivery) for part in parts))
+    parts = rows(spark, plan, delivery.files)
+    return reduce(DataFrame.unionByName, (_judge(part, plan, delivery) for part in parts))
 
 
-def _judge(part: RawRows, request: ExtractRequest, delivery: Delivery) -> DataFrame:
+def _judge(part: RawRows, plan: ExtractPlan, delivery: Delivery) -> DataFrame:
     names = [name for name in delivery.columns if name not in (SOURCE_FILE, ATTRIBUTES)]
-    ours = [_ours(part, name, request, delivery).alias(name) for name in names]
+    ours = [_ours(part, name, plan, delivery).alias(name) for name in names]
     words = fn.struct(*(part.words(name, delivery.targets).alias(name) for name in delivery.targets))
     frame = part.frame.select("*", words.alias(WORDS))
     extra = [_attributes(part, delivery).alias(ATTRIBUTES)] if ATTRIBUTES in delivery.columns else []
@@ -133,11 +133,11 @@ def _judge(part: RawRows, request: ExtractRequest, delivery: Delivery) -> DataFr
     )
 
 
-def _ours(part: RawRows, name: str, request: ExtractRequest, delivery: Delivery) -> Column:
-    value = part.ours(name, delivery.targets, request.id_type, delivery.zone)
+def _ours(part: RawRows, name: str, plan: ExtractPlan, delivery: Delivery) -> Column:
+    value = part.ours(name, delivery.targets, plan.config.id_type, delivery.zone)
     if value is None:
-        value = fn.lit(None).cast(spark_type(delivery.columns[name], request.id_type))
-    return fn.coalesce(value, fn.lit(request.events.default)) if name == EVENT_TYPE else value
+        value = fn.lit(None).cast(spark_type(delivery.columns[name], plan.config.id_type))
+    return fn.coalesce(value, fn.lit(plan.config.events.default)) if name == EVENT_TYPE else value
 
 
 def _reasons(rules: Iterable[Rule]) -> Column:

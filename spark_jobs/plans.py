@@ -1,9 +1,9 @@
-"""What is asked of the jobs and what they answer; importable without Spark."""
+"""The plans of the Spark jobs and what they make; importable without Spark."""
 
 import datetime as dt
 from dataclasses import dataclass, field
 
-from lake.raw_sections import Catalogue, Events, Raw, Rules
+from lake.plan import Plan
 from lake.records import TableContent
 from validation.profile import Profile
 
@@ -59,38 +59,28 @@ class RawFile:
     copy: str = ""
 
 
-@dataclass(frozen=True)
-class ExtractRequest:
-    """What one extract has to do.
+@dataclass(frozen=True, kw_only=True)
+class ExtractPlan(Plan):
+    """What one extract has to do: a partition is a day whose raw files are sound.
 
     Attributes
     ----------
     lake, raw_root
         URIs of the lake and of the raw files.
-    based_on
-        The ingest record current when the work began, of every day asked for; 0 for none.
-    version, config_digest
-        Of the ingest stage, when the work began.
     files, catalogues
         The raw files of those days; a closed day has none.
     faults
         What is wrong with the raw files of each day that was asked for and left out.
+    row_settings
+        The digest of the settings that decide what becomes of a row.
     """
 
     lake: str
     raw_root: str
-    attempt: str
-    based_on: dict[dt.date, int]
-    version: int
-    config_digest: str
-    id_type: str
-    raw: Raw
-    events: Events
-    rules: Rules
-    catalogue: Catalogue | None
     files: tuple[RawFile, ...]
     catalogues: tuple[RawFile, ...]
     faults: dict[dt.date, str] = field(default_factory=dict)
+    row_settings: str = ""
 
 
 @dataclass(frozen=True)
@@ -122,41 +112,29 @@ class ExtractResult:
     profiles: dict[dt.date, Profile] = field(default_factory=dict)
 
 
-@dataclass(frozen=True)
-class FeaturesRequest:
-    """What one build of feature tables has to do.
+@dataclass(frozen=True, kw_only=True)
+class FeaturesPlan(Plan):
+    """What one build of feature tables has to do: a partition is an as-of day.
 
     Attributes
     ----------
-    based_on
-        The as-of days to build, ascending, each with the sequence of its feature record when the
-        work began; 0 for none.
-    ingested
-        The ingest record current when the work began, of every day up to the last as-of day.
-    weights
-        The weight of each event type.
-    ignored
-        Event types that count no more, also where days were committed when they did.
+    lake
+        The URI of the lake.
     interactions
-        Files of the interactions of those days.
+        The files of the interactions that it reads.
     rows
         How many rows these files have.
     catalogues
         For each as-of day the files of the newest catalogue delivered by then; none without one.
+    missing_days
+        The days of the data set up to the newest as-of day that were never taken in.
     """
 
     lake: str
-    attempt: str
-    based_on: dict[dt.date, int]
-    version: int
-    config_digest: str
-    id_type: str
-    weights: dict[str, float]
-    ignored: tuple[str, ...]
-    ingested: dict[dt.date, int]
     interactions: tuple[str, ...]
     rows: int
     catalogues: dict[dt.date, tuple[str, ...]]
+    missing_days: tuple[dt.date, ...] = ()
 
 
 @dataclass(frozen=True)

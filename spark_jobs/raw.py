@@ -17,7 +17,7 @@ from lake.schemas import HASH, LANDED, LINE, MALFORMED, RAW_ROW, ROW_NUMBER, SOU
 from lake.storage import open_storage
 from spark_jobs import read
 from spark_jobs.casts import Targets, expression, quoted, words
-from spark_jobs.plans import ExtractRequest, RawFile
+from spark_jobs.plans import ExtractPlan, RawFile
 
 RAW: Final = "raw"
 CORRUPT: Final = "_corrupt_record"
@@ -74,19 +74,19 @@ class RawRows:
         return fn.to_json(value, _EXACT) if _is_nested(kind) else value.cast("string")
 
 
-def rows(spark: SparkSession, request: ExtractRequest, files: Sequence[RawFile]) -> list[RawRows]:
-    """Read raw files of a request, those with equal columns together."""
+def rows(spark: SparkSession, plan: ExtractPlan, files: Sequence[RawFile]) -> list[RawRows]:
+    """Read raw files of a plan, those with equal columns together."""
     by_kind = sorted(files, key=_kind)
     groups = [list(group) for _, group in groupby(by_kind, key=_kind)]
-    return [_rows(spark, request, group) for group in groups]
+    return [_rows(spark, plan, group) for group in groups]
 
 
 def _kind(file: RawFile) -> tuple[bool, list[tuple[str, str, str]]]:
     return bool(file.copy), [(column.name, column.family, column.type) for column in file.columns]
 
 
-def _rows(spark: SparkSession, request: ExtractRequest, files: Sequence[RawFile]) -> RawRows:
-    uris = {_uri(request, file): file for file in files}
+def _rows(spark: SparkSession, plan: ExtractPlan, files: Sequence[RawFile]) -> RawRows:
+    uris = {_uri(plan, file): file for file in files}
     reader = spark.read.schema(_schema(files[0])).option("recursiveFileLookup", "true")
     frame = reader.parquet(*map(read.literal, uris))
     names = _names(spark, frame, uris)
@@ -97,14 +97,14 @@ def _rows(spark: SparkSession, request: ExtractRequest, files: Sequence[RawFile]
     return RawRows(found, {column.name: column.family for column in files[0].columns})
 
 
-def file_at(path: str, request: ExtractRequest) -> RawFile | None:
-    """The file of a request that Spark knows by a path; None where it is another's."""
-    places = {_plain(read.hadoop_path(_uri(request, f))): f for f in (*request.files, *request.catalogues)}
+def file_at(path: str, plan: ExtractPlan) -> RawFile | None:
+    """The file of a plan that Spark knows by a path; None where it is another's."""
+    places = {_plain(read.hadoop_path(_uri(plan, f))): f for f in (*plan.files, *plan.catalogues)}
     return places.get(_plain(path))
 
 
-def _uri(request: ExtractRequest, file: RawFile) -> str:
-    storage = open_storage(request.lake if file.copy else request.raw_root)
+def _uri(plan: ExtractPlan, file: RawFile) -> str:
+    storage = open_storage(plan.lake if file.copy else plan.raw_root)
     return storage.uri(file.copy or file.name)
 
 

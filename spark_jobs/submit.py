@@ -3,6 +3,8 @@
 import logging
 import os
 import subprocess
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 
 from lake import errors, layout, messages
@@ -50,41 +52,85 @@ def _s3_conf(settings: Settings) -> dict[str, str]:
     return jars | s3.spark_options()
 
 
-def command(job: str, request_uri: str, settings: Settings) -> list[str]:
-    """The spark-submit command that runs a job's request."""
-    conf = [part for name, value in spark_conf(settings).items() for part in ("--conf", f"{name}={value}")]
+@dataclass(frozen=True)
+class Job:
+    """A program, and the plan that it runs.
+
+    Attributes
+    ----------
+    name
+        ``extract`` or ``features``.
+    plan_uri
+        The program's only argument.
+    master, conf, environment
+        With what Spark is started.
+    logfile
+        Where its log goes.
+    """
+
+    name: str
+    plan_uri: str
+    master: str
+    conf: Mapping[str, str]
+    environment: Mapping[str, str]
+    logfile: Path
+
+
+def command(job: Job) -> list[str]:
+    """The spark-submit command of a job."""
+    conf = [part for name, value in job.conf.items() for part in ("--conf", f"{name}={value}")]
     submit = str(spark_home() / "bin" / "spark-submit")
-    return [submit, "--master", settings.spark_master, *conf, str(program(job)), request_uri]
+    return [submit, "--master", job.master, *conf, str(program(job.name)), job.plan_uri]
 
 
-def submit(job: str, attempt: str, settings: Settings) -> None:
-    """Run a job whose request lies in an attempt's folder, and wait for it.
+def job_of(name: str, attempt: str, settings: Settings) -> Job:
+    """The job that runs an attempt's plan; its log is kept in `NIGHTJAR_HOME`."""
+    return Job(
+        name,
+        open_storage(settings.lake).uri(layout.plan(attempt)),
+        settings.spark_master,
+        spark_conf(settings),
+        environment(settings),
+        settings.home / "logs" / "spark" / f"{name}-{attempt}.log",
+    )
 
-    Its log goes to ``logs/spark/<job>-<attempt>.log`` in `NIGHTJAR_HOME`.
+
+def start_here(job: Job) -> str:
+    """Start a job by spark-submit on this machine and wait for it; says how it ended."""
+    job.logfile.parent.mkdir(parents=True, exist_ok=True)
+    log.info("%s: spark-submit, log in %s", job.name, job.logfile)
+    told = os.environ | job.environment | {SUBMITTER: str(os.getpid())}
+    code = _run(command(job), told, job.logfile)
+    return f"spark-submit ended with {code}; see {job.logfile}"
+
+
+def submit(name: str, attempt: str, settings: Settings, start: Callable[[Job], str] = start_here) -> None:
+    """Run the job of an attempt, whose plan lies in its folder, and wait for it.
 
     Parameters
     ----------
-    job
+    name
         ``extract`` or ``features``.
     attempt
         The attempt; it is run once.
+    start
+        What starts spark-submit, waits, and says how it ended.
 
     Raises
     ------
     NightjarError
-        The job's own error, or `JobFailed` naming the log when the job left none.
+        The job's own error, or `JobFailed` when the job left none.
     """
     storage = open_storage(settings.lake)
-    logfile = settings.home / "logs" / "spark" / f"{job}-{attempt}.log"
-    logfile.parent.mkdir(parents=True, exist_ok=True)
-    line = command(job, storage.uri(layout.request(attempt)), settings)
-    log.info("%s: spark-submit, log in %s", job, logfile)
-    told = environment(settings) | {SUBMITTER: str(os.getpid())}
-    code = _run(line, os.environ | told, logfile)
-    raise_job_error(storage, attempt, f"spark-submit ended with {code}; see {logfile}")
+    try:
+        ending = start(job_of(name, attempt, settings))
+    except Exception as failure:
+        raise_job_error(storage, attempt, str(failure))
+        raise
+    raise_job_error(storage, attempt, ending)
 
 
-def _run(line: list[str], env: dict[str, str], logfile: Path) -> int:
+def _run(line: list[str], env: Mapping[str, str], logfile: Path) -> int:
     with logfile.open("ab") as out:
         process = subprocess.Popen(
             line, env=env, stdout=out, stderr=subprocess.STDOUT, start_new_session=True

@@ -93,16 +93,16 @@ SCHEMA = pa.schema(
 )
 
 
-def run_here(job: str, attempt: str, settings: Settings) -> None:
+def run_here(job: str, attempt: str, settings: Settings, start: object = None) -> None:
     """`spark_jobs.submit.submit` in the Spark session of this process (needs the fixture `spark`)."""
     from spark_jobs import extract, features, plans
 
     module, kind = {
-        "extract": (extract, plans.ExtractRequest),
-        "features": (features, plans.FeaturesRequest),
+        "extract": (extract, plans.ExtractPlan),
+        "features": (features, plans.FeaturesPlan),
     }[job]
     storage = open_storage(settings.lake)
-    request = messages.read(storage, layout.request(attempt), kind)
+    request = messages.read(storage, layout.plan(attempt), kind)
     messages.write(storage, layout.result(attempt), module.run(request))
 
 
@@ -167,19 +167,24 @@ class Tiny:
 
     def ingest_unjudged(self, day: dt.date) -> Record:
         """`ingest` without the gate: the record as it would be, also of a day that is refused."""
-        from nightjar import ingest
+        from nightjar.stages import attempt as attempts
+        from nightjar.stages.ingest import Ingest
 
-        attempt = ingest.prepare(day, self.lake)
+        stage = Ingest()
+        attempt = attempts.begin(self.lake, stage, [day])
         self.extract(attempt)
-        return ingest.commit_day(day, *ingest.read_attempt(attempt, self.lake), self.lake)
+        plan, made = (read(self.lake, stage, attempt) for read in (attempts.read_plan, attempts.read_made))
+        return self.lake.records.commit(stage.draft(plan, made, day), plan.based_on[day])
 
     def ingest(self, day: dt.date) -> Record:
         """Take in a raw day as a night does."""
-        from nightjar import ingest
+        from nightjar.stages import attempt as attempts
+        from nightjar.stages.ingest import Ingest
 
-        attempt = ingest.prepare(day, self.lake)
+        attempt = attempts.begin(self.lake, Ingest(), [day])
         self.extract(attempt)
-        return ingest.commit(attempt, self.lake)
+        (record,) = attempts.commit(self.lake, Ingest(), attempt)
+        return record
 
 
 def row(

@@ -52,7 +52,7 @@ def _keys(users: Ints, items: Ints) -> npt.NDArray[np.int64]:
     return (users.astype(np.int64) << 32) + items
 
 
-def read(lake: Lake, features: Record, first: dt.date) -> pa.Table:
+def read(lake: Lake, features: Record, first: dt.date, data: Dataset) -> pa.Table:
     """The label events stamped after `first`, from the interactions that a feature record pins.
 
     Parameters
@@ -67,13 +67,11 @@ def read(lake: Lake, features: Record, first: dt.date) -> pa.Table:
     pa.Table
         `user_id`, `item_id` and `event_ts` of the rows whose type is in ``events.labels``.
     """
-    pins = [pin for pin in features.inputs_of("interactions") if dt.date.fromisoformat(pin.partition) > first]
+    pins = [pin for pin in features.inputs_of("interactions") if pin.day > first]
     files = [file for pin in pins for file in tables.pinned(lake.records, pin).files]
-    rows = tables.read(
-        lake.storage, "interactions", lake.data.id_type, files, [USER, ITEM, EVENT_TS, EVENT_TYPE]
-    )
-    wanted = pc.is_in(rows[EVENT_TYPE], pa.array(lake.data.events.labels, pa.string()))
-    return rows.filter(wanted).select([USER, ITEM, EVENT_TS])
+    rows = tables.read(lake.storage, "interactions", data.id_type, files, [USER, ITEM, EVENT_TS, EVENT_TYPE])
+    are_labels = pc.is_in(rows[EVENT_TYPE], pa.array(data.events.labels, pa.string()))
+    return rows.filter(are_labels).select([USER, ITEM, EVENT_TS])
 
 
 def labels(events: pa.Table, night: "Night", as_of: dt.date, last: dt.date, data: Dataset) -> Truth:
@@ -93,7 +91,7 @@ def labels(events: pa.Table, night: "Night", as_of: dt.date, last: dt.date, data
     Truth
         Where repeats are not recommended, without the pairs that the night has already.
     """
-    end = min(as_of + dt.timedelta(days=data.training.label_days), last)
+    end = min(as_of + data.training.label_window, last)
     stamps = events[EVENT_TS]
     inside = pc.and_(pc.greater_equal(stamps, _instant(as_of)), pc.less(stamps, _instant(end)))
     pairs = events.filter(inside).group_by([USER, ITEM]).aggregate([])

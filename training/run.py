@@ -21,10 +21,10 @@ import pyarrow as pa
 from lake import layout
 from lake.dataset import Dataset
 from lake.decisions import Champion, Outcome, Verdict
-from lake.inputs import label_window
 from lake.lake import Lake
+from lake.plan import Plan
 from lake.processor import Machine
-from lake.records import Input, Record, require_unchanged
+from lake.records import Input, Record
 from recommender import bundle, night, retrieval, scoring
 from training import labels, promotion, ranker, sets
 from training.evaluation import CHALLENGER, CHAMPION, Evaluation, Field, baselines, evaluate
@@ -36,40 +36,33 @@ log = logging.getLogger(__name__)
 Boosters = dict[str, bytes]
 
 
-@dataclass(frozen=True)
-class TrainRequest:
-    """What to train, with everything that it reads pinned.
+@dataclass(frozen=True, kw_only=True)
+class TrainPlan(Plan):
+    """What to train; its partition is the as-of day D.
+
+    The features of D and of its snapshots, the one to evaluate among these where there is one, are
+    among its inputs, as are the interactions that hold the labels.
 
     Attributes
     ----------
-    attempt
-        Whose folder keeps the challenger, also when it is not shipped.
-    day
-        The as-of day D.
-    features
-        The sequence of the feature record of D, whose pins lead to interactions and catalogue.
-    snapshots
-        The sequence of each earlier feature record, the one to evaluate among them where there is one.
-    inputs, version, config_digest
-        Those of the record to come.
-    based_on
-        The sequence that was current when the work began.
     champion
-        None where there is none yet.
+        Whom the challenger meets; None where there is none yet.
     threads
         Changes nothing in the result.
     """
 
-    attempt: str
-    day: dt.date
-    features: int
-    snapshots: dict[dt.date, int]
-    inputs: tuple[Input, ...]
-    version: int
-    config_digest: str
-    based_on: int
-    champion: Champion | None
-    threads: int
+    champion: Champion | None = None
+    threads: int = 1
+
+    @property
+    def snapshots(self) -> list[dt.date]:
+        """The days before D of which there are features, oldest first."""
+        return [pin.day for pin in self.inputs_of("user_features")[:-1]]
+
+    def features_of(self, day: dt.date) -> Input:
+        """The pin of the features as of a day."""
+        (pin,) = (pin for pin in self.inputs_of("user_features") if pin.day == day)
+        return pin
 
 
 @dataclass(frozen=True)
@@ -102,17 +95,16 @@ class TrainResult:
     machine: Machine = field(default_factory=Machine)
 
 
-def run(request: TrainRequest, lake: Lake) -> TrainResult:
+def run(plan: TrainPlan, lake: Lake) -> TrainResult:
     """Train, evaluate, decide, and put the bundle that the decision asks for.
 
     It is evaluated as of the last day whose labels are all there.
 
-    Same request, same bytes of the bundle and same numbers.
+    Same plan, same bytes of the bundle and same numbers.
     """
-    require_unchanged("train", lake.data, request.config_digest)
-    work = _Work(request, lake)
+    work = _Work(plan, lake)
     rows = _ranking_set(work)
-    counts, notes = _set_counts(rows), _notes_on(rows, lake.data)
+    counts, notes = _set_counts(rows), _notes_on(rows, plan.config)
     booster = _fit_ranker(rows.parts, work) if rows.parts else None
     champion, unfit = _champion(work)
     boosters = {
@@ -120,51 +112,57 @@ def run(request: TrainRequest, lake: Lake) -> TrainResult:
     }
     evaluation = _evaluate(boosters, work)
     why = _why_untested(booster, evaluation, work)
-    verdict = promotion.decide(evaluation, lake.data.evaluation.min_users, why)
-    log.info("verdict for %s: %s (%s)", request.day, verdict.outcome, "; ".join(verdict.reasons))
+    verdict = promotion.decide(evaluation, plan.config.evaluation.min_users, why)
+    log.info("verdict for %s: %s (%s)", plan.day, verdict.outcome, "; ".join(verdict.reasons))
     bundle_id, sizes = _put_bundle(verdict, boosters, work)
     counts |= {"evaluated_users": evaluation.users if evaluation else 0} | sizes
     notes += unfit + _gaps(work)
     for note in notes:
-        log.warning("training for %s: %s", request.day, note)
+        log.warning("training for %s: %s", plan.day, note)
     return TrainResult(verdict, bundle_id, evaluation, counts, notes, Machine.here())
 
 
 @dataclass(frozen=True)
 class _Work:
-    """A request, and the lake where what it pins is read."""
+    """A plan, and the lake where what it pins is read."""
 
-    request: TrainRequest
+    plan: TrainPlan
     lake: Lake
 
     @property
-    def features(self) -> Record:
-        return self._features_of(self.request.day, self.request.features)
+    def data(self) -> Dataset:
+        return self.plan.config
 
-    def _features_of(self, day: dt.date, sequence: int) -> Record:
-        return self.lake.records.at("features", day.isoformat(), sequence)
+    @property
+    def features(self) -> Record:
+        return self._features_of(self.plan.day)
+
+    @property
+    def origin(self) -> night.Origin:
+        return night.origin_of(self.features)
+
+    def _features_of(self, day: dt.date) -> Record:
+        return self.lake.records.pinned(self.plan.features_of(day))
 
     @property
     def evaluated(self) -> dt.date:
         """The as-of day whose label window ends with D: ``label_days`` before it."""
-        return self.request.day - label_window(self.lake.data)
+        return self.plan.day - self.data.training.label_window
 
     @property
     def snapshots(self) -> list[dt.date]:
         """The days to train on, oldest first: their labels end by the day that is evaluated."""
-        return sorted(day for day in self.request.snapshots if day < self.evaluated)
+        return [day for day in self.plan.snapshots if day < self.evaluated]
 
     def night_of(self, day: dt.date) -> night.Night:
-        sequence = self.request.features if day == self.request.day else self.request.snapshots[day]
-        record = self._features_of(day, sequence)
-        return night.load(self.lake.storage, self.lake.records, record, self.lake.data)
+        return night.load(self.lake.storage, self.lake.records, self._features_of(day), self.data)
 
-    def fit(self, found: night.Night) -> retrieval.Retrieval:
-        return retrieval.fit(found, self.lake.data.retrieval, self.request.threads)
+    def fit(self, night_of_day: night.Night) -> retrieval.Retrieval:
+        return retrieval.fit(night_of_day, self.data.retrieval, self.plan.threads)
 
     def events(self) -> pa.Table:
-        first = min(self.request.snapshots, default=self.request.day)
-        return labels.read(self.lake, self.features, first)
+        first = min(self.plan.snapshots, default=self.plan.day)
+        return labels.read(self.lake, self.features, first, self.data)
 
 
 @contextmanager
@@ -186,8 +184,8 @@ def _ranking_set(work: _Work) -> Snapshots:
 
 def _snapshot_set(day: dt.date, events: pa.Table, work: _Work) -> Snapshots:
     there = work.night_of(day)
-    truth = labels.labels(events, there, day, work.evaluated, work.lake.data)
-    return sets.build(there, work.fit(there), truth, work.lake.data, work.request.threads)
+    truth = labels.labels(events, there, day, work.evaluated, work.data)
+    return sets.build(there, work.fit(there), truth, work.data, work.plan.threads)
 
 
 def _set_counts(rows: Snapshots) -> dict[str, int]:
@@ -210,7 +208,7 @@ def _gaps(work: _Work) -> tuple[str, ...]:
     """What days that nobody delivered took from labels: of all contestants alike, but the numbers sink."""
     first = min(work.snapshots, default=work.evaluated)
     learned = _gap(work, first, work.evaluated, "the ranker learned")
-    return learned + _gap(work, work.evaluated, work.request.day, "the models were judged")
+    return learned + _gap(work, work.evaluated, work.plan.day, "the models were judged")
 
 
 def _gap(work: _Work, after: dt.date, last: dt.date, who: str) -> tuple[str, ...]:
@@ -221,13 +219,13 @@ def _gap(work: _Work, after: dt.date, last: dt.date, who: str) -> tuple[str, ...
 
 def _fit_ranker(parts: list[RankingSet], work: _Work) -> bytes:
     """The booster; `parts` is empty afterwards, since rows and their quantiles together are the peak."""
-    config, threads = work.lake.data.ranker, work.request.threads
+    config, threads = work.data.ranker, work.plan.threads
     with _step(f"quantiles of {sum(len(part.labels) for part in parts):,} rows"):
         matrix = ranker.quantised(parts, config, threads)
         parts.clear()
     with _step("ranker"):
         saved = bytes(ranker.train(matrix, config, threads).save_raw("ubj"))
-    work.lake.storage.put_new(challenger(work.request.attempt), saved)
+    work.lake.storage.put_new(challenger(work.plan.attempt), saved)
     return saved
 
 
@@ -238,10 +236,10 @@ def challenger(attempt: str) -> str:
 
 def _champion(work: _Work) -> tuple[bytes | None, tuple[str, ...]]:
     """The champion's booster, or why it does not fit tonight's features."""
-    if work.request.champion is None:
+    if work.plan.champion is None:
         return None, ()
-    found = bundle.load(work.lake.storage, work.request.champion.bundle_id)
-    reason = bundle.mismatch(found, work.lake.data)
+    found = bundle.load(work.lake.storage, work.plan.champion.bundle_id)
+    reason = bundle.mismatch(found, work.origin)
     if reason:
         return None, (reason,)
     return found.booster, ()
@@ -250,15 +248,15 @@ def _champion(work: _Work) -> tuple[bytes | None, tuple[str, ...]]:
 def _evaluate(boosters: Boosters, work: _Work) -> Evaluation | None:
     """Judge boosters and baselines; None without features of the day that is evaluated or without labels."""
     day = work.evaluated
-    if day not in work.request.snapshots:
+    if day not in work.plan.snapshots:
         return None
     with _step(f"evaluation as of {day}"):
         there = work.night_of(day)
-        truth = labels.labels(work.events(), there, day, work.request.day, work.lake.data)
+        truth = labels.labels(work.events(), there, day, work.plan.day, work.data)
         judged = _field(there, truth)
         if not len(judged.users):
             return None
-        return evaluate(judged, _contestants(there, judged.users, boosters, work), work.lake.data.evaluation)
+        return evaluate(judged, _contestants(there, judged.users, boosters, work), work.data.evaluation)
 
 
 def _field(there: night.Night, truth: labels.Truth) -> Field:
@@ -277,12 +275,12 @@ def _contestants(
     there: night.Night, users: npt.NDArray[np.int32], boosters: Boosters, work: _Work
 ) -> dict[str, npt.NDArray[np.int32]]:
     """The first items of the lists that each contestant would have shipped, int32 [users, cut]."""
-    fitted, cut, threads = work.fit(there), work.lake.data.evaluation.cut, work.request.threads
+    fitted, cut, threads = work.fit(there), work.data.evaluation.cut, work.plan.threads
     found = {
-        name: scoring.baseline_lists(name, there, fitted, work.lake.data, cut, there.listed, threads, users)
-        for name in baselines(work.lake.data.repeats)
+        name: scoring.baseline_lists(name, there, fitted, work.data, cut, there.listed, threads, users)
+        for name in baselines(work.data.repeats)
     } | {
-        name: scoring.ranked_lists(there, fitted, booster, work.lake.data, cut, there.listed, threads, users)
+        name: scoring.ranked_lists(there, fitted, booster, work.data, cut, there.listed, threads, users)
         for name, booster in boosters.items()
     }
     places = np.arange(len(users), dtype=np.int32)
@@ -300,7 +298,7 @@ def _why_untested(booster: bytes | None, evaluation: Evaluation | None, work: _W
 
 
 def _put_bundle(verdict: Verdict, boosters: Boosters, work: _Work) -> tuple[str, dict[str, int]]:
-    day = work.request.day
+    day = work.plan.day
     with _step(f"retrieval and bundle as of {day}"), tempfile.TemporaryDirectory() as scratch:
         tonight = work.night_of(day)
         bundle_id = bundle.write(
@@ -308,7 +306,8 @@ def _put_bundle(verdict: Verdict, boosters: Boosters, work: _Work) -> tuple[str,
             as_of=day,
             outcome=verdict.outcome,
             retrieval=work.fit(tonight),
-            data=work.lake.data,
+            data=work.data,
+            features=tonight.origin,
             baseline=verdict.baseline,
             booster=boosters.get(_shipped(verdict)),
         )

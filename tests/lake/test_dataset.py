@@ -1,8 +1,9 @@
 import datetime as dt
+import json
 
 import pytest
 
-from lake.dataset import CONFIG_DIR, read_dataset
+from lake.dataset import CONFIG_DIR, digest_of, of_sections, read_dataset
 from lake.errors import ConfigError, PermanentError
 
 
@@ -52,8 +53,8 @@ def test_a_mistake_in_the_toml_names_file_and_field(toml, old, new, message):
 def test_a_digest_covers_its_sections_alone(toml):
     path = toml(lambda text: text.replace("rounds = 120", "rounds = 121"))
     one, other = read_dataset("complete_journey"), read_dataset(path)
-    assert one.digest(["raw", "rules"]) == other.digest(["rules", "raw"])
-    assert one.digest(["ranker"]) != other.digest(["ranker"])
+    assert digest_of(one.chosen(["raw", "rules"])) == digest_of(other.chosen(["rules", "raw"]))
+    assert digest_of(one.chosen(["ranker"])) != digest_of(other.chosen(["ranker"]))
 
 
 def test_a_day_outside_the_data_set_or_not_over_yet_is_refused():
@@ -73,3 +74,24 @@ def test_a_day_s_file_has_one_placeholder(toml):
         read_dataset(
             toml(lambda text: text.replace("{partition}.parquet", "{partition:%Y}/{partition}.parquet", 1))
         )
+
+
+def test_some_sections_alone_are_as_they_were_and_no_other_can_be_read():
+    whole = read_dataset("complete_journey")
+    some = of_sections(json.loads(json.dumps(whole.chosen(["raw", "events", "id_type", "lists"]))))
+    assert (some.raw, some.events, some.id_type, some.lists) == (
+        whole.raw,
+        whole.events,
+        whole.id_type,
+        whole.lists,
+    )
+    assert some.chosen(["raw"]) == whole.chosen(["raw"])
+    with pytest.raises(AttributeError, match="ranker"):
+        _ = some.ranker
+
+
+def test_a_plan_of_a_zone_that_a_worker_does_not_know_is_refused_by_its_key():
+    sections = read_dataset("complete_journey").chosen(["raw"])
+    sections["raw"]["timezone"] = "America/Newtown"
+    with pytest.raises(ConfigError, match=r"configuration of a plan: raw\.timezone: .*America/Newtown"):
+        of_sections(sections)

@@ -115,7 +115,7 @@ def test_a_damaged_decision_that_a_newer_of_its_day_replaced_stops_no_lists(reco
 )
 def test_what_lists_follow_is_another_where_outcome_baseline_or_bundle_is(change):
     def of(decision):
-        return decisions.digest(Record(**dataclasses.asdict(draft(FIRST, decision))), 1)
+        return decisions.bundle_input(Record(**dataclasses.asdict(draft(FIRST, decision))), 1).digest
 
     decision = Decision(Outcome.BASELINE, "b", FIRST, baseline="popularity")
     assert of(dataclasses.replace(decision, **change)) != of(decision)

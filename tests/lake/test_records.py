@@ -284,9 +284,3 @@ def test_a_night_is_open_until_it_is_decided(records):
     assert records.newest_night(DAY) == 2
     assert records.is_decided(DAY, 1)
     assert not records.is_decided(DAY, 2)
-
-
-def test_a_stage_commits_no_input_that_it_does_not_declare(records):
-    quarantine = Input("quarantine", "d", "2017-09-30", 1)
-    with pytest.raises(PermanentError, match="features of 2017-09-30 read .'quarantine'."):
-        records.commit(draft(stage="features", inputs=(quarantine,)), 0)

@@ -17,11 +17,12 @@ from hypothesis import strategies as st
 from lake.errors import FileFault
 from lake.schemas import MALFORMED
 from lake.storage import open_storage
-from nightjar import ingest
 from nightjar.rawfiles import check as check_module
 from nightjar.rawfiles import csvfile, text
 from nightjar.rawfiles.check import Checker, Wanted
 from nightjar.rawfiles.content import Asked, distinct
+from nightjar.stages import attempt as attempts
+from nightjar.stages.ingest import Ingest
 
 DAY = dt.date(2024, 1, 1)
 TARGETS = {"user_id": ("user", "id"), "item_id": ("item", "id"), "event_ts": ("at", "timestamp")}
@@ -564,5 +565,5 @@ def test_a_refused_day_leaves_no_copy_behind(tiny_with, tmp_path):
     tiny = tiny_with(tmp_path, format="csv")
     tiny.raw(f"events/{DAY}.csv").write_bytes(HEADER + ROW)
     with pytest.raises(FileFault, match="without type, pieces, paid, basket, store"):
-        ingest.prepare(DAY, tiny.lake)
+        attempts.begin(tiny.lake, Ingest(), [DAY])
     assert open_storage(tiny.settings.lake).list("attempts") == []

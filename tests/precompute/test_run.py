@@ -6,7 +6,7 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
-from lake.records import Record, TableContent
+from lake.records import Input, Record, TableContent
 from lake.schemas import FEATURES
 from precompute import run
 from recommender.bundle import Bundle
@@ -17,14 +17,17 @@ def build(night, retrieval, data, tmp_path):
     """A function: the description of a release of the night, by a bundle of other factors."""
     tables = {name: TableContent((), 0, "d") for name in FEATURES}
     features = Record("features", str(night.day), "0" * 16, "committed", 1, "c", (), tables, sequence=1)
-    request = run.PrecomputeRequest("0" * 16, night.day, 1, None, 1, "c", 0)
+    pins = tuple(Input(name, "d", str(night.day), 1) for name in FEATURES)
+    plan = run.PrecomputePlan(
+        stage="precompute", attempt="0" * 16, version=1, sections={}, based_on={night.day: 0}, inputs=pins
+    )
     none = pa.table({"item_id": night.items.values, "name": ["a"] * 4, "category": ["b"] * 4})
 
     def make(**changes):
         found = replace(retrieval, **changes)
         bundle = Bundle("b" * 64, night.day, "baseline", "als", found, None, (), 1, "d", {})
         sources = run.Sources(features, None, night, bundle, none, data)
-        return run._build(tmp_path, sources, request, run._Watch())[0]
+        return run._build(tmp_path, sources, plan, run._Watch())[0]
 
     return make
 

@@ -11,6 +11,7 @@ from recommender import bundle as bundles
 from recommender import scoring
 from recommender.candidates import Candidates, candidates
 from recommender.matrix import FEATURES, matrix
+from recommender.night import Origin
 
 DAY = dt.date(2017, 9, 30)
 ROW = st.lists(
@@ -62,7 +63,9 @@ def booster(night, fitted, data):
 @pytest.fixture
 def make_bundle(tmp_path, fitted, data):
     def make(**fields):
-        bundle_id = bundles.write(tmp_path / "new", as_of=DAY, retrieval=fitted, data=data, **fields)
+        bundle_id = bundles.write(
+            tmp_path / "new", as_of=DAY, retrieval=fitted, data=data, features=Origin(), **fields
+        )
         storage = LocalStorage(tmp_path / "lake")
         bundles.publish(storage, tmp_path / "new", bundle_id)
         return bundles.load(storage, bundle_id)

@@ -27,19 +27,19 @@ from lake.lake import Lake
 from lake.records import Record, Records
 from lake.schemas import TABLES
 from lake.settings import Settings
+from lake.stages import StageName
 from lake.storage import Storage, open_storage
-from nightjar import features, ingest, mirror, night, precompute, train
 from nightjar.land import land
+from nightjar.stages import attempt as attempts
+from nightjar.stages import decision, mirror, night, precompute, runner
+from nightjar.stages.stage import Stage
 from nightjar_reader import Reader
 from nightjar_reader import format as fmt
 from precompute import publish as publishing
-from spark_jobs.submit import submit
 
 FIRST, BEFORE, DAY = dt.date(2017, 6, 25), dt.date(2017, 8, 13), dt.date(2017, 8, 14)
 HOUSEHOLDS = 500
-STAGES = {"ingest": ingest, "features": features, "train": train, "precompute": precompute}
-JOBS = {"ingest": "extract", "features": "features"}
-PARTS = [(stage, part) for stage in STAGES for part in ("work", "commit")]
+PARTS = [(stage, part) for stage in StageName for part in ("work", "commit")]
 NIGHT = 1
 
 
@@ -52,36 +52,35 @@ def settings_of(home: Path, dataset: Path, lake: str = "") -> Settings:
 # What tasks do
 
 
-def _prepare(stage: str, settings: Settings) -> str:
-    threads = () if stage in JOBS else (settings.threads,)
-    attempt: str = STAGES[stage].prepare(DAY, Lake.open(settings), *threads)
-    return attempt
+def _begin(stage: str, settings: Settings) -> str:
+    return attempts.begin(Lake.open(settings), _stage(stage, settings), [DAY])
+
+
+def _stage(name: str, settings: Settings) -> Stage[Any, Any]:
+    return runner.open_stage(StageName(name), settings)
 
 
 def _work(stage: str, settings: Settings) -> None:
     """What comes before a commit: each try of it is a new attempt."""
-    attempt = _prepare(stage, settings)
-    if stage in JOBS:
-        submit(JOBS[stage], attempt, settings)
-    else:
-        {"train": train.train, "precompute": precompute.build}[stage](attempt, Lake.open(settings))
+    attempt = _begin(stage, settings)
+    runner.run(Lake.open(settings), _stage(stage, settings), attempt, settings)
     (settings.home / f"attempt-{stage}").write_text(attempt)
 
 
 def commit(stage: str, attempt: str, settings: Settings) -> None:
     """Make current what an attempt made."""
     if stage == "train":
-        train.decide(DAY, attempt, Lake.open(settings), night=NIGHT)
+        decision.decide(DAY, attempt, Lake.open(settings), night=NIGHT)
     elif stage == "precompute":
         precompute.publish(attempt, Lake.open(settings))
     else:
-        STAGES[stage].commit(attempt, Lake.open(settings))
+        attempts.commit(Lake.open(settings), _stage(stage, settings), attempt)
 
 
 def finish(stage: str, attempt: str, settings: Settings) -> None:
     """`commit`, and what follows it."""
     commit(stage, attempt, settings)
-    if stage in JOBS:
+    if stage in ("ingest", "features"):
         mirror.run(Lake.open(settings))
 
 
@@ -106,10 +105,10 @@ def run_anew(stage: str, settings: Settings) -> None:
 def begin_anew(stage: str, settings: Settings) -> str:
     """A new attempt, with what an earlier one made as if it had made it too."""
     storage, old = open_storage(settings.lake), noted(stage, settings)
-    new = _prepare(stage, settings)
+    new = _begin(stage, settings)
     folders = [layout.attempt(old), *(layout.staged(table, old) for table in TABLES)]
     made = {path for folder in folders for path in storage.list(folder)}
-    for path in made - {layout.request(old), layout.registered(old)}:
+    for path in made - {layout.plan(old), layout.registered(old)}:
         content = storage.read(path).replace(old.encode(), new.encode())
         storage.put_new(path.replace(old, new), content)
     return new
@@ -138,7 +137,7 @@ def state(settings: Settings) -> dict[str, Any]:
 def _records(lake: Storage) -> dict[str, Any]:
     records = Records(lake)
     history = (
-        r for stage in STAGES for day in records.partitions(stage) for r in records.history(stage, day)
+        r for stage in StageName for day in records.partitions(stage) for r in records.history(stage, day)
     )
     return {f"{r.stage}/{r.partition}/{r.sequence}": _told(r, lake) for r in history}
 
@@ -212,18 +211,18 @@ def look(settings: Settings) -> dict[str, Any]:
 
 
 def copy_home(source: Path, home: Path) -> None:
-    """Make a home as another one; what its attempts were asked to do is about the new place."""
+    """Make a home as another one; what its attempts have to do is about the new place."""
     shutil.rmtree(home, ignore_errors=True)
     shutil.copytree(source, home, copy_function=_copy)
     made_in = (source / "made_in").read_text()
-    for request in (home / "lake" / layout.ATTEMPTS).glob("*/request.json"):
-        request.write_text(request.read_text().replace(made_in, home.as_uri()))
+    for plan in (home / "lake" / layout.ATTEMPTS).glob("*/plan.json"):
+        plan.write_text(plan.read_text().replace(made_in, home.as_uri()))
     (home / "made_in").write_text(home.as_uri())
 
 
 def _copy(source: str, target: str) -> None:
     """Copy a file; the lake's own are never changed, so that another name is enough."""
-    lasts = "/lake/" in source and not source.endswith("/request.json")
+    lasts = "/lake/" in source and not source.endswith("/plan.json")
     (os.link if lasts else shutil.copy2)(source, target)
 
 

@@ -20,13 +20,18 @@ NIGHTJAR = Path(sys.executable).with_name("nightjar")
 WORKERS = 2
 DAY = "2017-08-14"
 WRITES = {
-    "ingest commit": ["reports/ingest", f"records/ingest/{DAY}/000000000001.json", "delta interactions"],
+    "ingest commit": [
+        f"profiles/{DAY}",
+        "reports/ingest",
+        f"records/ingest/{DAY}/000000000001.json",
+        "delta interactions",
+    ],
     "features commit": [
         "reports/features",
         f"records/features/{DAY}/000000000001.json",
         "delta user_features",
     ],
-    "train work": ["request.json", "challenger.ubj", "bundles/", "/MLmodel", "result.json"],
+    "train work": ["plan.json", "challenger.ubj", "bundles/", "/MLmodel", "result.json"],
     "train commit": [
         f"records/train/{DAY}/000000000001.json",
         f"nights/{DAY}/000000000001.decided",
@@ -34,8 +39,9 @@ WRITES = {
         "mlflow alias",
         "registered.json",
     ],
-    "precompute work": ["request.json", "/release/lists/", "/release/manifest.json", "result.json"],
+    "precompute work": ["plan.json", "/release/lists/", "/release/manifest.json", "result.json"],
     "precompute commit": [
+        "changes.json",
         f"published/releases/{DAY}",
         "/manifest.json",
         f"published/provenance/{DAY}",

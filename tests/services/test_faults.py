@@ -23,8 +23,8 @@ from lake.lake import Lake
 from lake.records import Records
 from lake.settings import Settings
 from lake.storage import LocalStorage, open_storage
-from nightjar import mirror, night
 from nightjar.land import land
+from nightjar.stages import mirror, night
 from nightjar_reader import Reader
 
 pytestmark = pytest.mark.services
@@ -193,7 +193,7 @@ ONE_PAGE = 4096
     [
         {
             "train": [
-                ("attempts/.*/request.json", 0),
+                ("attempts/.*/plan.json", 0),
                 ("attempts/.*/challenger.ubj", ONE_PAGE),
                 ("bundles/.*/user_factors.npy", ONE_PAGE),
                 ("attempts/.*/result.json", 0),

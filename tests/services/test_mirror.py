@@ -17,12 +17,13 @@ import duckdb
 import polars as pl
 import pytest
 
-from lake import layout, messages, tables
+from lake import layout, tables
 from lake.records import Records
 from lake.schemas import TABLES
 from lake.settings import CHECKOUT
 from lake.storage import LocalStorage, Storage, open_storage
-from nightjar import features
+from nightjar.stages import attempt as attempts
+from nightjar.stages.features import Features
 
 pytestmark = [pytest.mark.services, pytest.mark.spark]
 
@@ -59,17 +60,13 @@ class Deliveries:
 
 
 def _deliver(tiny, rows, brand):
-    from spark_jobs import features as job
-    from spark_jobs.plans import FeaturesRequest
-
     tiny.put(DAY, rows)
     described = {"title": "Milk", "department": "dairy", "kind": "milk", "brand": brand, "size": "1 l"}
     tiny.put_items(DAY, [{"item": item} | described for item in (1, 2, 2)])  # a copy is set aside
     tiny.ingest(DAY)
-    storage, attempt = open_storage(tiny.settings.lake), features.prepare(DAY, tiny.lake)
-    request = messages.read(storage, layout.request(attempt), FeaturesRequest)
-    messages.write(storage, layout.result(attempt), job.run(request))
-    features.commit(attempt, tiny.lake)
+    storage, attempt = open_storage(tiny.settings.lake), attempts.begin(tiny.lake, Features(), [DAY])
+    attempts.work(tiny.lake, Features(), attempt)
+    attempts.commit(tiny.lake, Features(), attempt)
     return [path for top in (layout.RECORDS, *TABLES) for path in storage.list(top)]
 
 

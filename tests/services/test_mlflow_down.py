@@ -17,7 +17,9 @@ from lake.lake import Lake
 from lake.records import Records
 from lake.settings import Settings
 from lake.storage import open_storage
-from nightjar import night, train
+from nightjar.stages import attempt as attempts
+from nightjar.stages import decision, night
+from nightjar.stages.train import Train
 from nightjar_reader import Reader
 from nightjar_reader import format as fmt
 from training import registry
@@ -141,9 +143,9 @@ def test_the_next_night_registers_what_is_missing_and_its_own_once_oldest_first(
 @pytest.mark.long
 def test_the_same_night_again_registers_nothing(told, settings):
     before = _versions(settings)
-    attempt = train.prepare(NIGHTS[2], Lake.open(settings), 2)
-    train.train(attempt, Lake.open(settings))
-    train.decide(NIGHTS[2], attempt, Lake.open(settings))
+    attempt = attempts.begin(Lake.open(settings), Train(2), [NIGHTS[2]])
+    attempts.work(Lake.open(settings), Train(), attempt)
+    decision.decide(NIGHTS[2], attempt, Lake.open(settings))
     assert _versions(settings) == before
 
 

@@ -20,8 +20,10 @@ from lake.lake import Lake
 from lake.records import Records
 from lake.settings import Settings
 from lake.storage import LocalStorage, open_storage
-from nightjar import ingest, processes, serve, services
+from nightjar import processes, serve, services
 from nightjar.land import land
+from nightjar.stages import attempt as attempts
+from nightjar.stages.ingest import Ingest
 from nightjar_reader import Reader
 
 pytestmark = pytest.mark.services
@@ -205,8 +207,9 @@ def test_a_faulty_raw_file_is_told_as_on_disk(on_servers, s3_server, tmp_path, r
         remote.put_file(name, local.local(name))
     told = []
     for storage in (local, remote):
+        lake = Lake.open(settings.model_copy(update={"raw": storage.root}))
         with pytest.raises(FileFault, match=message) as raised:
-            ingest.prepare(NIGHT, Lake.open(settings.model_copy(update={"raw": storage.root})))
+            attempts.begin(lake, Ingest(), [NIGHT])
         told.append(str(raised.value).replace(storage.root, "ROOT"))
     assert told[0] == told[1]
 
@@ -261,7 +264,7 @@ def test_no_log_record_request_or_other_file_holds_a_secret(on_servers, s3_serve
     places = (on_servers.settings.home, s3_server.home)
     files = [file for place in places for file in place.rglob("*") if file.is_file()]
     assert len([file for file in files if "task_id=ingest.extract" in str(file)]) == 1
-    assert len([file for file in files if file.name == "request.json"]) > 3
+    assert len([file for file in files if file.name == "plan.json"]) > 3
     assert len([file for file in files if f"/s3/lake/records/train/{NIGHT}/" in str(file)]) == 1
     kept = {on_servers.settings.home / "airflow" / name for name in ("passwords.json", "secrets.json")}
     assert _told_in(set(files) - kept, on_servers.secrets) == set()

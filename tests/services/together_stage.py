@@ -42,7 +42,7 @@ def _upload(settings: Settings) -> None:
     local, target = LocalStorage(settings.home / "lake"), open_storage(settings.lake)
     for path in local.list(""):
         content = local.read(path)
-        if path.endswith("/request.json"):
+        if path.endswith("/plan.json"):
             content = content.replace(local.root.encode(), target.root.encode())
         assert target.put_new(path, content)
 

@@ -8,13 +8,15 @@ import pyarrow as pa
 import pytest
 from pyspark.errors import AnalysisException
 
-from lake import layout, messages, tables
+from lake import tables
 from lake.dataset import read_dataset
 from lake.errors import ConfigError, FileFault, PermanentError
+from lake.partitions import days
 from lake.storage import open_storage
-from nightjar import bootstrap, ingest, overlap
+from nightjar.stages import attempt as attempts
+from nightjar.stages import overlap
+from nightjar.stages.ingest import Ingest
 from spark_jobs import extract, raw
-from spark_jobs.plans import ExtractRequest
 
 pytestmark = [pytest.mark.spark, pytest.mark.usefixtures("spark")]
 
@@ -91,18 +93,19 @@ def test_a_row_that_lands_again_on_another_day_is_no_copy_but_told(tiny_with, ti
     tiny = tiny_with(tmp_path, late_days=1)
     tiny.put(DAY, [tiny_row(DAY)])
     tiny.put(NEXT, [tiny_row(DAY), tiny_row(NEXT)])
-    attempt = bootstrap.prepare(DAY, NEXT, tiny.lake)
+    attempt = attempts.begin(tiny.lake, Ingest(), list(days(DAY, NEXT)))
     tiny.extract(attempt)
     with caplog.at_level("WARNING", "validation.gate"):
-        records = bootstrap.commit(attempt, tiny.lake)
+        records = attempts.commit(tiny.lake, Ingest(), attempt)
     assert [record.counts["clean"] for record in records] == [1, 2]
     told = "2024-01-02.overlap: expected no late row that landed before, found 1 of 1 late rows"
     assert any(told in message for message in caplog.messages)
     caplog.clear()
     tiny.put(NEXT, [tiny_row(DAY, user=2), tiny_row(DAY), tiny_row(NEXT)])
-    attempt = ingest.prepare(NEXT, tiny.lake)
+    attempt = attempts.begin(tiny.lake, Ingest(), [NEXT])
     tiny.extract(attempt)
-    (check,) = overlap.check(NEXT, *ingest.read_attempt(attempt, tiny.lake), tiny.lake)
+    plan, made = (read(tiny.lake, Ingest(), attempt) for read in (attempts.read_plan, attempts.read_made))
+    (check,) = overlap.check(NEXT, plan, made, tiny.lake)
     assert check.found.startswith("1 of 2 late rows, such as")
 
 
@@ -186,9 +189,9 @@ def test_days_with_other_types_go_through_one_pass(tiny, tiny_row):
     )
     changed = tiny_row(NEXT, paid=Decimal("2.5000")) | {"at": dt.datetime(2024, 1, 2, 12, tzinfo=dt.UTC)}
     tiny.put(NEXT, [changed, changed | {"user": None}, changed], other)
-    attempt = bootstrap.prepare(DAY, NEXT, tiny.lake)
+    attempt = attempts.begin(tiny.lake, Ingest(), list(days(DAY, NEXT)))
     tiny.extract(attempt)
-    first, second = bootstrap.commit(attempt, tiny.lake)
+    first, second = attempts.commit(tiny.lake, Ingest(), attempt)
     ours = {"user_id": 1, "amount": Decimal("2.50"), "quantity": Decimal("1.000"), "context_id": "7"}
     for record in (first, second):
         (row,) = _rows(tiny, record)
@@ -224,16 +227,15 @@ def test_catalogue_columns_beyond_the_mapping_become_attributes(tiny, tiny_row):
 
 def test_rows_read_are_compared_with_what_the_file_holds(tiny, tiny_row):
     tiny.put(DAY, [tiny_row(DAY), tiny_row(DAY, user=2)])
-    storage = open_storage(tiny.settings.lake)
-    request = messages.read(storage, layout.request(ingest.prepare(DAY, tiny.lake)), ExtractRequest)
-    short = replace(request, files=(replace(request.files[0], rows=3),))
+    plan = _plan(tiny)
+    short = replace(plan, files=(replace(plan.files[0], rows=3),))
     with pytest.raises(PermanentError, match=r"Spark read 2 rows of events/2024-01-01.parquet, which hold 3"):
         extract.run(short)
 
 
 def test_an_attempt_is_written_once(tiny, tiny_row):
     tiny.put(DAY, [tiny_row(DAY)])
-    attempt = ingest.prepare(DAY, tiny.lake)
+    attempt = attempts.begin(tiny.lake, Ingest(), [DAY])
     tiny.extract(attempt)
     with pytest.raises(AnalysisException, match="already exists"):
         tiny.extract(attempt)
@@ -248,20 +250,20 @@ def test_folders_whose_names_need_quoting_in_addresses(tiny_with, tiny_row, tmp_
     assert tiny.ingest(DAY).tables["interactions"].rows == 1
 
 
-def _request(tiny):
-    storage = open_storage(tiny.settings.lake)
-    return messages.read(storage, layout.request(ingest.prepare(DAY, tiny.lake)), ExtractRequest)
+def _plan(tiny):
+    """The plan of a new attempt for the day."""
+    return attempts.read_plan(tiny.lake, Ingest(), attempts.begin(tiny.lake, Ingest(), [DAY]))
 
 
 def test_a_file_that_changes_after_it_was_checked_is_not_taken(tiny, tiny_row):
     """As many other rows went in, under the digest of those before."""
     path = tiny.put(DAY, [tiny_row(DAY), tiny_row(DAY, user=2)])
-    request = _request(tiny)
+    plan = _plan(tiny)
     tiny.put(DAY, [tiny_row(DAY, user=3), tiny_row(DAY, user=4)])
     told = r"2024-01-01\.parquet: expected the file that was checked, found .*; run 2024-01-01 again"
     with pytest.raises(FileFault, match=told):
-        extract.run(request)
-    again = _request(tiny)
+        extract.run(plan)
+    again = _plan(tiny)
     path.touch()
     assert extract.run(again).counts[DAY]["clean"] == 2
 
@@ -269,23 +271,26 @@ def test_a_file_that_changes_after_it_was_checked_is_not_taken(tiny, tiny_row):
 def test_a_zone_that_python_knows_and_java_does_not_is_named(tiny, tiny_row):
     """It was a job that failed with what Java says, and was run again twice."""
     tiny.put(DAY, [tiny_row(DAY)])
-    request = _request(tiny)
-    newer = request.raw.model_copy(update={"timezone": "America/Newtown"})
-    with pytest.raises(ConfigError, match=r"raw\.timezone: expected a zone .* found 'America/Newtown'"):
-        extract.run(replace(request, raw=newer))
+    plan = _plan(tiny)
+    newer = plan.config.model_copy(
+        update={"raw": plan.config.raw.model_copy(update={"timezone": "America/Newtown"})}
+    )
+    vars(plan)["config"] = newer
+    with pytest.raises(ConfigError, match="raw.timezone: expected a zone that the Java of Spark knows"):
+        extract.run(plan)
 
 
 @pytest.mark.parametrize("spell", ["{}", "{}/", "file://{}/"])
 def test_the_raw_folder_may_be_spelled_in_any_way(tiny, tiny_row, spell):
     tiny.put(DAY, [tiny_row(DAY), tiny_row(DAY, user=2)])
     folder = tiny.settings.raw.removeprefix("file://")
-    request = replace(_request(tiny), raw_root=spell.format(folder))
-    assert extract.run(request).counts[DAY]["read"] == 2
+    plan = replace(_plan(tiny), raw_root=spell.format(folder))
+    assert extract.run(plan).counts[DAY]["read"] == 2
 
 
 def test_a_file_that_spark_does_not_list_is_named(spark, tiny, tiny_row):
     tiny.put(DAY, [tiny_row(DAY)])
-    request = _request(tiny)
+    plan = _plan(tiny)
     frame = spark.read.parquet(str(tiny.raw(f"events/{DAY}.parquet")))
     with pytest.raises(PermanentError, match=r"^file:///elsewhere: expected among .* \(1 of 1 are not there"):
-        raw._names(spark, frame, {"file:///elsewhere": request.files[0]})
+        raw._names(spark, frame, {"file:///elsewhere": plan.files[0]})

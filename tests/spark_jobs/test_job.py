@@ -26,8 +26,8 @@ class Result:
 @pytest.fixture
 def storage(tmp_path, monkeypatch):
     found = open_storage(tmp_path.as_uri())
-    messages.write(found, layout.request("a1"), Request(21))
-    monkeypatch.setattr(sys, "argv", ["job.py", found.uri(layout.request("a1"))])
+    messages.write(found, layout.plan("a1"), Request(21))
+    monkeypatch.setattr(sys, "argv", ["job.py", found.uri(layout.plan("a1"))])
     return found
 
 
@@ -193,8 +193,8 @@ def _wait_until(true):
 
 def test_a_job_ends_with_all_of_its_group_when_its_submitter_is_killed(tmp_path):
     storage, began = open_storage(tmp_path.as_uri()), tmp_path / "began"
-    messages.write(storage, layout.request("a1"), Request(21))
-    line = [sys.executable, "-c", SUBMITTING, JOB, storage.uri(layout.request("a1")), str(began)]
+    messages.write(storage, layout.plan("a1"), Request(21))
+    line = [sys.executable, "-c", SUBMITTING, JOB, storage.uri(layout.plan("a1")), str(began)]
     with subprocess.Popen(line, stdout=subprocess.PIPE, text=True) as submitter:
         leader = int(submitter.stdout.readline())
         _wait_until(began.exists)

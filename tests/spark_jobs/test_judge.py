@@ -13,7 +13,9 @@ from lake import tables
 from lake.dataset import read_dataset
 from lake.schemas import ITEM, USER
 from lake.storage import open_storage
-from nightjar import features, ingest
+from nightjar.stages import attempt as attempts
+from nightjar.stages.features import Features
+from nightjar.stages.ingest import Ingest
 
 pytestmark = [pytest.mark.spark, pytest.mark.usefixtures("spark")]
 
@@ -43,9 +45,9 @@ def _edited(tiny, **lines):
 
 def _extracted(tiny):
     """What an extract of the day made, and its clean rows and those set aside by table."""
-    attempt = ingest.prepare(DAY, tiny.lake)
+    attempt = attempts.begin(tiny.lake, Ingest(), [DAY])
     tiny.extract(attempt)
-    _, result = ingest.read_attempt(attempt, tiny.lake)
+    result = attempts.read_made(tiny.lake, Ingest(), attempt)
     storage, kind = open_storage(tiny.settings.lake), read_dataset(tiny.settings.dataset).id_type
     rows = {
         name: tables.read(storage, name, kind, found[DAY].files).to_pylist()
@@ -320,9 +322,10 @@ def test_text_ids_fare_the_same_in_every_format(tiny_with, tmp_path, kind):
 
 def _features(tiny, submit_here):
     """A function: the rows of a feature table as of the day."""
-    attempt = features.prepare(DAY, tiny.lake)
+    attempt = attempts.begin(tiny.lake, Features(), [DAY])
     submit_here("features", attempt, tiny.settings)
-    made, storage = features.commit(attempt, tiny.lake).tables, open_storage(tiny.settings.lake)
+    (record,) = attempts.commit(tiny.lake, Features(), attempt)
+    made, storage = record.tables, open_storage(tiny.settings.lake)
     return lambda name: tables.read(storage, name, "int64", made[name].files).to_pylist()
 
 

@@ -3,7 +3,9 @@ from collections import Counter
 
 import pytest
 
-from nightjar import bootstrap, ingest
+from lake.partitions import days
+from nightjar.stages import attempt as attempts
+from nightjar.stages.ingest import Ingest
 from validation.profile import QUANTILES, Profile, Values
 
 pytestmark = [pytest.mark.spark, pytest.mark.usefixtures("spark")]
@@ -56,9 +58,9 @@ def test_a_profile_is_what_plain_python_counts_of_the_clean_rows(tiny, tiny_row)
     other = [tiny_row(NEXT, user=1, paid=0.0), tiny_row(NEXT, user=2, paid=0.0, pieces=0)]
     tiny.put(DAY, [*many, tiny_row(DAY, user=None), many[0]])
     tiny.put(NEXT, other)
-    attempt = bootstrap.prepare(DAY, CLOSED, tiny.lake)
+    attempt = attempts.begin(tiny.lake, Ingest(), list(days(DAY, CLOSED)))
     tiny.extract(attempt)
-    _, result = ingest.read_attempt(attempt, tiny.lake)
+    result = attempts.read_made(tiny.lake, Ingest(), attempt)
     assert result.profiles == {DAY: _profile(many), NEXT: _profile(other)}
 
 
@@ -66,7 +68,7 @@ def test_of_very_many_segments_the_rest_are_one(tiny, tiny_row, monkeypatch):
     monkeypatch.setattr("spark_jobs.profiles.MOST_SEGMENTS", 2)
     stores = ["C", "C", "B", "A", "D"]
     tiny.put(DAY, [tiny_row(DAY, user=user, store=store) for user, store in enumerate(stores)])
-    attempt = ingest.prepare(DAY, tiny.lake)
+    attempt = attempts.begin(tiny.lake, Ingest(), [DAY])
     tiny.extract(attempt)
-    _, result = ingest.read_attempt(attempt, tiny.lake)
+    result = attempts.read_made(tiny.lake, Ingest(), attempt)
     assert result.profiles[DAY].segments == {"C": 2, "A": 1, "(others)": 2}

@@ -15,11 +15,13 @@ from pyspark.sql import DataFrame
 from lake import layout, messages, tables
 from lake.dataset import read_dataset
 from lake.errors import FileFault
+from lake.partitions import days as span
 from lake.records import Records
 from lake.schemas import HASH, LANDED, RAW_ROW, ROW_NUMBER
 from lake.storage import open_storage
-from nightjar import bootstrap
-from spark_jobs.plans import ExtractRequest
+from nightjar.stages import attempt as attempts
+from nightjar.stages.ingest import Ingest
+from spark_jobs.plans import ExtractPlan
 from spark_jobs.raw import rows
 
 pytestmark = [pytest.mark.spark, pytest.mark.usefixtures("spark")]
@@ -43,9 +45,9 @@ def _long(tiny):
 
 def _ingested(tiny, days):
     """The counts of each kind's day, all taken in by one pass."""
-    attempt = bootstrap.prepare(min(days.values()), max(days.values()), tiny.lake)
+    attempt = attempts.begin(tiny.lake, Ingest(), list(span(min(days.values()), max(days.values()))))
     tiny.extract(attempt)
-    return dict(zip(days, bootstrap.commit(attempt, tiny.lake), strict=True))
+    return dict(zip(days, attempts.commit(tiny.lake, Ingest(), attempt), strict=True))
 
 
 def _rows(tiny, record, table):
@@ -126,8 +128,8 @@ def test_a_row_is_told_from_others_by_every_column_to_the_last_digit(spark, tiny
     tiny, days = _long(tiny), _days(FILES)
     for name, day in days.items():
         _put(tiny, tiny_row, day, FILES[name])
-    attempt = bootstrap.prepare(min(days.values()), max(days.values()), tiny.lake)
-    request = messages.read(open_storage(tiny.settings.lake), layout.request(attempt), ExtractRequest)
+    attempt = attempts.begin(tiny.lake, Ingest(), list(span(min(days.values()), max(days.values()))))
+    request = messages.read(open_storage(tiny.settings.lake), layout.plan(attempt), ExtractPlan)
     frames = [
         part.frame.select(LANDED, ROW_NUMBER, RAW_ROW, HASH) for part in rows(spark, request, request.files)
     ]
@@ -341,13 +343,13 @@ def test_a_day_that_only_spark_cannot_read_is_left_out_and_named(tiny, tiny_row)
     tiny, days = _long(tiny), _days(["sound", "damaged", "gone", "more"])
     for day in days.values():
         tiny.put(day, [tiny_row(day), tiny_row(day, user=2)])
-    attempt = bootstrap.prepare(min(days.values()), max(days.values()), tiny.lake)
+    attempt = attempts.begin(tiny.lake, Ingest(), list(span(min(days.values()), max(days.values()))))
     path = tiny.raw(f"events/{days['damaged']}.parquet")
     path.write_bytes(path.read_bytes()[:4] + b"\xff" * 200 + path.read_bytes()[204:])
     tiny.raw(f"events/{days['gone']}.parquet").unlink()
     tiny.extract(attempt)
     with pytest.raises(FileFault) as fault:
-        bootstrap.commit(attempt, tiny.lake)
+        attempts.commit(tiny.lake, Ingest(), attempt)
     lines = str(fault.value).splitlines()
     assert [
         f"events/{days[name]}.parquet: expected a file that Spark can read" in line

@@ -11,22 +11,23 @@ from lake import layout, messages
 from lake.errors import GateFailed, JobFailed
 from lake.settings import Settings
 from lake.storage import open_storage
-from nightjar import ingest
+from nightjar.stages import attempt as attempts
+from nightjar.stages.ingest import Ingest
 from nightjar.waiting import wait_until
 from spark_jobs import java
 from spark_jobs.job import JobError
-from spark_jobs.submit import _run, command, raise_job_error, spark_conf, submit
+from spark_jobs.submit import _run, command, job_of, raise_job_error, spark_conf, submit
 
 DAY = dt.date(2024, 1, 1)
 
 
-def test_the_command_names_master_memory_program_and_request(tmp_path):
+def test_the_command_names_master_memory_program_and_plan(tmp_path):
     settings = Settings(home=tmp_path, spark_master="local[2]", spark_memory="3g")
-    line = command("extract", "file:///a/request.json", settings)
+    line = command(job_of("extract", "a1", settings))
     assert line[0].endswith("pyspark/bin/spark-submit")
     assert line[1:5] == ["--master", "local[2]", "--conf", "spark.driver.memory=3g"]
     assert line[-2].endswith("spark_jobs/extract.py")
-    assert line[-1] == "file:///a/request.json"
+    assert line[-1] == open_storage(settings.lake).uri(layout.plan("a1"))
 
 
 @pytest.fixture
@@ -50,7 +51,7 @@ def test_on_s3_spark_is_told_where_and_never_with_which_keys(tmp_path, place):
     assert conf["spark.hadoop.mapreduce.fileoutputcommitter.algorithm.version"] == "1"
     assert conf["spark.jars.ivy"] == str(tmp_path / "ivy")
     assert "hadoop-aws" in conf["spark.jars.packages"]
-    line = " ".join(command("extract", "s3://bucket/prefix/request.json", settings))
+    line = " ".join(command(job_of("extract", "a1", settings)))
     assert "fs.s3a.endpoint=http" in line
     assert not any(key in line for key in ("the-access-key", "the-secret-key"))
 
@@ -133,6 +134,6 @@ def test_spark_submit_runs_a_job_with_the_embedded_java(tiny, tiny_row, monkeypa
     monkeypatch.setattr(java, "_system_homes", list)
     monkeypatch.delenv("PYSPARK_SUBMIT_ARGS", raising=False)
     tiny.put(DAY, [tiny_row(DAY), tiny_row(DAY, user=2)])
-    attempt = ingest.prepare(DAY, tiny.lake)
+    attempt = attempts.begin(tiny.lake, Ingest(), [DAY])
     submit("extract", attempt, tiny.settings)
-    assert ingest.commit(attempt, tiny.lake).counts["clean"] == 2
+    assert attempts.commit(tiny.lake, Ingest(), attempt)[-1].counts["clean"] == 2

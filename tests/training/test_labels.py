@@ -3,7 +3,6 @@ import datetime as dt
 import numpy as np
 import pytest
 
-from lake import inputs
 from lake.sections import Training
 from training.labels import labels
 
@@ -39,7 +38,7 @@ def test_the_window_is_as_long_as_the_setting_says(make_night, make_events, data
     chosen = data.model_copy(update={"training": Training(label_days=label_days)})
     inside, outside = at(f"{last_label}T23:59:59.999999"), at(last_label) + dt.timedelta(days=1)
     events = make_events([(1, 10, inside), (2, 11, outside)])
-    found = labels(events, make_night(PAIRS), DAY, DAY + inputs.label_window(chosen), chosen)
+    found = labels(events, make_night(PAIRS), DAY, DAY + chosen.training.label_window, chosen)
     assert list(zip(found.users, found.items, strict=True)) == [(0, 0)]
 
 

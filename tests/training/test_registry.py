@@ -131,7 +131,12 @@ def test_a_bundle_opened_through_mlflow_is_whole_afterwards(uri, tmp_path, make_
     night = make_night(random_pairs)
     fitted = retrieval.fit(night, data.retrieval.model_copy(update={"factors": 4}), 1)
     bundle_id = bundle.write(
-        tmp_path / "made", as_of=night.day, outcome="untested", retrieval=fitted, data=data
+        tmp_path / "made",
+        as_of=night.day,
+        outcome="untested",
+        retrieval=fitted,
+        data=data,
+        features=night.origin,
     )
     bundle.publish(storage, tmp_path / "made", bundle_id)
     version = replace(NEW, bundle_id=bundle_id, source=storage.uri(layout.bundle(bundle_id)))

@@ -31,29 +31,27 @@ _HINTS: Final[dict[str | tuple[str, ...], str]] = {
 }
 
 
-def check_counts(day: dt.date, result: ExtractResult, data: Dataset) -> list[Check]:
+def check_counts(day: dt.date, made: ExtractResult, data: Dataset) -> list[Check]:
     """A day's rows, faults, returns and rounded numbers against the bounds; a closed day may have few."""
-    counts, samples, rules = result.counts[day], result.samples.get(day, {}), data.rules
+    counts, samples, rules = made.counts[day], made.samples.get(day, {}), data.rules
     is_closed = day in data.raw.closed_days
     if not counts["read"] and is_closed:
         return []
     return [
         _check_rows(day, counts, 0 if is_closed else rules.min_rows, rules.max_rows),
-        _check_bad(day, counts, samples, result.hours.get(day, {}), rules),
+        _check_bad(day, counts, samples, made.hours.get(day, {}), rules),
         _check_returns(day, counts, rules),
         *_check_rounded(day, counts, samples),
     ]
 
 
-def check_items(day: dt.date, result: ExtractResult, rules: Rules) -> Check:
+def check_items(day: dt.date, made: ExtractResult, rules: Rules) -> Check:
     """The share of bad rows of the catalogue that came on a day."""
     counts = {
-        name.removeprefix(CATALOGUE): n
-        for name, n in result.counts[day].items()
-        if name.startswith(CATALOGUE)
+        name.removeprefix(CATALOGUE): n for name, n in made.counts[day].items() if name.startswith(CATALOGUE)
     }
     share, most = _share(counts, "bad"), rules.max_bad_catalogue_share
-    found = _told_bad(counts, result.samples.get(day, {}))
+    found = _told_bad(counts, made.samples.get(day, {}))
     expected = f"at most {most:.2%} bad rows"
     return Check(f"catalogue.{day}.bad_share", CRITICAL, share <= most, found, expected)
 

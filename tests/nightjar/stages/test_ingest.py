@@ -9,7 +9,9 @@ from lake import layout
 from lake.errors import FileFault, GateFailed, PermanentError
 from lake.records import Records
 from lake.storage import open_storage
-from nightjar import ingest, rowsettings
+from nightjar.stages import attempt as attempts
+from nightjar.stages import rowsettings
+from nightjar.stages.ingest import Ingest
 
 DAY, NEXT, CLOSED = dt.date(2024, 1, 1), dt.date(2024, 1, 2), dt.date(2024, 1, 3)
 
@@ -54,7 +56,7 @@ def test_a_faulty_file_stops_the_day_before_spark(tiny, tiny_row, spoil, expecte
     with pytest.raises(
         FileFault, match=rf"^{uri}: expected {expected}, found {found}.*; .*2024-01-01 again$"
     ):
-        ingest.prepare(DAY, tiny.lake)
+        attempts.begin(tiny.lake, Ingest(), [DAY])
     assert open_storage(tiny.settings.lake).list(layout.ATTEMPTS) == []
 
 
@@ -62,7 +64,7 @@ def test_a_catalogue_that_came_is_checked_too(tiny, tiny_row):
     tiny.put(DAY, [tiny_row(DAY)])
     tiny.put_items(DAY, [{"item": 10, "title": "tea"}])
     with pytest.raises(FileFault, match=r"items/2024-01-01.parquet: .*without department, kind, brand"):
-        ingest.prepare(DAY, tiny.lake)
+        attempts.begin(tiny.lake, Ingest(), [DAY])
 
 
 @pytest.mark.parametrize("kind", ["csv", "jsonl"])
@@ -71,7 +73,7 @@ def test_text_files_are_checked_for_their_columns(tiny_with, tmp_path, kind):
     text = "user,item\n1,2\n" if kind == "csv" else '{"user": 1, "item": 2}\n'
     tiny.raw(f"events/{DAY}.{kind}").write_text(text, encoding="utf-8")
     with pytest.raises(FileFault, match=r"found .*without at, type, pieces, paid, basket, store"):
-        ingest.prepare(DAY, tiny.lake)
+        attempts.begin(tiny.lake, Ingest(), [DAY])
 
 
 def test_a_name_that_spark_skips_is_refused(tiny):
@@ -79,14 +81,14 @@ def test_a_name_that_spark_skips_is_refused(tiny):
     raw = data.raw.model_copy(update={"files": "events/_{partition}.parquet"})
     lake = dataclasses.replace(tiny.lake, data=data.model_copy(update={"raw": raw}))
     with pytest.raises(FileFault, match="leading _"):
-        ingest.prepare(DAY, lake)
+        attempts.begin(lake, Ingest(), [DAY])
 
 
 def test_a_day_outside_the_data_set_is_refused(tiny):
     with pytest.raises(
         PermanentError, match="partition 2024-01-06 is outside tiny: expected 2024-01-01 to 2024-01-05"
     ):
-        ingest.prepare(dt.date(2024, 1, 6), tiny.lake)
+        attempts.begin(tiny.lake, Ingest(), [dt.date(2024, 1, 6)])
 
 
 @pytest.mark.spark
@@ -160,7 +162,7 @@ class TestCommitted:
         item = {"item": 10, "title": "tea", "department": "drinks", "kind": "green", "brand": "b"}
         tiny.put(DAY, [tiny_row(DAY, user=user) for user in (1, 2, 3, 4, 4, None)])
         tiny.put_items(DAY, [item, item])
-        with caplog.at_level("INFO", "nightjar.ingest"):
+        with caplog.at_level("INFO", "nightjar.stages"):
             tiny.ingest(DAY)
         assert (
             "ingest of 2024-01-01: 6 rows read, 4 clean, 1 bad (1 user_id_missing), 1 duplicate, 0 ignored, "
@@ -170,12 +172,13 @@ class TestCommitted:
     def test_the_gate_judges_every_row_of_every_day_again(self, tiny, tiny_row):
         """What the job would let through: it judged up to a limit of rows, and only warned of the rest."""
         tiny.put(DAY, [tiny_row(DAY, user=user) for user in range(1, 5)])
-        attempt = ingest.prepare(DAY, tiny.lake)
+        attempt = attempts.begin(tiny.lake, Ingest(), [DAY])
         tiny.extract(attempt)
-        request, result = ingest.read_attempt(attempt, tiny.lake)
-        other = dataclasses.replace(
-            request, events=request.events.model_copy(update={"weights": {"view": 1}})
-        )
-        found = {check.name: check.found for check in ingest.check_staged(other, result, tiny.lake)}
+        stage = Ingest()
+        plan = attempts.read_plan(tiny.lake, stage, attempt)
+        events = plan.sections["events"] | {"default": "view", "weights": {"view": 1.0}, "labels": ["view"]}
+        other = dataclasses.replace(plan, sections=plan.sections | {"events": events})
+        checks = stage.check(tiny.lake, other, attempts.read_made(tiny.lake, stage, attempt))
+        found = {check.name: check.found for check in checks[DAY]}
         assert found["interactions.event_type_known"].startswith("4 of 4 rows against it (purchase")
         assert found["interactions.days_late_in_bounds"] == "0 of 4 rows against it"

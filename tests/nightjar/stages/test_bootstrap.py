@@ -6,7 +6,9 @@ from lake.errors import Conflict, FileFault, GateFailed, PermanentError
 from lake.partitions import days
 from lake.records import Records
 from lake.storage import open_storage
-from nightjar import bootstrap, ingest
+from nightjar.stages import attempt as attempts
+from nightjar.stages import ingest
+from nightjar.stages.ingest import Ingest
 
 FIRST, LAST = dt.date(2024, 1, 1), dt.date(2024, 1, 4)
 CLOSED = dt.date(2024, 1, 3)
@@ -26,9 +28,9 @@ def _fill(tiny, row):
 
 
 def _bootstrap(tiny, first, last):
-    attempt = bootstrap.prepare(first, last, tiny.lake)
+    attempt = attempts.begin(tiny.lake, Ingest(), list(days(first, last)))
     tiny.extract(attempt)
-    return bootstrap.commit(attempt, tiny.lake)
+    return attempts.commit(tiny.lake, Ingest(), attempt)
 
 
 def _meaning(records):
@@ -64,12 +66,12 @@ def test_days_that_their_night_would_refuse_are_named_and_the_others_committed(s
 @pytest.mark.spark
 def test_a_day_committed_meanwhile_is_a_conflict_of_that_day_alone(spark, tiny, tiny_row):
     _fill(tiny, tiny_row)
-    attempt = bootstrap.prepare(FIRST, LAST, tiny.lake)
+    attempt = attempts.begin(tiny.lake, Ingest(), list(days(FIRST, LAST)))
     tiny.extract(attempt)
     tiny.put(LAST, [tiny_row(LAST, user=99)])
     tiny.ingest(LAST)
     with pytest.raises(Conflict, match="ingest of 2024-01-04"):
-        bootstrap.commit(attempt, tiny.lake)
+        attempts.commit(tiny.lake, Ingest(), attempt)
     committed = Records(open_storage(tiny.settings.lake)).partitions("ingest")
     assert list(committed) == list(days(FIRST, LAST))
 
@@ -77,12 +79,12 @@ def test_a_day_committed_meanwhile_is_a_conflict_of_that_day_alone(spark, tiny, 
 def test_a_range_without_a_sound_day_is_refused_at_once_as_its_nights_would(tiny):
     last = dt.date(2024, 1, 2)
     with pytest.raises(FileFault) as fault:
-        bootstrap.prepare(FIRST, last, tiny.lake)
+        attempts.begin(tiny.lake, Ingest(), list(days(FIRST, last)))
     lines = str(fault.value).splitlines()
     assert len(lines) == 2
     for day, line in zip((FIRST, last), lines, strict=True):
         with pytest.raises(FileFault) as night:
-            ingest.prepare(day, tiny.lake)
+            attempts.begin(tiny.lake, Ingest(), [day])
         assert str(night.value) == line
 
 
@@ -91,7 +93,7 @@ def test_a_day_that_is_not_over_is_refused_as_its_night_would(tiny, tiny_row, mo
     _fill(tiny, tiny_row)
     monkeypatch.setattr(ingest, "utc_now", lambda: dt.datetime(2024, 1, 2, 18, tzinfo=dt.UTC))
     with pytest.raises(PermanentError, match="2024-01-02 is outside tiny: expected 2024-01-01 to 2024-01-01"):
-        bootstrap.prepare(FIRST, dt.date(2024, 1, 2), tiny.lake)
+        attempts.begin(tiny.lake, Ingest(), list(days(FIRST, dt.date(2024, 1, 2))))
 
 
 @pytest.mark.spark
@@ -127,11 +129,11 @@ def test_a_refused_catalogue_refuses_its_day_alone(spark, tiny, tiny_row):
 
 def test_of_very_many_faults_ten_are_told_and_the_other_days_named():
     many = list(days(FIRST, dt.date(2024, 1, 12)))
-    lines = ingest.told({day: f"fault of {day}" for day in many}).splitlines()
+    lines = attempts.list_faults({day: f"fault of {day}" for day in many}).splitlines()
     assert lines[9:] == ["fault of 2024-01-10", "... and 2 more: 2024-01-11, 2024-01-12"]
     assert len(lines) == 11
 
 
 def test_a_range_that_ends_before_it_begins_is_refused(tiny):
     with pytest.raises(PermanentError, match="give the earlier day first"):
-        bootstrap.prepare(LAST, FIRST, tiny.lake)
+        attempts.begin(tiny.lake, Ingest(), list(days(LAST, FIRST)))

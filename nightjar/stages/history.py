@@ -14,11 +14,10 @@ from typing import TYPE_CHECKING, Final
 from pydantic import ValidationError
 
 from lake import layout, messages, tables
-from lake.inputs import ingested
 from lake.lake import Lake
 from lake.records import Record, TableContent
 from lake.schemas import ITEM
-from spark_jobs.plans import ExtractRequest, ExtractResult
+from spark_jobs.plans import ExtractPlan, ExtractResult
 from validation.compare import compare, compare_catalogue, no_catalogue
 from validation.gate import Check
 from validation.profile import Profile
@@ -45,35 +44,30 @@ class Past:
         first, last = min(asked := list(days)), max(asked)
         self._storage, self._config = lake.storage, lake.data.compare
         self._reach = dt.timedelta(days=self._config.days)
-        committed = ingested(lake.records, last, lake.data)
+        committed = lake.ingested(last)
         self._catalogues = {r.day: r.tables["catalogue"] for r in committed if "catalogue" in r.tables}
         self._profiles = self._kept(r for r in committed if r.day >= first - self._reach)
         self._judged: dict[dt.date, Profile] = {}
         self._items: dict[str, pa.ChunkedArray] = {}
 
-    def judge(self, day: dt.date, request: ExtractRequest, result: ExtractResult) -> list[Check]:
+    def judge(self, day: dt.date, plan: ExtractPlan, made: ExtractResult) -> list[Check]:
         """Compare a staged day; of a closed one only the catalogue that came."""
-        checks = self._judge_catalogue(day, request, result)
-        if day not in request.raw.closed_days:
-            self._judged[day] = self._profile(day, request.id_type, result)
+        checks = self._judge_catalogue(day, plan, made)
+        if day not in plan.config.raw.closed_days:
+            self._judged[day] = self._profile(day, plan.config.id_type, made)
             checks += compare(day, self._judged[day], self.before(day), self._config)
         return checks
 
-    def accept(self, day: dt.date, result: ExtractResult) -> None:
-        """Let a judged day be part of the history of the days after it."""
+    def accept(self, day: dt.date, attempt: str, made: ExtractResult) -> None:
+        """Let a judged day be part of the history of the days after it; keep its profile for later ones."""
         self._profiles.pop(day, None)
         self._catalogues.pop(day, None)
-        if day in self._judged and self._judged[day].rows:
-            self._profiles[day] = self._judged[day]
-        if day in result.tables["catalogue"]:
-            self._catalogues[day] = result.tables["catalogue"][day]
-
-    def keep(self, record: Record) -> Record:
-        """Put a judged day's profile beside its record."""
-        if record.day in self._judged:
-            path = layout.profile(record.day, record.attempt)
-            messages.write(self._storage, path, self._judged[record.day])
-        return record
+        if day in self._judged:
+            messages.write(self._storage, layout.profile(day, attempt), self._judged[day])
+            if self._judged[day].rows:
+                self._profiles[day] = self._judged[day]
+        if day in made.tables["catalogue"]:
+            self._catalogues[day] = made.tables["catalogue"][day]
 
     def _kept(self, records: Iterable[Record]) -> dict[dt.date, Profile]:
         with ThreadPoolExecutor(_AT_ONCE) as pool:
@@ -94,28 +88,28 @@ class Past:
         """The history of a day."""
         return {then: found for then, found in self._profiles.items() if day - self._reach <= then < day}
 
-    def _profile(self, day: dt.date, id_type: str, result: ExtractResult) -> Profile:
+    def _profile(self, day: dt.date, id_type: str, made: ExtractResult) -> Profile:
         """A day's profile with what the catalogue as of the day says of it."""
-        profile = result.profiles.get(day) or Profile(0, 0, 0, 0)
-        catalogue = result.tables["catalogue"].get(day) or self._catalogue_before(day)
+        profile = made.profiles.get(day) or Profile(0, 0, 0, 0)
+        catalogue = made.tables["catalogue"].get(day) or self._catalogue_before(day)
         if catalogue is None:
             return profile
-        items = self._ids("interactions", id_type, result.tables["interactions"][day])
+        items = self._ids("interactions", id_type, made.tables["interactions"][day])
         return replace(profile, known=_shared(items, self._catalogue(id_type, catalogue)))
 
-    def _judge_catalogue(self, day: dt.date, request: ExtractRequest, result: ExtractResult) -> list[Check]:
+    def _judge_catalogue(self, day: dt.date, plan: ExtractPlan, made: ExtractResult) -> list[Check]:
         """A new catalogue beside the one before; one that was there and is gone has lost all its items."""
-        new, own, days = result.tables["catalogue"].get(day), self._catalogues.get(day), len(self.before(day))
+        new, own, days = made.tables["catalogue"].get(day), self._catalogues.get(day), len(self.before(day))
         old = self._catalogue_before(day)
-        if request.catalogue is None or self._config.catalogue.action == "off":
+        if plan.config.catalogue is None or self._config.catalogue.action == "off":
             return []
         if new is None and own is not None and own.rows:
             return [compare_catalogue(day, own.rows, own.rows, 0, days, self._config)]
         if new is None and old is None:
-            return [no_catalogue(day, request.catalogue.path(day))]
+            return [no_catalogue(day, plan.config.catalogue.path(day))]
         if new is None or old is None or not old.rows:
             return []
-        ids = self._catalogue(request.id_type, old), self._catalogue(request.id_type, new)
+        ids = self._catalogue(plan.config.id_type, old), self._catalogue(plan.config.id_type, new)
         return [compare_catalogue(day, old.rows - _shared(*ids), old.rows, new.rows, days, self._config)]
 
     def _catalogue_before(self, day: dt.date) -> TableContent | None:

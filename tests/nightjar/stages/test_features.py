@@ -6,15 +6,18 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from lake import inputs, layout, messages
+from lake import layout, messages
 from lake.dataset import read_dataset
 from lake.errors import ConfigError, Conflict, GateFailed, PermanentError
 from lake.lake import Lake
-from lake.records import STAGES, Draft, Records, TableContent, TableFile, config_digest
+from lake.records import Draft, Records, TableContent, TableFile
 from lake.schemas import FEATURES, SUBCATEGORY, TABLES, arrow_schema
 from lake.storage import open_storage
-from nightjar import features, rowsettings
-from spark_jobs.plans import FeaturesRequest, FeaturesResult
+from nightjar.stages import attempt as attempts
+from nightjar.stages import rowsettings
+from nightjar.stages.features import Features
+from nightjar.stages.ingest import Ingest
+from spark_jobs.plans import FeaturesResult
 
 FIRST, D = dt.date(2024, 1, 1), dt.date(2024, 1, 31)
 
@@ -40,22 +43,27 @@ def records(settings):
 def ingest(records, settings, day, digest="x", rows=1, catalogue=False, details=None):
     named = {"interactions": TableContent((TableFile(f"i/{day}/{digest}", 1, rows),), rows, digest)}
     named |= {"catalogue": TableContent((TableFile(f"c/{day}", 1, 1),), 1, digest)} if catalogue else {}
-    stage = STAGES["ingest"]
-    config = config_digest("ingest", read_dataset(settings.dataset))
-    draft = Draft("ingest", str(day), "a", "committed", stage.version, config)
+    stage = Ingest()
+    config = stage.config_digest(Lake.open(settings))
+    draft = Draft(stage.NAME, str(day), "a", "committed", stage.VERSION, config)
     draft = dataclasses.replace(draft, tables=named, details=details or {})
     return records.commit(draft, records.latest("ingest", day))
 
 
-def asked(attempt, settings):
-    return messages.read(open_storage(settings.lake), layout.request(attempt), FeaturesRequest)
+def plan_of(attempt, settings):
+    return attempts.read_plan(Lake.open(settings), Features(), attempt)
+
+
+def planned(settings):
+    """The plan of a new attempt for the day."""
+    return plan_of(attempts.begin(Lake.open(settings), Features(), [D]), settings)
 
 
 def stage(attempt, settings, **changed):
     """What the job would leave: user 1 bought item 10, of the subcategory milk."""
-    storage, request = open_storage(settings.lake), asked(attempt, settings)
+    storage, plan = open_storage(settings.lake), plan_of(attempt, settings)
     made = {
-        table: {day: _write(storage, table, attempt, day, changed.get(table, {})) for day in request.based_on}
+        table: {day: _write(storage, table, attempt, day, changed.get(table, {})) for day in plan.based_on}
         for table in FEATURES
     }
     messages.write(storage, layout.result(attempt), FeaturesResult(made))
@@ -72,9 +80,9 @@ def _write(storage, table, attempt, day, changed):
 
 
 def run(settings, day=D, **changed):
-    attempt = features.prepare(day, Lake.open(settings))
+    attempt = attempts.begin(Lake.open(settings), Features(), [day])
     stage(attempt, settings, **changed)
-    return features.commit(attempt, Lake.open(settings))
+    return attempts.commit(Lake.open(settings), Features(), attempt)[-1]
 
 
 def test_a_day_without_an_ingest_record_is_refused(settings, records):
@@ -82,30 +90,34 @@ def test_a_day_without_an_ingest_record_is_refused(settings, records):
     with pytest.raises(
         PermanentError, match=r"features of 2024-01-31.*`nightjar run ingest --partition 2024"
     ):
-        features.prepare(D, Lake.open(settings))
+        attempts.begin(Lake.open(settings), Features(), [D])
 
 
 def test_a_history_without_a_row_is_refused(settings, records):
     ingest(records, settings, D, rows=0)
     with pytest.raises(PermanentError, match=r"found no row in 1 days; .*bootstrap"):
-        features.prepare(D, Lake.open(settings))
+        attempts.begin(Lake.open(settings), Features(), [D])
 
 
 def test_a_first_night_builds_all_snapshots_and_the_day_from_what_each_may_see(settings, records):
     for day, catalogue in ((FIRST, True), (back(1), False), (D, True)):
         ingest(records, settings, day, catalogue=catalogue)
-    request = asked(features.prepare(D, Lake.open(settings)), settings)
-    assert request.based_on == {back(3): 0, back(2): 0, back(1): 0, D: 0}
-    assert request.ingested == {FIRST: 1, back(1): 1, D: 1}
-    assert request.interactions == tuple(f"i/{day}/x" for day in (FIRST, back(1), D))
-    assert request.catalogues == dict.fromkeys(list(request.based_on)[:3], (f"c/{FIRST}",)) | {D: (f"c/{D}",)}
+    plan = planned(settings)
+    assert plan.based_on == {back(3): 0, back(2): 0, back(1): 0, D: 0}
+    assert {pin.day: pin.sequence for pin in plan.inputs_of("interactions")} == {FIRST: 1, back(1): 1, D: 1}
+    assert plan.interactions == tuple(f"i/{day}/x" for day in (FIRST, back(1), D))
+    assert plan.catalogues == dict.fromkeys(list(plan.based_on)[:3], (f"c/{FIRST}",)) | {D: (f"c/{D}",)}
 
 
 def test_a_snapshot_before_the_first_row_is_not_built(settings, records):
     ingest(records, settings, FIRST, rows=0)
     ingest(records, settings, back(2))
     ingest(records, settings, D)
-    assert list(asked(features.prepare(D, Lake.open(settings)), settings).based_on) == [back(2), back(1), D]
+    assert list(planned(settings).based_on) == [
+        back(2),
+        back(1),
+        D,
+    ]
 
 
 def test_a_night_commits_every_as_of_day_from_its_own_inputs(settings, records):
@@ -121,8 +133,8 @@ def test_a_night_commits_every_as_of_day_from_its_own_inputs(settings, records):
     assert {str(FIRST + dt.timedelta(days=1)), str(back(2))} <= set(missing)
     for day, seen in ((back(2), 1), (back(1), 2), (D, 3)):
         assert len(records.current("features", day).inputs_of("interactions")) == seen
-        assert inputs.is_fresh("features", records, day, read_dataset(settings.dataset))
-    again = asked(features.prepare(D, Lake.open(settings)), settings)
+        assert Features().is_fresh(Lake.open(settings), day)
+    again = planned(settings)
     assert again.based_on == {D: 1}
 
 
@@ -150,7 +162,10 @@ def test_the_same_again_makes_no_record_and_a_changed_day_makes_later_ones_stale
     first = run(settings)
     assert run(settings).sequence == first.sequence
     ingest(records, settings, back(1), digest="mended")
-    assert asked(features.prepare(D, Lake.open(settings)), settings).based_on == {back(1): 1, D: 1}
+    assert planned(settings).based_on == {
+        back(1): 1,
+        D: 1,
+    }
 
 
 @pytest.mark.parametrize(
@@ -174,24 +189,24 @@ def test_a_failed_check_commits_nothing(settings, records, table, changed, told)
 def test_a_conflict_is_accepted_before_the_day_and_raised_for_it(settings, records):
     for day in (FIRST, D):
         ingest(records, settings, day, catalogue=day == FIRST)
-    slow = features.prepare(D, Lake.open(settings))
+    slow = attempts.begin(Lake.open(settings), Features(), [D])
     run(settings)
     stage(slow, settings, item_features={"price": 2.0})
     with pytest.raises(Conflict, match=f"features of {D}"):
-        features.commit(slow, Lake.open(settings))
+        attempts.commit(Lake.open(settings), Features(), slow)[-1]
     assert [records.latest("features", back(n)) for n in (3, 2, 1, 0)] == [1, 1, 1, 1]
 
 
 def test_a_catalogue_without_subcategories_stops_no_night(settings, records):
     """It committed, and then features refused that night and each one that had it as a snapshot."""
     ingest(records, settings, D, catalogue=True)
-    attempt, storage = features.prepare(D, Lake.open(settings)), open_storage(settings.lake)
+    attempt, storage = attempts.begin(Lake.open(settings), Features(), [D]), open_storage(settings.lake)
     stage(attempt, settings)
     made = messages.read(storage, layout.result(attempt), FeaturesResult)
     empty = {"user_category_features": {D: TableContent((), 0, "0:0:0")}}
     Path(storage.local(layout.result(attempt))).unlink()
     messages.write(storage, layout.result(attempt), FeaturesResult(made.tables | empty))
-    assert features.commit(attempt, Lake.open(settings)).counts["user_category_features"] == 0
+    assert attempts.commit(Lake.open(settings), Features(), attempt)[-1].counts["user_category_features"] == 0
 
 
 def test_days_before_the_first_day_are_left_out(settings, records):
@@ -204,24 +219,24 @@ def test_days_before_the_first_day_are_left_out(settings, records):
     text = toml.read_text().replace("first_day = 2024-01-01", f"first_day = {back(1)}")
     later.write_text(text.replace("closed_days = [2024-01-03]", "closed_days = []"))
     moved = settings.model_copy(update={"dataset": str(later)})
-    assert not inputs.is_fresh("features", records, D, read_dataset(moved.dataset))
-    request = asked(features.prepare(D, Lake.open(moved)), moved)
-    assert list(request.ingested) == [back(1), D]
-    assert list(request.based_on) == [back(1), D]
+    assert not Features().is_fresh(Lake.open(moved), D)
+    plan = planned(moved)
+    assert [pin.day for pin in plan.inputs_of("interactions")] == [back(1), D]
+    assert list(plan.based_on) == [back(1), D]
 
 
 def test_a_snapshot_without_users_is_left_out_and_stops_no_night(settings, records, caplog):
     """All rows of the first days are of a type that is ignored since: each night was refused."""
     for day in (FIRST, D):
         ingest(records, settings, day, catalogue=True)
-    attempt, storage = features.prepare(D, Lake.open(settings)), open_storage(settings.lake)
+    attempt, storage = attempts.begin(Lake.open(settings), Features(), [D]), open_storage(settings.lake)
     stage(attempt, settings)
     made = messages.read(storage, layout.result(attempt), FeaturesResult)
     none = TableContent((), 0, "0:0:0")
     tables = {name: found | {back(3): none} for name, found in made.tables.items()}
     Path(storage.local(layout.result(attempt))).unlink()
     messages.write(storage, layout.result(attempt), FeaturesResult(tables))
-    assert features.commit(attempt, Lake.open(settings)).partition == str(D)
+    assert attempts.commit(Lake.open(settings), Features(), attempt)[-1].partition == str(D)
     assert sorted(records.partitions("features")) == [back(2), back(1), D]
     assert f"no user had been seen by {back(3)}" in caplog.text
 
@@ -234,9 +249,9 @@ def test_a_real_build_passes_the_gate_and_is_sorted(spark, tiny, tiny_row):
     tiny.put_items(day, [{"item": 10, "title": "Milk", "department": "dairy", "kind": "milk", "brand": "b"}])
     tiny.put(day, [tiny_row(day, user, 10, hour=9 + user) for user in (3, 1, 2)])
     tiny.ingest(day)
-    attempt, storage = features.prepare(day, Lake.open(settings)), open_storage(settings.lake)
-    messages.write(storage, layout.result(attempt), build(asked(attempt, settings)))
-    (file,) = features.commit(attempt, Lake.open(settings)).tables["user_item_features"].files
+    attempt, storage = attempts.begin(Lake.open(settings), Features(), [day]), open_storage(settings.lake)
+    messages.write(storage, layout.result(attempt), build(plan_of(attempt, settings)))
+    (file,) = attempts.commit(Lake.open(settings), Features(), attempt)[-1].tables["user_item_features"].files
     written = pq.ParquetFile(storage.local(file.path)).read()
     assert written["user_id"].to_pylist() == [1, 2, 3]
     assert written.schema.equals(arrow_schema("user_item_features", "int64"))
@@ -259,8 +274,8 @@ def test_an_event_type_that_is_no_longer_wanted_stops_no_night(spark, tiny, tiny
     tiny.put(day, [tiny_row(day, 1, 10), tiny_row(day, 2, 10, type="view")])
     tiny.ingest(day)
     ignoring = _weights(tiny.settings, 'weights = { purchase = 1.0 }\nignore = ["view"]')
-    made = build(asked(features.prepare(day, Lake.open(ignoring)), ignoring))
+    made = build(plan_of(attempts.begin(Lake.open(ignoring), Features(), [day]), ignoring))
     assert made.tables["user_features"][day].rows == 1
     without = _weights(tiny.settings, "weights = { purchase = 1.0 }")
     with pytest.raises(ConfigError, match=r"no weight for event type view, which committed days have; give"):
-        build(asked(features.prepare(day, Lake.open(without)), without))
+        build(plan_of(attempts.begin(Lake.open(without), Features(), [day]), without))

@@ -10,20 +10,24 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from lake import decisions, inputs, layout, messages
+from lake import decisions, layout, messages
 from lake.dataset import CONFIG_DIR, read_dataset
 from lake.decisions import Failure
 from lake.errors import Conflict, PermanentError
 from lake.lake import Lake
 from lake.partitions import days
-from lake.records import STAGES, Draft, Input, Record, Records, TableContent, TableFile, config_digest
+from lake.records import Draft, Input, Record, Records, TableContent, TableFile
 from lake.schemas import FEATURES, TABLES, arrow_schema
 from lake.settings import Settings
 from lake.storage import LocalStorage
-from nightjar import train
+from nightjar.stages import attempt as attempts
+from nightjar.stages import decision
+from nightjar.stages.features import Features
+from nightjar.stages.ingest import Ingest
+from nightjar.stages.train import Train
 from recommender import bundle
 from training import registry
-from training.run import TrainRequest, TrainResult, challenger
+from training.run import TrainResult, challenger
 
 DAY = dt.date(2017, 3, 12)
 FIRST = DAY - dt.timedelta(days=40)
@@ -84,7 +88,8 @@ class Small:
         return TableContent((TableFile(path, target.stat().st_size, len(rows)),), len(rows), content)
 
     def commit(self, stage: str, day: dt.date, tables: dict, read: tuple = ()) -> Record:
-        version, digest = STAGES[stage].version, config_digest(stage, read_dataset(self.settings.dataset))
+        kind = {"ingest": Ingest, "features": Features}[stage]()
+        version, digest = kind.VERSION, kind.config_digest(self.lake)
         draft = Draft(stage, day.isoformat(), "a" * 16, "ok", version, digest, read, tables)
         return self.records.commit(draft, self.records.latest(stage, day))
 
@@ -97,7 +102,7 @@ class Small:
 
     def features(self, events: Events, snapshots: list[dt.date]) -> None:
         for day in snapshots:
-            read = inputs.feature_inputs(self.records.all_current("ingest", day), day)
+            read = Features().reads(self.lake, day)
             tables = {name: self.put(name, f"as_of={day}", features(name, events, day)) for name in FEATURES}
             self.commit("features", day, tables, read)
 
@@ -169,8 +174,8 @@ def without_mlflow(monkeypatch):
 def trained_home(tmp_path_factory) -> Path:
     """A lake of which the night is trained, not decided."""
     lake = make_lake(tmp_path_factory.mktemp("train") / "home", habits())
-    attempt = train.prepare(DAY, lake.lake, 2)
-    train.train(attempt, lake.lake)
+    attempt = attempts.begin(lake.lake, Train(2), [DAY])
+    attempts.work(lake.lake, Train(), attempt)
     (lake.folder.parent / "attempt").write_text(attempt)
     return lake.folder.parent
 
@@ -189,7 +194,7 @@ def result_of(lake: Small, attempt: str) -> TrainResult:
 
 def test_a_night_is_promoted_and_its_bundle_holds_the_booster(trained, without_mlflow):
     lake, attempt = trained
-    record = train.decide(DAY, attempt, lake.lake)
+    record = decision.decide(DAY, attempt, lake.lake)
     assert record.outcome == "promoted", record.details["reasons"]
     found = bundle.load(LocalStorage(lake.folder), record.details["bundle_id"])
     assert found.booster
@@ -204,14 +209,14 @@ def test_the_version_in_mlflow_is_noted_beside_the_attempt(trained, monkeypatch)
     lake, attempt = trained
     bundle_id = result_of(lake, attempt).bundle_id
     monkeypatch.setattr("training.registry.mirror", lambda *_: {"another": "1", bundle_id: "2"})
-    train.decide(DAY, attempt, lake.lake)
+    decision.decide(DAY, attempt, lake.lake)
     found = messages.read(LocalStorage(lake.folder), layout.registered(attempt), registry.Registered)
     assert found == registry.Registered("2")
 
 
 def test_all_contestants_are_scored(trained):
     lake, attempt = trained
-    metrics = train.decide(DAY, attempt, lake.lake).details["metrics"]
+    metrics = decision.decide(DAY, attempt, lake.lake).details["metrics"]
     assert set(metrics) == {"challenger", "popularity", "personal_frequency", "als", "item_item"}
     for found in metrics.values():
         assert set(found) == {"ndcg", "recall", "hit_rate", "map", "novelty", "coverage"}
@@ -220,23 +225,22 @@ def test_all_contestants_are_scored(trained):
 
 def test_the_inputs_are_those_of_the_records(trained):
     lake, attempt = trained
-    record = train.decide(DAY, attempt, lake.lake)
-    features = lake.records.current("features", DAY)
-    assert record.inputs == inputs.train_inputs(lake.records, features, read_dataset(lake.settings.dataset))
-    assert inputs.is_fresh("train", lake.records, DAY, read_dataset(lake.settings.dataset))
+    record = decision.decide(DAY, attempt, lake.lake)
+    assert record.inputs == Train().reads(lake.lake, DAY)
+    assert Train().is_fresh(lake.lake, DAY)
 
 
 def test_deciding_again_makes_no_record(trained):
     lake, attempt = trained
-    one, two = (train.decide(DAY, attempt, lake.lake) for _ in range(2))
+    one, two = (decision.decide(DAY, attempt, lake.lake) for _ in range(2))
     assert one == two
     assert lake.records.latest("train", DAY) == 1
 
 
 def test_training_again_gives_the_same_bundle_and_result(trained):
     lake, attempt = trained
-    again = train.prepare(DAY, lake.lake, 1)
-    train.train(again, lake.lake)
+    again = attempts.begin(lake.lake, Train(1), [DAY])
+    attempts.work(lake.lake, Train(), again)
     assert result_of(lake, again) == result_of(lake, attempt)
 
 
@@ -244,8 +248,8 @@ def test_no_booster_has_seen_a_label_of_the_evaluation_week(trained, tmp_path):
     """Other purchases after D-7 change what is judged, not what was learned."""
     lake, attempt = trained
     other = make_lake(tmp_path / "other", [e for e in habits() if e[2] <= DAY - WEEK or e[0] % 2])
-    found = train.prepare(DAY, other.lake, 2)
-    train.train(found, other.lake)
+    found = attempts.begin(other.lake, Train(2), [DAY])
+    attempts.work(other.lake, Train(), found)
     assert trained_by(lake, attempt) == trained_by(other, found)
     assert result_of(lake, attempt).evaluation != result_of(other, found).evaluation
 
@@ -254,19 +258,19 @@ def test_a_booster_follows_the_labels_before_the_evaluation_week(trained, tmp_pa
     """The other side of the leak test: a purchase less on D-7 changes the booster."""
     lake, attempt = trained
     other = make_lake(tmp_path / "other", [e for e in habits() if e[2] != DAY - WEEK or e[0] % 2])
-    found = train.prepare(DAY, other.lake, 2)
-    train.train(found, other.lake)
+    found = attempts.begin(other.lake, Train(2), [DAY])
+    attempts.work(other.lake, Train(), found)
     assert trained_by(lake, attempt) != trained_by(other, found)
 
 
 def test_labels_of_two_weeks_are_trained_and_judged_two_weeks_apart(tmp_path):
     """They were cut to one week without a word."""
     lake = make_lake(tmp_path / "wide", habits(), snapshots=2, label_days=14)
-    attempt = train.prepare(DAY, lake.lake, 2)
-    train.train(attempt, lake.lake)
+    attempt = attempts.begin(lake.lake, Train(2), [DAY])
+    attempts.work(lake.lake, Train(), attempt)
     result = result_of(lake, attempt)
-    request = messages.read(LocalStorage(lake.folder), layout.request(attempt), TrainRequest)
-    assert sorted(request.snapshots) == [DAY - 4 * WEEK, DAY - 2 * WEEK]
+    plan = attempts.read_plan(lake.lake, Train(), attempt)
+    assert plan.snapshots == [DAY - 4 * WEEK, DAY - 2 * WEEK]
     assert result.evaluation.as_of == DAY - 2 * WEEK
     assert result.counts["ranking_positives"] > 0
     assert result.verdict.outcome == "promoted"
@@ -283,10 +287,10 @@ def booster_of(lake: Small, result: TrainResult) -> bytes | None:
 def test_a_failed_training_is_a_decision_too(trained, without_mlflow):
     lake, attempt = trained
     number = lake.records.open_night(DAY)
-    record = train.decide(DAY, attempt, lake.lake, failure=Failure("train", "MemoryError"), night=number)
+    record = decision.decide(DAY, attempt, lake.lake, failure=Failure("train", "MemoryError"), night=number)
     assert record.outcome == "failed"
     assert record.details["failure"] == {"stage": "train", "error": "MemoryError"}
-    assert inputs.is_fresh("train", lake.records, DAY, read_dataset(lake.settings.dataset))
+    assert Train().is_fresh(lake.lake, DAY)
     assert decisions.serving(lake.records, DAY) is None
     assert lake.records.is_decided(DAY, number)
     assert without_mlflow == []
@@ -294,23 +298,28 @@ def test_a_failed_training_is_a_decision_too(trained, without_mlflow):
 
 def test_an_attempt_without_a_result_failed(trained):
     lake, _ = trained
-    attempt = train.prepare(DAY, lake.lake, 2)
-    assert "no result" in train.decide(DAY, attempt, lake.lake).details["failure"]["error"]
+    attempt = attempts.begin(lake.lake, Train(2), [DAY])
+    assert "no result" in decision.decide(DAY, attempt, lake.lake).details["failure"]["error"]
 
 
 def test_the_stage_that_failed_is_named(trained):
     lake, _ = trained
-    record = train.decide(DAY, None, lake.lake, failure=Failure("ingest", "OSError"))
+    record = decision.decide(DAY, None, lake.lake, failure=Failure("ingest", "OSError"))
     assert record.details["failure"] == {"stage": "ingest", "error": "OSError"}
 
 
-def test_an_attempt_under_another_configuration_is_refused(trained):
-    lake, _ = trained
-    attempt = train.prepare(DAY, lake.lake, 2)
-    path = lake.folder / layout.request(attempt)
-    path.write_text(re.sub(r'"config_digest": ?"\w+"', '"config_digest": "other"', path.read_text()))
-    with pytest.raises(PermanentError, match="configuration of .* changed since this attempt began"):
-        train.train(attempt, lake.lake)
+def test_an_attempt_works_by_the_settings_of_its_plan(trained):
+    """No worker reads the TOML again: on a cluster it has none."""
+    lake, attempt = trained
+    later = attempts.begin(lake.lake, Train(2), [DAY])
+    toml = Path(lake.settings.dataset)
+    other = toml.with_name("other.toml")
+    other.write_text(toml.read_text().replace("rounds = 20", "rounds = 1"))
+    changed = Lake.open(lake.settings.model_copy(update={"dataset": str(other)}))
+    attempts.work(changed, Train(), later)
+    assert result_of(lake, later) == result_of(lake, attempt)
+    assert decision.decide(DAY, later, changed).config_digest == Train().config_digest(lake.lake)
+    assert not Train().is_fresh(changed, DAY)
 
 
 def test_features_of_other_settings_are_not_trained_on(trained):
@@ -323,17 +332,17 @@ def test_features_of_other_settings_are_not_trained_on(trained):
     settings = lake.settings.model_copy(update={"dataset": str(other)})
     assert changed == 1
     with pytest.raises(PermanentError, match=rf"run `nightjar run features --partition {DAY}` first"):
-        train.prepare(DAY, Lake.open(settings), 2)
+        attempts.begin(Lake.open(settings), Train(2), [DAY])
 
 
 def test_after_a_failure_the_night_can_be_trained(trained):
     lake, attempt = trained
-    train.decide(DAY, None, lake.lake, failure=Failure("train", "OSError"))
+    decision.decide(DAY, None, lake.lake, failure=Failure("train", "OSError"))
     with pytest.raises(Conflict, match="another run committed record 1"):
-        train.decide(DAY, attempt, lake.lake)
-    again = train.prepare(DAY, lake.lake, 2)
-    train.train(again, lake.lake)
-    assert train.decide(DAY, again, lake.lake).sequence == 2
+        decision.decide(DAY, attempt, lake.lake)
+    again = attempts.begin(lake.lake, Train(2), [DAY])
+    attempts.work(lake.lake, Train(), again)
+    assert decision.decide(DAY, again, lake.lake).sequence == 2
 
 
 def test_without_features_there_is_no_decision_but_the_mark(trained):
@@ -341,9 +350,9 @@ def test_without_features_there_is_no_decision_but_the_mark(trained):
     day = DAY + dt.timedelta(days=1)
     number = lake.records.open_night(day)
     with pytest.raises(PermanentError, match="no feature record"):
-        train.prepare(day, lake.lake, 2)
+        attempts.begin(lake.lake, Train(2), [day])
     with pytest.raises(PermanentError, match="no feature record"):
-        train.decide(day, None, lake.lake, failure=Failure("train", "PermanentError"), night=number)
+        decision.decide(day, None, lake.lake, failure=Failure("train", "PermanentError"), night=number)
     assert lake.records.is_decided(day, number)
     assert lake.records.current("train", day) is None
 
@@ -355,9 +364,9 @@ def test_a_capped_ranking_set_is_told_in_the_decision(trained):
     capped = toml.with_name("capped.toml")
     capped.write_text(toml.read_text().replace("[training]", "[training]\nmax_users = 20"))
     chosen = lake.settings.model_copy(update={"dataset": str(capped)})
-    attempt = train.prepare(DAY, Lake.open(chosen), 2)
-    train.train(attempt, Lake.open(chosen))
-    record = train.decide(DAY, attempt, Lake.open(chosen))
+    attempt = attempts.begin(Lake.open(chosen), Train(2), [DAY])
+    attempts.work(Lake.open(chosen), Train(), attempt)
+    record = decision.decide(DAY, attempt, Lake.open(chosen))
     assert record.counts["ranking_users_taken"] == 4 * 20
     assert record.counts["ranking_users"] > 4 * 20
     [note] = record.details["notes"]
@@ -379,8 +388,8 @@ def test_days_that_labels_lack_are_told_in_the_decision(trained, caplog):
     lost = [DAY, DAY - WEEK + dt.timedelta(days=1), DAY - WEEK, DAY - 5 * WEEK + dt.timedelta(days=1)]
     before = DAY - 5 * WEEK  # the oldest snapshot: no label is sought in it
     _lack(lake, sorted([*lost, before]))
-    attempt = train.prepare(DAY, lake.lake, 2)
-    train.train(attempt, lake.lake)
+    attempt = attempts.begin(lake.lake, Train(2), [DAY])
+    attempts.work(lake.lake, Train(), attempt)
     result = result_of(lake, attempt)
     assert result.notes == (
         f"the ranker learned by labels without those of {lost[3]}, {lost[2]}: the lake lacks these days",
@@ -400,9 +409,9 @@ def _lack(lake: Small, missing: list[dt.date]) -> None:
 @pytest.mark.parametrize(("snapshots", "reason"), [(0, "to train"), (1, "to train")])
 def test_too_little_history_is_untested_with_a_bundle(tmp_path, snapshots, reason):
     lake = make_lake(tmp_path / "home", habits(), snapshots)
-    attempt = train.prepare(DAY, lake.lake, 2)
-    train.train(attempt, lake.lake)
-    record = train.decide(DAY, attempt, lake.lake)
+    attempt = attempts.begin(lake.lake, Train(2), [DAY])
+    attempts.work(lake.lake, Train(), attempt)
+    record = decision.decide(DAY, attempt, lake.lake)
     assert record.outcome == "untested"
     assert reason in record.details["reasons"][0]
     found = bundle.load(LocalStorage(lake.folder), record.details["bundle_id"])
@@ -416,9 +425,9 @@ def test_the_gate_is_not_loosened_for_few_users(trained, tmp_path):
     strict = toml.with_name("strict.toml")
     strict.write_text(toml.read_text().replace("min_users = 10", "min_users = 61"))
     chosen = lake.settings.model_copy(update={"dataset": str(strict)})
-    attempt = train.prepare(DAY, Lake.open(chosen), 2)
-    train.train(attempt, Lake.open(chosen))
-    record = train.decide(DAY, attempt, Lake.open(chosen))
+    attempt = attempts.begin(Lake.open(chosen), Train(2), [DAY])
+    attempts.work(Lake.open(chosen), Train(), attempt)
+    record = decision.decide(DAY, attempt, Lake.open(chosen))
     assert record.outcome == "untested"
     assert "61 are needed" in record.details["reasons"][0]
     assert record.details["metrics"]["challenger"]
@@ -436,24 +445,25 @@ def champion_record(lake: Small, source: TrainResult) -> None:
 def test_the_champion_is_pinned_and_judged(trained):
     lake, attempt = trained
     champion_record(lake, result_of(lake, attempt))
-    found = train.prepare(DAY, lake.lake, 2)
-    request = messages.read(LocalStorage(lake.folder), layout.request(found), TrainRequest)
-    assert request.champion.bundle_id == result_of(lake, attempt).bundle_id
-    train.train(found, lake.lake)
+    found = attempts.begin(lake.lake, Train(2), [DAY])
+    assert (
+        attempts.read_plan(lake.lake, Train(), found).champion.bundle_id == result_of(lake, attempt).bundle_id
+    )
+    attempts.work(lake.lake, Train(), found)
     result = result_of(lake, found)
     assert result.evaluation.churn == 0
     assert result.evaluation.ndcg("champion") == result.evaluation.ndcg("challenger")
-    record = train.decide(DAY, found, lake.lake)
+    record = decision.decide(DAY, found, lake.lake)
     assert record.details["champion"]["booster_as_of"] == (DAY - WEEK).isoformat()
 
 
 def test_a_champion_is_no_part_of_the_fingerprint(trained):
     lake, attempt = trained
-    before = train.decide(DAY, attempt, lake.lake)
+    before = decision.decide(DAY, attempt, lake.lake)
     champion_record(lake, result_of(lake, attempt))
-    found = train.prepare(DAY, lake.lake, 2)
-    train.train(found, lake.lake)
-    after = train.decide(DAY, found, lake.lake)
+    found = attempts.begin(lake.lake, Train(2), [DAY])
+    attempts.work(lake.lake, Train(), found)
+    after = decision.decide(DAY, found, lake.lake)
     assert after.sequence == 2
     assert after.fingerprint == before.fingerprint
 
@@ -463,9 +473,9 @@ def test_a_kept_decision_ships_the_champions_booster(trained, monkeypatch):
     champion_record(lake, result_of(lake, attempt))
     kept = trained_by(lake, attempt)
     monkeypatch.setattr("training.run._fit_ranker", lambda parts, lake: constant_booster(parts[0]))
-    found = train.prepare(DAY, lake.lake, 2)
-    train.train(found, lake.lake)
-    record = train.decide(DAY, found, lake.lake)
+    found = attempts.begin(lake.lake, Train(2), [DAY])
+    attempts.work(lake.lake, Train(), found)
+    record = decision.decide(DAY, found, lake.lake)
     assert record.outcome == "kept", record.details["reasons"]
     assert booster_of(lake, result_of(lake, found)) == kept
     assert record.details["booster_as_of"] == (DAY - WEEK).isoformat()
@@ -482,9 +492,9 @@ def constant_booster(rows) -> bytes:
 def test_a_champion_of_other_features_is_left_out(trained, monkeypatch):
     lake, attempt = trained
     champion_record(lake, result_of(lake, attempt))
-    monkeypatch.setattr("recommender.bundle.mismatch", lambda bundle, data: "another features version")
-    found = train.prepare(DAY, lake.lake, 2)
-    train.train(found, lake.lake)
+    monkeypatch.setattr("recommender.bundle.mismatch", lambda bundle, origin: "another features version")
+    found = attempts.begin(lake.lake, Train(2), [DAY])
+    attempts.work(lake.lake, Train(), found)
     result = result_of(lake, found)
     assert "champion" not in result.evaluation.scores
     assert result.notes == ("another features version",)
@@ -497,6 +507,6 @@ def test_where_repeats_are_not_recommended_own_history_is_no_baseline(trained):
     once.write_text(toml.read_text().replace("repeats = true ", "repeats = false "))
     chosen = lake.settings.model_copy(update={"dataset": str(once)})
     assert not read_dataset(chosen.dataset).repeats
-    attempt = train.prepare(DAY, Lake.open(chosen), 2)
-    train.train(attempt, Lake.open(chosen))
+    attempt = attempts.begin(Lake.open(chosen), Train(2), [DAY])
+    attempts.work(Lake.open(chosen), Train(), attempt)
     assert "personal_frequency" not in result_of(lake, attempt).evaluation.scores

@@ -1,7 +1,7 @@
 import pytest
 
 from lake.dataset import read_dataset
-from nightjar.rowsettings import digest_of
+from nightjar.stages.rowsettings import digest_of
 
 
 @pytest.fixture

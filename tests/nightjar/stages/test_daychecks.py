@@ -4,7 +4,7 @@ from types import SimpleNamespace
 import pytest
 
 from lake.raw_sections import Rules
-from nightjar import daychecks
+from nightjar.stages import daychecks
 from spark_jobs.plans import ExtractResult
 
 DAY = dt.date(2024, 1, 1)

@@ -7,13 +7,14 @@ import pytest
 
 from lake import layout, messages
 from lake.errors import GateFailed
-from lake.inputs import feature_inputs
 from lake.lake import Lake
 from lake.partitions import days
 from lake.records import Records
 from lake.storage import open_storage
-from nightjar import bootstrap, ingest
-from nightjar.history import Past
+from nightjar.stages import attempt as attempts
+from nightjar.stages.features import Features
+from nightjar.stages.history import Past
+from nightjar.stages.ingest import Ingest
 from validation.profile import Profile
 
 FIRST, BEFORE, WRONG, AFTER = (dt.date(2024, 1, day) for day in (1, 5, 6, 7))
@@ -44,9 +45,9 @@ def _shop(tiny_with, row, folder, compare="stop_after = 0"):
 
 
 def _bootstrap(tiny, first, last):
-    attempt = bootstrap.prepare(first, last, tiny.lake)
+    attempt = attempts.begin(tiny.lake, Ingest(), list(days(first, last)))
     tiny.extract(attempt)
-    return bootstrap.commit(attempt, tiny.lake)
+    return attempts.commit(tiny.lake, Ingest(), attempt)
 
 
 def _compared(tiny):
@@ -80,16 +81,14 @@ def test_a_wrong_day_stops_its_night_and_the_bootstrap_alike_and_is_no_history(
 ):
     nights = _shop(tiny_with, tiny_row, tmp_path / "nights")
     _bootstrap(nights, FIRST, BEFORE)
-    attempt = ingest.prepare(WRONG, nights.lake)
+    attempt = attempts.begin(nights.lake, Ingest(), [WRONG])
     nights.extract(attempt)
     with pytest.raises(GateFailed, match=REFUSED) as night:
-        ingest.commit(attempt, nights.lake)
+        attempts.commit(nights.lake, Ingest(), attempt)[-1]
     assert "2024-01-06.compare.amount_scale: expected amount p" in str(night.value)
     records = Records(open_storage(nights.settings.lake))
     assert records.current("ingest", WRONG) is None
-    (catalogue,) = (
-        i for i in feature_inputs(records.all_current("ingest", WRONG), WRONG) if i.name == "catalogue"
-    )
+    (catalogue,) = (pin for pin in Features().reads(nights.lake, WRONG) if pin.name == "catalogue")
     assert catalogue.partition == FIRST.isoformat()
     nights.ingest(AFTER)
 
@@ -111,7 +110,7 @@ def test_a_wrong_day_stops_its_night_and_the_bootstrap_alike_and_is_no_history(
     )
     planned = nights.settings.model_copy(update={"dataset": str(meant)})
     with caplog.at_level(logging.WARNING, logger="validation.gate"):
-        record = ingest.commit(attempt, Lake.open(planned))
+        (record,) = attempts.commit(Lake.open(planned), Ingest(), attempt)
     assert (record.partition, record.sequence) == ("2024-01-06", 1)
     assert "2024-01-06.compare.amount_scale: expected amount p" in caplog.text
     assert "compare.catalogue" not in caplog.text
@@ -169,7 +168,7 @@ def test_a_catalogue_of_fewer_items_only_warns_in_the_first_two_weeks(tiny_with,
     path = tiny.settings.home / "lake" / layout.profile(FIRST, record.attempt)
     path.write_text('{"rows": "many"}')
     (tiny.settings.home / "lake" / layout.profile(BEFORE, record.attempt)).unlink()
-    with caplog.at_level(logging.WARNING, logger="nightjar.history"):
+    with caplog.at_level(logging.WARNING, logger="nightjar.stages.history"):
         known = Past([AFTER], tiny.lake).before(AFTER)
     assert list(known) == [day for day in WEEK if day not in (FIRST, BEFORE, AFTER)]
     assert "the profile of 2024-01-01 cannot be read" in caplog.text

@@ -22,13 +22,16 @@ from lake.processor import Machine, annoy_library
 from lake.records import Draft, Input, Records, TableContent, TableFile
 from lake.schemas import FEATURES, TABLES, arrow_schema
 from lake.storage import open_storage
-from nightjar import precompute
+from nightjar.stages import attempt as attempts
+from nightjar.stages import precompute
+from nightjar.stages.precompute import Precompute
 from nightjar_reader import format as fmt
 from nightjar_reader.reader import Reader
 from precompute import lists
 from precompute.run import folder_of
 from recommender import bundle
 from recommender.ids import Ids
+from recommender.night import Origin
 from recommender.retrieval import Retrieval
 from training.registry import Registered
 from training.run import TrainResult
@@ -129,7 +132,15 @@ class Nights:
         baseline = "personal_frequency" if outcome == "baseline" else None
         folder = self.settings.home / f"bundle-{day}-{outcome}-{seed}"
         data = read_dataset(self.settings.dataset)
-        made = bundle.write(folder, as_of=day, outcome=outcome, retrieval=known, data=data, baseline=baseline)
+        made = bundle.write(
+            folder,
+            as_of=day,
+            outcome=outcome,
+            retrieval=known,
+            data=data,
+            features=Origin(1, "c"),
+            baseline=baseline,
+        )
         bundle.publish(self.storage, folder, made)
         details = {
             "bundle_id": made,
@@ -146,8 +157,8 @@ class Nights:
         return Lake.open(self.settings)
 
     def night(self, day, **options):
-        attempt = precompute.prepare(day, self.lake, 2)
-        precompute.build(attempt, self.lake)
+        attempt = attempts.begin(self.lake, Precompute(2), [day])
+        attempts.work(self.lake, Precompute(), attempt)
         return precompute.publish(attempt, self.lake, **options)
 
     def manifest(self, release_id):
@@ -388,8 +399,8 @@ def test_a_rollback_is_followed_and_the_night_after_respects_it(whole):
 
 
 def test_a_late_retry_does_not_bring_a_replaced_release_back(whole):
-    attempt = precompute.prepare(DAYS[0], whole.lake, 2)
-    precompute.build(attempt, whole.lake)
+    attempt = attempts.begin(whole.lake, Precompute(2), [DAYS[0]])
+    attempts.work(whole.lake, Precompute(), attempt)
     precompute.publish(attempt, whole.lake)
     whole.decide(DAYS[0], seed=1)
     newer = whole.night(DAYS[0])
@@ -399,8 +410,8 @@ def test_a_late_retry_does_not_bring_a_replaced_release_back(whole):
 
 
 def test_who_was_overtaken_by_other_content_commits_nothing(whole):
-    attempt = precompute.prepare(DAYS[0], whole.lake, 2)
-    precompute.build(attempt, whole.lake)
+    attempt = attempts.begin(whole.lake, Precompute(2), [DAYS[0]])
+    attempts.work(whole.lake, Precompute(), attempt)
     whole.decide(DAYS[0], seed=1)
     newer = whole.night(DAYS[0])
     with pytest.raises(Conflict, match="clear from the first task"):
@@ -409,8 +420,8 @@ def test_who_was_overtaken_by_other_content_commits_nothing(whole):
 
 
 def test_what_a_killed_publish_left_is_mended_by_the_next(whole, monkeypatch):
-    attempt = precompute.prepare(DAYS[0], whole.lake, 2)
-    precompute.build(attempt, whole.lake)
+    attempt = attempts.begin(whole.lake, Precompute(2), [DAYS[0]])
+    attempts.work(whole.lake, Precompute(), attempt)
 
     def killed(*_, **__):
         raise KeyboardInterrupt
@@ -426,8 +437,8 @@ def test_what_a_killed_publish_left_is_mended_by_the_next(whole, monkeypatch):
 def test_lists_whose_checks_fail_publish_nothing(whole, monkeypatch):
     bad = Check("items_in_catalogue", CRITICAL, False, "3 other items", "only items of the catalogue")
     monkeypatch.setattr(lists, "check", lambda *_: [bad])
-    attempt = precompute.prepare(DAYS[0], whole.lake, 2)
-    precompute.build(attempt, whole.lake)
+    attempt = attempts.begin(whole.lake, Precompute(2), [DAYS[0]])
+    attempts.work(whole.lake, Precompute(), attempt)
     with pytest.raises(
         GateFailed, match="items_in_catalogue: expected only items of the catalogue, found 3 other items"
     ):
@@ -439,12 +450,12 @@ def test_lists_whose_checks_fail_publish_nothing(whole, monkeypatch):
 
 def test_no_features_no_precompute(made):
     with pytest.raises(PermanentError, match="no feature record of that day"):
-        precompute.prepare(DAYS[0], made.lake, 2)
+        attempts.begin(made.lake, Precompute(2), [DAYS[0]])
 
 
 def test_building_an_attempt_twice_builds_once(whole):
-    attempt = precompute.prepare(DAYS[0], whole.lake, 2)
-    precompute.build(attempt, whole.lake)
+    attempt = attempts.begin(whole.lake, Precompute(2), [DAYS[0]])
+    attempts.work(whole.lake, Precompute(), attempt)
     before = whole.storage.local(folder_of(attempt, fmt.MANIFEST)).stat().st_mtime_ns
-    precompute.build(attempt, whole.lake)
+    attempts.work(whole.lake, Precompute(), attempt)
     assert whole.storage.local(folder_of(attempt, fmt.MANIFEST)).stat().st_mtime_ns == before

@@ -15,15 +15,19 @@ import pytest
 from typer.testing import CliRunner
 
 from lake import layout
-from lake.dataset import read_dataset
 from lake.errors import GateFailed, StorageUnavailable
-from lake.inputs import is_fresh
 from lake.lake import Lake
 from lake.records import Records
 from lake.settings import Settings
+from lake.stages import StageName
 from lake.storage import open_storage
-from nightjar import cli, night, precompute
+from nightjar import cli
 from nightjar.land import land
+from nightjar.stages import attempt as attempts
+from nightjar.stages import night, precompute, runner
+from nightjar.stages.features import Features
+from nightjar.stages.precompute import Precompute
+from nightjar.stages.train import Train
 from nightjar_reader import Reader
 from training import run as training
 
@@ -56,7 +60,7 @@ def settings_in(demo_toml):
 @pytest.fixture(scope="module")
 def here(submit_here):
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(night, "submit", submit_here)
+        patch.setattr(runner, "submit", submit_here)
         yield
 
 
@@ -139,16 +143,16 @@ def test_the_night_has_the_bytes_that_every_machine_gives(clean):
 def test_a_job_that_loses_the_storage_is_run_again_twice(clean, tmp_path, monkeypatch, submit_here, lost):
     attempts = []
 
-    def submit(job, attempt, settings):
+    def submit(job, attempt, settings, start=None):
         attempts.append(attempt)
         if len(attempts) <= lost:
             raise StorageUnavailable("lost")
         submit_here(job, attempt, settings)
 
-    monkeypatch.setattr(night, "submit", submit)
+    monkeypatch.setattr(runner, "submit", submit)
     settings = _copy(clean, tmp_path)
     with pytest.raises(StorageUnavailable) if lost == 3 else nullcontext():
-        night.run_stage("ingest", NEXT, settings)
+        night.run_stage(StageName.INGEST, NEXT, settings)
     assert len(set(attempts)) == len(attempts) == 3
     assert _records(settings).latest("ingest", NEXT) == (0 if lost == 3 else 1)
 
@@ -191,8 +195,8 @@ def test_a_failed_training_ships_lists_by_the_decision_before_and_ends_with_the_
 
 def test_lists_that_fail_their_checks_are_not_published(clean, tmp_path, monkeypatch):
     settings = _copy(clean, tmp_path)
-    attempt = precompute.prepare(DAY, Lake.open(settings), 2)
-    precompute.build(attempt, Lake.open(settings))
+    attempt = attempts.begin(Lake.open(settings), Precompute(2), [DAY])
+    attempts.work(Lake.open(settings), Precompute(), attempt)
     path = open_storage(settings.lake).local(layout.result(attempt))
     path.write_text(path.read_text().replace('"passed": true', '"passed": false'))
     before = Reader(settings.releases).entry
@@ -210,8 +214,8 @@ def test_a_changed_raw_day_makes_the_stages_stale_one_after_the_other(clean, tmp
     night.run_ingest(DAY, settings)
 
     def fresh():
-        data = read_dataset(settings.dataset)
-        return [is_fresh(stage, _records(settings), DAY, data) for stage in STAGES[1:]]
+        lake = Lake.open(settings)
+        return [stage.is_fresh(lake, DAY) for stage in (Features(), Train(), Precompute())]
 
     assert fresh() == [False, True, True]
     night.run_features(DAY, settings)

@@ -9,7 +9,8 @@ from lake.lake import Lake
 from lake.partitions import ONE_DAY, days, end_of
 from lake.records import TableFile
 from lake.schemas import EVENT_TS, INTERACTIONS, SOURCE_FILE
-from spark_jobs.plans import ExtractRequest, ExtractResult
+from lake.stages import StageName
+from spark_jobs.plans import ExtractPlan, ExtractResult
 from validation.gate import WARNING, Check
 
 if TYPE_CHECKING:
@@ -18,22 +19,22 @@ if TYPE_CHECKING:
 _COLUMNS = [name for name in INTERACTIONS if name != SOURCE_FILE]
 
 
-def check(day: dt.date, request: ExtractRequest, result: ExtractResult, lake: Lake) -> list[Check]:
+def check(day: dt.date, plan: ExtractPlan, made: ExtractResult, lake: Lake) -> list[Check]:
     """Warnings with the rows of a day that equal, in all of our columns, one of the days around it.
 
     Between two days only late rows of the later one can be the same: others have stamps that the
     earlier may not hold. What another day holds is what is staged beside it, else its current
     record. The number depends on what was taken in before, so it is told and is no part of the record.
     """
-    if not request.raw.late_days:
+    if not plan.config.raw.late_days:
         return []
-    own, reach = _staged(day, result, lake), request.raw.late_days * ONE_DAY
+    own, reach = _staged(day, made, lake), plan.config.raw.late_days * ONE_DAY
     late = _late(day, own)
-    earlier = (_of(other, result, lake) for other in days(day - reach, day - ONE_DAY))
+    earlier = (_of(other, made, lake) for other in days(day - reach, day - ONE_DAY))
     before = _told(f"{day}.overlap", late, earlier, "late rows", "no late row that landed before")
     # A day that is staged beside this one looks at this one itself.
-    later = [other for other in days(day + ONE_DAY, day + reach) if other not in result.counts]
-    theirs = [_late(other, _of(other, result, lake)) for other in later]
+    later = [other for other in days(day + ONE_DAY, day + reach) if other not in made.counts]
+    theirs = [_late(other, _of(other, made, lake)) for other in later]
     expected = "no row that landed late on a later day, which may hold it for this one: run that day again"
     after = _told(f"{day}.overlap_with_later", own, theirs, "rows", expected)
     return [before, after] if any(len(rows) for rows in theirs) else [before]
@@ -67,16 +68,16 @@ def _late(day: dt.date, rows: "pa.Table") -> "pa.Table":
     return rows.filter(pc.less(rows[EVENT_TS], start))
 
 
-def _of(day: dt.date, result: ExtractResult, lake: Lake) -> "pa.Table":
+def _of(day: dt.date, made: ExtractResult, lake: Lake) -> "pa.Table":
     """The rows of a day: staged, else committed; none where it has none."""
-    if day in result.counts:
-        return _staged(day, result, lake)
-    record = lake.records.current("ingest", day)
+    if day in made.counts:
+        return _staged(day, made, lake)
+    record = lake.records.current(StageName.INGEST, day)
     return _rows(record.tables["interactions"].files if record else (), lake)
 
 
-def _staged(day: dt.date, result: ExtractResult, lake: Lake) -> "pa.Table":
-    content = result.tables["interactions"].get(day)
+def _staged(day: dt.date, made: ExtractResult, lake: Lake) -> "pa.Table":
+    content = made.tables["interactions"].get(day)
     return _rows(content.files if content else (), lake)
 
 

@@ -1,0 +1,94 @@
+"""Plans: all that one attempt of a stage has to do, by value, as a file in the attempt's folder.
+
+What works on a plan, here or on another machine, reads what the plan names and no settings.
+"""
+
+import datetime as dt
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from enum import StrEnum
+from functools import cached_property
+from typing import Any
+
+from lake.dataset import Dataset, digest_of, of_sections
+from lake.records import Draft, Input, TableContent, inputs_of
+
+
+class Ending(StrEnum):
+    """Outcomes of the stages that decide nothing (of the others: `lake.decisions.Outcome`)."""
+
+    COMMITTED = "committed"
+    CLOSED = "closed"
+    BUILT = "built"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Plan:
+    """What every plan has; a stage adds what else its work needs.
+
+    Attributes
+    ----------
+    stage
+        The stage whose plan it is.
+    attempt
+        The attempt, 16 hex digits.
+    version
+        Of the stage, when the attempt began.
+    sections
+        The sections of the data set's TOML that the stage reads, as JSON values.
+    based_on
+        The partitions to make, each with the sequence of its record that was current when the
+        attempt began; 0 for none.
+    inputs
+        The table partitions and the bundle that it reads, by record. Raw files have none.
+    """
+
+    stage: str
+    attempt: str
+    version: int
+    sections: dict[str, Any]
+    based_on: dict[dt.date, int]
+    inputs: tuple[Input, ...] = ()
+
+    @cached_property
+    def config(self) -> Dataset:
+        """The sections as values; to read another one is an `AttributeError`."""
+        return of_sections(self.sections)
+
+    @property
+    def config_digest(self) -> str:
+        """SHA-256 (hex) of the sections."""
+        return digest_of(self.sections)
+
+    @property
+    def day(self) -> dt.date:
+        """The newest partition."""
+        return max(self.based_on)
+
+    def inputs_of(self, table: str) -> list[Input]:
+        """The inputs that are partitions of one table, oldest first."""
+        return inputs_of(self.inputs, table)
+
+    def draft(
+        self,
+        day: dt.date,
+        *,
+        outcome: str = Ending.COMMITTED,
+        inputs: Iterable[Input] | None = None,
+        tables: Mapping[str, TableContent] | None = None,
+        counts: Mapping[str, int] | None = None,
+        details: Mapping[str, Any] | None = None,
+    ) -> Draft:
+        """The draft of a partition's record; of all inputs unless some are given."""
+        return Draft(
+            stage=self.stage,
+            partition=day.isoformat(),
+            attempt=self.attempt,
+            outcome=outcome,
+            version=self.version,
+            config_digest=self.config_digest,
+            inputs=self.inputs if inputs is None else tuple(inputs),
+            tables=tables or {},
+            counts=counts or {},
+            details=details or {},
+        )

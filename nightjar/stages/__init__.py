@@ -1,0 +1,1 @@
+"""The stages of the night: what each plans, works on, checks and commits, and their order."""

@@ -1,0 +1,137 @@
+"""One attempt of a stage, whichever it is: its plan is written, worked on, judged and committed."""
+
+import datetime as dt
+import logging
+from collections.abc import Sequence
+from typing import TypeVar
+
+from lake import layout, messages
+from lake.errors import Conflict, FileFault, GateFailed, PermanentError
+from lake.lake import Lake
+from lake.plan import Plan
+from lake.records import Record
+from nightjar.stages.stage import Checks, Stage
+
+log = logging.getLogger(__name__)
+
+P = TypeVar("P", bound=Plan)
+M = TypeVar("M")
+
+_SHOWN_DAYS = 10
+
+
+def begin(lake: Lake, stage: Stage[P, M], days: Sequence[dt.date]) -> str:
+    """Write the plan of a new attempt.
+
+    Returns
+    -------
+    str
+        The attempt.
+    """
+    plan = stage.plan(lake, days)
+    _require_declared(stage, plan)
+    messages.write(lake.storage, layout.plan(plan.attempt), plan)
+    return plan.attempt
+
+
+def _require_declared(stage: Stage[P, M], plan: P) -> None:
+    """Refuse a plan that pins what the stage does not say that it reads, such as a quarantine."""
+    if unknown := {pin.name for pin in plan.inputs} - set(stage.READS):
+        raise PermanentError(f"{stage.NAME} of {plan.day} pins {sorted(unknown)}: its READS name none of it")
+
+
+def work(lake: Lake, stage: Stage[P, M], attempt: str) -> None:
+    """Run an attempt's plan in this process, and put what it made beside the plan."""
+    if lake.storage.exists(layout.result(attempt)):
+        log.info("attempt %s has been worked on already", attempt)
+        return
+    made = stage.run(lake, read_plan(lake, stage, attempt))
+    messages.write(lake.storage, layout.result(attempt), made)
+
+
+def read_plan(lake: Lake, stage: Stage[P, M], attempt: str) -> P:
+    """The plan of an attempt; `FileNotFoundError` where there is none."""
+    plan: P = messages.read(lake.storage, layout.plan(attempt), stage.PLAN)  # type: ignore[assignment]
+    return plan
+
+
+def read_made(lake: Lake, stage: Stage[P, M], attempt: str) -> M:
+    """What an attempt made; `FileNotFoundError` where its work did not end."""
+    made: M = messages.read(lake.storage, layout.result(attempt), stage.MADE)
+    return made
+
+
+def commit(lake: Lake, stage: Stage[P, M], attempt: str) -> list[Record]:
+    """Judge what an attempt made, write the report, and make it current.
+
+    Returns
+    -------
+    list of Record
+        That of each partition, oldest first.
+
+    Raises
+    ------
+    FileFault, GateFailed, Conflict
+        Naming the partitions that were refused, or committed with other content by another run
+        meanwhile; `PermanentError` when these reasons differ. The others are committed, unless the
+        stage is `WHOLE`: then nothing is where one is refused, and another run's record of an
+        earlier partition is as good.
+    """
+    plan, made = read_plan(lake, stage, attempt), read_made(lake, stage, attempt)
+    checks = stage.check(lake, plan, made)
+    report = _report(lake, stage, plan, made, checks)
+    if stage.WHOLE:
+        for day in checks:
+            stage.require(lake, plan, day, checks[day], report)
+    records, refusals = _commit_each(lake, stage, plan, made, checks, report)
+    if records:
+        log.info("%s", stage.describe(records))
+    _raise(refusals)
+    return records
+
+
+def _commit_each(
+    lake: Lake, stage: Stage[P, M], plan: P, made: M, checks: Checks, report: str
+) -> tuple[list[Record], dict[dt.date, PermanentError]]:
+    """The records of what was committed, and why the rest was not."""
+    records: list[Record] = []
+    refusals: dict[dt.date, PermanentError] = {}
+    for day in checks:
+        try:
+            if not stage.WHOLE:
+                stage.require(lake, plan, day, checks[day], report)
+            stage.put(lake, plan, made)
+            records.append(lake.records.commit(stage.draft(plan, made, day), plan.based_on[day]))
+        except (FileFault, GateFailed, Conflict) as error:
+            if stage.WHOLE and day < plan.day:
+                log.warning("%s; the record that is there stays", error)
+            else:
+                refusals[day] = error
+    return records, refusals
+
+
+def _report(lake: Lake, stage: Stage[P, M], plan: P, made: M, checks: Checks) -> str:
+    """Write the report of an attempt and give its address; none where nothing was checked."""
+    from validation import report
+
+    all_checks = [check for of_day in checks.values() for check in of_day]
+    if not all_checks:
+        return ""
+    first, last = min(checks), max(checks)
+    name = f"{last}" if stage.WHOLE or first == last else f"{first}_{last}"
+    return report.write(lake.storage, stage.NAME, name, plan.attempt, all_checks, stage.counts(plan, made))
+
+
+def _raise(refusals: dict[dt.date, PermanentError]) -> None:
+    """Raise what refused partitions; reasons of one kind as that kind."""
+    kinds = {type(error) for error in refusals.values()}
+    if kinds:
+        kind = kinds.pop() if len(kinds) == 1 else PermanentError
+        raise kind(list_faults({day: f"{error}" for day, error in refusals.items()}))
+
+
+def list_faults(faults: dict[dt.date, str]) -> str:
+    """What is wrong with each day, a line a day; of very many days the last ones by name only."""
+    lines, rest = list(faults.values())[:_SHOWN_DAYS], list(faults)[_SHOWN_DAYS:]
+    more = [f"... and {len(rest)} more: {', '.join(map(str, rest))}"] if rest else []
+    return "\n".join(lines + more)

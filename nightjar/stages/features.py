@@ -1,0 +1,265 @@
+"""Features: the four tables as of a day, and as of the earlier days that training compares it with.
+
+All as-of days are built by one job from one read, and either all are committed or none.
+"""
+
+import datetime as dt
+import logging
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import partial
+from typing import TYPE_CHECKING, ClassVar
+
+from lake import tables
+from lake.dataset import Dataset
+from lake.errors import PermanentError
+from lake.lake import Lake
+from lake.partitions import days
+from lake.records import Draft, Input, Record, TableContent
+from lake.schemas import ITEM, USER
+from lake.stages import StageName
+from nightjar.stages import rowsettings
+from nightjar.stages.stage import Checks, Stage
+from spark_jobs.plans import FeaturesPlan, FeaturesResult
+from validation.gate import CRITICAL, WARNING, Check, Severity
+
+if TYPE_CHECKING:
+    from validation.counts import Tally
+
+log = logging.getLogger(__name__)
+
+_CATEGORIES = "user_category_features"
+
+
+@dataclass(frozen=True)
+class Features(Stage[FeaturesPlan, FeaturesResult]):
+    """The second stage of a night: its day, and those of its snapshots that are missing or stale."""
+
+    NAME: ClassVar = StageName.FEATURES
+    VERSION: ClassVar = 1
+    SECTIONS: ClassVar = ("id_type", "events")
+    READS: ClassVar = ("interactions", "catalogue")
+    PLAN: ClassVar = FeaturesPlan
+    MADE: ClassVar = FeaturesResult
+    PROGRAM: ClassVar = "features"
+    WHOLE: ClassVar = True
+
+    def plan(self, lake: Lake, asked: Sequence[dt.date]) -> FeaturesPlan:
+        """Pin the current ingest records up to a day, for it and its outdated snapshots.
+
+        Raises
+        ------
+        PermanentError
+            When the day has no ingest record, or no row has been seen by then.
+        """
+        (day,) = asked
+        ingested = lake.ingested(day)
+        _require_history(day, ingested)
+        as_ofs = [*self._outdated(lake, ingested, day), day]
+        log.info("features as of %s", ", ".join(map(str, as_ofs)))
+        catalogues = {as_of: _catalogue(ingested, as_of) for as_of in as_ofs}
+        delivered = {record.day: record for record in catalogues.values() if record}
+        taken = {record.day for record in ingested}
+        return FeaturesPlan(
+            **self.pins(lake, as_ofs),
+            inputs=(
+                *(table_input(record, "interactions") for record in ingested),
+                *(table_input(record, "catalogue") for record in delivered.values()),
+            ),
+            lake=lake.uri,
+            interactions=_paths(ingested, "interactions"),
+            rows=_rows(ingested),
+            catalogues={as_of: _paths([r], "catalogue") for as_of, r in catalogues.items() if r},
+            missing_days=tuple(d for d in days(lake.data.first_day, day) if d not in taken),
+        )
+
+    def _outdated(self, lake: Lake, ingested: Sequence[Record], day: dt.date) -> list[dt.date]:
+        """The snapshots that are missing or stale, of those that have a row to build from."""
+        first = next(record.day for record in ingested if _rows([record]))
+        snapshots = (snapshot for snapshot in snapshot_days(day, lake.data) if snapshot >= first)
+        return [snapshot for snapshot in snapshots if not self.is_fresh(lake, snapshot)]
+
+    def run(self, lake: Lake, plan: FeaturesPlan) -> FeaturesResult:
+        """Build the tables with Spark."""
+        from spark_jobs import features
+
+        return features.run(plan)
+
+    def check(self, lake: Lake, plan: FeaturesPlan, made: FeaturesResult) -> Checks:
+        """Judge the tables of each as-of day, and whether one kind of rows went in."""
+        as_ofs = _seen(plan, made)
+        checks = _checks(lake, as_ofs, plan, made)
+        ingested = [lake.records.pinned(pin) for pin in plan.inputs_of("interactions")]
+        checks[as_ofs[-1]].append(rowsettings.check(ingested, lake.data))
+        return checks
+
+    def draft(self, plan: FeaturesPlan, made: FeaturesResult, day: dt.date) -> Draft:
+        """The draft of an as-of day, which reads what had landed by then."""
+        missing = [before.isoformat() for before in plan.missing_days if before <= day]
+        contents = _tables(day, made)
+        return plan.draft(
+            day,
+            inputs=_inputs_by(plan.inputs, day),
+            tables=contents,
+            counts={table: content.rows for table, content in contents.items()},
+            details={"missing_days": missing},
+        )
+
+    def counts(self, plan: FeaturesPlan, made: FeaturesResult) -> Mapping[str, Mapping[str, int]]:
+        """The rows of each table as of each day."""
+        return {
+            day.isoformat(): {table: content.rows for table, content in _tables(day, made).items()}
+            for day in plan.based_on
+        }
+
+    def reads(self, lake: Lake, day: dt.date) -> tuple[Input, ...]:
+        """Interactions of the days up to `day`, and the newest catalogue delivered by then."""
+        ingested = lake.ingested(day)
+        catalogue = _catalogue(ingested, day)
+        return (
+            *(table_input(record, "interactions") for record in ingested),
+            *([table_input(catalogue, "catalogue")] if catalogue else []),
+        )
+
+
+def table_input(record: Record, table: str) -> Input:
+    """A table of a record, as an input of what reads it."""
+    return Input(table, record.tables[table].digest, record.partition, record.sequence)
+
+
+def snapshot_days(day: dt.date, data: Dataset) -> list[dt.date]:
+    """The as-of days before D that training needs, oldest first: D-W (k+1), ..., D-W.
+
+    W is the label window.
+    """
+    training = data.training
+    days_before = (day - (back + 1) * training.label_window for back in range(training.snapshots, -1, -1))
+    return [snapshot for snapshot in days_before if snapshot >= data.first_day]
+
+
+def _inputs_by(inputs: Iterable[Input], day: dt.date) -> list[Input]:
+    """Of the inputs of an attempt those that an as-of day may see; of catalogues the newest."""
+    seen = [pin for pin in inputs if pin.partition <= day.isoformat()]
+    catalogues = [pin for pin in seen if pin.name == "catalogue"]
+    newest = max(catalogues, key=lambda pin: pin.partition, default=None)
+    return [pin for pin in seen if pin.name != "catalogue" or pin == newest]
+
+
+def _require_history(day: dt.date, ingested: Sequence[Record]) -> None:
+    if not any(record.day == day for record in ingested):
+        raise PermanentError(
+            f"features of {day}: expected an ingest record of {day}, found none; "
+            f"run `nightjar run ingest --partition {day}` first"
+        )
+    if not _rows(ingested):
+        raise PermanentError(
+            f"features of {day}: expected interactions up to that day, found no row in {len(ingested)} days; "
+            "load earlier days with `nightjar bootstrap`"
+        )
+
+
+def _rows(ingested: Iterable[Record]) -> int:
+    return sum(record.tables["interactions"].rows for record in ingested)
+
+
+def _paths(records: Iterable[Record], table: str) -> tuple[str, ...]:
+    return tuple(file.path for record in records for file in record.tables[table].files)
+
+
+def _catalogue(ingested: Iterable[Record], as_of: dt.date) -> Record | None:
+    """The record of the newest catalogue delivered by a day; None where none was."""
+    delivered = [record for record in ingested if "catalogue" in record.tables and record.day <= as_of]
+    return delivered[-1] if delivered else None
+
+
+def _seen(plan: FeaturesPlan, made: FeaturesResult) -> list[dt.date]:
+    """The as-of days to commit: no snapshot of days whose rows are all of ignored types."""
+    *snapshots, day = sorted(plan.based_on)
+    seen = [as_of for as_of in snapshots if made.tables["user_features"][as_of].rows]
+    if empty := sorted(set(snapshots) - set(seen)):
+        log.warning("no user had been seen by %s: training goes on without", ", ".join(map(str, empty)))
+    return [*seen, day]
+
+
+def _tables(as_of: dt.date, made: FeaturesResult) -> dict[str, TableContent]:
+    return {table: contents[as_of] for table, contents in made.tables.items()}
+
+
+def _checks(
+    lake: Lake, as_ofs: Sequence[dt.date], plan: FeaturesPlan, made: FeaturesResult
+) -> dict[dt.date, list[Check]]:
+    """What was found of each as-of day; one suite judges all of them, since each costs as much as a count."""
+    from validation import expectations
+
+    counted = {as_of: _count(lake, as_of, plan, made) for as_of in as_ofs}
+    tallies = {(as_of, table): some for as_of, one in counted.items() for table, some in one.tallies.items()}
+    judged = expectations.judge_each(tallies)
+    checks: dict[dt.date, list[Check]] = {as_of: [] for as_of in counted}
+    for (as_of, table), of_table in judged.items():
+        # A catalogue may have no subcategories, or none of the items seen so far: nights go on without.
+        severity: Severity = WARNING if table == _CATEGORIES else CRITICAL
+        rows = expectations.some_rows(table, counted[as_of].rows(table), severity)
+        checks[as_of] += expectations.named(table, [rows, *of_table])
+    return {
+        as_of: expectations.named(f"{as_of}", [*of_day, *counted[as_of].consistency()])
+        for as_of, of_day in checks.items()
+    }
+
+
+@dataclass(frozen=True)
+class _Counted:
+    """What was counted of an as-of day's tables.
+
+    Attributes
+    ----------
+    tallies
+        For each table asked, its rules'.
+    users, items
+        How many the pairs of user and item name.
+    items_of_users, users_of_items
+        The sums of what users and items say of their pairs.
+    """
+
+    tallies: "dict[str, list[Tally]]"
+    users: int
+    items: int
+    items_of_users: float
+    users_of_items: float
+
+    def rows(self, table: str) -> int:
+        """How many rows a table has."""
+        return self.tallies[table][0].rows
+
+    def consistency(self) -> list[Check]:
+        """Whether the tables speak of the same users and items."""
+        pairs = self.rows("user_item_features")
+        return [
+            _equal("users_agree", self.users, self.rows("user_features")),
+            _equal("items_agree", self.items, self.rows("item_features")),
+            _equal("pairs_of_users_agree", self.items_of_users, pairs),
+            _equal("pairs_of_items_agree", self.users_of_items, pairs),
+        ]
+
+
+def _count(lake: Lake, as_of: dt.date, plan: FeaturesPlan, made: FeaturesResult) -> _Counted:
+    """Count what the rules of an as-of day ask, each file read once."""
+    from validation.counts import Counter, Distinct, Total
+    from validation.expectations import tally_features
+
+    users, items = Distinct(USER), Distinct(ITEM)
+    items_of_users, users_of_items = Total("items"), Total("users")
+    also: dict[str, list[Counter]] = {
+        "user_item_features": [users, items],
+        "user_features": [items_of_users],
+        "item_features": [users_of_items],
+    }
+    tallies = {}
+    for table, content in _tables(as_of, made).items():
+        if table != _CATEGORIES or as_of in plan.catalogues:  # without a catalogue it is empty
+            rows = partial(tables.batches, lake.storage, table, plan.config.id_type, content.files)
+            tallies[table] = tally_features(table, rows, also.get(table, ()))
+    return _Counted(tallies, users.value, items.value, items_of_users.value, users_of_items.value)
+
+
+def _equal(name: str, found: float, expected: int) -> Check:
+    return Check(name, CRITICAL, found == expected, f"{found:.17g}", f"{expected}")

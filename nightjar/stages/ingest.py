@@ -1,0 +1,235 @@
+"""Ingest: raw days become interactions, quarantine and, where one came, a catalogue snapshot each.
+
+A night takes in one day, a bootstrap many in one Spark pass. The records are the same: each day is
+judged and committed by itself, as its own night would have done it.
+"""
+
+import datetime as dt
+import logging
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, ClassVar
+
+from lake import tables
+from lake.dataset import Dataset
+from lake.errors import FileFault, GateFailed, PermanentError
+from lake.lake import Lake
+from lake.partitions import utc_now
+from lake.plan import Ending
+from lake.records import Draft, Input, Record, TableContent
+from lake.schemas import LANDED
+from lake.stages import StageName
+from lake.storage import Storage
+from nightjar import quarantine
+from nightjar.rawfiles.check import Checker, Wanted
+from nightjar.stages import daychecks, overlap, rowsettings
+from nightjar.stages.attempt import list_faults
+from nightjar.stages.history import Past
+from nightjar.stages.stage import Checks, Stage
+from spark_jobs.casts import catalogue_targets, raw_targets
+from spark_jobs.plans import ExtractPlan, ExtractResult, RawFile
+from validation.gate import CRITICAL, Check, failed
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Ingest(Stage[ExtractPlan, ExtractResult]):
+    """The first stage of a night, and the one that a bootstrap runs over a range."""
+
+    NAME: ClassVar = StageName.INGEST
+    VERSION: ClassVar = 2
+    SECTIONS: ClassVar = ("id_type", "raw", "events", "catalogue", "rules")
+    READS: ClassVar = ()
+    PLAN: ClassVar = ExtractPlan
+    MADE: ClassVar = ExtractResult
+    PROGRAM: ClassVar = "extract"
+
+    def plan(self, lake: Lake, days: Sequence[dt.date]) -> ExtractPlan:
+        """Check the raw files of the days; those with a faulty file are left out, and their faults noted.
+
+        Raises
+        ------
+        FileFault
+            When no day is left: a raw file is missing, empty, unreadable, or lacks a column.
+        """
+        if not days:
+            raise PermanentError("there is no day to take in: give the earlier day first")
+        today = utc_now().date()
+        pins = self.pins(lake, [lake.data.require_day(day, today=today) for day in days])
+        files, catalogues, faults = _checked(days, pins["attempt"], lake)
+        if len(faults) == len(days):
+            raise FileFault(list_faults(faults))
+        pins["based_on"] = {day: number for day, number in pins["based_on"].items() if day not in faults}
+        return ExtractPlan(
+            **pins,
+            lake=lake.uri,
+            raw_root=lake.raw_uri,
+            files=files,
+            catalogues=catalogues,
+            faults=faults,
+            row_settings=rowsettings.digest_of(lake.data),
+        )
+
+    def run(self, lake: Lake, plan: ExtractPlan) -> ExtractResult:
+        """Read, judge and stage the raw rows with Spark."""
+        from spark_jobs import extract
+
+        return extract.run(plan)
+
+    def check(self, lake: Lake, plan: ExtractPlan, made: ExtractResult) -> Checks:
+        """Judge each day by itself; one that is not refused is history for those after it."""
+        faults = plan.faults | made.faults
+        days = sorted({*plan.based_on, *faults})
+        staged, past = _check_staged(plan, made, lake), Past(days, lake)
+        checks: dict[dt.date, list[Check]] = {}
+        for day in days:
+            if day in faults:
+                checks[day] = [Check(_of_files(day), CRITICAL, False, faults[day], "sound raw files")]
+                continue
+            checks[day] = [*staged, *_check_day(day, plan, made, lake), *past.judge(day, plan, made)]
+            if not failed(checks[day]):
+                past.accept(day, plan.attempt, made)
+        return checks
+
+    def require(
+        self, lake: Lake, plan: ExtractPlan, day: dt.date, checks: Sequence[Check], report: str
+    ) -> None:
+        """The gate of a day; the attempt's quarantine stays, and the refusal says how to look at it.
+
+        Raises
+        ------
+        FileFault
+            When its files are faulty.
+        GateFailed
+            When a critical check failed.
+        """
+        if checks[0].name == _of_files(day):
+            raise FileFault(checks[0].found)
+        try:
+            super().require(lake, plan, day, checks, report)
+        except GateFailed as error:
+            quarantine.note_refused(lake.storage, day, plan.attempt)
+            look = f"`nightjar quarantine {day} --attempt {plan.attempt}` shows its rows"
+            raise GateFailed(f"{error}; {look}") from error
+
+    def draft(self, plan: ExtractPlan, made: ExtractResult, day: dt.date) -> Draft:
+        """The draft of a day; one without a file is closed."""
+        files = [file for file in (*plan.files, *plan.catalogues) if file.day == day]
+        return plan.draft(
+            day,
+            outcome=Ending.COMMITTED if files else Ending.CLOSED,
+            inputs=(Input(file.name, file.sha256, bytes=file.bytes) for file in files),
+            tables={name: contents[day] for name, contents in made.tables.items() if day in contents},
+            counts=made.counts[day],
+            details={rowsettings.DETAIL: plan.row_settings},
+        )
+
+    def counts(self, plan: ExtractPlan, made: ExtractResult) -> Mapping[str, Mapping[str, int]]:
+        """The rows of each day by what became of them."""
+        return {day.isoformat(): counts for day, counts in made.counts.items()}
+
+    def describe(self, records: Sequence[Record]) -> str:
+        """What became of the rows that were read."""
+        rows = Counter[str]()
+        for record in records:
+            rows.update(record.counts)
+        days = records[0].partition if len(records) == 1 else f"{len(records)} days"
+        return f"{self.NAME} of {days}: {daychecks.told(rows)}"
+
+
+def _of_files(day: dt.date) -> str:
+    """The name of the check that a day fails whose raw files are faulty."""
+    return f"{day}.files"
+
+
+def _checked(
+    days: Sequence[dt.date], attempt: str, lake: Lake
+) -> tuple[tuple[RawFile, ...], tuple[RawFile, ...], dict[dt.date, str]]:
+    """Events files and catalogues of the days without a fault, and the faults of the others."""
+    checker = Checker(lake.raw, lake.storage, attempt)
+    files: list[RawFile] = []
+    catalogues: list[RawFile] = []
+    faults: dict[dt.date, str] = {}
+    for day in days:
+        events, items = _events(lake.raw, day, lake.data), _catalogues(lake.raw, day, lake.data)
+        checked = [_check(checker, wanted) for wanted in [*events, *items]]
+        if wrong := [str(fault) for fault in checked if isinstance(fault, FileFault)]:
+            faults[day] = "; ".join(wrong)
+            continue
+        sound = [file for file in checked if isinstance(file, RawFile)]
+        files += sound[: len(events)]
+        catalogues += sound[len(events) :]
+    return tuple(files), tuple(catalogues), faults
+
+
+def _check(checker: Checker, wanted: Wanted) -> RawFile | FileFault:
+    try:
+        return checker.check(wanted)
+    except FileFault as fault:
+        return fault
+
+
+def _events(storage: Storage, day: dt.date, data: Dataset) -> list[Wanted]:
+    """The day's events file; none of a closed day that has none."""
+    name, closed = data.raw.path(day), day in data.raw.closed_days
+    if closed and not storage.exists(name):
+        return []
+    return [Wanted(name, day, data.raw.format, raw_targets(data.raw), data.id_type, may_be_empty=closed)]
+
+
+def _catalogues(storage: Storage, day: dt.date, data: Dataset) -> list[Wanted]:
+    """The catalogue that came on that day, if one did."""
+    if data.catalogue is None:
+        return []
+    name = data.catalogue.path(day)
+    if not storage.exists(name):
+        return []
+    targets = catalogue_targets(data.catalogue)
+    return [Wanted(name, day, data.catalogue.format, targets, data.id_type, whole=True)]
+
+
+def _check_staged(plan: ExtractPlan, made: ExtractResult, lake: Lake) -> list[Check]:
+    """The Great Expectations suite on all interactions that an attempt staged."""
+    from validation import expectations
+
+    def rows(columns: Sequence[str]) -> "Iterator[pa.RecordBatch]":
+        for day, content in made.tables["interactions"].items():
+            yield from _staged(lake.storage, plan.config.id_type, day, content, columns)
+
+    checks = expectations.check_interactions(rows, plan.config)
+    return expectations.named("interactions", checks)
+
+
+def _staged(
+    storage: Storage, id_type: str, day: dt.date, content: TableContent, columns: Sequence[str]
+) -> "Iterator[pa.RecordBatch]":
+    """Staged interactions of a day, which its files do not name."""
+    import pyarrow as pa
+
+    kept = [name for name in columns if name != LANDED]
+    for batch in tables.batches(storage, "interactions", id_type, content.files, kept):
+        yield batch.append_column(LANDED, pa.repeat(pa.scalar(day, pa.date32()), batch.num_rows))
+
+
+def _check_day(day: dt.date, plan: ExtractPlan, made: ExtractResult, lake: Lake) -> list[Check]:
+    """A day's catalogue, rows, faults, returns and rounded numbers against the data set's bounds."""
+    checks = _check_items(day, plan, made, lake)
+    checks += daychecks.check_counts(day, made, plan.config)
+    return [*checks, *overlap.check(day, plan, made, lake)]
+
+
+def _check_items(day: dt.date, plan: ExtractPlan, made: ExtractResult, lake: Lake) -> list[Check]:
+    """The suite on the catalogue that came on a day; none where none did."""
+    from validation import expectations
+
+    if day not in made.tables["catalogue"]:
+        return []
+    files = made.tables["catalogue"][day].files
+    items = tables.read(lake.storage, "catalogue", plan.config.id_type, files)
+    suite = expectations.named(f"catalogue.{day}", expectations.check_catalogue(items))
+    return [*suite, daychecks.check_items(day, made, plan.config.rules)]

@@ -1,0 +1,200 @@
+"""The night of one partition: its stages in order, as the DAG `nightly` runs them.
+
+A failed training does not stop the lists: they follow the newest earlier decision, and the night
+ends with the error.
+"""
+
+import datetime as dt
+import logging
+from collections.abc import Iterator, Sequence
+from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any, Final
+
+from tenacity import before_sleep_log, retry, retry_if_exception_type, stop_after_attempt
+
+from lake.decisions import Failure
+from lake.errors import PermanentError, StorageUnavailable
+from lake.lake import Lake
+from lake.partitions import days
+from lake.settings import Settings
+from lake.stages import StageName
+from nightjar.console import step
+from nightjar.stages import attempt as attempts
+from nightjar.stages import mirror, runner
+from nightjar.stages.stage import Stage
+
+log = logging.getLogger(__name__)
+
+TRIES = 3
+"""How often work is begun whose connection to the storage is lost; the DAGs' tasks have as many."""
+_MIRRORED: Final = (StageName.INGEST, StageName.FEATURES)
+_STEPS: Final = {
+    StageName.INGEST: ("check the raw files", "extract (Spark)", "validate and commit"),
+    StageName.FEATURES: ("find what is outdated", "build (Spark)", "validate and commit"),
+    StageName.TRAIN: ("pin what is read", "retrieval, ranker, evaluation", "decide"),
+    StageName.PRECOMPUTE: ("pin what is read", "lists and index", "validate and publish"),
+}
+"""What a person reads of a stage's plan, work and commit."""
+
+
+@dataclass(frozen=True)
+class _Turn:
+    """A stage's turn, for one day or a range of them, told step by step."""
+
+    name: StageName
+    span: Sequence[dt.date]
+    settings: Settings
+
+    @cached_property
+    def lake(self) -> Lake:
+        return Lake.open(self.settings)
+
+    @cached_property
+    def stage(self) -> Stage[Any, Any]:
+        return runner.open_stage(self.name, self.settings)
+
+    def step(self, place: int) -> AbstractContextManager[None]:
+        """Tell of the planning (0), the work (1) or the commit (2)."""
+        span = str(self.span[0]) if len(self.span) == 1 else f"{self.span[0]} to {self.span[-1]}"
+        return step(f"{self.name} {span}: {_STEPS[self.name][place]}")
+
+    def begin(self) -> str:
+        with self.step(0):
+            return attempts.begin(self.lake, self.stage, self.span)
+
+    def work(self, attempt: str) -> None:
+        with self.step(1):
+            runner.run(self.lake, self.stage, attempt, self.settings)
+
+    @retry(
+        stop=stop_after_attempt(TRIES),
+        retry=retry_if_exception_type(StorageUnavailable),
+        before_sleep=before_sleep_log(log, logging.WARNING),
+        reraise=True,
+    )
+    def begin_and_work(self) -> str:
+        """Begin an attempt and do its work, up to `TRIES` times while the storage is lost meanwhile.
+
+        The AWS library makes most requests of Spark again whose connection ends, but not all: an
+        answer of which only the head has come is an error to it that cannot pass.
+        """
+        attempt = self.begin()
+        self.work(attempt)
+        return attempt
+
+    def run(self) -> None:
+        """Plan, work and commit."""
+        attempt = self.begin_and_work()
+        with self.step(2):
+            attempts.commit(self.lake, self.stage, attempt)
+
+
+def run_ingest(day: dt.date, settings: Settings) -> None:
+    """Take in the raw day: check its files, split its rows, validate, commit."""
+    _Turn(StageName.INGEST, [day], settings).run()
+
+
+def run_features(day: dt.date, settings: Settings) -> None:
+    """Build the feature tables as of the day, and those of earlier days that training lacks."""
+    _Turn(StageName.FEATURES, [day], settings).run()
+
+
+def run_train(day: dt.date, settings: Settings, night: int = 0) -> None:
+    """Train, evaluate and decide; the decision is appended also when training fails."""
+    from nightjar.stages.decision import decide
+
+    turn, attempt = _Turn(StageName.TRAIN, [day], settings), None
+    try:
+        attempt = turn.begin()
+        turn.work(attempt)
+    except Exception as error:
+        decide(day, attempt, turn.lake, Failure(turn.name, type(error).__name__), night)
+        raise
+    with turn.step(2):
+        decide(day, attempt, turn.lake, night=night)
+
+
+def run_precompute(day: dt.date, settings: Settings, force: bool = False) -> None:
+    """Make the lists and the index by the newest decision, check and publish them.
+
+    Parameters
+    ----------
+    force
+        Make readers follow the release also when its day is before the newest ever published.
+    """
+    from nightjar.stages.precompute import publish
+
+    turn = _Turn(StageName.PRECOMPUTE, [day], settings)
+    attempt = turn.begin()
+    turn.work(attempt)
+    with turn.step(2):
+        publish(attempt, turn.lake, force=force)
+
+
+_RUN: Final = {
+    StageName.INGEST: run_ingest,
+    StageName.FEATURES: run_features,
+    StageName.TRAIN: run_train,
+    StageName.PRECOMPUTE: run_precompute,
+}
+
+
+def run_stage(name: StageName, day: dt.date, settings: Settings) -> None:
+    """Run one stage, and mirror the tables after one that writes any."""
+    with mirror.afterwards(Lake.open(settings)) if name in _MIRRORED else nullcontext():
+        _RUN[name](day, settings)
+
+
+def run(day: dt.date, settings: Settings) -> None:
+    """Run the whole night of one partition, and mirror the tables whatever became of it.
+
+    Raises
+    ------
+    NightjarError
+        When a stage failed. Lists are made all the same when it was training.
+    """
+    with mirror.afterwards(Lake.open(settings)):
+        _run(day, settings)
+
+
+def _run(day: dt.date, settings: Settings) -> None:
+    night = Lake.open(settings).records.open_night(day)
+    for name in (StageName.INGEST, StageName.FEATURES):
+        with _decided_when_failed(name, day, settings, night):
+            _RUN[name](day, settings)
+    failure = _train_or_failure(day, settings, night)
+    run_precompute(day, settings)
+    if failure:
+        raise failure
+
+
+@contextmanager
+def _decided_when_failed(name: StageName, day: dt.date, settings: Settings, night: int) -> Iterator[None]:
+    """Append the *failed* decision when a stage before the decision fails."""
+    from nightjar.stages.decision import decide
+
+    try:
+        yield
+    except Exception as error:
+        with suppress(PermanentError):  # no features, no decision
+            decide(day, None, Lake.open(settings), Failure(name, type(error).__name__), night)
+        raise
+
+
+def _train_or_failure(day: dt.date, settings: Settings, night: int) -> Exception | None:
+    try:
+        run_train(day, settings, night)
+    except Exception as error:
+        log.exception("training of %s failed; the lists follow the newest earlier decision", day)
+        return error
+    return None
+
+
+def run_bootstrap(first: dt.date, last: dt.date, settings: Settings) -> None:
+    """Load a range of raw days in one Spark pass, with the records that their nights would have made."""
+    if last < first:
+        raise PermanentError(f"a bootstrap from {first} to {last} has no day: give the earlier day first")
+    with mirror.afterwards(Lake.open(settings)):
+        _Turn(StageName.INGEST, list(days(first, last)), settings).run()

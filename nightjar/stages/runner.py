@@ -1,0 +1,52 @@
+"""The one place where a stage is chosen by its name, and where its plans are run is chosen for it."""
+
+from collections.abc import Callable
+from typing import Any
+
+from lake import cores
+from lake.lake import Lake
+from lake.settings import Settings
+from lake.stages import StageName
+from nightjar.stages import attempt as attempts
+from nightjar.stages.stage import Stage
+from spark_jobs.submit import Job, start_here, submit
+
+Start = Callable[[Job], str]
+
+
+def open_stage(name: StageName, settings: Settings) -> Stage[Any, Any]:
+    """A stage, with as many threads as this process may use; only what it needs is imported."""
+    threads = settings.threads or cores.count()
+    match name:
+        case StageName.INGEST:
+            from nightjar.stages.ingest import Ingest
+
+            return Ingest(threads)
+        case StageName.FEATURES:
+            from nightjar.stages.features import Features
+
+            return Features(threads)
+        case StageName.TRAIN:
+            from nightjar.stages.train import Train
+
+            return Train(threads)
+        case StageName.PRECOMPUTE:
+            from nightjar.stages.precompute import Precompute
+
+            return Precompute(threads)
+
+
+def run(
+    lake: Lake, stage: Stage[Any, Any], attempt: str, settings: Settings, start: Start = start_here
+) -> None:
+    """Run an attempt's plan: by spark-submit where the stage has a program, else in this process.
+
+    Parameters
+    ----------
+    start
+        What starts spark-submit and waits for it.
+    """
+    if stage.PROGRAM:
+        submit(stage.PROGRAM, attempt, settings, start)
+    else:
+        attempts.work(lake, stage, attempt)

@@ -1,0 +1,154 @@
+"""Train: features become a bundle, and the night's decision about it.
+
+The record is appended by `nightjar.stages.decision`, whatever happened before.
+"""
+
+import datetime as dt
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from typing import Any, ClassVar
+
+from lake import decisions
+from lake.decisions import Decision, Outcome
+from lake.errors import PermanentError
+from lake.lake import Lake
+from lake.records import Draft, Input, Record
+from lake.schemas import FEATURES
+from lake.stages import StageName
+from nightjar.stages.features import Features, snapshot_days, table_input
+from nightjar.stages.stage import Checks, Stage, features_of
+from training.evaluation import Evaluation
+from training.run import TrainPlan, TrainResult, run
+
+
+@dataclass(frozen=True)
+class Train(Stage[TrainPlan, TrainResult]):
+    """The third stage of a night."""
+
+    NAME: ClassVar = StageName.TRAIN
+    VERSION: ClassVar = 2
+    SECTIONS: ClassVar = (
+        "id_type",
+        "repeats",
+        "events",
+        "retrieval",
+        "candidates",
+        "training",
+        "ranker",
+        "evaluation",
+    )
+    READS: ClassVar = (*FEATURES, "interactions", "catalogue")
+    PLAN: ClassVar = TrainPlan
+    MADE: ClassVar = TrainResult
+
+    def plan(self, lake: Lake, days: Sequence[dt.date]) -> TrainPlan:
+        """Pin the features of a day and of its snapshots, and whom the challenger meets.
+
+        Raises
+        ------
+        PermanentError
+            When there is no feature record of the day, or one that other settings made.
+        """
+        (day,) = days
+        features = features_of(lake, day, self.NAME)
+        _require_same_settings(features, lake)
+        return TrainPlan(
+            **self.pins(lake, [day]),
+            inputs=train_inputs(lake, features),
+            champion=decisions.champion(lake.records, day),
+            threads=self.threads,
+        )
+
+    def run(self, lake: Lake, plan: TrainPlan) -> TrainResult:
+        """Train, evaluate, and put the bundle that follows."""
+        return run(plan, lake)
+
+    def check(self, lake: Lake, plan: TrainPlan, made: TrainResult) -> Checks:
+        """Nothing: the gate between models has judged, and every verdict is a decision."""
+        return {plan.day: []}
+
+    def draft(self, plan: TrainPlan, made: TrainResult, day: dt.date) -> Draft:
+        """The draft of a decision."""
+        decision = _decision(plan, made)
+        return plan.draft(
+            day, outcome=decision.outcome, counts=made.counts, details=decisions.details(decision)
+        )
+
+    def reads(self, lake: Lake, day: dt.date) -> tuple[Input, ...] | None:
+        """What training reads of the current features of a day."""
+        features = lake.records.current(StageName.FEATURES, day)
+        return train_inputs(lake, features) if features else None
+
+
+def train_inputs(lake: Lake, features: Record) -> tuple[Input, ...]:
+    """Features of D and of its snapshots, and the pinned interactions (labels) and catalogue.
+
+    Interactions and catalogue are those that the features of D were made of, so that no stage mixes
+    two states of a day.
+    """
+    days = snapshot_days(features.day, lake.data)
+    snapshots = [lake.records.current(StageName.FEATURES, day) for day in days]
+    records = [record for record in snapshots if record] + [features]
+    tables = tuple(table_input(record, table) for record in records for table in FEATURES)
+    first_label = min(record.partition for record in records)
+    labels = (pin for pin in features.inputs_of("interactions") if pin.partition > first_label)
+    return (*tables, *labels, *features.inputs_of("catalogue"))
+
+
+def _require_same_settings(features: Record, lake: Lake) -> None:
+    """Else the bundle would say that its booster was trained on features that it has never seen."""
+    stage = Features()
+    if (features.version, features.config_digest) != (stage.VERSION, stage.config_digest(lake)):
+        raise PermanentError(
+            f"train {features.partition}: expected features by the settings as they are, found a record by "
+            f"others; run `nightjar run features --partition {features.partition}` first"
+        )
+
+
+def _decision(plan: TrainPlan, made: TrainResult) -> Decision:
+    """What training found; the champion is lineage, and part of the content alone."""
+    verdict = made.verdict
+    return Decision(
+        outcome=verdict.outcome,
+        bundle_id=made.bundle_id,
+        bundle_as_of=plan.day,
+        booster_as_of=_trained(plan, verdict.outcome),
+        baseline=verdict.baseline,
+        reasons=verdict.reasons,
+        checks=verdict.checks,
+        champion=plan.champion,
+        metrics=_metrics(made.evaluation),
+        evaluation=_evaluation(made.evaluation),
+        notes=made.notes,
+    )
+
+
+def _trained(plan: TrainPlan, outcome: Outcome) -> dt.date | None:
+    """The day for which the bundle's booster was trained."""
+    if outcome == Outcome.KEPT and plan.champion:
+        return plan.champion.booster_as_of
+    return plan.day if outcome == Outcome.PROMOTED else None
+
+
+def _metrics(evaluation: Evaluation | None) -> dict[str, dict[str, Any]]:
+    """Value and interval by contestant and metric."""
+    if evaluation is None:
+        return {}
+    return {
+        name: {metric: asdict(estimate) for metric, estimate in score.metrics.items()}
+        for name, score in evaluation.scores.items()
+    }
+
+
+def _evaluation(evaluation: Evaluation | None) -> dict[str, Any] | None:
+    if evaluation is None:
+        return None
+    return {
+        "as_of": evaluation.as_of.isoformat(),
+        "users": evaluation.users,
+        "cut": evaluation.cut,
+        "best_baseline": evaluation.best_baseline,
+        "gains": {name: asdict(gain) for name, gain in evaluation.gains.items()},
+        "popularity": {name: score.popularity for name, score in evaluation.scores.items()},
+        "churn": evaluation.churn,
+    }

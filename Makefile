@@ -53,7 +53,7 @@ format: .venv/.ready ## Format the code and mend what ruff can mend.
 	$(BIN)/ruff format .
 
 docs: .venv/.ready ## Make docs/settings.md anew, after a change of a setting.
-	@$(BIN)/python -m nightjar.reference
+	@$(BIN)/python -m nightjar.command.reference
 
 up: .venv/.ready ## Start Airflow with its UI on 127.0.0.1; prints the address and the password.
 	@$(BIN)/nightjar up

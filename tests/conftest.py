@@ -27,7 +27,7 @@ from lake.lake import Lake
 from lake.records import Record
 from lake.settings import Settings
 from lake.storage import open_storage
-from nightjar.waiting import Still, wait_until
+from nightjar.servers.waiting import Still, wait_until
 
 hypothesis.settings.register_profile(
     "any machine", deadline=None, suppress_health_check=[hypothesis.HealthCheck.too_slow]

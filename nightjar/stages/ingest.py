@@ -21,7 +21,7 @@ from lake.records import Draft, Input, Record, TableContent
 from lake.schemas import LANDED
 from lake.stages import StageName
 from lake.storage import Storage
-from nightjar import quarantine
+from nightjar.command import quarantine
 from nightjar.rawfiles.check import Checker, Wanted
 from nightjar.stages import daychecks, overlap, rowsettings
 from nightjar.stages.attempt import list_faults

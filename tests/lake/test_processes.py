@@ -9,9 +9,10 @@ import psutil
 import pytest
 
 from lake.processes import end, in_sessions, is_running
-from nightjar.waiting import wait_until
+from nightjar.servers.waiting import wait_until
 
 # When it is told to end it starts a child in a process group of its own, which says that it is told too.
+# The signal is held back meanwhile: Python forgets one that comes just after a fork.
 HEIR = """
 import os, pathlib, signal, sys, time
 folder = pathlib.Path(sys.argv[1])
@@ -19,10 +20,12 @@ def say(number, frame):
     (folder / "told").touch()
     os._exit(0)
 def leave(number, frame):
+    signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGTERM])
     if os.fork():
         os._exit(0)
     signal.signal(signal.SIGTERM, say)
     os.setpgid(0, 0)
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, [signal.SIGTERM])
     time.sleep(600)
 signal.signal(signal.SIGTERM, leave)
 (folder / "ready").touch()

@@ -27,10 +27,10 @@ from lake.partitions import ONE_DAY, utc_now
 from lake.records import Records
 from lake.settings import Settings
 from lake.storage import open_storage
-from nightjar import processes, rest, services
-from nightjar.land import STAMP, land
-from nightjar.rest import Client
-from nightjar.waiting import wait_until
+from nightjar.command.land import STAMP, land
+from nightjar.servers import background, local_airflow, rest
+from nightjar.servers.rest import Client
+from nightjar.servers.waiting import wait_until
 
 FIRST = dt.date(2017, 6, 15)
 HOUSEHOLDS = 500
@@ -63,7 +63,7 @@ class Slice:
     """A running Airflow, and the settings that it runs with."""
 
     settings: Settings
-    airflow: services.Airflow
+    airflow: local_airflow.Airflow
     client: Client
 
 
@@ -95,7 +95,7 @@ def night_slice(tmp_path_factory, slice_settings):
     settings = slice_settings(tmp_path_factory.mktemp("slice"), first_day=first)
     land(landed, FIRST, FIRST + (SLICE_DAYS - 1) * ONE_DAY, households=HOUSEHOLDS)
     _move(landed, settings, moved)
-    with services.running(settings) as airflow:
+    with local_airflow.running(settings) as airflow:
         client = airflow.client()
         for dag in ("bootstrap_history", "nightly"):
             client.wait_for_dag(dag)
@@ -139,7 +139,7 @@ class Nights:
     folder: Path
     days: list[dt.date]
     settings: Settings
-    run: processes.Component
+    run: background.Component
 
     def release_id(self, night: dt.date) -> str:
         """The release of a night, when it is there."""
@@ -177,9 +177,9 @@ def nights_on_disk(request, tmp_path_factory, slice_settings):
             steps.append(f"cp -r {lake} {kept}.part && mv {kept}.part {kept}")
         steps.append(f"{nightjar} run night --partition {night}")
     shell = ["sh", "-c", " && ".join(steps)]
-    run = processes.spawn("nights on disk", shell, os.environ | told, folder, folder / "out.log")
+    run = background.spawn("nights on disk", shell, os.environ | told, folder, folder / "out.log")
     yield Nights(folder, nights, settings, run)
-    processes.stop([run])
+    background.stop([run])
 
 
 @pytest.fixture(scope="session")
@@ -190,7 +190,7 @@ def airflow_before(slice_settings):
     def start(nights: Nights, night: dt.date, folder: Path, **changes: Any) -> Iterator[Slice]:
         settings = slice_settings(folder, nights.days[-1], **changes)
         nights.copy_before(night, settings.home / "lake")
-        with services.running(settings) as airflow:
+        with local_airflow.running(settings) as airflow:
             client = airflow.client()
             client.wait_for_dag("nightly")
             client.unpause("nightly")
@@ -244,7 +244,7 @@ class Server:
     port: int
     environment: dict[str, str]
     told: dict[str, str] = field(default_factory=dict)
-    component: processes.Component | None = None
+    component: background.Component | None = None
 
     @property
     def url(self) -> str:
@@ -257,13 +257,13 @@ class Server:
         told = {**os.environ, **self.environment, **self.told, "NIGHTJAR_HOME": str(self.home)}
         log = self.home / f"{self.name}.log"
         line = [*command, "--port", str(self.port)]
-        self.component = processes.spawn(self.name, line, told, self.home, log)
+        self.component = background.spawn(self.name, line, told, self.home, log)
         _wait_until(lambda: rest.answers(f"{self.url}/health"), self.component)
 
     def stop(self) -> None:
         """End it; connections to it are refused then."""
         if self.component:
-            processes.stop([self.component])
+            background.stop([self.component])
 
 
 class S3Server(Server):
@@ -297,7 +297,7 @@ class Postgres:
     port: int
     user: str
     password: str
-    component: processes.Component | None = None
+    component: background.Component | None = None
 
     def url(self, database: str) -> str:
         """The SQLAlchemy address of a database, which is made where there is none."""
@@ -325,7 +325,7 @@ class Postgres:
         return True
 
 
-def _wait_until(ready: Callable[[], bool], component: processes.Component) -> None:
+def _wait_until(ready: Callable[[], bool], component: background.Component) -> None:
     """Wait as long as a process is there and says something now and then."""
 
     def done() -> bool:
@@ -339,7 +339,7 @@ def _wait_until(ready: Callable[[], bool], component: processes.Component) -> No
 @pytest.fixture(scope="session")
 def s3_server(tmp_path_factory):
     """An S3 server for the whole run; make a bucket of your own."""
-    port = services.free_port()
+    port = local_airflow.free_port()
     environment = {
         "AWS_ENDPOINT_URL": f"http://127.0.0.1:{port}",
         "AWS_ACCESS_KEY_ID": "nightjar",
@@ -357,7 +357,7 @@ def s3_server(tmp_path_factory):
 @contextmanager
 def _new_postgres() -> Iterator[Postgres]:
     with tempfile.TemporaryDirectory(prefix="nightjar-postgres-", ignore_cleanup_errors=True) as folder:
-        server = Postgres(services.free_port(), "nightjar", secrets.token_urlsafe(16))
+        server = Postgres(local_airflow.free_port(), "nightjar", secrets.token_urlsafe(16))
         server.component = _start_postgres(Path(folder), server)
         try:
             _wait_until(server.answers, server.component)
@@ -379,7 +379,7 @@ def postgres():
         yield server
 
 
-def _start_postgres(folder: Path, server: Postgres) -> processes.Component:
+def _start_postgres(folder: Path, server: Postgres) -> background.Component:
     """Make a cluster that asks everyone for the password, and start it."""
     as_postgres = _drop_root(folder)
     told, data = folder / "password", folder / "data"
@@ -392,7 +392,7 @@ def _start_postgres(folder: Path, server: Postgres) -> processes.Component:
     with (data / "postgresql.conf").open("a") as conf:
         conf.write(POSTGRES_CONF.format(port=server.port))
     command = [*as_postgres, str(POSTGRES / "postgres"), "-D", str(data)]
-    return processes.spawn("postgres", command, os.environ, folder, folder / "postgres.log")
+    return background.spawn("postgres", command, os.environ, folder, folder / "postgres.log")
 
 
 def _drop_root(folder: Path) -> list[str]:
@@ -403,14 +403,14 @@ def _drop_root(folder: Path) -> list[str]:
     return ["setpriv", "--reuid=postgres", "--regid=postgres", "--init-groups"]
 
 
-def _stop_postgres(component: processes.Component) -> None:
+def _stop_postgres(component: background.Component) -> None:
     """A fast shutdown: its workers lead sessions of their own and end with it."""
     if component.alive():
         os.kill(component.pid, signal.SIGINT)
-    deadline = time.monotonic() + processes.STOP_SECONDS
+    deadline = time.monotonic() + background.STOP_SECONDS
     while component.alive() and time.monotonic() < deadline:
         time.sleep(0.1)
-    processes.stop([component])
+    background.stop([component])
 
 
 @pytest.fixture(scope="session")
@@ -424,7 +424,7 @@ def mlflow_server(tmp_path_factory, postgres, s3_server):
         "MLFLOW_BACKEND_STORE_URI": postgres.url("mlflow"),
         "MLFLOW_ARTIFACTS_DESTINATION": s3_server.make_bucket("mlflow"),
     }
-    home, port = tmp_path_factory.mktemp("mlflow"), services.free_port()
+    home, port = tmp_path_factory.mktemp("mlflow"), local_airflow.free_port()
     server = Server("mlflow", home, port, login, s3_server.environment | places)
     try:
         server.start()

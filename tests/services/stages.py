@@ -29,7 +29,7 @@ from lake.schemas import TABLES
 from lake.settings import Settings
 from lake.stages import StageName
 from lake.storage import Storage, open_storage
-from nightjar.land import land
+from nightjar.command.land import land
 from nightjar.stages import attempt as attempts
 from nightjar.stages import decision, mirror, night, precompute, runner
 from nightjar.stages.stage import Stage

@@ -10,8 +10,8 @@ import pytest
 
 from lake.records import Records
 from lake.storage import open_storage
-from nightjar.rest import ENDED_RUN
-from nightjar.waiting import wait_until
+from nightjar.servers.rest import ENDED_RUN
+from nightjar.servers.waiting import wait_until
 from nightjar_reader import Reader
 
 pytestmark = pytest.mark.services

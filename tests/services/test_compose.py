@@ -17,12 +17,12 @@ import pytest
 import yaml
 
 from lake.settings import CHECKOUT
-from nightjar import processes
-from nightjar.cli import Prepared
-from nightjar.rest import Client
-from nightjar.serve import Server
-from nightjar.services import POOLS, free_port
-from nightjar.waiting import wait_until
+from nightjar.command.cli import Prepared
+from nightjar.servers import background
+from nightjar.servers.local_airflow import POOLS, free_port
+from nightjar.servers.programs import Server
+from nightjar.servers.rest import Client
+from nightjar.servers.waiting import wait_until
 
 pytestmark = pytest.mark.services
 
@@ -259,7 +259,7 @@ class Stack:
             return
         command = self.command(name, service["command"])
         log = self.folder / f"{name}.log"
-        component = processes.spawn(name, command, self.environment(name), self.folder, log)
+        component = background.spawn(name, command, self.environment(name), self.folder, log)
         self.started.append(component)
         if _is_once(service):
             self.wait(lambda: not component.alive(), component)
@@ -287,7 +287,7 @@ def stack(tmp_path_factory, services, made_databases):
             stack.bring_up(name)
         yield stack
     finally:
-        processes.stop(stack.started)
+        background.stop(stack.started)
 
 
 def test_the_containers_commands_come_up_in_order_and_stay_healthy(stack, services):

@@ -23,7 +23,7 @@ from lake.lake import Lake
 from lake.records import Records
 from lake.settings import Settings
 from lake.storage import LocalStorage, open_storage
-from nightjar.land import land
+from nightjar.command.land import land
 from nightjar.stages import mirror, night
 from nightjar_reader import Reader
 

@@ -19,9 +19,9 @@ import pytest
 
 from lake.records import Records
 from lake.storage import open_storage
-from nightjar import processes, services
-from nightjar.rest import ENDED_RUN
-from nightjar.waiting import Still, wait_until
+from nightjar.servers import background, local_airflow
+from nightjar.servers.rest import ENDED_RUN
+from nightjar.servers.waiting import Still, wait_until
 from nightjar_reader import Reader
 
 pytestmark = pytest.mark.services
@@ -112,7 +112,7 @@ def _age(process):
 
 
 def _component(settings, name):
-    [component] = [component for component in services._components(settings) if component.name == name]
+    [component] = [component for component in local_airflow._components(settings) if component.name == name]
     return psutil.Process(component.pid)
 
 
@@ -253,12 +253,12 @@ def _kill_scheduler(slice, run_id, kills):
         scheduler.kill()
         scheduler.wait()
         kills.append("scheduler")
-        services.start(slice.settings, urlsplit(slice.airflow.url).port)
+        local_airflow.start(slice.settings, urlsplit(slice.airflow.url).port)
 
 
 def _of_tasks(settings):
     """The processes of tasks: Spark, the tasks' own, and workers that have one."""
-    titles = map(_title, processes.members(services._components(settings)))
+    titles = map(_title, background.members(local_airflow._components(settings)))
     return [
         title
         for title in titles
@@ -378,7 +378,7 @@ def test_each_bundle_is_one_version_in_mlflow(airflow, scheduler):
 @pytest.mark.long
 def test_no_process_is_left(airflow, scheduler):
     """After the stop, whatever session it is in: each inherits the settings."""
-    services.stop(airflow.settings)
+    local_airflow.stop(airflow.settings)
     ours = str(airflow.settings.home)
     assert [process for process in psutil.process_iter() if _home_of(process) == ours] == []
 

@@ -18,8 +18,8 @@ from lake.dataset import read_dataset
 from lake.partitions import ONE_DAY
 from lake.records import Records
 from lake.storage import open_storage
-from nightjar import processes, rest, services
-from nightjar.waiting import wait_until
+from nightjar.servers import background, local_airflow, rest
+from nightjar.servers.waiting import wait_until
 from nightjar_reader import Reader
 
 pytestmark = pytest.mark.airflow
@@ -56,7 +56,7 @@ def _listening(process):
 
 
 def _all_listening(settings):
-    members = processes.members(services._components(settings))
+    members = background.members(local_airflow._components(settings))
     return {address for process in members for address in _listening(process)}
 
 
@@ -215,7 +215,7 @@ def test_nothing_listens_beyond_this_machine(night_slice, history, heard):
 
 def test_pools_have_one_slot_and_secrets_are_private(night_slice):
     pools = night_slice.client.pools()
-    assert {name: pools[name] for name in services.POOLS} == {
+    assert {name: pools[name] for name in local_airflow.POOLS} == {
         "spark": 1,
         "train": 1,
         "precompute": 1,

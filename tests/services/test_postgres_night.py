@@ -20,8 +20,8 @@ from lake.lake import Lake
 from lake.records import Records
 from lake.settings import Settings
 from lake.storage import LocalStorage, open_storage
-from nightjar import processes, serve, services
-from nightjar.land import land
+from nightjar.command.land import land
+from nightjar.servers import background, local_airflow, programs
 from nightjar.stages import attempt as attempts
 from nightjar.stages.ingest import Ingest
 from nightjar_reader import Reader
@@ -36,7 +36,7 @@ HOUSEHOLDS = 500
 class Watch:
     """What every process of the machine had for arguments, and where ours listened, while it looked."""
 
-    components: list[processes.Component]
+    components: list[background.Component]
     arguments: set[str] = field(default_factory=set)
     addresses: set[tuple[str, int]] = field(default_factory=set)
     done: threading.Event = field(default_factory=threading.Event)
@@ -46,7 +46,7 @@ class Watch:
             self.arguments |= {
                 " ".join(process.info["cmdline"] or ()) for process in psutil.process_iter(["cmdline"])
             }
-            for process in processes.members(self.components):
+            for process in background.members(self.components):
                 self.addresses |= _listening(process)
 
 
@@ -127,9 +127,9 @@ def on_servers(
     )
     land(settings, FIRST, NIGHT, households=HOUSEHOLDS)
     servers = [s3_server.component, postgres.component, mlflow_server.component]
-    with services.running(settings) as airflow:
+    with local_airflow.running(settings) as airflow:
         refused = httpx.get(f"{airflow.url}/api/v2/dags", trust_env=False).status_code
-        with _watching([*services._components(settings), *servers]) as watch:
+        with _watching([*local_airflow._components(settings), *servers]) as watch:
             client = airflow.client()
             _run(client, "bootstrap_history", conf={"from": str(FIRST), "to": str(LAST_HISTORY)})
             states = _run(client, "nightly", partition=str(NIGHT))
@@ -138,7 +138,7 @@ def on_servers(
         "postgres": postgres.password,
         "s3": s3_server.secret_key,
         "mlflow": environment["MLFLOW_TRACKING_PASSWORD"],
-        **json.loads((serve.airflow_home(settings) / "secrets.json").read_text()),
+        **json.loads((programs.airflow_home(settings) / "secrets.json").read_text()),
     }
     return Night(settings, states, watch, refused, secrets)
 
@@ -274,7 +274,7 @@ def test_no_log_record_request_or_other_file_holds_a_secret(on_servers, s3_serve
 
 def test_no_process_is_left(on_servers):
     """Whatever session it is in: each inherits the settings."""
-    assert processes.members(services._components(on_servers.settings)) == []
+    assert background.members(local_airflow._components(on_servers.settings)) == []
     ours = f"NIGHTJAR_HOME={on_servers.settings.home}"
     left = [process for process in psutil.process_iter() if ours in _environment_of(process)]
     assert left == []

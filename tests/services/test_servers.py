@@ -5,7 +5,7 @@ import psycopg2
 import pytest
 from botocore.exceptions import ClientError
 
-from nightjar import processes
+from nightjar.servers import background
 
 pytestmark = pytest.mark.services
 
@@ -15,7 +15,7 @@ def test_s3_keeps_what_it_has_over_a_stop(s3_server):
     s3_server.client().put_object(Bucket=bucket, Key="a/b", Body=b"x", IfNoneMatch="*")
     before = s3_server.component
     s3_server.stop()
-    assert processes.members([before]) == []
+    assert background.members([before]) == []
     s3_server.start()
     assert s3_server.client().get_object(Bucket=bucket, Key="a/b")["Body"].read() == b"x"
     with pytest.raises(ClientError, match="PreconditionFailed"):

@@ -10,23 +10,23 @@ from dataclasses import asdict
 import pytest
 
 from lake.settings import CHECKOUT, Settings
-from nightjar import processes, services
+from nightjar.servers import background, local_airflow
 
 # says how the stop went, during which all signals arrive; the first ones come together
 SIGNALLED = """
 import os, signal
 from lake.settings import Settings
-from nightjar import services
+from nightjar.servers import local_airflow
 
 def stop(settings):
-    for number in services.SIGNALS:
+    for number in local_airflow.SIGNALS:
         os.kill(os.getpid(), number)
     print("stopped", flush=True)
 
-services.start, services.stop = lambda settings, port: "airflow", stop
+local_airflow.start, local_airflow.stop = lambda settings, port: "airflow", stop
 first = {first}
 signal.signal(signal.SIGHUP, signal.SIG_DFL)  # whatever the tests are run under
-with services.running(Settings()):
+with local_airflow.running(Settings()):
     signal.pthread_sigmask(signal.SIG_BLOCK, first)
     for number in first:
         os.kill(os.getpid(), number)
@@ -46,32 +46,32 @@ def component(settings):
     folder = settings.home / "airflow"
     folder.mkdir(parents=True)
     command = [sys.executable, "-c", "import time; time.sleep(600)"]
-    started = processes.spawn("scheduler", command, os.environ, folder, folder / "out.log")
+    started = background.spawn("scheduler", command, os.environ, folder, folder / "out.log")
     (folder / "components.json").write_text(json.dumps([asdict(started)]))
     yield started
-    processes.stop([started])
+    background.stop([started])
 
 
 def test_an_airflow_that_runs_already_goes_on_running(settings, component):
-    with pytest.raises(services.ServiceError, match="runs already"), services.running(settings):
+    with pytest.raises(local_airflow.ServiceError, match="runs already"), local_airflow.running(settings):
         pass
     assert component.alive()
-    assert services.stop(settings)
+    assert local_airflow.stop(settings)
     assert not component.alive()
 
 
 def test_what_is_left_of_one_that_lost_a_part_is_stopped_first(settings, component, monkeypatch):
     folder = settings.home / "airflow"
-    dead = processes.spawn("api-server", ["true"], os.environ, folder, folder / "out.log")
+    dead = background.spawn("api-server", ["true"], os.environ, folder, folder / "out.log")
     (folder / "components.json").write_text(json.dumps([asdict(component), asdict(dead)]))
-    processes.stop([dead])
+    background.stop([dead])
 
     def started(settings):
-        raise services.ServiceError("it goes on to start")
+        raise local_airflow.ServiceError("it goes on to start")
 
-    monkeypatch.setattr(services, "migrate", started)
-    with pytest.raises(services.ServiceError, match="it goes on to start"):
-        services.start(settings, services.free_port())
+    monkeypatch.setattr(local_airflow, "migrate", started)
+    with pytest.raises(local_airflow.ServiceError, match="it goes on to start"):
+        local_airflow.start(settings, local_airflow.free_port())
     assert not component.alive()
 
 
@@ -92,21 +92,21 @@ def test_a_signal_ends_it_and_none_disturbs_the_stop(first, code):
 
 
 def test_handlers_are_as_before_afterwards(settings, monkeypatch):
-    monkeypatch.setattr(services, "start", lambda settings, port: None)
-    monkeypatch.setattr(services, "stop", lambda settings: None)
-    before = [signal.getsignal(number) for number in services.SIGNALS]
-    with services.running(settings):
-        assert [signal.getsignal(number) for number in services.SIGNALS] != before
-    assert [signal.getsignal(number) for number in services.SIGNALS] == before
+    monkeypatch.setattr(local_airflow, "start", lambda settings, port: None)
+    monkeypatch.setattr(local_airflow, "stop", lambda settings: None)
+    before = [signal.getsignal(number) for number in local_airflow.SIGNALS]
+    with local_airflow.running(settings):
+        assert [signal.getsignal(number) for number in local_airflow.SIGNALS] != before
+    assert [signal.getsignal(number) for number in local_airflow.SIGNALS] == before
 
 
 def test_what_is_ignored_stays_ignored(settings, monkeypatch):
     """As SIGHUP is under nohup."""
-    monkeypatch.setattr(services, "start", lambda settings, port: None)
-    monkeypatch.setattr(services, "stop", lambda settings: None)
+    monkeypatch.setattr(local_airflow, "start", lambda settings, port: None)
+    monkeypatch.setattr(local_airflow, "stop", lambda settings: None)
     before = signal.signal(signal.SIGHUP, signal.SIG_IGN)
     try:
-        with services.running(settings):
+        with local_airflow.running(settings):
             assert signal.getsignal(signal.SIGHUP) is signal.SIG_IGN
     finally:
         signal.signal(signal.SIGHUP, before)

@@ -8,7 +8,7 @@ import pytest
 from lake import layout, messages
 from lake.errors import DiskFull, PermanentError
 from lake.storage import open_storage
-from nightjar.waiting import wait_until
+from nightjar.servers.waiting import wait_until
 from spark_jobs.job import JobError, describe, main
 from spark_jobs.submit import raise_job_error
 

@@ -11,9 +11,9 @@ from lake import layout, messages
 from lake.errors import GateFailed, JobFailed
 from lake.settings import Settings
 from lake.storage import open_storage
+from nightjar.servers.waiting import wait_until
 from nightjar.stages import attempt as attempts
 from nightjar.stages.ingest import Ingest
-from nightjar.waiting import wait_until
 from spark_jobs import java
 from spark_jobs.job import JobError
 from spark_jobs.submit import _run, command, job_of, raise_job_error, spark_conf, submit

@@ -6,7 +6,7 @@ import pandas as pd
 import pytest
 
 from lake.raw_sections import Compare
-from nightjar import land
+from nightjar.command import land
 from validation.compare import compare
 from validation.profile import QUANTILES, Profile, Values
 

@@ -21,8 +21,8 @@ from lake.records import Records
 from lake.settings import Settings
 from lake.stages import StageName
 from lake.storage import open_storage
-from nightjar import cli
-from nightjar.land import land
+from nightjar.command import cli
+from nightjar.command.land import land
 from nightjar.stages import attempt as attempts
 from nightjar.stages import night, precompute, runner
 from nightjar.stages.features import Features

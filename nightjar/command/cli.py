@@ -19,8 +19,8 @@ from lake.dataset import read_dataset
 from lake.errors import NightjarError
 from lake.lake import Lake
 from lake.stages import StageName
-from nightjar.console import console, print_settings, show_progress_log, step
-from nightjar.serve import LOOPBACK, Server, is_healthy, program
+from nightjar.command.console import console, print_settings, show_progress_log, step
+from nightjar.servers.programs import LOOPBACK, Server, is_healthy, program
 from nightjar_reader.errors import ReaderError
 
 app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False, help=__doc__)
@@ -128,7 +128,7 @@ def land(
     households: Annotated[int, typer.Option(help="Land a sample of so many households; 0 for all.")] = 0,
 ) -> None:
     """Write the demo data (Complete Journey) as raw day files, and its catalogue on the first day."""
-    from nightjar.land import land as land_days
+    from nightjar.command.land import land as land_days
 
     show_progress_log()
     with step("land the raw days"):
@@ -146,7 +146,7 @@ def show(
     length: Annotated[int, typer.Option("--length", "-n", help="How many items to show.", min=1)] = 10,
 ) -> None:
     """Show a user's list as readers see it, with what the products are."""
-    from nightjar import show as page
+    from nightjar.command import show as page
 
     page.print_list(settings.load(), user, length)
 
@@ -160,7 +160,7 @@ def quarantine(
     limit: Annotated[int, typer.Option("--limit", "-n", help="Examples of each reason.", min=0)] = 3,
 ) -> None:
     """Show the rows of a day that were set aside, by reason, also of one that was refused."""
-    from nightjar import quarantine as page
+    from nightjar.command import quarantine as page
 
     page.show(partitions.parse(day), attempt, limit, Lake.open(settings.load()))
 
@@ -168,7 +168,7 @@ def quarantine(
 @_command
 def releases() -> None:
     """Show the release ledger, and the gate results and metrics of the current release."""
-    from nightjar import show as page
+    from nightjar.command import show as page
 
     page.print_releases(settings.load())
 
@@ -192,7 +192,7 @@ def demo(
     partition: Annotated[str, typer.Option("--partition", help="The night to run.")] = "2017-09-30",
 ) -> None:
     """Land the demo data, load its history, run one night through a real Airflow, and show the release."""
-    from nightjar.demo import run as run_demo
+    from nightjar.command.demo import run as run_demo
 
     os.environ.setdefault("NIGHTJAR_POKE_INTERVAL", "5")
     show_progress_log()
@@ -204,12 +204,12 @@ def demo(
 @_command
 def up() -> None:
     """Start Airflow, with its UI on 127.0.0.1 behind a generated password."""
-    from nightjar import services
+    from nightjar.servers import local_airflow
 
     show_progress_log()
     found = settings.load()
     print_settings(found)
-    started = services.start(found, found.port)
+    started = local_airflow.start(found, found.port)
     console.print(f"Airflow is at {started.url}: user {started.user}, password {started.password}")
     console.print("`make down` stops it.")
 
@@ -217,10 +217,10 @@ def up() -> None:
 @_command
 def down() -> None:
     """Stop the Airflow that `nightjar up` started."""
-    from nightjar import services
+    from nightjar.servers import local_airflow
 
     show_progress_log()
-    stopped = services.stop(settings.load())
+    stopped = local_airflow.stop(settings.load())
     console.print("Airflow is stopped" if stopped else "Airflow was not running")
 
 
@@ -249,10 +249,10 @@ def check(
 @_command
 def prepare(what: Prepared) -> None:
     """Make what servers need before they start, where it is missing; a second time changes nothing."""
-    from nightjar import services
+    from nightjar.servers import local_airflow
 
     show_progress_log()
-    services.PREPARE[what](settings.load())
+    local_airflow.PREPARE[what](settings.load())
 
 
 def main() -> None:

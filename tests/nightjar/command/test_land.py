@@ -7,8 +7,8 @@ import pytest
 
 from lake.errors import ConfigError, PermanentError
 from lake.settings import Settings
-from nightjar import land as land_module
-from nightjar.land import land
+from nightjar.command import land as land_module
+from nightjar.command.land import land
 
 FIRST, LAST = dt.date(2017, 12, 24), dt.date(2017, 12, 26)
 

@@ -5,7 +5,7 @@ import base64
 
 import pytest
 
-from nightjar.mlflow_app import Login
+from nightjar.servers.mlflow_app import Login
 
 
 async def _inside(scope, receive, send):

@@ -1,7 +1,7 @@
 """Starts and stops a local Airflow: api-server, scheduler and dag-processor.
 
 Each component leads a session of its own, so that everything it has started can be found and
-ended, whatever became of the component itself. What each is started with stands in `serve`.
+ended, whatever became of the component itself. What each is started with stands in `programs`.
 """
 
 import datetime as dt
@@ -21,10 +21,10 @@ from types import FrameType
 
 from lake.errors import NightjarError
 from lake.settings import Settings
-from nightjar import processes, rest, serve
-from nightjar.processes import Component
-from nightjar.serve import LOOPBACK, USER, Server
-from nightjar.waiting import wait_until
+from nightjar.servers import background, programs, rest
+from nightjar.servers.background import Component
+from nightjar.servers.programs import LOOPBACK, USER, Server
+from nightjar.servers.waiting import wait_until
 
 log = logging.getLogger(__name__)
 
@@ -147,7 +147,7 @@ def start(settings: Settings, port: int | None = None) -> Airflow:
     migrate(settings)
     try:
         _spawn_all(settings, port)
-        airflow = Airflow(f"http://{LOOPBACK}:{port}", USER, serve.password(settings))
+        airflow = Airflow(f"http://{LOOPBACK}:{port}", USER, programs.password(settings))
         _wait_healthy(settings, airflow.url)
         make_pools(airflow.client())
     except BaseException:
@@ -172,18 +172,22 @@ def _require_free(port: int) -> None:
 def stop(settings: Settings) -> bool:
     """Stop whatever runs of Airflow; returns when nothing of it is left, with whether anything was."""
     components = _components(settings)
-    found = bool(processes.members(components))
-    processes.stop(components)
+    found = bool(background.members(components))
+    background.stop(components)
     _components_file(settings).unlink(missing_ok=True)
     return found
 
 
 def _spawn_all(settings: Settings, port: int) -> None:
-    logs = serve.private_folder(settings.home / "logs")
+    logs = programs.private_folder(settings.home / "logs")
     for server in COMPONENTS:
-        program = serve.program(server, settings, port=port)
-        started = processes.spawn(
-            server, program.command, program.environment, serve.airflow_home(settings), logs / f"{server}.log"
+        program = programs.program(server, settings, port=port)
+        started = background.spawn(
+            server,
+            program.command,
+            program.environment,
+            programs.airflow_home(settings),
+            logs / f"{server}.log",
         )
         _write_components(settings, [*_components(settings), started])
 
@@ -224,13 +228,13 @@ def migrate(settings: Settings) -> None:
     ServiceError
         When `airflow db migrate` fails.
     """
-    environment, home = serve.airflow_environment(settings), serve.airflow_home(settings)
+    environment, home = programs.airflow_environment(settings), programs.airflow_home(settings)
     mark, current = home / "migrated", version("apache-airflow-core")
     own = "AIRFLOW__DATABASE__SQL_ALCHEMY_CONN" not in environment
     if own and mark.exists() and mark.read_text() == current and (home / "airflow.db").exists():
         return
     log.info("preparing the database of Airflow %s", current)
-    command = [serve.installed("airflow"), "db", "migrate"]
+    command = [programs.installed("airflow"), "db", "migrate"]
     done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
     if done.returncode:
         raise ServiceError(f"airflow db migrate failed: {done.stdout[-2000:]}{done.stderr[-2000:]}")
@@ -248,7 +252,7 @@ def make_buckets(settings: Settings) -> None:
 
 
 def _make_pools_of_running(settings: Settings) -> None:
-    make_pools(rest.Client(serve.airflow_url(settings), USER, serve.password(settings)))
+    make_pools(rest.Client(programs.airflow_url(settings), USER, programs.password(settings)))
 
 
 PREPARE: dict[str, Callable[[Settings], None]] = {

@@ -7,8 +7,8 @@ import pytest
 
 from lake.errors import ConfigError
 from lake.settings import Settings
-from nightjar import serve
-from nightjar.serve import Server
+from nightjar.servers import programs
+from nightjar.servers.programs import Server
 
 KEYS = {
     "AWS_ACCESS_KEY_ID": "the-access-key",
@@ -33,29 +33,29 @@ def keys(monkeypatch):
 
 
 @pytest.fixture
-def programs(settings, keys, monkeypatch):
+def each(settings, keys, monkeypatch):
     """Each server's, as if everything were installed."""
-    monkeypatch.setattr(serve, "installed", lambda name: f"/bin/{name}")
-    return {server: serve.program(server, settings) for server in Server}
+    monkeypatch.setattr(programs, "installed", lambda name: f"/bin/{name}")
+    return {server: programs.program(server, settings) for server in Server}
 
 
 def _is_private(path):
     return stat.S_IMODE(path.stat().st_mode) & 0o077 == 0
 
 
-def test_no_command_holds_a_secret(programs):
-    for program in programs.values():
+def test_no_command_holds_a_secret(each):
+    for program in each.values():
         assert [part for part in program.command if "the-" in part] == []
 
 
-def test_servers_listen_on_this_machine_alone(programs):
-    assert programs[Server.api_server].environment["AIRFLOW__API__HOST"] == "127.0.0.1"
-    assert "127.0.0.1:7070" in programs[Server.s3].command
-    assert programs[Server.mlflow].command[2:4] == ["--host", "127.0.0.1"]
+def test_servers_listen_on_this_machine_alone(each):
+    assert each[Server.api_server].environment["AIRFLOW__API__HOST"] == "127.0.0.1"
+    assert "127.0.0.1:7070" in each[Server.s3].command
+    assert each[Server.mlflow].command[2:4] == ["--host", "127.0.0.1"]
 
 
-def test_the_s3_server_s_root_keys_are_those_of_its_clients(programs):
-    environment = programs[Server.s3].environment
+def test_the_s3_server_s_root_keys_are_those_of_its_clients(each):
+    environment = each[Server.s3].environment
     assert (environment["ROOT_ACCESS_KEY"], environment["ROOT_SECRET_KEY"]) == (
         "the-access-key",
         "the-secret-key",
@@ -65,18 +65,18 @@ def test_the_s3_server_s_root_keys_are_those_of_its_clients(programs):
 def test_what_the_environment_says_of_the_database_and_the_api_server_stands(settings, keys, monkeypatch):
     monkeypatch.setenv("AIRFLOW__CORE__EXECUTION_API_SERVER_URL", "http://api:1/execution/")
     monkeypatch.setenv("AIRFLOW__API_AUTH__JWT_SECRET", "told")
-    environment = serve.airflow_environment(settings)
+    environment = programs.airflow_environment(settings)
     assert environment["AIRFLOW__DATABASE__SQL_ALCHEMY_CONN"] == KEYS["AIRFLOW__DATABASE__SQL_ALCHEMY_CONN"]
     assert environment["AIRFLOW__CORE__EXECUTION_API_SERVER_URL"] == "http://api:1/execution/"
     assert environment["AIRFLOW__API_AUTH__JWT_SECRET"] == "told"
     assert len(environment["AIRFLOW__API__SECRET_KEY"]) > 60
-    assert serve.airflow_url(settings) == "http://api:1"
+    assert programs.airflow_url(settings) == "http://api:1"
 
 
 def test_secrets_are_generated_once_and_private(settings):
-    first, second = (serve.airflow_environment(settings) for _ in range(2))
-    made = {name: first[name] for name in serve.SECRETS}
-    assert made == {name: second[name] for name in serve.SECRETS}
+    first, second = (programs.airflow_environment(settings) for _ in range(2))
+    made = {name: first[name] for name in programs.SECRETS}
+    assert made == {name: second[name] for name in programs.SECRETS}
     assert len(set(made.values())) == 3
     for place in ("airflow", "airflow/secrets.json", "airflow/passwords.json", "logs"):
         assert _is_private(settings.home / place)
@@ -84,22 +84,22 @@ def test_secrets_are_generated_once_and_private(settings):
 
 def test_a_home_that_others_could_read_becomes_private(settings):
     (settings.home / "airflow").mkdir(parents=True, mode=0o755)
-    serve.airflow_environment(settings)
+    programs.airflow_environment(settings)
     assert _is_private(settings.home / "airflow")
 
 
 def test_with_all_secrets_told_none_is_written(settings, monkeypatch):
-    for name in serve.SECRETS:
+    for name in programs.SECRETS:
         monkeypatch.setenv(name, "told")
-    assert {serve.airflow_environment(settings)[name] for name in serve.SECRETS} == {"told"}
+    assert {programs.airflow_environment(settings)[name] for name in programs.SECRETS} == {"told"}
     assert not (settings.home / "airflow" / "secrets.json").exists()
 
 
 def test_the_password_is_generated_once_unless_it_is_told(settings, monkeypatch):
-    generated = serve.password(settings)
-    assert serve.password(settings) == generated
+    generated = programs.password(settings)
+    assert programs.password(settings) == generated
     monkeypatch.setenv("NIGHTJAR_ADMIN_PASSWORD", "told")
-    assert serve.password(settings) == "told"
+    assert programs.password(settings) == "told"
     file = settings.home / "airflow" / "passwords.json"
     assert json.loads(file.read_text()) == {"admin": "told"}
     assert _is_private(file)
@@ -119,23 +119,23 @@ def test_the_password_is_generated_once_unless_it_is_told(settings, monkeypatch)
 def test_without_a_login_no_server_is_started(settings, keys, monkeypatch, server, missing, value):
     monkeypatch.delenv(missing) if value is None else monkeypatch.setenv(missing, value)
     with pytest.raises(ConfigError, match=f"{missing}: expected .*, found nothing"):
-        serve.program(server, settings)
+        programs.program(server, settings)
 
 
 def test_a_program_that_is_not_there_is_named_with_what_to_do(settings, keys, monkeypatch, tmp_path):
-    monkeypatch.setattr(serve.sys, "executable", str(tmp_path / "python"))
+    monkeypatch.setattr(programs.sys, "executable", str(tmp_path / "python"))
     with pytest.raises(ConfigError, match=r"versitygw: .*`make versitygw`"):
-        serve.program(Server.s3, settings)
+        programs.program(Server.s3, settings)
 
 
 def test_components_reach_this_machine_directly(monkeypatch):
     monkeypatch.setenv("NO_PROXY", "example.org,localhost")
     monkeypatch.setenv("no_proxy", "example.net")
     hosts = "example.org,localhost,example.net,127.0.0.1"
-    assert serve._no_proxy() == {"NO_PROXY": hosts, "no_proxy": hosts}
+    assert programs._no_proxy() == {"NO_PROXY": hosts, "no_proxy": hosts}
 
 
 def test_without_a_proxy_only_this_machine_is_named(monkeypatch):
     for name in ("NO_PROXY", "no_proxy"):
         monkeypatch.delenv(name, raising=False)
-    assert serve._no_proxy()["no_proxy"] == "127.0.0.1,localhost"
+    assert programs._no_proxy()["no_proxy"] == "127.0.0.1,localhost"

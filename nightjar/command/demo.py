@@ -13,11 +13,12 @@ from lake.records import Records
 from lake.settings import Settings
 from lake.stages import StageName
 from lake.storage import open_storage
-from nightjar import services, show
-from nightjar.console import console, step
-from nightjar.land import land
-from nightjar.rest import Client
-from nightjar.waiting import STILL_SECONDS
+from nightjar.command import show
+from nightjar.command.console import console, step
+from nightjar.command.land import land
+from nightjar.servers import local_airflow
+from nightjar.servers.rest import Client
+from nightjar.servers.waiting import STILL_SECONDS
 from nightjar_reader import NoRelease, Reader
 
 HOUSEHOLDS = 3
@@ -55,7 +56,7 @@ def _lacks_release(day: dt.date, settings: Settings) -> bool:
 
 
 def _run_dags(day: dt.date, settings: Settings, history: bool, night: bool) -> None:
-    with services.running(settings) as airflow:
+    with local_airflow.running(settings) as airflow:
         client = airflow.client()
         console.print(f"Airflow's UI is at {airflow.url} meanwhile")
         if history:

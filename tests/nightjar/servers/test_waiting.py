@@ -5,7 +5,7 @@ from types import SimpleNamespace
 
 import pytest
 
-from nightjar.waiting import Still, wait_until
+from nightjar.servers.waiting import Still, wait_until
 
 
 @pytest.fixture
@@ -16,7 +16,7 @@ def clock(monkeypatch):
     told = SimpleNamespace(
         monotonic=lambda: passed[0], sleep=lambda seconds: passed.__setitem__(0, passed[0] + seconds)
     )
-    monkeypatch.setattr("nightjar.waiting.time", told)
+    monkeypatch.setattr("nightjar.servers.waiting.time", told)
     return passed
 
 

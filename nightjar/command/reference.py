@@ -5,20 +5,19 @@ import inspect
 import json
 from collections.abc import Callable, Iterable, Iterator
 from itertools import pairwise
-from pathlib import Path
 from typing import Any, get_args
 
 from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 
 from lake.dataset import Dataset
-from lake.settings import PREFIX, Places, Resources, Secrets, Spark, Tasks, Waits
+from lake.settings import CHECKOUT, PREFIX, Places, Resources, Secrets, Spark, Tasks, Waits
 from nightjar_reader import cache
 
 Kind = type[BaseModel]
 Schema = dict[str, Any]
 
-PAGE = Path(__file__).resolve().parents[1] / "docs" / "settings.md"
+PAGE = CHECKOUT / "docs" / "settings.md"
 TYPES = {"string": "text", "integer": "whole number", "number": "number", "boolean": "`true` or `false`"}
 GROUPS: tuple[Kind, ...] = (Places, Secrets, Waits, Tasks, Spark, Resources)
 

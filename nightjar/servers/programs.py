@@ -17,7 +17,7 @@ from tempfile import NamedTemporaryFile
 
 from lake.errors import ConfigError
 from lake.settings import CHECKOUT, Places, Secrets, Settings
-from nightjar import rest
+from nightjar.servers import rest
 from spark_jobs import java
 
 LOOPBACK = "127.0.0.1"

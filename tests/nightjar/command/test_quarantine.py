@@ -6,8 +6,8 @@ import pytest
 from lake import layout
 from lake.errors import GateFailed, PermanentError
 from lake.storage import open_storage
-from nightjar import quarantine
-from nightjar.console import console
+from nightjar.command import quarantine
+from nightjar.command.console import console
 
 DAY, NEXT = dt.date(2024, 1, 1), dt.date(2024, 1, 2)
 

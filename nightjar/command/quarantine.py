@@ -20,7 +20,7 @@ from lake.records import TableContent, TableFile
 from lake.schemas import KIND, RAW_ROW, REASONS, ROW_NUMBER, SOURCE_FILE
 from lake.stages import StageName
 from lake.storage import Storage
-from nightjar.console import add_row, console
+from nightjar.command.console import add_row, console
 from nightjar_reader.errors import FormatError
 from nightjar_reader.fields import Rule, check
 from spark_jobs.plans import ExtractResult

@@ -3,7 +3,7 @@
 import pytest
 from typer.testing import CliRunner
 
-from nightjar.cli import app
+from nightjar.command.cli import app
 
 
 @pytest.fixture
@@ -13,7 +13,7 @@ def shown(monkeypatch):
     def run(*args):
         found = []
         monkeypatch.setattr(
-            "nightjar.show.print_list", lambda settings, user, length: found.append((user, length))
+            "nightjar.command.show.print_list", lambda settings, user, length: found.append((user, length))
         )
         done = CliRunner().invoke(app, ["show", *args], env={"COLUMNS": "300", "NO_COLOR": "1"})
         return found[0] if done.exit_code == 0 else " ".join(done.output.replace("│", " ").split())

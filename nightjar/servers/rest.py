@@ -9,7 +9,7 @@ import httpx
 import tenacity
 
 from lake.errors import NightjarError
-from nightjar.waiting import STILL_SECONDS, wait_until
+from nightjar.servers.waiting import STILL_SECONDS, wait_until
 
 log = logging.getLogger(__name__)
 

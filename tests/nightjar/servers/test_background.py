@@ -7,8 +7,8 @@ from dataclasses import replace
 import psutil
 import pytest
 
-from nightjar import processes
-from nightjar.waiting import wait_until
+from nightjar.servers import background
+from nightjar.servers.waiting import wait_until
 
 # starts a child in a process group of its own, says its id, and waits
 PARENT = """
@@ -28,13 +28,13 @@ def spawn(tmp_path):
     def start(deaf=False):
         output = tmp_path / "out.log"
         command = [sys.executable, "-c", PARENT.format(deaf=deaf)]
-        component = processes.spawn("parent", command, os.environ, tmp_path, output)
+        component = background.spawn("parent", command, os.environ, tmp_path, output)
         spawned.append(component)
         wait_until(lambda: output.read_text().strip(), component.alive, "its child's id", pause=0.05)
         return component, int(output.read_text())
 
     yield start
-    for process in processes.members(spawned):
+    for process in background.members(spawned):
         process.kill()
 
 
@@ -49,21 +49,21 @@ def _runs(pid):
 def test_members_are_the_leader_and_what_it_started_in_another_group(spawn):
     component, child = spawn()
     assert os.getpgid(child) != component.pid
-    assert {process.pid for process in processes.members([component])} == {component.pid, child}
+    assert {process.pid for process in background.members([component])} == {component.pid, child}
 
 
 def test_stop_leaves_nothing(spawn):
     component, child = spawn()
-    processes.stop([component])
-    assert processes.members([component]) == []
+    background.stop([component])
+    assert background.members([component]) == []
     assert not component.alive()
     assert not _runs(child)
 
 
 def test_stop_kills_what_does_not_hear(spawn, monkeypatch):
-    monkeypatch.setattr(processes, "STOP_SECONDS", 1)
+    monkeypatch.setattr(background, "STOP_SECONDS", 1)
     component, child = spawn(deaf=True)
-    processes.stop([component])
+    background.stop([component])
     assert not _runs(component.pid)
     assert not _runs(child)
 
@@ -73,7 +73,7 @@ def test_stop_ends_what_a_killed_leader_left(spawn):
     psutil.Process(component.pid).kill()
     wait_until(lambda: not component.alive(), component.alive, "its end", pause=0.05)
     assert _runs(child)
-    processes.stop([component])
+    background.stop([component])
     assert not _runs(child)
 
 
@@ -81,7 +81,7 @@ def test_a_process_that_only_has_the_id_of_an_old_one_is_left_alone(spawn):
     component, child = spawn()
     older = replace(component, started=component.started - 100)
     assert not older.alive()
-    processes.stop([older])
+    background.stop([older])
     assert component.alive()
     assert _runs(child)
 
@@ -91,7 +91,7 @@ def test_a_change_of_the_clock_does_not_hide_a_component(spawn, monkeypatch):
     created = psutil.Process.create_time
     monkeypatch.setattr(psutil.Process, "create_time", lambda process: created(process) + 3600)
     assert component.alive()
-    assert {process.pid for process in processes.members([component])} == {component.pid, child}
+    assert {process.pid for process in background.members([component])} == {component.pid, child}
 
 
 def test_a_component_of_before_the_machine_was_started_is_gone(spawn):

@@ -8,8 +8,8 @@ import threading
 import httpx
 import pytest
 
-from nightjar import rest
-from nightjar.waiting import Still
+from nightjar.servers import rest
+from nightjar.servers.waiting import Still
 
 
 class Server:

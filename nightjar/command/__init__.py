@@ -1,0 +1,1 @@
+"""The command `nightjar`: the night without Airflow, the demo, and pages for people."""

@@ -19,7 +19,7 @@ from lake.dataset import read_dataset
 from lake.errors import NightjarError
 from lake.lake import Lake
 from lake.stages import StageName
-from nightjar.command.console import console, print_settings, show_progress_log, step
+from nightjar.console import console, print_settings, show_progress_log, step
 from nightjar.servers.programs import LOOPBACK, Server, is_healthy, program
 from nightjar_reader.errors import ReaderError
 

@@ -14,8 +14,8 @@ from lake.settings import Settings
 from lake.stages import StageName
 from lake.storage import open_storage
 from nightjar.command import show
-from nightjar.command.console import console, step
 from nightjar.command.land import land
+from nightjar.console import console, step
 from nightjar.servers import local_airflow
 from nightjar.servers.rest import Client
 from nightjar.servers.waiting import STILL_SECONDS

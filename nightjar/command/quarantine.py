@@ -20,7 +20,7 @@ from lake.records import TableContent, TableFile
 from lake.schemas import KIND, RAW_ROW, REASONS, ROW_NUMBER, SOURCE_FILE
 from lake.stages import StageName
 from lake.storage import Storage
-from nightjar.command.console import add_row, console
+from nightjar.console import add_row, console
 from nightjar_reader.errors import FormatError
 from nightjar_reader.fields import Rule, check
 from spark_jobs.plans import ExtractResult
@@ -52,13 +52,6 @@ class Aside:
     source: str
     counts: Counter[tuple[str, str, str]] = field(default_factory=Counter)
     examples: dict[tuple[str, str, str], list[Place]] = field(default_factory=dict)
-
-
-def note_refused(storage: Storage, day: dt.date, attempt: str) -> None:
-    """Remember that an attempt of a day was refused, so that its rows are found without its name."""
-    ledger = Ledger(storage, layout.refused(day))
-    while not ledger.append(ledger.latest() + 1, {"attempt": attempt}):
-        pass
 
 
 def show(day: dt.date, attempt: str, limit: int, lake: Lake) -> None:

@@ -12,7 +12,7 @@ from rich.table import Table
 from rich.text import Text
 
 from lake.settings import Settings
-from nightjar.command.console import add_row, console
+from nightjar.console import add_row, console
 from nightjar_reader import Reader
 from nightjar_reader.answers import Recommendations
 from nightjar_reader.format import Check, LedgerEntry, Manifest

@@ -11,17 +11,17 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar
 
-from lake import tables
+from lake import layout, tables
 from lake.dataset import Dataset
 from lake.errors import FileFault, GateFailed, PermanentError
 from lake.lake import Lake
+from lake.ledger import Ledger
 from lake.partitions import utc_now
 from lake.plan import Ending
 from lake.records import Draft, Input, Record, TableContent
 from lake.schemas import LANDED
 from lake.stages import StageName
 from lake.storage import Storage
-from nightjar.command import quarantine
 from nightjar.rawfiles.check import Checker, Wanted
 from nightjar.stages import daychecks, overlap, rowsettings
 from nightjar.stages.attempt import list_faults
@@ -113,7 +113,7 @@ class Ingest(Stage[ExtractPlan, ExtractResult]):
         try:
             super().require(lake, plan, day, checks, report)
         except GateFailed as error:
-            quarantine.note_refused(lake.storage, day, plan.attempt)
+            note_refused(lake.storage, day, plan.attempt)
             look = f"`nightjar quarantine {day} --attempt {plan.attempt}` shows its rows"
             raise GateFailed(f"{error}; {look}") from error
 
@@ -140,6 +140,13 @@ class Ingest(Stage[ExtractPlan, ExtractResult]):
             rows.update(record.counts)
         days = records[0].partition if len(records) == 1 else f"{len(records)} days"
         return f"{self.NAME} of {days}: {daychecks.told(rows)}"
+
+
+def note_refused(storage: Storage, day: dt.date, attempt: str) -> None:
+    """Remember that an attempt of a day was refused, so that its rows are found without its name."""
+    ledger = Ledger(storage, layout.refused(day))
+    while not ledger.append(ledger.latest() + 1, {"attempt": attempt}):
+        pass
 
 
 def _of_files(day: dt.date) -> str:

@@ -10,7 +10,7 @@ from contextlib import contextmanager
 
 from lake import tables
 from lake.lake import Lake
-from nightjar.command.console import step
+from nightjar.console import step
 
 log = logging.getLogger(__name__)
 

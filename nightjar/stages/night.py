@@ -20,7 +20,7 @@ from lake.lake import Lake
 from lake.partitions import days
 from lake.settings import Settings
 from lake.stages import StageName
-from nightjar.command.console import step
+from nightjar.console import step
 from nightjar.stages import attempt as attempts
 from nightjar.stages import mirror, runner
 from nightjar.stages.stage import Stage

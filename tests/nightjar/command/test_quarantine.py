@@ -7,7 +7,8 @@ from lake import layout
 from lake.errors import GateFailed, PermanentError
 from lake.storage import open_storage
 from nightjar.command import quarantine
-from nightjar.command.console import console
+from nightjar.console import console
+from nightjar.stages import ingest
 
 DAY, NEXT = dt.date(2024, 1, 1), dt.date(2024, 1, 2)
 
@@ -50,7 +51,7 @@ def test_a_folder_in_the_way_of_a_note_is_named(tiny):
     storage = open_storage(tiny.settings.lake)
     storage.local(f"{layout.refused(DAY)}/000000000001.json").mkdir(parents=True)
     with pytest.raises(PermanentError, match="expected a file or nothing, found a folder"):
-        quarantine.note_refused(storage, DAY, "0123456789abcdef")
+        ingest.note_refused(storage, DAY, "0123456789abcdef")
 
 
 @pytest.mark.parametrize(

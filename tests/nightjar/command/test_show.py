@@ -5,9 +5,9 @@ from types import SimpleNamespace
 
 import pytest
 
-from nightjar.command import console as consoles
+from nightjar import console as consoles
 from nightjar.command import show
-from nightjar.command.console import console
+from nightjar.console import console
 from nightjar_reader.answers import CatalogueItem, Recommendations
 from nightjar_reader.format import LedgerEntry, LedgerRelease, Manifest
 

@@ -7,11 +7,11 @@ import sys
 
 import pytest
 
-from nightjar.command import console
+from nightjar import console
 
 SHOW = r"""
 import logging, sys
-from nightjar.command.console import add_row, console, show_progress_log, step
+from nightjar.console import add_row, console, show_progress_log, step
 from rich.table import Table
 show_progress_log()
 logging.getLogger("lake.records").warning("records/Gr\u00f6\u00dfe is passed over")

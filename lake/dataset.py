@@ -14,7 +14,7 @@ from lake import toml
 from lake.errors import ConfigError, PermanentError
 from lake.kinds import Day, Name, Section
 from lake.raw_sections import Catalogue, Compare, Events, Raw, Rules
-from lake.sections import Candidates, Evaluation, Index, Lists, Ranker, Retrieval, Training
+from lake.sections import Candidates, Evaluation, Index, Lists, Promotion, Ranker, Retrieval, Training
 from nightjar_reader.format import IdType
 
 CONFIG_DIR = Path(__file__).resolve().parents[1] / "config"
@@ -52,6 +52,7 @@ class Dataset(Configuration):
     training: Training = Training()
     ranker: Ranker = Ranker()
     evaluation: Evaluation = Evaluation()
+    promotion: Promotion = Promotion()
     lists: Lists = Lists()
     index: Index = Index()
 

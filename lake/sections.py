@@ -20,10 +20,16 @@ class Retrieval(Section):
     """How strongly ALS holds factors down; who purchased too little beside it has none."""
     alpha: float = Field(default=4.0, ge=1e-6, le=1e6)  # below, ALS does not move from its random start
     """How much a purchase weighs beside what was not bought."""
+    damping: float = Field(default=4.0, ge=1e-6, le=1e6)
+    """ALS sees log(1 + damping x weight) of a pair: the tenth purchase says less than the first."""
     iterations: int = Field(default=10, ge=1, le=1000)
     """How often ALS goes over users and items."""
     neighbours: int = Field(default=100, ge=1, le=1000)
     """How many nearest items each item keeps, by purchases weighted with BM25."""
+    bm25_k1: float = Field(default=1.2, ge=0, le=1e6)
+    """How slowly further purchases of an item by a user cease to say more."""
+    bm25_b: float = Field(default=0.75, ge=0, le=1)
+    """How far items that are bought more than others count less; 0 is not at all."""
     seed: Seed = 0
     """Of the random start of ALS."""
 
@@ -99,6 +105,17 @@ class Evaluation(Section):
     """How many bootstrap samples an interval rests on."""
     seed: Seed = 0
     """Of the bootstrap samples."""
+
+
+class Promotion(Section):
+    """What a new model must reach beside a higher NDCG than the best baseline."""
+
+    champion_share: float = Field(default=0.99, ge=0, le=2)
+    """The least share of the champion's NDCG: the two differ by chance, and the new one is fresher."""
+    coverage_share: float = Field(default=0.5, ge=0, le=2)
+    """The least share of the best baseline's item coverage, so that lists do not shrink to a few items."""
+    popularity_factor: float = Field(default=2.0, ge=0.01, le=1e6)
+    """How many times as popular as the best baseline's items its own are, at most."""
 
 
 class Lists(Section):

@@ -17,13 +17,8 @@ from recommender.night import Float32, Night
 
 logger = logging.getLogger(__name__)
 
-DAMPING = 4.0
-"""ALS sees log(1 + DAMPING * m60): the tenth purchase says less than the first."""
-
 START = 0.005**2
 """What each factor gives to the score of a user and an item where ALS begins: it draws from 0 to 0.01."""
-
-BM25_K1, BM25_B = 1.2, 0.75
 
 
 @dataclass(frozen=True)
@@ -72,7 +67,7 @@ def als(m60: Any, config: sections.Retrieval, threads: int) -> tuple[Float32, Fl
     everybody of whom ALS learns nothing, which a warning tells.
     """
     confidence = _weighty(m60)
-    confidence.data = log1p(DAMPING * confidence.data.astype(np.float64)).astype(np.float32)
+    confidence.data = log1p(config.damping * confidence.data.astype(np.float64)).astype(np.float32)
     fitted = _fitted(confidence, config, threads)
     if fitted is None:
         users, items = (np.zeros((rows, config.factors), np.float32) for rows in m60.shape)
@@ -192,14 +187,14 @@ def _neighbours(night: Night, config: sections.Retrieval, threads: int) -> Any:
     from implicit.nearest_neighbours import ItemItemRecommender
 
     model = ItemItemRecommender(K=config.neighbours, num_threads=threads)
-    model.fit(_bm25(_weighty(night.m60)), show_progress=False)
+    model.fit(_bm25(_weighty(night.m60), config), show_progress=False)
     similarity = csr_matrix(model.similarity, dtype=np.float32)
     similarity.eliminate_zeros()
     similarity.sort_indices()
     return similarity
 
 
-def _bm25(m60: Any) -> Any:
+def _bm25(m60: Any, config: sections.Retrieval) -> Any:
     """Purchases weighted by BM25, items as documents and users as terms, CSR float64 users x items.
 
     As `implicit.nearest_neighbours.bm25_weight` does, but for its logarithms, whose last digit is left
@@ -208,9 +203,9 @@ def _bm25(m60: Any) -> Any:
     purchases = coo_matrix(m60.T)
     sizes = np.ravel(purchases.sum(axis=1, dtype=np.float64))
     rarity = log(purchases.shape[0]) - log1p(np.bincount(purchases.col, minlength=purchases.shape[1]))
-    norms = (1.0 - BM25_B) + BM25_B * sizes / (sizes.mean() or 1.0)
-    lengths = BM25_K1 * norms[purchases.row] + purchases.data
-    purchases.data = purchases.data * (BM25_K1 + 1.0) / lengths * rarity[purchases.col]
+    norms = (1.0 - config.bm25_b) + config.bm25_b * sizes / (sizes.mean() or 1.0)
+    lengths = config.bm25_k1 * norms[purchases.row] + purchases.data
+    purchases.data = purchases.data * (config.bm25_k1 + 1.0) / lengths * rarity[purchases.col]
     return purchases.T.tocsr()
 
 

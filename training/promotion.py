@@ -4,35 +4,30 @@ The gate is the same for every data set and every slice of one: too few users me
 never a looser comparison.
 """
 
-from typing import Final
-
+from lake.dataset import Dataset
 from lake.decisions import Condition, Outcome, Verdict
+from lake.sections import Promotion
 from training.evaluation import CHALLENGER, CHAMPION, Evaluation, Score
 
-CHAMPION_SHARE: Final = 0.99
-COVERAGE_SHARE: Final = 0.5
-POPULARITY_FACTOR: Final = 2.0
 
-
-def decide(evaluation: Evaluation | None, min_users: int, why_untested: str = "") -> Verdict:
+def decide(evaluation: Evaluation | None, data: Dataset, why_untested: str = "") -> Verdict:
     """Promote the challenger, keep the champion, or fall back to the best baseline.
 
     Parameters
     ----------
     evaluation
         None where there was too little history to train or to evaluate.
-    min_users
-        Fewer evaluated users than this prove nothing.
+    data
+        Its `promotion` says what a challenger must reach, its `evaluation` how many users prove something.
     why_untested
         What was missing, where there is no evaluation.
     """
     if evaluation is None or CHALLENGER not in evaluation.scores:
         return Verdict(Outcome.UNTESTED, reasons=(why_untested or "there is no challenger",))
-    if evaluation.users < min_users:
-        return Verdict(
-            Outcome.UNTESTED, reasons=(f"{evaluation.users} users evaluated, {min_users} are needed",)
-        )
-    checks = _checks(evaluation)
+    if evaluation.users < (needed := data.evaluation.min_users):
+        reason = f"{evaluation.users} users evaluated, {needed} are needed"
+        return Verdict(Outcome.UNTESTED, reasons=(reason,))
+    checks = _checks(evaluation, data.promotion)
     failed = tuple(_sentence(check) for check in checks if not check.passed)
     if not failed:
         return Verdict(Outcome.PROMOTED, reasons=("every condition of promotion holds",), checks=checks)
@@ -41,22 +36,22 @@ def decide(evaluation: Evaluation | None, min_users: int, why_untested: str = ""
     return Verdict(Outcome.BASELINE, evaluation.best_baseline, failed, checks)
 
 
-def _checks(evaluation: Evaluation) -> tuple[Condition, ...]:
+def _checks(evaluation: Evaluation, config: Promotion) -> tuple[Condition, ...]:
     challenger = evaluation.scores[CHALLENGER]
     best = evaluation.scores[evaluation.best_baseline]
     beaten = evaluation.ndcg(evaluation.best_baseline)
     ndcg = evaluation.ndcg(CHALLENGER)
     checks = [Condition(f"ndcg above {evaluation.best_baseline}", ndcg > beaten, ndcg, beaten)]
     if CHAMPION in evaluation.scores:
-        bound = CHAMPION_SHARE * evaluation.ndcg(CHAMPION)
+        bound = config.champion_share * evaluation.ndcg(CHAMPION)
         checks.append(Condition("ndcg near the champion's", ndcg >= bound, ndcg, bound))
-    return (*checks, *_guards(challenger, best))
+    return (*checks, *_guards(challenger, best, config))
 
 
-def _guards(challenger: Score, best: Score) -> tuple[Condition, Condition]:
+def _guards(challenger: Score, best: Score, config: Promotion) -> tuple[Condition, Condition]:
     coverage = challenger.metrics["coverage"].value
-    least = COVERAGE_SHARE * best.metrics["coverage"].value
-    most = POPULARITY_FACTOR * best.popularity
+    least = config.coverage_share * best.metrics["coverage"].value
+    most = config.popularity_factor * best.popularity
     return (
         Condition("item coverage", coverage >= least, coverage, least),
         Condition("popularity of lists", challenger.popularity <= most, challenger.popularity, most),

@@ -112,7 +112,7 @@ def run(plan: TrainPlan, lake: Lake) -> TrainResult:
     }
     evaluation = _evaluate(boosters, work)
     why = _why_untested(booster, evaluation, work)
-    verdict = promotion.decide(evaluation, plan.config.evaluation.min_users, why)
+    verdict = promotion.decide(evaluation, plan.config, why)
     log.info("verdict for %s: %s (%s)", plan.day, verdict.outcome, "; ".join(verdict.reasons))
     bundle_id, sizes = _put_bundle(verdict, boosters, work)
     counts |= {"evaluated_users": evaluation.users if evaluation else 0} | sizes

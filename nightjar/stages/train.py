@@ -36,6 +36,7 @@ class Train(Stage[TrainPlan, TrainResult]):
         "training",
         "ranker",
         "evaluation",
+        "promotion",
     )
     READS: ClassVar = (*FEATURES, "interactions", "catalogue")
     PLAN: ClassVar = TrainPlan

@@ -138,12 +138,23 @@ def test_a_night_of_nothing_but_weight_zero_knows_nobody(make_night, data):
     assert found.similarity.nnz == 0
 
 
-def test_neighbours_are_weighted_as_implicit_weights_them(night):
+@pytest.mark.parametrize("constants", [(1.2, 0.75), (0.0, 0.0), (100.0, 1.0)])
+def test_neighbours_are_weighted_as_implicit_weights_them(night, constants):
     from implicit.nearest_neighbours import bm25_weight
 
-    ours = retrieval._bm25(night.m60)
-    theirs = bm25_weight(night.m60.T, K1=retrieval.BM25_K1, B=retrieval.BM25_B).T.tocsr()
+    k1, b = constants
+    ours = retrieval._bm25(night.m60, Retrieval(bm25_k1=k1, bm25_b=b))
+    theirs = bm25_weight(night.m60.T, K1=k1, B=b).T.tocsr()
     assert np.allclose(ours.toarray(), theirs.toarray(), rtol=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("key", "value", "place"), [("damping", 1.0, 0), ("bm25_k1", 2.0, 5), ("bm25_b", 0.1, 5)]
+)
+def test_damping_is_of_factors_and_bm25_of_neighbours(night, data, fitted, key, value, place):
+    other = retrieval.fit(night, data.retrieval.model_copy(update={key: value}), 1)
+    one, another = arrays(fitted), arrays(other)
+    assert {at for at in (0, 5) if one[at].tobytes() != another[at].tobytes()} == {place}
 
 
 def groups(weight):

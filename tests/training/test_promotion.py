@@ -2,11 +2,13 @@ import datetime as dt
 
 import pytest
 
+from lake.dataset import read_dataset
+from lake.sections import Promotion
 from training import promotion
 from training.evaluation import Evaluation, Score
 from training.metrics import Estimate
 
-METRICS = ("ndcg", "coverage")
+DATA = read_dataset("complete_journey")
 
 
 def score(ndcg: float, coverage: float = 0.5, popularity: float = 10) -> Score:
@@ -46,23 +48,37 @@ def evaluation(
     ],
 )
 def test_the_table_of_outcomes(found, outcome):
-    assert promotion.decide(found, min_users=100).outcome == outcome
+    assert promotion.decide(found, DATA).outcome == outcome
 
 
 def test_a_baseline_decision_names_the_best_one_and_why():
-    found = promotion.decide(evaluation(score(0.29)), min_users=100)
+    found = promotion.decide(evaluation(score(0.29)), DATA)
     assert found.baseline == "personal_frequency"
     assert "ndcg above personal_frequency: 0.2900 against the bound 0.3000" in found.reasons
 
 
 def test_only_a_baseline_decision_names_a_baseline():
-    found = promotion.decide(evaluation(score(0.31)), min_users=100)
+    found = promotion.decide(evaluation(score(0.31)), DATA)
     assert found.baseline is None
     assert all(check.passed for check in found.checks)
 
 
 def test_untested_says_what_was_missing():
-    assert promotion.decide(None, 100, "no snapshot to train on").reasons == ("no snapshot to train on",)
-    assert promotion.decide(evaluation(score(0.31), users=3), 100).reasons == (
+    assert promotion.decide(None, DATA, "no snapshot to train on").reasons == ("no snapshot to train on",)
+    assert promotion.decide(evaluation(score(0.31), users=3), DATA).reasons == (
         "3 users evaluated, 100 are needed",
     )
+
+
+@pytest.mark.parametrize(
+    ("key", "value", "found"),
+    [
+        ("champion_share", 1.0, evaluation(score(0.31), champion=score(0.313))),
+        ("coverage_share", 0.6, evaluation(score(0.31, coverage=0.25))),
+        ("popularity_factor", 1.9, evaluation(score(0.31, popularity=20))),
+    ],
+)
+def test_each_bound_is_that_of_the_data_set(key, value, found):
+    strict = DATA.model_copy(update={"promotion": Promotion(**{key: value})})
+    assert promotion.decide(found, DATA).outcome == "promoted"
+    assert promotion.decide(found, strict).outcome != "promoted"

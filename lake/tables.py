@@ -14,7 +14,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from io import SEEK_END
 from pathlib import PurePosixPath
-from typing import TYPE_CHECKING, Final, TypeVar
+from typing import TYPE_CHECKING, Final, Literal, TypeVar
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -29,7 +29,7 @@ from lake.storage import Storage
 from nightjar_reader.errors import is_of_this_process
 
 if TYPE_CHECKING:
-    from deltalake import CommitProperties, DeltaTable
+    from deltalake import CommitProperties, DeltaTable, Schema
     from deltalake.transaction import AddAction, RemoveAction
 
 log = logging.getLogger(__name__)
@@ -227,22 +227,34 @@ def _mirror(storage: Storage, records: Records, table: str, id_type: str) -> int
 
 def _follow(storage: Storage, records: Records, table: str, id_type: str) -> int:
     """Commit what differs, on top of a version that was read before the records were."""
-    delta = _open_delta(storage, table)
+    delta, schema = _open_delta(storage, table), _schema(table, id_type)
+    if delta and delta.schema() != schema:
+        _commit(delta, table, schema, [], "overwrite")  # no commit may both remove and add a file
+        delta = _open_delta(storage, table)
     shown = _shown(delta, table) if delta else {}
     named = _named(records, table)
     added = [_addition(table, file, day) for file, day in named.values() if file.path not in shown]
     removed = [_removal(table, path, day) for path, day in shown.items() if path not in named]
     if delta is None:
-        _create_delta(storage, table, id_type, added)
+        _create_delta(storage, table, schema, added)
         return 0
     version = int(delta.version())
     if added or removed:
         version += 1
-        delta.create_write_transaction(
-            [*removed, *added], "append", delta.schema(), [TABLES[table].partition], commit_properties=_once()
-        )
+        _commit(delta, table, schema, [*removed, *added], "append")
         log.info("%s: %d files more, %d fewer", table, len(added), len(removed))
     return version
+
+
+def _commit(
+    delta: "DeltaTable",
+    table: str,
+    schema: "Schema",
+    actions: "list[AddAction | RemoveAction]",
+    mode: Literal["append", "overwrite"],
+) -> None:
+    by = [TABLES[table].partition]
+    delta.create_write_transaction(actions, mode, schema, by, commit_properties=_once())
 
 
 def _once() -> "CommitProperties":
@@ -262,14 +274,20 @@ def _open_delta(storage: Storage, table: str) -> "DeltaTable | None":
         return None
 
 
-def _create_delta(storage: Storage, table: str, id_type: str, added: "list[AddAction]") -> None:
+def _schema(table: str, id_type: str) -> "Schema":
     from deltalake import Schema
+
+    return Schema.from_arrow(
+        arrow_schema(table, id_type).append(pa.field(TABLES[table].partition, pa.date32()))
+    )
+
+
+def _create_delta(storage: Storage, table: str, schema: "Schema", added: "list[AddAction]") -> None:
     from deltalake.transaction import create_table_with_add_actions
 
-    columns = arrow_schema(table, id_type).append(pa.field(TABLES[table].partition, pa.date32()))
     create_table_with_add_actions(
         storage.uri(table),
-        Schema.from_arrow(columns),
+        schema,
         added,
         partition_by=[TABLES[table].partition],
         storage_options=storage.delta(),

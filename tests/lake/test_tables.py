@@ -201,6 +201,19 @@ def test_the_mirror_shows_the_rows_of_current_records_with_their_partition(lake)
     assert shown.columns == [*schemas.arrow_schema("user_features", "int64").names, "as_of"]
 
 
+def test_a_table_whose_columns_have_other_names_now_shows_those(lake, monkeypatch):
+    lake.commit("a", [1, 2])
+    older = replace(schemas.TABLES["user_features"], columns={"user_id": "id", "trips_28": "float32"})
+    with monkeypatch.context() as patch:
+        patch.setitem(schemas.TABLES, "user_features", older)
+        assert lake.mirror()["user_features"] == 0
+    assert pl.read_delta(lake.uri).columns == ["user_id", "trips_28", "as_of"]
+    assert lake.mirror()["user_features"] == 2
+    assert pl.read_delta(lake.uri).columns == [*schemas.arrow_schema("user_features", "int64").names, "as_of"]
+    assert lake.users() == [1, 2]
+    assert lake.mirror()["user_features"] == 2
+
+
 def test_a_mirror_with_nothing_to_do_commits_nothing(lake):
     lake.commit("a", [1, 2])
     first = lake.mirror()

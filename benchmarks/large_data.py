@@ -19,10 +19,11 @@ import pyarrow.parquet as pq
 
 from lake import layout, tables
 from lake.dataset import read_dataset
+from lake.features import FEATURES
 from lake.lake import Lake
 from lake.partitions import days as days_between
 from lake.records import Draft, Records
-from lake.schemas import FEATURES, arrow_schema
+from lake.schemas import arrow_schema
 from lake.settings import Settings
 from lake.storage import Storage, open_storage
 from nightjar.stages.features import Features, snapshot_days
@@ -126,7 +127,7 @@ def write_lake(settings: Settings, shop: Shop) -> None:
     """Interactions of all days, and the feature tables that training on the last one reads, with records.
 
     The tables are made here by DuckDB and not by Spark: same columns, same meaning, except that
-    `rebuy_28` is shrunk to the global ratio alone.
+    `rebuy` is shrunk to the global ratio alone.
     """
     lake, database = open_storage(settings.lake), _database(shop)
     for day in days_between(FIRST, shop.last):
@@ -229,7 +230,8 @@ def _features(database: duckdb.DuckDBPyConnection, day: dt.date) -> Iterator[tup
 
 
 def _windows(what: str) -> str:
-    return ", ".join(f"{what.format(days=days)}_{days}" for days in (7, 28, 91))
+    windows = {"short": 7, "medium": 28, "long": 91}
+    return ", ".join(f"{what.format(days=days)}_{window}" for window, days in windows.items())
 
 
 QUERIES = {
@@ -251,23 +253,25 @@ QUERIES = {
              whole as (select sum(again) / greatest(sum(old), 1) as ratio from pair)
         select item_id, count(*) as users, """
     + _windows("count_if(age <= {days}) as users")
-    + """, sum(w60) / {scale} as m60, min(age) - 1 as days_since_last, 4 * users_7 / (users_28 + 2) as trend,
+    + """, sum(w60) / {scale} as weight_slow, min(age) - 1 as days_since_last,
+               4 * users_short / (users_medium + 2) as trend,
                sum(amount) / sum(quantity) as price,
-               (sum(again) + 20 * any_value(ratio)) / (sum(old) + 20) as rebuy_28,
+               (sum(again) + 20 * any_value(ratio)) / (sum(old) + 20) as rebuy,
                any_value(hash(brand) % 65536) as brand_code,
                any_value(hash(department) % 65536) as category_code
         from pair join items using (item_id) cross join whole group by item_id order by item_id""",
     "user_item_features": """
-        select user_id, item_id, sum(w60) / {scale} as m60, sum(w15) / {scale} as m15, count(*) as days, """
+        select user_id, item_id, sum(w60) / {scale} as weight_slow, sum(w15) / {scale} as weight_fast,
+               count(*) as days, """
     + _windows("count_if(age <= {days}) as days")
     + """, min(age) - 1 as days_since_last, max(age) - 1 as days_since_first,
                (max(day) - min(day)) / nullif(count(*) - 1, 0) as gap_mean, arg_max(gap, day) as gap_last,
                days_since_last / gap_mean as due, sum(quantity) / count(*) as quantity_mean
         from seen group by user_id, item_id order by user_id, item_id""",
     "user_category_features": """
-        select user_id, kind as subcategory, sum(w60)::bigint as weight, weight / {scale} as m60,
-               count(*) as pair_days, count_if(age <= 28) as pair_days_28, min(age) - 1 as days_since_last,
-               weight / sum(weight) over (partition by user_id) as share
+        select user_id, kind as subcategory, sum(w60)::bigint as weight, weight / {scale} as weight_slow,
+               count(*) as pair_days, count_if(age <= 28) as pair_days_medium,
+               min(age) - 1 as days_since_last, weight / sum(weight) over (partition by user_id) as share
         from seen join items using (item_id) group by user_id, kind order by user_id, kind""",
 }
 

@@ -14,7 +14,17 @@ from lake import toml
 from lake.errors import ConfigError, PermanentError
 from lake.kinds import Day, Name, Section
 from lake.raw_sections import Catalogue, Compare, Events, Raw, Rules
-from lake.sections import Candidates, Evaluation, Index, Lists, Promotion, Ranker, Retrieval, Training
+from lake.sections import (
+    Candidates,
+    Evaluation,
+    Features,
+    Index,
+    Lists,
+    Promotion,
+    Ranker,
+    Retrieval,
+    Training,
+)
 from nightjar_reader.format import IdType
 
 CONFIG_DIR = Path(__file__).resolve().parents[1] / "config"
@@ -47,6 +57,7 @@ class Dataset(Configuration):
     catalogue: Catalogue | None = None
     rules: Rules = Rules()
     compare: Compare = Compare()
+    features: Features = Features()
     retrieval: Retrieval = Retrieval()
     candidates: Candidates = Candidates()
     training: Training = Training()

@@ -199,7 +199,8 @@ Memory = Annotated[
 ]
 Seed = Annotated[int, Ge(0), Le(2**31 - 1)]
 """What numpy, implicit, XGBoost and Annoy (a signed C int in its binding) all take."""
-LARGEST_WEIGHT = 2.0**16
+LARGEST_WEIGHT_BITS = 16
+LARGEST_WEIGHT = 2.0**LARGEST_WEIGHT_BITS
 """At most so much weighs an event: sums of decayed weights are longs (`spark_jobs.weights`)."""
 Weight = Annotated[float, Ge(0), Le(LARGEST_WEIGHT)]
 Share = Annotated[float, Gt(0), Le(1)]

@@ -1,14 +1,51 @@
 """The sections of a data set's TOML about what nights make of it, in the order of the file."""
 
 import datetime as dt
-from typing import Annotated, Literal
+from typing import Annotated, Final, Literal
 
 from pydantic import Field, ValidationInfo, field_validator
 
+from lake.features import Window
 from lake.kinds import Count, Section, Seed, Sequence, Share, Trees
 
 Part = Annotated[float, Field(ge=1e-6, le=1)]
 """A share that XGBoost takes, and that does something: it refuses what float32 cannot hold."""
+Days = Annotated[int, Field(ge=1, le=366)]
+HalfLife = Annotated[int, Field(ge=1, le=3650)]
+_LOWER: Final = {
+    "medium_days": "short_days",
+    "long_days": "medium_days",
+    "slow_half_life": "fast_half_life",
+}
+
+
+class Features(Section):
+    """Windows and half-lives of the features."""
+
+    short_days: Days = 7
+    """How many days the shortest window has: features that end in `_short`."""
+    medium_days: Days = 28
+    """How many days the window between has, `_medium`; above `short_days`."""
+    long_days: Days = 91
+    """How many days the longest window has, `_long`; above `medium_days`."""
+    fast_half_life: HalfLife = 15
+    """After how many days an event weighs half in `weight_fast`."""
+    slow_half_life: HalfLife = 60
+    """After how many days an event weighs half in `weight_slow`; above `fast_half_life`."""
+    trip_half_life: HalfLife = 30
+    """After how many days a day with an event weighs half in `trip_rate`."""
+    rebuy_days: Days = 28
+    """Within how many days an item has to be bought again for `rebuy`."""
+    rebuy_shrink: int = Field(default=20, ge=1, le=10**6)
+    """How many purchases of an item say as much of `rebuy` as its subcategory does."""
+
+    @field_validator(*_LOWER)
+    @classmethod
+    def _above_the_one_before(cls, days: int, info: ValidationInfo) -> int:
+        lower = _LOWER[info.field_name or ""]
+        if days <= info.data.get(lower, 0):
+            raise ValueError(f"expected more than {lower}, which is {info.data[lower]}")
+        return days
 
 
 class Retrieval(Section):
@@ -43,6 +80,9 @@ class Candidates(Section):
     """How many the user's own purchases give at most, where `repeats` allows them; not above `limit`."""
     item_item: int = Field(default=0, ge=0)
     """How many the neighbours of the user's purchases give at most; not above `limit`."""
+
+    popular_window: Window = "medium"
+    """The window of features in which users make an item popular."""
 
     @field_validator("own", "item_item")
     @classmethod

@@ -174,7 +174,7 @@ def _empty_for_a_reason(lists: pa.Table, night: Night, repeats: bool) -> Check:
 
 def _listed_and_seen(night: Night, users: NDArray[np.int32]) -> NDArray[np.int64]:
     """How many of the listed items each user has seen."""
-    seen = night.m60[np.maximum(users, 0)]
+    seen = night.weights[np.maximum(users, 0)]
     owner = np.repeat(np.arange(len(users)), np.diff(seen.indptr))
     return np.bincount(owner[night.listed[seen.indices]], minlength=len(users))
 

@@ -62,7 +62,7 @@ FILES: Final = frozenset(
 """All that a bundle has, the booster not always; nothing else in its folder is read."""
 
 LENGTH: Final = 50  # of the lists that `mlflow.pyfunc` gives
-CONFIG: Final = ("repeats", "retrieval", "candidates", "training", "ranker")
+CONFIG: Final = ("repeats", "features", "retrieval", "candidates", "training", "ranker")
 
 
 @dataclass(frozen=True)

@@ -57,7 +57,7 @@ class Own:
 
     def rank(self, users: Int32, n: int) -> Ranked:
         """The best `n` of the user's own items."""
-        rows = self.night.m60[users]
+        rows = self.night.weights[users]
         return best(rows.indptr, rows.indices, rows.data, self.allowed, n)
 
 
@@ -75,7 +75,7 @@ class Als:
         """The best `n` items by factors, exactly."""
         factors = self.retrieval.user_factors[users]
         items = self.retrieval.item_factors
-        seen = None if self.repeats else self.night.m60[users]
+        seen = None if self.repeats else self.night.weights[users]
         found = top_n(
             factors, items, n, exclude=seen, allowed=self.allowed & known(items), threads=self.threads
         )
@@ -95,7 +95,7 @@ class ItemItem:
 
     def rank(self, users: Int32, n: int) -> Ranked:
         """The best `n` items with a positive score."""
-        bought, near = csr_parts(self.night.m60), csr_parts(self.retrieval.similarity)
+        bought, near = csr_parts(self.night.weights), csr_parts(self.retrieval.similarity)
         sizes, items, scores = kernels.nearest(
             *bought, *near, users.astype(np.int32), self.allowed, self.repeats, n
         )
@@ -248,7 +248,7 @@ def candidates(
     users = np.arange(len(night.users), dtype=np.int32) if users is None else users
     allowed = night.listed if allowed is None else allowed
     config, width = data.candidates, len(night.items)
-    seen = None if data.repeats else night.m60[users]
+    seen = None if data.repeats else night.weights[users]
     wide = config.limit + (0 if seen is None else int(np.diff(seen.indptr).max(initial=0)))
     own = Own(night, allowed).rank(users, config.own) if data.repeats else nothing(len(users))
     ranked = [

@@ -6,7 +6,8 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
-from lake.schemas import FEATURES as COLUMNS
+from lake.features import DAYS, TRIP_DAYS, WEIGHT, within
+from lake.features import FEATURES as COLUMNS
 from recommender import kernels
 from recommender.candidates import Candidates, csr_parts
 from recommender.ids import Int32
@@ -20,7 +21,7 @@ TABLES: Final = {
     "user": "user_features",
     "item": "item_features",
 }
-DERIVED: Final = ("category_share", "rate", "rate_28", "als", "item_item")
+DERIVED: Final = ("category_share", "rate", "rate_medium", "als", "item_item")
 
 FEATURES: Final[tuple[str, ...]] = (
     *(f"{short}.{feature.name}" for short, table in TABLES.items() for feature in COLUMNS[table]),
@@ -28,10 +29,10 @@ FEATURES: Final[tuple[str, ...]] = (
 )
 """The columns of `matrix`, in order: those of the feature tables, then the derived ones.
 
-* ``category_share``: pair.m60 / (category.m60 + 1e-9), how much of the subcategory this item is;
-* ``rate``, ``rate_28``: pair.days / user.trips, pair.days_28 / (user.trips_28 + 1);
+* ``category_share``: the pair's weight / (the category's + 1e-9), how much of the subcategory this item is;
+* ``rate``, ``rate_medium``: the pair's days / trips of the user, ever, and in the window / (trips + 1);
 * ``als``: the dot product of factors, NaN where the user or the item has none;
-* ``item_item``: (the user's m60 row x similarity) at the item.
+* ``item_item``: (the user's row of weights x similarity) at the item.
 """
 
 
@@ -78,13 +79,13 @@ def _category_keys(night: Night, user: Int32, item: Int32) -> Int64:
 def _derived(
     known_part: Float32, night: Night, retrieval: Retrieval, users: Int32, found: Candidates
 ) -> Iterator[Float32]:
-    def column(name: str) -> Float32:
-        values: Float32 = known_part[:, FEATURES.index(name)]
+    def column(table: str, name: str) -> Float32:
+        values: Float32 = known_part[:, FEATURES.index(f"{table}.{name}")]
         return values
 
-    yield column("pair.m60") / (column("category.m60") + np.float32(1e-9))
-    yield column("pair.days") / column("user.trips")
-    yield column("pair.days_28") / (column("user.trips_28") + 1)
+    yield column("pair", WEIGHT) / (column("category", WEIGHT) + np.float32(1e-9))
+    yield column("pair", DAYS) / column("user", TRIP_DAYS)
+    yield column("pair", within(DAYS, "medium")) / (column("user", within(TRIP_DAYS, "medium")) + 1)
     yield _als(retrieval, users[found.rows], found.items)
     yield _item_item(night, retrieval, users, found)
 
@@ -97,6 +98,6 @@ def _als(retrieval: Retrieval, user: Int32, item: Int32) -> Float32:
 
 
 def _item_item(night: Night, retrieval: Retrieval, users: Int32, found: Candidates) -> Float32:
-    bought, near = csr_parts(night.m60), csr_parts(retrieval.similarity)
+    bought, near = csr_parts(night.weights), csr_parts(retrieval.similarity)
     scores: Float32 = kernels.spread(*bought, *near, users.astype(np.int32), found.indptr, found.items)
     return scores

@@ -13,8 +13,9 @@ from scipy.sparse import csr_matrix
 
 from lake import tables
 from lake.dataset import Dataset
+from lake.features import FEATURES, USERS, WEIGHT, Window, within
 from lake.records import Record, Records
-from lake.schemas import FEATURES, ITEM, SUBCATEGORY, USER
+from lake.schemas import ITEM, SUBCATEGORY, USER
 from lake.storage import Storage
 from recommender.ids import Ids, Int32
 
@@ -84,6 +85,8 @@ class Night:
         bool ``[items]``: the item is in the catalogue as of the day; all True without a catalogue.
     origin
         What made the tables.
+    popular_window
+        The window in which users make an item popular.
     """
 
     day: dt.date
@@ -97,6 +100,7 @@ class Night:
     subcategory: Int32
     listed: NDArray[np.bool_]
     origin: Origin = Origin()
+    popular_window: Window = "medium"
 
     def column(self, table: str, name: str) -> Float32:
         """One feature of a table, by code (users, items) or by row (pairs, categories)."""
@@ -110,10 +114,15 @@ class Night:
         values: Float32 = held[table][:, names.index(name)]
         return values
 
+    @property
+    def users_lately(self) -> Float32:
+        """How many users bought an item in the popular window, by code."""
+        return self.column("item_features", within(USERS, self.popular_window))
+
     @cached_property
-    def m60(self) -> Any:
+    def weights(self) -> Any:
         """The decayed purchases as a float32 CSR matrix, users x items, sorted by item."""
-        return self.pairs("m60")
+        return self.pairs(WEIGHT)
 
     def pairs(self, name: str) -> Any:
         """One feature of the pairs as a float32 CSR matrix, users x items, sorted by item."""
@@ -139,7 +148,7 @@ def load(storage: Storage, records: Records, features: Record, data: Dataset) ->
         return _read(storage, name, data, features.tables[name])
 
     night = _assemble(features.day, table, catalogue[0] if catalogue else None)
-    return replace(night, origin=origin_of(features))
+    return replace(night, origin=origin_of(features), popular_window=data.candidates.popular_window)
 
 
 def origin_of(features: Record) -> Origin:

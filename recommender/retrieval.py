@@ -11,6 +11,7 @@ from scipy.sparse.csgraph import connected_components
 from threadpoolctl import threadpool_limits
 
 from lake import processor, sections
+from lake.features import WEIGHT
 from recommender.ids import Ids, Int32
 from recommender.logarithms import log, log1p
 from recommender.night import Float32, Night
@@ -47,30 +48,30 @@ class Retrieval:
 
 def fit(night: Night, config: sections.Retrieval, threads: int) -> Retrieval:
     """Fit retrieval on what was bought as of a day; the bytes do not depend on `threads`."""
-    user_factors, item_factors = als(night.m60, config, threads)
+    user_factors, item_factors = als(night.weights, config, threads)
     similarity = _neighbours(night, config, threads)
     return Retrieval(night.users, night.items, user_factors, item_factors, similarity, popularity(night))
 
 
 def popularity(night: Night) -> Float32:
-    """Users in the last 28 days, plus less than one by decayed purchases, float32 ``[items]``."""
-    m60 = night.column("item_features", "m60").astype(np.float64)
-    share = m60 / (1 + m60.max(initial=0))
-    score: Float32 = (night.column("item_features", "users_28") + share).astype(np.float32)
+    """Users in the popular window, plus less than one by decayed purchases, float32 ``[items]``."""
+    weight = night.column("item_features", WEIGHT).astype(np.float64)
+    share = weight / (1 + weight.max(initial=0))
+    score: Float32 = (night.users_lately + share).astype(np.float32)
     return score
 
 
-def als(m60: Any, config: sections.Retrieval, threads: int) -> tuple[Float32, Float32]:
+def als(weights: Any, config: sections.Retrieval, threads: int) -> tuple[Float32, Float32]:
     """User and item factors from decayed purchases, CSR float32 users x items.
 
     Who has no purchase of any weight gets a row of zeros: "not known", and nobody's neighbour. So does
     everybody of whom ALS learns nothing, which a warning tells.
     """
-    confidence = _weighty(m60)
+    confidence = _weighty(weights)
     confidence.data = log1p(config.damping * confidence.data.astype(np.float64)).astype(np.float32)
     fitted = _fitted(confidence, config, threads)
     if fitted is None:
-        users, items = (np.zeros((rows, config.factors), np.float32) for rows in m60.shape)
+        users, items = (np.zeros((rows, config.factors), np.float32) for rows in weights.shape)
         return users, items
     users, items = fitted
     # ALS leaves these where its random start put them, or at a norm of 1e-12.
@@ -163,9 +164,9 @@ def _warn_of_noise(
     )  # fmt: skip
 
 
-def _weighty(m60: Any) -> Any:
+def _weighty(weights: Any) -> Any:
     """The purchases whose weight is above zero, as a matrix of its own."""
-    kept = m60.copy()
+    kept = weights.copy()
     kept.eliminate_zeros()
     return kept
 
@@ -187,20 +188,20 @@ def _neighbours(night: Night, config: sections.Retrieval, threads: int) -> Any:
     from implicit.nearest_neighbours import ItemItemRecommender
 
     model = ItemItemRecommender(K=config.neighbours, num_threads=threads)
-    model.fit(_bm25(_weighty(night.m60), config), show_progress=False)
+    model.fit(_bm25(_weighty(night.weights), config), show_progress=False)
     similarity = csr_matrix(model.similarity, dtype=np.float32)
     similarity.eliminate_zeros()
     similarity.sort_indices()
     return similarity
 
 
-def _bm25(m60: Any, config: sections.Retrieval) -> Any:
+def _bm25(weights: Any, config: sections.Retrieval) -> Any:
     """Purchases weighted by BM25, items as documents and users as terms, CSR float64 users x items.
 
     As `implicit.nearest_neighbours.bm25_weight` does, but for its logarithms, whose last digit is left
     to the processor.
     """
-    purchases = coo_matrix(m60.T)
+    purchases = coo_matrix(weights.T)
     sizes = np.ravel(purchases.sum(axis=1, dtype=np.float64))
     rarity = log(purchases.shape[0]) - log1p(np.bincount(purchases.col, minlength=purchases.shape[1]))
     norms = (1.0 - config.bm25_b) + config.bm25_b * sizes / (sizes.mean() or 1.0)

@@ -239,7 +239,7 @@ class _Making:
         return self._filled(Ranked(start, only_personal, ordered.items, ordered.scores), users)
 
     def _seen(self, users: Int32) -> Any:
-        return None if self.data.repeats else self.night.m60[users]
+        return None if self.data.repeats else self.night.weights[users]
 
     def _popular(self, users: Int32) -> Ranked:
         """Enough popular items that `n` are left whatever a user has seen, or has in the list above."""

@@ -13,6 +13,7 @@ says why that is enough); sums over pairs are decimals of 30 digits, for 10**12 
 """
 
 import datetime as dt
+import json
 import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -24,33 +25,33 @@ from pyspark.sql import functions as fn
 
 from lake import layout, schemas
 from lake import tables as lake
+from lake.features import FEATURES, LINES, PAIRS, ROWS, SUMS, TRIPS, Feature, Line, Over
 from lake.records import TableContent
 from lake.schemas import AMOUNT, AS_OF, INTERACTIONS, ITEM, QUANTITY, SUBCATEGORY, USER
+from lake.sections import Features
 from lake.storage import open_storage
 from spark_jobs import read
 from spark_jobs.digest import digests
 from spark_jobs.job import main
 from spark_jobs.plans import FeaturesPlan, FeaturesResult
 from spark_jobs.session import session
-from spark_jobs.weights import SCALE, decay_tables, level, weights_required
+from spark_jobs.weights import decay_tables, level, scale, weights_required
 
 log = logging.getLogger(__name__)
 
 ROWS_PER_FILE: Final = 5_000_000
-REBUY_DAYS: Final = 28
-SHRINK: Final = 20
-CODES: Final = 1 << 16
-DAY, ENTRY, LEVEL, BEFORE, FIRST = "day", "entry", "level", "before", "first"
+DAY, ENTRY, LEVEL, BEFORE = "day", "entry", "level", "before"
 REBUY_ENTRY, PREVIOUS, PRICED = "rebuy_entry", "previous", "priced"
 _SUMMED: Final = (QUANTITY, PRICED, AMOUNT)  # priced: quantities of rows with an amount
 
 
 @dataclass(frozen=True)
 class Plan:
-    """What to compute: as-of days in ascending order, and the weight of each event type."""
+    """What to compute: as-of days in ascending order, weights of event types, windows and half-lives."""
 
     as_ofs: tuple[dt.date, ...]
     weights: Mapping[str, float]
+    features: Features
 
     @property
     def levels(self) -> list[float]:
@@ -95,10 +96,10 @@ def linked(rows: DataFrame, plan: Plan) -> DataFrame:
     """Rows that know their neighbours, so that each as-of only needs sums.
 
     `before` is the day's level without this row (null: this row is the day's first), `rebuy_entry`
-    the entry of the first repeat within 28 days, `previous_N` the day before, as as-of N sees it.
+    the entry of the first repeat within `rebuy_days`, `previous_N` the day before, as as-of N sees it.
     """
     same_day = Window.partitionBy(USER, ITEM, DAY).orderBy(ENTRY).rowsBetween(Window.unboundedPreceding, -1)
-    repeats = Window.partitionBy(USER, ITEM).orderBy(DAY).rangeBetween(1, REBUY_DAYS)
+    repeats = Window.partitionBy(USER, ITEM).orderBy(DAY).rangeBetween(1, plan.features.rebuy_days)
     return (
         rows.withColumn(BEFORE, fn.max(LEVEL).over(same_day))
         .withColumn(LEVEL, fn.greatest(LEVEL, BEFORE))
@@ -130,163 +131,48 @@ def _age() -> Column:
 
 
 def _decay(levels: Sequence[float], half_life: int, level: Column) -> Column:
-    tables = ",".join(f"array({','.join(f'{w}L' for w in t)})" for t in decay_tables(levels, half_life))
-    return fn.coalesce(fn.get(fn.get(fn.expr(f"array({tables})"), level), _age()), fn.lit(0))
+    tables = fn.from_json(fn.lit(json.dumps(decay_tables(levels, half_life))), "array<array<bigint>>")
+    return fn.coalesce(fn.get(fn.get(tables, level), _age()), fn.lit(0))
 
 
-def _count(condition: Column) -> Column:
-    return fn.sum(fn.when(condition, 1).otherwise(0))
+def _sums(table: str, over: Over, plan: Plan) -> list[Column]:
+    """The lines of a table over some rows."""
+    return [_column(line, plan) for line in LINES[table] if line.over == over]
+
+
+def _column(line: Line, plan: Plan) -> Column:
+    return fn.expr(line.formula.format_map(plan.features.model_dump())).alias(line.name)
 
 
 def pairs(rows: DataFrame, plan: Plan) -> DataFrame:
     """Exact sums by as-of day, user and item."""
     kept = (USER, ITEM, DAY, LEVEL, BEFORE, REBUY_ENTRY, *_SUMMED)
-    seen = rows.select(*kept, _views(plan, PREVIOUS))
-    new = fn.col(BEFORE).isNull()
-    ripe = new & (_age() >= REBUY_DAYS)
+    config = plan.features
 
     def gained(half_life: int) -> Column:
         now, before = (_decay(plan.levels, half_life, fn.col(name)) for name in (LEVEL, BEFORE))
-        return fn.sum(now - before)
+        return now - before
 
-    return seen.groupBy(AS_OF, USER, ITEM).agg(
-        gained(60).alias("m60"),
-        gained(15).alias("m15"),
-        _count(new).alias("days"),
-        *(_count(new & (_age() < n)).alias(f"days_{n}") for n in (7, 28, 91)),
-        fn.min(DAY).alias("first"),
-        fn.max(DAY).alias("last"),
-        fn.max_by(PREVIOUS, DAY).alias(PREVIOUS),
-        *(fn.sum(name).alias(name) for name in _SUMMED),
-        _count(ripe).alias("ripe"),
-        _count(ripe & (fn.col(REBUY_ENTRY) <= fn.col("place"))).alias("rebought"),
+    known = rows.select(*kept, _views(plan, PREVIOUS)).select(
+        *(AS_OF, USER, ITEM, *_SUMMED),
+        _age().alias("age"),
+        fn.col(BEFORE).isNull().alias("new"),
+        gained(config.slow_half_life).alias("slow"),
+        gained(config.fast_half_life).alias("fast"),
+        (fn.col(DAY) - fn.col(PREVIOUS)).alias("gap"),
+        (fn.col(REBUY_ENTRY) <= fn.col("place")).alias("repeated"),
     )
+    return known.groupBy(AS_OF, USER, ITEM).agg(*_sums("user_item_features", ROWS, plan))
 
 
 def trips(rows: DataFrame, plan: Plan) -> DataFrame:
     """Days with an event by as-of day and user."""
     days = rows.groupBy(USER, DAY).agg(fn.min(ENTRY).alias(ENTRY))
-    seen = days.select(USER, DAY, _views(plan))
-    return seen.groupBy(AS_OF, USER).agg(
-        fn.sum(fn.lit(1)).alias("trips"),
-        *(_count(_age() < n).alias(f"trips_{n}") for n in (7, 28, 91)),
-        fn.sum(_decay([1.0], 30, fn.lit(0))).alias("trip_rate"),
-        fn.max(DAY).alias("last"),
-        fn.min(DAY).alias("first"),
+    decayed = _decay([1.0], plan.features.trip_half_life, fn.lit(0))
+    seen = days.select(USER, DAY, _views(plan)).select(
+        AS_OF, USER, _age().alias("age"), decayed.alias("decayed")
     )
-
-
-def _since(name: str) -> Column:
-    return fn.col(AS_OF) - fn.col(name)
-
-
-def _double(name: str) -> Column:
-    return fn.col(name).cast("double")
-
-
-def _all_pairs(weight: str) -> Column:
-    """A sum of decayed weights over pairs, of which a long holds two thousand at the largest weight."""
-    return fn.sum(fn.col(weight).cast("decimal(20,0)")).alias(weight)
-
-
-def user_features(pair: DataFrame, trip: DataFrame) -> DataFrame:
-    """`user_features` of each as-of day."""
-    bought = pair.groupBy(AS_OF, USER).agg(
-        fn.sum(fn.lit(1)).alias("items"),
-        fn.sum("days").alias("pair_days"),
-        fn.sum(QUANTITY).alias(QUANTITY),
-        fn.sum(AMOUNT).alias(AMOUNT),
-    )
-    return (
-        trip.join(bought, [AS_OF, USER])
-        .select(
-            "*",
-            _since("last").alias("days_since_last"),
-            _since("first").alias("days_since_first"),
-            fn.try_divide("pair_days", "trips").alias("items_per_trip"),
-            fn.try_divide(_double(AMOUNT), "trips").alias("amount_per_trip"),
-            fn.try_divide(_double(QUANTITY), "trips").alias("quantity_per_trip"),
-        )
-        .withColumn("trip_rate", _double("trip_rate") / SCALE)
-    )
-
-
-def user_item_features(pair: DataFrame) -> DataFrame:
-    """`user_item_features` of each as-of day."""
-    gap = fn.try_divide(fn.col("last") - fn.col("first"), fn.col("days") - 1)
-    return pair.select(
-        AS_OF,
-        USER,
-        ITEM,
-        *("days", "days_7", "days_28", "days_91"),
-        *((_double(name) / SCALE).alias(name) for name in ("m60", "m15")),
-        _since("last").alias("days_since_last"),
-        _since("first").alias("days_since_first"),
-        gap.alias("gap_mean"),
-        (fn.col("last") - fn.col(PREVIOUS)).alias("gap_last"),
-        fn.try_divide(_since("last"), gap).alias("due"),
-        fn.try_divide(_double(QUANTITY), "days").alias("quantity_mean"),
-    )
-
-
-def user_category_features(pair: DataFrame, catalogue: DataFrame) -> DataFrame:
-    """`user_category_features` of each as-of day; items without a subcategory count for the share only."""
-    own = Window.partitionBy(AS_OF, USER)
-    sums = (
-        pair.join(catalogue.select(AS_OF, ITEM, SUBCATEGORY), [AS_OF, ITEM], "left")
-        .groupBy(AS_OF, USER, SUBCATEGORY)
-        .agg(
-            _all_pairs("m60"),
-            fn.sum("days").alias("pair_days"),
-            fn.sum("days_28").alias("pair_days_28"),
-            fn.max("last").alias("last"),
-        )
-    )
-    return (
-        sums.withColumn("share", fn.try_divide(_double("m60"), fn.sum("m60").over(own).cast("double")))
-        .where(fn.col(SUBCATEGORY).isNotNull())
-        .withColumn("m60", _double("m60") / SCALE)
-        .withColumn("days_since_last", _since("last"))
-    )
-
-
-def _code(name: str) -> Column:
-    return fn.when(fn.col(name).isNotNull(), fn.pmod(fn.xxhash64(name), fn.lit(CODES)))
-
-
-def _rebuy() -> Column:
-    overall, alike = Window.partitionBy(AS_OF), Window.partitionBy(AS_OF, SUBCATEGORY)
-
-    def ratio(window: object) -> tuple[Column, Column]:
-        return fn.sum("rebought").over(window), fn.sum("ripe").over(window)  # type: ignore[arg-type]
-
-    share = fn.coalesce(fn.try_divide(*ratio(overall)), fn.lit(0.0))
-    again, ripe = ratio(alike)
-    kin = fn.when(fn.col(SUBCATEGORY).isNull(), share).otherwise((again + SHRINK * share) / (ripe + SHRINK))
-    return (fn.col("rebought") + SHRINK * kin) / (fn.col("ripe") + SHRINK)
-
-
-def item_features(pair: DataFrame, catalogue: DataFrame) -> DataFrame:
-    """`item_features` of each as-of day; an item that the catalogue lacks has no codes."""
-    sums = pair.groupBy(AS_OF, ITEM).agg(
-        fn.sum(fn.lit(1)).alias("users"),
-        *(_count(fn.col(f"days_{n}") > 0).alias(f"users_{n}") for n in (7, 28, 91)),
-        _all_pairs("m60"),
-        *(fn.sum(name).alias(name) for name in (PRICED, AMOUNT, "ripe", "rebought")),
-        fn.max("last").alias("last"),
-    )
-    return sums.join(catalogue, [AS_OF, ITEM], "left").select(
-        AS_OF,
-        ITEM,
-        *("users", "users_7", "users_28", "users_91"),
-        (_double("m60") / SCALE).alias("m60"),
-        _since("last").alias("days_since_last"),
-        (4 * fn.col("users_7") / (fn.col("users_28") + 2)).alias("trend"),
-        fn.try_divide(_double(AMOUNT), _double(PRICED)).alias("price"),
-        _rebuy().alias("rebuy_28"),
-        _code(schemas.BRAND).alias("brand_code"),
-        _code(schemas.CATEGORY).alias("category_code"),
-    )
+    return seen.groupBy(AS_OF, USER).agg(*_sums("user_features", TRIPS, plan))
 
 
 def tables(events: DataFrame, catalogue: DataFrame, plan: Plan) -> dict[str, DataFrame]:
@@ -306,18 +192,37 @@ def tables(events: DataFrame, catalogue: DataFrame, plan: Plan) -> dict[str, Dat
     """
     rows = linked(entered(events, plan), plan).persist()
     pair = pairs(rows, plan).persist()
-    made = {
-        "user_item_features": user_item_features(pair),
-        "user_category_features": user_category_features(pair, catalogue),
-        "item_features": item_features(pair, catalogue),
-        "user_features": user_features(pair, trips(rows, plan)),
+    kinds = pair.join(catalogue.select(AS_OF, ITEM, SUBCATEGORY), [AS_OF, ITEM], "left")
+
+    def of_pairs(table: str, found: DataFrame, *key: str) -> DataFrame:
+        return found.groupBy(AS_OF, *key).agg(*_sums(table, PAIRS, plan))
+
+    sums = {
+        "user_item_features": pair,
+        "user_category_features": of_pairs("user_category_features", kinds, USER, SUBCATEGORY),
+        "item_features": of_pairs("item_features", pair, ITEM).join(catalogue, [AS_OF, ITEM], "left"),
+        "user_features": trips(rows, plan).join(of_pairs("user_features", pair, USER), [AS_OF, USER]),
     }
-    return {name: _typed(frame, name) for name, frame in made.items()}
+    return {name: _finished(frame, name, plan) for name, frame in sums.items()}
 
 
-def _typed(frame: DataFrame, table: str) -> DataFrame:
-    features = (fn.col(feature.name).cast("float") for feature in schemas.FEATURES[table])
-    return frame.select(fn.date_from_unix_date(AS_OF).alias(AS_OF), *schemas.TABLES[table].key, *features)
+def _finished(sums: DataFrame, table: str, plan: Plan) -> DataFrame:
+    """A table's keys and features from its sums; a user's items of no subcategory count for shares only."""
+    for line in LINES[table]:
+        if line.over == SUMS:
+            sums = sums.withColumn(line.name, _column(line, plan))
+    keys = schemas.TABLES[table].key
+    features = [_scaled(feature, plan).cast("float").alias(feature.name) for feature in FEATURES[table]]
+    return sums.where(fn.col(keys[-1]).isNotNull()).select(
+        fn.date_from_unix_date(AS_OF).alias(AS_OF), *keys, *features
+    )
+
+
+def _scaled(feature: Feature, plan: Plan) -> Column:
+    if not feature.half_life:
+        return fn.col(feature.name)
+    half_life = plan.features.model_dump()[f"{feature.half_life}_half_life"]
+    return fn.col(feature.name).cast("double") / scale(half_life)
 
 
 def catalogues(spark: SparkSession, request: FeaturesPlan) -> DataFrame:
@@ -382,10 +287,11 @@ def run(request: FeaturesPlan) -> FeaturesResult:
         When an event type of some day has no weight.
     """
     spark = session("nightjar features")
-    events = read.interactions(spark, request.lake, request.interactions, request.config.id_type)
-    if request.config.events.ignore:
-        events = events.where(~fn.col(schemas.EVENT_TYPE).isin(*request.config.events.ignore))
-    plan = Plan(tuple(sorted(request.based_on)), request.config.events.weights)
+    config = request.config
+    events = read.interactions(spark, request.lake, request.interactions, config.id_type)
+    if config.events.ignore:
+        events = events.where(~fn.col(schemas.EVENT_TYPE).isin(*config.events.ignore))
+    plan = Plan(tuple(sorted(request.based_on)), config.events.weights, config.features)
     made = tables(events, catalogues(spark, request), plan)
     for name, frame in made.items():
         with weights_required():

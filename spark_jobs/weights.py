@@ -1,9 +1,9 @@
 """Decayed weights as scaled integers, so that their sums depend on no order of rows.
 
 The weight of an event in a day's features is ``event weight * .5 ** ((age + 1) / half life)``, age
-being whole days. It is looked up as a long, ``round(2**SCALE_BITS * weight)``; sums of longs are
-exact. The weights of one user and item fit into a long whatever the history: at the largest weight
-and a half life of 60 days they are at most ``2**(36+16) * sum(.5 ** (age / 60)) < 2**52 * 87 < 2**59``.
+being whole days. It is looked up as a long, ``round(scale(half life) * weight)``; sums of longs are
+exact. The weights of one user and item fit into a long whatever the history: `scale` gives way to
+longer half-lives, so that at the largest weight they are less than 2**59 together.
 """
 
 import re
@@ -15,12 +15,21 @@ from pyspark.sql import Column
 from pyspark.sql import functions as fn
 
 from lake.errors import ConfigError
-from lake.kinds import LARGEST_WEIGHT
+from lake.kinds import LARGEST_WEIGHT, LARGEST_WEIGHT_BITS
 from lake.schemas import EVENT_TYPE
 
-SCALE_BITS: Final = 36
-SCALE: Final = 2**SCALE_BITS
+SUM_BITS: Final = 59
+"""Below the 63 of a long, so that sums over 10**12 pairs fit into the 30 digits of theirs."""
 NO_WEIGHT: Final = "events.weights has no weight for event type "
+
+
+def scale(half_life: int) -> int:
+    """What weights of a half-life are multiplied by, a power of two.
+
+    Those of all ages are ``1 / (2 ** (1 / half life) - 1)`` together, which is less than 1.5 half-lives.
+    """
+    bits = SUM_BITS - LARGEST_WEIGHT_BITS - (3 * half_life // 2).bit_length()
+    return 1 << min(36, bits)
 
 
 def decay_table(event_weight: float, half_life: int) -> list[int]:
@@ -49,7 +58,7 @@ def decay_table(event_weight: float, half_life: int) -> list[int]:
             "divide all weights by one number"
         )
     table: list[int] = []
-    while weight := round(SCALE * event_weight * 0.5 ** ((len(table) + 1) / half_life)):
+    while weight := round(scale(half_life) * event_weight * 0.5 ** ((len(table) + 1) / half_life)):
         table.append(weight)
     return table
 

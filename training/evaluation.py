@@ -37,8 +37,8 @@ class Field:
         int32 [U]: codes of the users with a label in the window.
     truth
         The labels.
-    item_users, item_users_28
-        float64 [items]: how many users bought the item ever, and in the last 28 days.
+    item_users, item_users_lately
+        float64 [items]: how many users bought the item ever, and in the popular window.
     known_users
         How many users there are as of that day.
     listed
@@ -49,7 +49,7 @@ class Field:
     users: Ints
     truth: Truth
     item_users: Floats
-    item_users_28: Floats
+    item_users_lately: Floats
     known_users: int
     listed: int
 
@@ -61,7 +61,7 @@ class Score:
     Attributes
     ----------
     popularity
-        Users of the last 28 days per listed item, mean over lists.
+        Users of the popular window per listed item, mean over lists.
     """
 
     metrics: dict[str, Estimate]
@@ -132,7 +132,7 @@ def _vectors(field: Field, lists: Ints) -> dict[str, Floats]:
 
 def _score(field: Field, lists: Ints, vectors: Mapping[str, Floats], samples: Ints) -> Score:
     coverage = estimate_coverage(lists, samples, field.listed)
-    popularity = float(mean_over_list(lists, field.item_users_28).mean())
+    popularity = float(mean_over_list(lists, field.item_users_lately).mean())
     return Score(means(vectors, samples) | {"coverage": coverage}, popularity)
 
 

@@ -21,6 +21,7 @@ import pyarrow as pa
 from lake import layout
 from lake.dataset import Dataset
 from lake.decisions import Champion, Outcome, Verdict
+from lake.features import USERS
 from lake.lake import Lake
 from lake.plan import Plan
 from lake.processor import Machine
@@ -264,8 +265,8 @@ def _field(there: night.Night, truth: labels.Truth) -> Field:
         as_of=there.day,
         users=np.unique(truth.users),
         truth=truth,
-        item_users=there.column("item_features", "users").astype(np.float64),
-        item_users_28=there.column("item_features", "users_28").astype(np.float64),
+        item_users=there.column("item_features", USERS).astype(np.float64),
+        item_users_lately=there.users_lately.astype(np.float64),
         known_users=len(there.users),
         listed=max(1, int(there.listed.sum())),
     )

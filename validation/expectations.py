@@ -14,7 +14,8 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from lake.schemas import CATEGORY, EVENT_TS, FEATURES, ITEM, LANDED, NAME, TABLES, USER
+from lake.features import FEATURES
+from lake.schemas import CATEGORY, EVENT_TS, ITEM, LANDED, NAME, TABLES, USER
 from validation.counts import Batches, Counter, Tally, held, tally
 from validation.gate import CRITICAL, WARNING, Check, Severity
 from validation.rules import LAG, Expectation, Ruled, between, expectations_of, not_null, row_rules, unique
@@ -142,7 +143,7 @@ def check_features(table: str, rows: Batches) -> list[Check]:
     Parameters
     ----------
     table
-        One of `lake.schemas.FEATURES`.
+        One of `lake.features.FEATURES`.
     rows
         Its rows as of one day.
     """

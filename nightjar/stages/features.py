@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, ClassVar
 from lake import tables
 from lake.dataset import Dataset
 from lake.errors import PermanentError
+from lake.features import ITEMS, USERS
 from lake.lake import Lake
 from lake.partitions import days
 from lake.records import Draft, Input, Record, TableContent
@@ -36,8 +37,8 @@ class Features(Stage[FeaturesPlan, FeaturesResult]):
     """The second stage of a night: its day, and those of its snapshots that are missing or stale."""
 
     NAME: ClassVar = StageName.FEATURES
-    VERSION: ClassVar = 1
-    SECTIONS: ClassVar = ("id_type", "events")
+    VERSION: ClassVar = 2
+    SECTIONS: ClassVar = ("id_type", "events", "features")
     READS: ClassVar = ("interactions", "catalogue")
     PLAN: ClassVar = FeaturesPlan
     MADE: ClassVar = FeaturesResult
@@ -247,7 +248,7 @@ def _count(lake: Lake, as_of: dt.date, plan: FeaturesPlan, made: FeaturesResult)
     from validation.expectations import tally_features
 
     users, items = Distinct(USER), Distinct(ITEM)
-    items_of_users, users_of_items = Total("items"), Total("users")
+    items_of_users, users_of_items = Total(ITEMS), Total(USERS)
     also: dict[str, list[Counter]] = {
         "user_item_features": [users, items],
         "user_features": [items_of_users],

@@ -13,11 +13,11 @@ from importlib import metadata
 from typing import Any, ClassVar
 
 from lake import decisions, layout, ledger, messages
+from lake.features import FEATURES
 from lake.lake import Lake
 from lake.partitions import stamp
 from lake.plan import Ending
 from lake.records import BUNDLE, Draft, Input, Record, Records
-from lake.schemas import FEATURES
 from lake.settings import CHECKOUT
 from lake.stages import StageName
 from lake.storage import Storage
@@ -48,7 +48,7 @@ class Precompute(Stage[PrecomputePlan, PrecomputeResult]):
 
     NAME: ClassVar = StageName.PRECOMPUTE
     VERSION: ClassVar = 2
-    SECTIONS: ClassVar = ("id_type", "repeats", "events", "candidates", "lists", "index")
+    SECTIONS: ClassVar = ("id_type", "repeats", "events", "features", "candidates", "lists", "index")
     READS: ClassVar = (*FEATURES, "catalogue", BUNDLE)
     PLAN: ClassVar = PrecomputePlan
     MADE: ClassVar = PrecomputeResult

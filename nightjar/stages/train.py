@@ -11,9 +11,9 @@ from typing import Any, ClassVar
 from lake import decisions
 from lake.decisions import Decision, Outcome
 from lake.errors import PermanentError
+from lake.features import FEATURES
 from lake.lake import Lake
 from lake.records import Draft, Input, Record
-from lake.schemas import FEATURES
 from lake.stages import StageName
 from nightjar.stages.features import Features, snapshot_days, table_input
 from nightjar.stages.stage import Checks, Stage, features_of
@@ -31,6 +31,7 @@ class Train(Stage[TrainPlan, TrainResult]):
         "id_type",
         "repeats",
         "events",
+        "features",
         "retrieval",
         "candidates",
         "training",

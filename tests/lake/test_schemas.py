@@ -1,6 +1,7 @@
 import pytest
 
 from lake import schemas
+from lake.features import FEATURES
 
 
 @pytest.mark.parametrize("table", schemas.TABLES)
@@ -23,8 +24,8 @@ def test_ids_have_the_type_of_the_data_set():
     assert "user_id BIGINT" in schemas.spark_ddl("interactions", "int64")
 
 
-@pytest.mark.parametrize("table", schemas.FEATURES)
+@pytest.mark.parametrize("table", FEATURES)
 def test_features_have_names_of_their_own_and_a_meaning(table):
-    names = [feature.name for feature in schemas.FEATURES[table]]
+    names = [feature.name for feature in FEATURES[table]]
     assert len(names) == len(set(names))
-    assert all(feature.meaning for feature in schemas.FEATURES[table])
+    assert all(feature.meaning for feature in FEATURES[table])

@@ -12,6 +12,7 @@ from deltalake.exceptions import CommitFailedError
 
 from lake import layout, schemas, tables
 from lake.errors import NightjarError, PermanentError
+from lake.features import FEATURES
 from lake.records import Draft, Input, Records, TableContent, TableFile
 from lake.storage import LocalStorage
 
@@ -240,8 +241,8 @@ def test_a_record_that_names_the_old_files_again_makes_no_commit(lake):
 
 def test_only_tables_of_a_stage_with_a_record_are_there_an_empty_one_too(lake):
     lake.commit("a", [1])
-    assert set(lake.mirror()) == set(schemas.FEATURES)
-    assert pl.read_delta(lake.storage.uri("item_features")).shape == (0, len(schemas.ITEM_FEATURES) + 2)
+    assert set(lake.mirror()) == set(FEATURES)
+    assert pl.read_delta(lake.storage.uri("item_features")).shape == (0, len(FEATURES["item_features"]) + 2)
 
 
 @pytest.fixture

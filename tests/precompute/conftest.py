@@ -16,13 +16,13 @@ USERS, ITEMS = [7, 8, 9], [10, 20, 30, 40]
 
 def a_night(users, items, listed):
     """A night whose feature values do not matter, but that item k has 10 - k recent users."""
-    from lake.schemas import FEATURES
+    from lake.features import FEATURES
 
     def ones(name, rows):
         return np.ones((rows, len(FEATURES[name])), np.float32)
 
     item = ones("item_features", len(items))
-    at = [feature.name for feature in FEATURES["item_features"]].index("users_28")
+    at = [feature.name for feature in FEATURES["item_features"]].index("users_medium")
     item[:, at] = 10 - np.arange(len(items))
     return nights.Night(
         day=DAY,

@@ -6,8 +6,8 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
+from lake.features import FEATURES
 from lake.records import Input, Record, TableContent
-from lake.schemas import FEATURES
 from precompute import run
 from recommender.bundle import Bundle
 

@@ -4,7 +4,8 @@ import pyarrow as pa
 import pytest
 
 from lake.dataset import read_dataset
-from lake.schemas import FEATURES, TABLES, arrow_schema
+from lake.features import FEATURES
+from lake.schemas import TABLES, arrow_schema
 from recommender import night as nights
 from recommender import retrieval
 
@@ -33,22 +34,24 @@ def tables_of(bought, id_type="int64"):
     for (user, item), m60 in bought.items():
         key = user, kind_of(item)
         kinds[key] = kinds.get(key, 0) + m60
-    by_user = [((user,), {"trips": 2, "trips_28": 1}) for user in users]
+    by_user = [((user,), {"trips": 2, "trips_medium": 1}) for user in users]
     return {
         "user_features": table("user_features", by_user, id_type),
         "item_features": table(
             "item_features",
             [
-                ((i,), {"users_28": len(buyers[i]), "m60": sum(bought[u, i] for u in buyers[i])})
+                ((i,), {"users_medium": len(buyers[i]), "weight_slow": sum(bought[u, i] for u in buyers[i])})
                 for i in items
             ],
             id_type,
         ),
         "user_item_features": table(
-            "user_item_features", [(pair, {"m60": m60, "due": None}) for pair, m60 in bought.items()], id_type
+            "user_item_features",
+            [(pair, {"weight_slow": m60, "due": None}) for pair, m60 in bought.items()],
+            id_type,
         ),
         "user_category_features": table(
-            "user_category_features", [(pair, {"m60": m60}) for pair, m60 in kinds.items()], id_type
+            "user_category_features", [(pair, {"weight_slow": m60}) for pair, m60 in kinds.items()], id_type
         ),
     }
 

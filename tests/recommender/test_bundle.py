@@ -139,7 +139,7 @@ def test_other_features_are_a_mismatch(storage, bundle_id, monkeypatch):
     found = bundles.load(storage, bundle_id)
     assert "features configuration" in bundles.mismatch(found, Origin(1, "of other weights"))
     assert "features version" in bundles.mismatch(found, Origin(2, "c"))
-    monkeypatch.setattr(bundles, "FEATURES", ("pair.m60",))
+    monkeypatch.setattr(bundles, "FEATURES", ("pair.weight_slow",))
     assert "feature list" in bundles.mismatch(found, ORIGIN)
 
 

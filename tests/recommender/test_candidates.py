@@ -109,7 +109,7 @@ def test_als_gives_nothing_to_a_user_without_factors_and_never_an_item_without(n
 def test_item_item_is_the_product_with_the_similarity(night, fitted):
     users = np.arange(len(night.users), dtype=np.int32)
     found = ItemItem(night, fitted, night.listed, True).rank(users, 3)
-    product = (night.m60 @ fitted.similarity).toarray()
+    product = (night.weights @ fitted.similarity).toarray()
     for user in users:
         part = slice(found.start[user], found.stop[user])
         top = np.sort(product[user][product[user] > 0])[::-1][:3]
@@ -151,7 +151,7 @@ def test_what_is_not_allowed_makes_room_for_what_is(night, fitted, data):
 @pytest.mark.parametrize("item_item", [0, 3])
 def test_without_repeats_nothing_bought_comes_back(night, fitted, no_repeats, item_item):
     found = candidates(night, fitted, small(no_repeats, limit=10, item_item=item_item), None, 1)
-    bought = night.m60.toarray() > 0
+    bought = night.weights.toarray() > 0
     for user, items in enumerate(lists_of(found)):
         assert sorted(items) == np.flatnonzero(~bought[user]).tolist()
 

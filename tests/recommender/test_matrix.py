@@ -40,7 +40,7 @@ def test_there_is_a_column_for_each_feature_and_none_twice(features):
 
 
 def test_pairs_are_gathered_and_missing_ones_absent(features, shop):
-    assert column(features, shop, "pair.m60").tolist() == [[3, 2, 1], [0, 4, 0]]
+    assert column(features, shop, "pair.weight_slow").tolist() == [[3, 2, 1], [0, 4, 0]]
     assert np.isnan(column(features, shop, "pair.days_since_last")).tolist() == [
         [False] * 3,
         [True, False, True],
@@ -50,7 +50,7 @@ def test_pairs_are_gathered_and_missing_ones_absent(features, shop):
 def test_categories_reach_items_that_the_user_never_bought(make_night, data):
     night = make_night({(1, 10): 3.0, (2, 20): 1.0, (2, 11): 1.0}, listed=[10, 20, 11])
     found = matrix(night, fit(night, data.retrieval, 1), np.array([0], np.int32), one_user(night))
-    assert column_of(found, "category.m60") == [3, 0, 3]
+    assert column_of(found, "category.weight_slow") == [3, 0, 3]
     assert column_of(found, "category_share") == [1, 0, 0]
 
 
@@ -64,17 +64,17 @@ def column_of(found, name):
 
 
 def test_an_item_without_a_subcategory_has_no_category(features, shop):
-    assert column(features, shop, "category.m60")[:, 2].tolist() == [0, 0]
+    assert column(features, shop, "category.weight_slow")[:, 2].tolist() == [0, 0]
 
 
 def test_users_and_items_are_gathered(features, shop):
     assert (column(features, shop, "user.trips") == 2).all()
-    assert column(features, shop, "item.users_28").tolist() == [[1, 2, 1]] * 2
+    assert column(features, shop, "item.users_medium").tolist() == [[1, 2, 1]] * 2
 
 
 def test_rates_are_per_trip(features, shop):
     assert column(features, shop, "rate").tolist() == [[0.5, 0.5, 0.5], [0, 0.5, 0]]
-    assert column(features, shop, "rate_28").tolist() == [[0.5, 0.5, 0.5], [0, 0.5, 0]]
+    assert column(features, shop, "rate_medium").tolist() == [[0.5, 0.5, 0.5], [0, 0.5, 0]]
 
 
 def test_als_is_the_dot_product_and_unknown_is_nan(night, fitted):
@@ -88,7 +88,7 @@ def test_als_is_the_dot_product_and_unknown_is_nan(night, fitted):
 
 def test_item_item_is_the_product_with_the_similarity(night, fitted):
     found = matrix(night, fitted, np.arange(len(night.users), dtype=np.int32), everything(night))
-    product = (night.m60 @ fitted.similarity).toarray()
+    product = (night.weights @ fitted.similarity).toarray()
     assert np.allclose(column(found, night, "item_item"), product, rtol=1e-5)
 
 

@@ -11,8 +11,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from lake import layout
+from lake.features import FEATURES
 from lake.records import Draft, Input, Records, TableContent, TableFile
-from lake.schemas import FEATURES, USER_ITEM_FEATURES
 from lake.storage import LocalStorage
 from recommender import night as nights
 from recommender.night import Rows
@@ -39,7 +39,7 @@ def test_rows_lie_by_code_whatever_their_order_was(make_night):
     assert night.users.values.to_pylist() == [1, 3]
     assert night.items.values.to_pylist() == [10, 11, 12]
     assert night.pair.keys.tolist() == [0, 2, 4]
-    assert night.m60.toarray().tolist() == [[2.0, 0.0, 0.5], [0.0, 1.0, 0.0]]
+    assert night.weights.toarray().tolist() == [[2.0, 0.0, 0.5], [0.0, 1.0, 0.0]]
     assert np.array_equal(night.pair.values, backwards.pair.values, equal_nan=True)
 
 
@@ -55,13 +55,13 @@ def test_no_two_tables_are_held_at_a_time(make_tables):
 
     night = nights._assemble(DAY, table, None)
     assert len(held) == 4
-    assert night.m60.toarray().tolist() == [[2.0, 0.0, 0.5], [0.0, 1.0, 0.0]]
+    assert night.weights.toarray().tolist() == [[2.0, 0.0, 0.5], [0.0, 1.0, 0.0]]
 
 
 def test_a_missing_pair_has_what_the_schema_says(make_night):
     night = make_night(BOUGHT)
     absent = dict(zip(names("user_item_features"), night.pair.gather(np.array([1]))[0].tolist(), strict=True))
-    for feature in USER_ITEM_FEATURES:
+    for feature in FEATURES["user_item_features"]:
         same = absent[feature.name] == feature.absent
         assert same or (math.isnan(absent[feature.name]) and math.isnan(feature.absent))
 
@@ -94,7 +94,7 @@ def test_an_item_without_a_subcategory_has_none(make_night):
 
 def test_strings_work_as_ids(make_night):
     night = make_night({("b", "y"): 1.0, ("a", "x"): 2.0}, id_type="string")
-    assert night.m60.toarray().tolist() == [[2.0, 0.0], [0.0, 1.0]]
+    assert night.weights.toarray().tolist() == [[2.0, 0.0], [0.0, 1.0]]
 
 
 def put(storage, table, content):

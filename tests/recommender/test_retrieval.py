@@ -37,7 +37,7 @@ def test_neighbours_are_at_most_as_many_as_asked_and_never_nobody(fitted):
 
 
 def test_neighbours_are_bought_by_the_same_users(fitted, night):
-    bought = night.m60.toarray() > 0
+    bought = night.weights.toarray() > 0
     for item in range(len(night.items)):
         for other in fitted.similarity[item].indices:
             assert (bought[:, item] & bought[:, other]).any()
@@ -143,8 +143,8 @@ def test_neighbours_are_weighted_as_implicit_weights_them(night, constants):
     from implicit.nearest_neighbours import bm25_weight
 
     k1, b = constants
-    ours = retrieval._bm25(night.m60, Retrieval(bm25_k1=k1, bm25_b=b))
-    theirs = bm25_weight(night.m60.T, K1=k1, B=b).T.tocsr()
+    ours = retrieval._bm25(night.weights, Retrieval(bm25_k1=k1, bm25_b=b))
+    theirs = bm25_weight(night.weights.T, K1=k1, B=b).T.tocsr()
     assert np.allclose(ours.toarray(), theirs.toarray(), rtol=1e-6)
 
 

@@ -147,7 +147,7 @@ def test_untested_is_personal_frequency_filled_by_popularity(make_night, data):
 
 def test_without_repeats_untested_is_popularity_of_what_is_new(night, no_repeats):
     lists = personal(night, None, no_repeats, 15)
-    bought = night.m60.toarray() > 0
+    bought = night.weights.toarray() > 0
     popular, scores = scoring.popular(night, night.listed, 15)
     for user, items in enumerate(lists_of(lists)):
         assert items == [item for item in popular if not bought[user, item]]
@@ -173,7 +173,7 @@ def test_baselines_are_full_and_in_order(night, fitted, data, name, n):
 @pytest.mark.parametrize("name", ["popularity", "als", "item_item"])
 def test_without_repeats_no_baseline_brings_back_what_was_bought(night, fitted, no_repeats, name):
     lists = scoring.baseline_lists(name, night, fitted, no_repeats, 15, night.listed, 1)
-    bought = night.m60.toarray() > 0
+    bought = night.weights.toarray() > 0
     for user, items in enumerate(lists_of(lists)):
         assert sorted(items) == np.flatnonzero(~bought[user]).tolist()
 

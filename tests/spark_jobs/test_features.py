@@ -1,4 +1,4 @@
-"""The plan against an oracle in plain Python that looks at one as-of day at a time."""
+"""The plan against an oracle in plain Python, each feature from its own words, one as-of day at a time."""
 
 import datetime as dt
 import math
@@ -9,7 +9,9 @@ from itertools import pairwise
 
 import pytest
 
-from lake.schemas import FEATURES, TABLES, spark_ddl
+from lake.features import FEATURES, WINDOWS
+from lake.schemas import TABLES, spark_ddl
+from lake.sections import Features
 from spark_jobs import features
 from spark_jobs.features import Plan
 
@@ -19,6 +21,17 @@ FIRST = dt.date(2024, 1, 1)
 WEIGHTS = {"purchase": 1.0, "view": 0.25}
 CATALOGUE = {10: ("dairy", "milk", "ours"), 11: ("dairy", "milk", None), 12: ("bakery", "bread", "other")}
 CATALOGUE |= {13: ("bakery", None, "ours")}
+DEFAULT = Features()
+OTHER = Features(
+    short_days=3,
+    medium_days=10,
+    long_days=40,
+    fast_half_life=1,
+    slow_half_life=9,
+    trip_half_life=5,
+    rebuy_days=12,
+    rebuy_shrink=3,
+)
 CATALOGUE_DDL = "item_id BIGINT, category STRING, subcategory STRING, brand STRING, as_of INT"
 
 
@@ -33,7 +46,7 @@ def event(offset, user=1, item=10, late=0, kind="purchase", quantity=1, amount="
     return (user, item, at, kind, pieces, cost, "basket", "store", "file", day(offset + late))
 
 
-def build(spark, events, as_ofs, catalogue=CATALOGUE, order=None):
+def build(spark, events, as_ofs, catalogue=CATALOGUE, order=None, config=DEFAULT):
     frame = spark.createDataFrame(events, spark_ddl("interactions", "int64") + ", landed DATE")
     items = [
         (item, category, kind, brand, (as_of - dt.date(1970, 1, 1)).days)
@@ -41,7 +54,9 @@ def build(spark, events, as_ofs, catalogue=CATALOGUE, order=None):
         for item, (category, kind, brand) in catalogue.items()
     ]
     made = features.tables(
-        frame.repartition(order or 1), spark.createDataFrame(items, CATALOGUE_DDL), Plan(as_ofs, WEIGHTS)
+        frame.repartition(order or 1),
+        spark.createDataFrame(items, CATALOGUE_DDL),
+        Plan(as_ofs, WEIGHTS, config),
     )
     found = {}
     for table, frame in made.items():
@@ -52,23 +67,23 @@ def build(spark, events, as_ofs, catalogue=CATALOGUE, order=None):
     return found
 
 
-def oracle(events, as_of, catalogue=CATALOGUE):
+def oracle(events, as_of, config, catalogue=CATALOGUE):
     seen = [e for e in events if e[9] <= as_of and e[2].date() <= as_of]
     history = defaultdict(dict)
     for user, item, at, kind, quantity, amount, *_ in seen:
         history[user, item].setdefault((as_of - at.date()).days, []).append((kind, quantity, amount))
     kinds = {item: kind for item, (_, kind, _) in catalogue.items()}
-    pair = {key: _pair(days) for key, days in history.items()}
+    pair = {key: _pair(days, config) for key, days in history.items()}
     found = {("user_item_features", as_of, *key): value["shown"] for key, value in pair.items()}
     for user in {user for user, _ in pair}:
         mine = {item: value for (who, item), value in pair.items() if who == user}
-        found["user_features", as_of, user] = _user(mine)
+        found["user_features", as_of, user] = _user(mine, config)
         found |= {
-            ("user_category_features", as_of, user, kind): _category(mine, kinds, kind)
+            ("user_category_features", as_of, user, kind): _category(mine, kinds, kind, config)
             for kind in {kinds.get(item) for item in mine} - {None}
         }
     for item in {item for _, item in pair}:
-        found["item_features", as_of, item] = _item(item, pair, kinds)
+        found["item_features", as_of, item] = _item(item, pair, catalogue, config)
     return found
 
 
@@ -76,7 +91,11 @@ def _decay(age, half_life, weight=1.0):
     return weight * 0.5 ** ((age + 1) / half_life)
 
 
-def _pair(days):
+def _windows(config):
+    return {window: getattr(config, f"{window}_days") for window in WINDOWS}
+
+
+def _pair(days, config):
     ages = sorted(days)
     rows = [row for found in days.values() for row in found]
     paid = [float(amount) for _, _, amount in rows if amount is not None]
@@ -85,12 +104,12 @@ def _pair(days):
     top = {age: max(WEIGHTS[kind] for kind, _, _ in found) for age, found in days.items()}
     gaps = [older - younger for younger, older in pairwise(ages)]
     mean = sum(gaps) / len(gaps) if gaps else None
-    ripe = [age for age in ages if age >= 28]
+    ripe = [age for age in ages if age >= config.rebuy_days]
     shown = {
-        "m60": sum(_decay(age, 60, top[age]) for age in ages),
-        "m15": sum(_decay(age, 15, top[age]) for age in ages),
+        "weight_slow": sum(_decay(age, config.slow_half_life, top[age]) for age in ages),
+        "weight_fast": sum(_decay(age, config.fast_half_life, top[age]) for age in ages),
         "days": len(ages),
-        **{f"days_{n}": sum(age < n for age in ages) for n in (7, 28, 91)},
+        **{f"days_{name}": sum(age < n for age in ages) for name, n in _windows(config).items()},
         "days_since_last": ages[0],
         "days_since_first": ages[-1],
         "gap_mean": mean,
@@ -105,7 +124,7 @@ def _pair(days):
         "priced": priced,
         "paid": sum(paid) if paid else None,
         "ripe": len(ripe),
-        "again": sum(any(age - 28 <= other < age for other in ages) for age in ripe),
+        "again": sum(any(age - config.rebuy_days <= other < age for other in ages) for age in ripe),
     }
 
 
@@ -118,12 +137,12 @@ def _sum(values):
     return sum(known) if known else None
 
 
-def _user(mine):
+def _user(mine, config):
     ages = sorted({age for value in mine.values() for age in value["ages"]})
     return {
         "trips": len(ages),
-        **{f"trips_{n}": sum(age < n for age in ages) for n in (7, 28, 91)},
-        "trip_rate": sum(_decay(age, 30) for age in ages),
+        **{f"trips_{name}": sum(age < n for age in ages) for name, n in _windows(config).items()},
+        "trip_rate": sum(_decay(age, config.trip_half_life) for age in ages),
         "days_since_last": ages[0],
         "days_since_first": ages[-1],
         "items": len(mine),
@@ -133,33 +152,67 @@ def _user(mine):
     }
 
 
-def _category(mine, kinds, kind):
+def _category(mine, kinds, kind, config):
     kin = [value for item, value in mine.items() if kinds.get(item) == kind]
-    m60 = sum(value["shown"]["m60"] for value in kin)
+    weight = sum(value["shown"]["weight_slow"] for value in kin)
     return {
-        "m60": m60,
+        "weight_slow": weight,
         "pair_days": sum(len(value["ages"]) for value in kin),
-        "pair_days_28": sum(value["shown"]["days_28"] for value in kin),
+        "pair_days_medium": sum(age < config.medium_days for value in kin for age in value["ages"]),
         "days_since_last": min(value["ages"][0] for value in kin),
-        "share": m60 / sum(value["shown"]["m60"] for value in mine.values()),
+        "share": weight / sum(value["shown"]["weight_slow"] for value in mine.values()),
     }
 
 
-def _item(item, pair, kinds):
+def _code(text):
+    """xxhash64 of a short text with Spark's seed, modulo 65,536."""
+    if text is None:
+        return None
+    data, mask = text.encode(), 2**64 - 1
+    one, two, three, four, five = (
+        *(0x9E3779B185EBCA87, 0xC2B2AE3D27D4EB4F, 0x165667B19E3779F9),
+        *(0x85EBCA77C2B2AE63, 0x27D4EB2F165667C5),
+    )
+
+    def turned(value, by):
+        value &= mask
+        return (value << by | value >> (64 - by)) & mask
+
+    found = 42 + five + len(data)
+    whole = len(data) // 8 * 8
+    for at in range(0, whole, 8):
+        word = int.from_bytes(data[at : at + 8], "little")
+        found = turned(found ^ turned(word * two, 31) * one & mask, 27) * one + four & mask
+    if len(data) - whole >= 4:
+        word = int.from_bytes(data[whole : whole + 4], "little")
+        found = turned(found ^ word * one & mask, 23) * two + three & mask
+        whole += 4
+    for byte in data[whole:]:
+        found = turned(found ^ byte * five & mask, 11) * one & mask
+    found = (found ^ found >> 33) * two & mask
+    found = (found ^ found >> 29) * three & mask
+    return (found ^ found >> 32) % 65_536
+
+
+def _item(item, pair, catalogue, config):
+    category, _, brand = catalogue.get(item, (None, None, None))
+    kinds, shrink = {which: kind for which, (_, kind, _) in catalogue.items()}, config.rebuy_shrink
     own = [value for (_, which), value in pair.items() if which == item]
     kin = [value for (_, which), value in pair.items() if kinds.get(which) == kinds.get(item)]
     every = _ratio(sum(v["again"] for v in pair.values()), sum(v["ripe"] for v in pair.values())) or 0
-    q = (sum(v["again"] for v in kin) + 20 * every) / (sum(v["ripe"] for v in kin) + 20)
+    q = (sum(v["again"] for v in kin) + shrink * every) / (sum(v["ripe"] for v in kin) + shrink)
     q = q if kinds.get(item) else every
-    users = {n: sum(value["ages"][0] < n for value in own) for n in (7, 28, 91)}
+    users = {name: sum(value["ages"][0] < n for value in own) for name, n in _windows(config).items()}
     return {
         "users": len(own),
-        **{f"users_{n}": count for n, count in users.items()},
-        "m60": sum(value["shown"]["m60"] for value in own),
+        **{f"users_{name}": count for name, count in users.items()},
+        "weight_slow": sum(value["shown"]["weight_slow"] for value in own),
         "days_since_last": min(value["ages"][0] for value in own),
-        "trend": 4 * users[7] / (users[28] + 2),
+        "trend": config.medium_days / config.short_days * users["short"] / (users["medium"] + 2),
         "price": _ratio(_sum(v["paid"] for v in own), sum(v["priced"] for v in own)),
-        "rebuy_28": (sum(v["again"] for v in own) + 20 * q) / (sum(v["ripe"] for v in own) + 20),
+        "rebuy": (sum(v["again"] for v in own) + shrink * q) / (sum(v["ripe"] for v in own) + shrink),
+        "brand_code": _code(brand),
+        "category_code": _code(category),
     }
 
 
@@ -169,7 +222,7 @@ def assert_equal(found, expected):
         for name, value in features_.items():
             told = found[key][name]
             assert (told is None) == (value is None), (key, name, told, value)
-            assert value is None or told == pytest.approx(value, rel=1e-5), (key, name)
+            assert value is None or told == pytest.approx(value, rel=1e-5, abs=1e-10), (key, name)
 
 
 def many_events(count=400):
@@ -197,16 +250,15 @@ def built(spark):
     return build(spark, many_events(), AS_OFS)
 
 
-def test_every_feature_of_every_as_of_day_is_what_the_oracle_says_late_rows_included(built):
+@pytest.mark.parametrize("config", [DEFAULT, OTHER], ids=["default", "other"])
+def test_every_feature_of_every_as_of_day_is_what_the_oracle_says_late_rows_included(spark, built, config):
     expected = {}
     for as_of in AS_OFS:
-        expected |= oracle(many_events(), as_of)
-    assert_equal(built, expected)
-    told = {table: set(next(v for k, v in expected.items() if k[0] == table)) for table in FEATURES}
-    lacking = {t: {f.name for f in FEATURES[t]} - told[t] for t in FEATURES}
-    assert lacking == {
-        t: {"brand_code", "category_code"} if t == "item_features" else set() for t in FEATURES
-    }
+        expected |= oracle(many_events(), as_of, config)
+    found = built if config == DEFAULT else build(spark, many_events(), AS_OFS, config=config)
+    assert_equal(found, expected)
+    named = {table: set(next(v for k, v in expected.items() if k[0] == table)) for table in FEATURES}
+    assert named == {table: {feature.name for feature in FEATURES[table]} for table in FEATURES}
 
 
 def test_neither_the_cut_of_files_nor_other_as_of_days_change_a_bit(spark, built):
@@ -240,15 +292,29 @@ def test_a_late_row_of_a_known_day_raises_its_weight_but_is_no_second_day(with_l
     early, late = (with_late["user_item_features", day(n), 2, 10] for n in (5, 7))
     assert (early["days"], late["days"]) == (1, 1)
     assert (early["quantity_mean"], late["quantity_mean"]) == (1, 2)
-    assert early["m60"] == pytest.approx(0.25 * 0.5 ** (6 / 60))
-    assert late["m60"] == pytest.approx(0.5 ** (8 / 60))
+    assert early["weight_slow"] == pytest.approx(0.25 * 0.5 ** (6 / 60))
+    assert late["weight_slow"] == pytest.approx(0.5 ** (8 / 60))
 
 
 def test_without_a_catalogue_there_are_no_category_rows(with_late):
     assert {key[0] for key in with_late} == FEATURES.keys() - {"user_category_features"}
-    assert not math.isnan(with_late["item_features", day(5), 10]["rebuy_28"])
+    assert not math.isnan(with_late["item_features", day(5), 10]["rebuy"])
 
 
 def test_an_event_type_without_a_weight_is_an_error_that_names_it(spark):
     with pytest.raises(Exception, match=r"events\.weights has no weight for event type gift"):
         build(spark, [event(0, kind="gift")], (day(1),))
+
+
+@pytest.mark.parametrize(
+    "config",
+    [
+        Features(short_days=1, medium_days=2, long_days=366, rebuy_days=366, rebuy_shrink=10**6),
+        Features(fast_half_life=1, slow_half_life=3650, trip_half_life=3650, rebuy_days=1, rebuy_shrink=1),
+    ],
+    ids=["windows", "half-lives"],
+)
+def test_the_least_and_the_largest_settings_work(spark, config):
+    """A half-life of ten years had weights whose sums a long does not hold."""
+    events = [event(offset) for offset in range(0, 400, 3)] + [event(5, user=2, item=12)]
+    assert_equal(build(spark, events, (day(400),), config=config), oracle(events, day(400), config))

@@ -361,4 +361,4 @@ def test_a_day_at_the_bounds_commits_and_features_run_after_it(tiny_with, tiny_r
     rows = _features(tiny, submit_here)
     (item,) = rows("item_features")
     assert (item["users"], item["price"]) == (10_000, 1)
-    assert item["m60"] == pytest.approx(10_000 * 65536 * 0.5 ** (1 / 60))
+    assert item["weight_slow"] == pytest.approx(10_000 * 65536 * 0.5 ** (1 / 60))

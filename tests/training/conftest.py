@@ -5,7 +5,8 @@ import pyarrow as pa
 import pytest
 
 from lake.dataset import Dataset, read_dataset
-from lake.schemas import FEATURES, TABLES
+from lake.features import FEATURES
+from lake.schemas import TABLES
 from recommender import night
 
 DAY = dt.date(2017, 9, 30)
@@ -27,11 +28,13 @@ def build_night(pairs: dict[tuple, float], day: dt.date = DAY) -> night.Night:
     buyers = [float(len({u for u, i in pairs if i == item})) for item in items]
     found = {
         "user_features": feature_table("user_features", {"user_id": users}),
-        "item_features": feature_table("item_features", {"item_id": items}, users=buyers, users_28=buyers),
+        "item_features": feature_table(
+            "item_features", {"item_id": items}, users=buyers, users_medium=buyers
+        ),
         "user_item_features": feature_table(
             "user_item_features",
             {"user_id": [u for u, _ in pairs], "item_id": [i for _, i in pairs]},
-            m60=list(pairs.values()),
+            weight_slow=list(pairs.values()),
         ),
         "user_category_features": feature_table(
             "user_category_features", {"user_id": users, "subcategory": ["all"] * len(users)}

@@ -5,8 +5,9 @@ from types import SimpleNamespace
 import pyarrow as pa
 import pytest
 
+from lake.features import FEATURES
 from lake.raw_sections import Events, Raw, Rules
-from lake.schemas import FEATURES, arrow_schema
+from lake.schemas import arrow_schema
 from validation import expectations
 from validation.counts import Tally, held
 from validation.expectations import (
@@ -158,8 +159,8 @@ def test_features_that_are_fine(table):
         ({"gap_mean": None}, set()),
         ({"gap_mean": float("nan")}, set()),
         ({"days": None}, {"days_present"}),
-        ({"m60": float("inf")}, {"m60_in_bounds"}),
-        ({"m60": -1.0}, {"m60_in_bounds"}),
+        ({"weight_slow": float("inf")}, {"weight_slow_in_bounds"}),
+        ({"weight_slow": -1.0}, {"weight_slow_in_bounds"}),
         ({"user_id": 1, "item_id": 2}, {"user_id_item_id_unique"}),
         ({"user_id": None}, {"user_id_present"}),
     ],

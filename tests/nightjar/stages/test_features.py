@@ -9,9 +9,10 @@ import pytest
 from lake import layout, messages
 from lake.dataset import read_dataset
 from lake.errors import ConfigError, Conflict, GateFailed, PermanentError
+from lake.features import FEATURES
 from lake.lake import Lake
 from lake.records import Draft, Records, TableContent, TableFile
-from lake.schemas import FEATURES, SUBCATEGORY, TABLES, arrow_schema
+from lake.schemas import SUBCATEGORY, TABLES, arrow_schema
 from lake.storage import open_storage
 from nightjar.stages import attempt as attempts
 from nightjar.stages import rowsettings

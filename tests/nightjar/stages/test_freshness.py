@@ -4,9 +4,9 @@ import pytest
 
 from lake.dataset import read_dataset
 from lake.errors import PermanentError
+from lake.features import FEATURES
 from lake.lake import Lake
 from lake.records import Draft, Input, TableContent
-from lake.schemas import FEATURES
 from lake.sections import Training
 from nightjar.stages import attempt as attempts
 from nightjar.stages.features import Features, snapshot_days

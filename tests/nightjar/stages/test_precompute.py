@@ -17,10 +17,11 @@ from lake import layout, messages
 from lake.dataset import read_dataset
 from lake.decisions import Outcome, Verdict
 from lake.errors import Conflict, GateFailed, PermanentError
+from lake.features import FEATURES
 from lake.lake import Lake
 from lake.processor import Machine, annoy_library
 from lake.records import Draft, Input, Records, TableContent, TableFile
-from lake.schemas import FEATURES, TABLES, arrow_schema
+from lake.schemas import TABLES, arrow_schema
 from lake.storage import open_storage
 from nightjar.stages import attempt as attempts
 from nightjar.stages import precompute
@@ -56,10 +57,10 @@ def tables_of(bought):
     return {
         "user_features": features_of("user_features", [((u,), {}) for u in users]),
         "item_features": features_of(
-            "item_features", [((i,), {"users_28": sum(j == i for _, j in bought)}) for i in items]
+            "item_features", [((i,), {"users_medium": sum(j == i for _, j in bought)}) for i in items]
         ),
         "user_item_features": features_of(
-            "user_item_features", [(pair, {"m60": m}) for pair, m in bought.items()]
+            "user_item_features", [(pair, {"weight_slow": m}) for pair, m in bought.items()]
         ),
         "user_category_features": features_of("user_category_features", [((u, "kind"), {}) for u in users]),
     }

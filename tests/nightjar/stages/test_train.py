@@ -14,10 +14,11 @@ from lake import decisions, layout, messages
 from lake.dataset import CONFIG_DIR, read_dataset
 from lake.decisions import Failure
 from lake.errors import Conflict, PermanentError
+from lake.features import FEATURES
 from lake.lake import Lake
 from lake.partitions import days
 from lake.records import Draft, Input, Record, Records, TableContent, TableFile
-from lake.schemas import FEATURES, TABLES, arrow_schema
+from lake.schemas import TABLES, arrow_schema
 from lake.settings import Settings
 from lake.storage import LocalStorage
 from nightjar.stages import attempt as attempts
@@ -49,7 +50,7 @@ Events = list[tuple[int, int, dt.date]]
 def habits(seed: int = 0) -> Events:
     """On half of all days everybody buys one of six staples, and two things wanted only this week.
 
-    How often somebody bought a thing misleads about the latter; `rebuy_28` tells them apart.
+    How often somebody bought a thing misleads about the latter; `rebuy` tells them apart.
     """
     rng = np.random.default_rng(seed)
     staples = rng.permuted(np.tile(np.arange(STAPLES), (USERS, 1)), axis=1)[:, :FAVOURITES]
@@ -128,7 +129,7 @@ def whole(table: str, rows: dict, count: int) -> pa.Table:
 
 
 def features(table: str, events: Events, day: dt.date) -> pa.Table:
-    """`m60`, `days`, `users` and `rebuy_28` as they may be; the other features say nothing."""
+    """`weight_slow`, `days`, `users` and `rebuy` as they may be; the other features say nothing."""
     seen = sorted({event for event in events if event[2] <= day}, key=lambda event: (event[0], event[1]))
     place = {"user_id": 0, "item_id": 1}
     names = list(TABLES[table].key)
@@ -137,9 +138,9 @@ def features(table: str, events: Events, day: dt.date) -> pa.Table:
     for key, event in zip(keys, seen, strict=True):
         weight[key] = weight.get(key, 0) + 0.5 ** (((day - event[2]).days + 1) / 60)
     rows: dict = {name: [key[at] for key in weight] for at, name in enumerate(names)}
-    rows |= {f.name: [1.0] * len(weight) for f in FEATURES[table]} | {"m60": list(weight.values())}
-    rows |= {name: [float(keys.count(key)) for key in weight] for name in ("days", "users_28", "users")}
-    rows["rebuy_28"] = [float(item < 100 + STAPLES) for item in rows.get("item_id", [])]
+    rows |= {f.name: [1.0] * len(weight) for f in FEATURES[table]} | {"weight_slow": list(weight.values())}
+    rows |= {name: [float(keys.count(key)) for key in weight] for name in ("days", "users_medium", "users")}
+    rows["rebuy"] = [float(item < 100 + STAPLES) for item in rows.get("item_id", [])]
     return whole(table, rows, len(weight))
 
 

@@ -1,0 +1,191 @@
+"""The features: each is a line here, by which Spark's plan, the ranker's matrix and docs/tables.md are made.
+
+A formula is Spark SQL; D is the as-of day, and names in braces are keys of the data set's section
+`features`. What a formula may name depends on what it is over:
+
+* `ROWS` of one user and item: one for each day with an event, and one for what late rows add to it.
+  ``age`` is D - day; ``new``: the first row of its day; ``slow``, ``fast``: by how much it raises the
+  decayed weights; ``gap``: days since the event day before; ``repeated``: the item came again within
+  `rebuy_days`; ``quantity``: each event at least 1; ``priced``: the same of events with an amount.
+* `TRIPS`: the days with an event of one user. ``age``, and ``decayed``: .5^((age + 1) / half-life).
+* `PAIRS`: the users and items of a key, by the names of the lines over `ROWS`.
+* `SUMS`: the key itself. The lines above, its columns, and of an item what the catalogue says.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Final, Literal, get_args
+
+Over = Literal["rows", "trips", "pairs", "sums"]
+ROWS: Final[Over] = "rows"
+TRIPS: Final[Over] = "trips"
+PAIRS: Final[Over] = "pairs"
+SUMS: Final[Over] = "sums"
+
+Window = Literal["short", "medium", "long"]
+WINDOWS: Final[tuple[Window, ...]] = get_args(Window)
+HalfLife = Literal["", "slow", "fast", "trip"]
+
+
+@dataclass(frozen=True)
+class Line:
+    """A number of a key that features of its table are made of.
+
+    Attributes
+    ----------
+    name
+        The column.
+    over
+        What the formula is over.
+    formula
+        In Spark SQL.
+    half_life
+        Of weights that are added up: they are whole numbers of `spark_jobs.weights.scale` until the end.
+    """
+
+    name: str
+    over: Over
+    formula: str
+    half_life: HalfLife = ""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Feature(Line):
+    """One float32 column of a feature table.
+
+    Attributes
+    ----------
+    absent
+        What a key without a row has: 0 for counts and sums, NaN for times and ratios.
+    meaning
+        The formula in words; days are distinct days with an event, pieces its quantity, at least 1.
+    """
+
+    absent: float
+    meaning: str
+
+
+def _count(name: str, over: Over, formula: str, meaning: str, half_life: HalfLife = "") -> Feature:
+    return Feature(name, over, formula, half_life, absent=0, meaning=meaning)
+
+
+def _ratio(name: str, over: Over, formula: str, meaning: str) -> Feature:
+    return Feature(name, over, formula, absent=float("nan"), meaning=meaning)
+
+
+def within(name: str, window: Window) -> str:
+    """The feature that counts what `name` counts, in a window alone."""
+    return f"{name}_{window}"
+
+
+def _windowed(name: str, over: Over, formula: str, meaning: str) -> Iterator[Feature]:
+    """One for each window, whose name takes the place of ``$``."""
+    for window in WINDOWS:
+        yield _count(within(name, window), over, _of(formula, window), _of(meaning, window))
+
+
+def _of(text: str, name: str) -> str:
+    return text.replace("$", name)
+
+
+def _times(condition: str) -> str:
+    """How often a condition holds: as a sum, since of a count Parquet notes that it is never null."""
+    return f"sum(if({condition}, 1, 0))"
+
+
+WEIGHT: Final = "weight_slow"
+DAYS: Final = "days"
+TRIP_DAYS: Final = "trips"
+USERS: Final = "users"
+ITEMS: Final = "items"
+
+# A long holds the weights of a pair, but not those of many pairs.
+_WEIGHTS: Final = "sum(cast(weight_slow as decimal(20,0)))"
+_DECAYED: Final = ".5^((D+1-day)/{$_half_life})"
+_SLOW: Final = f"weight * {_of(_DECAYED, 'slow')}"
+# Modulo 65,536: float32 holds each such number.
+_CODE: Final = "if($ is null, null, pmod(xxhash64($), 65536))"
+_OF_ALL: Final = "sum($) over (partition by as_of)"
+_OF_KIN: Final = "sum($) over (partition by as_of, subcategory)"
+_OF_USER: Final = "sum($) over (partition by as_of, user_id)"
+# Two users more, so that one alone makes no trend.
+_TREND: Final = "{medium_days} / {short_days} * users_short / (users_medium + 2)"
+_REBUY: Final = (
+    "(E + {rebuy_shrink} q) / (R + {rebuy_shrink}): of R pair-days at least {rebuy_days} old, E bought again "
+    "within {rebuy_days}; q the same of the subcategory, drawn to that of all items"
+)
+
+_USER: Final = (
+    _count(TRIP_DAYS, TRIPS, _times("true"), "trip days ever"),
+    *_windowed(TRIP_DAYS, TRIPS, _times("age < {$_days}"), "trip days in the last {$_days}"),
+    _count("trip_rate", TRIPS, "sum(decayed)", f"sum over trip days of {_of(_DECAYED, 'trip')}", "trip"),
+    _ratio("days_since_last", TRIPS, "min(age)", "D - last trip day"),
+    _ratio("days_since_first", TRIPS, "max(age)", "D - first trip day"),
+    _count(ITEMS, PAIRS, _times("true"), "distinct items ever"),
+    Line("pair_days", PAIRS, "sum(days)"),
+    Line("quantity", PAIRS, "sum(quantity)"),
+    Line("amount", PAIRS, "sum(amount)"),
+    _ratio("items_per_trip", SUMS, "pair_days / trips", "(item, day) pairs / trips"),
+    _ratio("amount_per_trip", SUMS, "double(amount) / trips", "amount / trips"),
+    _ratio("quantity_per_trip", SUMS, "double(quantity) / trips", "pieces / trips"),
+)
+_ITEM: Final = (
+    _count(USERS, PAIRS, _times("true"), "users who ever bought it"),
+    *_windowed(USERS, PAIRS, _times("days_$ > 0"), "users who bought it in the last {$_days}"),
+    _count(WEIGHT, PAIRS, _WEIGHTS, f"sum over users and days of {_SLOW}", "slow"),
+    _ratio("days_since_last", PAIRS, "min(days_since_last)", "D - last day"),
+    Line("priced", PAIRS, "sum(priced)"),
+    Line("amount", PAIRS, "sum(amount)"),
+    Line("ripe", PAIRS, "sum(ripe)"),
+    Line("rebought", PAIRS, "sum(rebought)"),
+    _count("trend", SUMS, _TREND, _TREND),
+    _ratio("price", SUMS, "double(amount) / double(priced)", "amount / pieces, of events with an amount"),
+    Line("overall", SUMS, f"coalesce({_of(_OF_ALL, 'rebought')} / nullif({_of(_OF_ALL, 'ripe')}, 0), 0)"),
+    Line("again_of_kin", SUMS, f"{_of(_OF_KIN, 'rebought')} + {{rebuy_shrink}} * overall"),
+    Line("kin", SUMS, f"again_of_kin / ({_of(_OF_KIN, 'ripe')} + {{rebuy_shrink}})"),
+    Line("expected", SUMS, "if(subcategory is null, overall, kin)"),
+    _ratio("rebuy", SUMS, "(rebought + {rebuy_shrink} * expected) / (ripe + {rebuy_shrink})", _REBUY),
+    _ratio("brand_code", SUMS, _of(_CODE, "brand"), "xxhash64(brand) modulo 65,536"),
+    _ratio("category_code", SUMS, _of(_CODE, "category"), "xxhash64(category) modulo 65,536"),
+)
+_USER_ITEM: Final = (
+    _count(WEIGHT, ROWS, "sum(slow)", f"sum over days of {_SLOW}", "slow"),
+    _count("weight_fast", ROWS, "sum(fast)", f"sum over days of weight * {_of(_DECAYED, 'fast')}", "fast"),
+    _count(DAYS, ROWS, _times("new"), "days bought ever"),
+    *_windowed(DAYS, ROWS, _times("new and age < {$_days}"), "days bought in the last {$_days}"),
+    _ratio("days_since_last", ROWS, "min(age)", "D - last day"),
+    _ratio("days_since_first", ROWS, "max(age)", "D - first day"),
+    Line("quantity", ROWS, "sum(quantity)"),
+    Line("priced", ROWS, "sum(priced)"),
+    Line("amount", ROWS, "sum(amount)"),
+    Line("ripe", ROWS, _times("new and age >= {rebuy_days}")),
+    Line("rebought", ROWS, _times("new and age >= {rebuy_days} and repeated")),
+    Line("gaps", SUMS, "nullif(days - 1, 0)"),
+    _ratio("gap_mean", SUMS, "(days_since_first - days_since_last) / gaps", "mean gap between days"),
+    _ratio("gap_last", ROWS, "min_by(gap, age)", "gap between the last two days"),
+    _ratio("due", SUMS, "days_since_last / gap_mean", "days_since_last / gap_mean"),
+    _ratio("quantity_mean", SUMS, "double(quantity) / days", "pieces / days"),
+)
+_USER_CATEGORY: Final = (
+    _count(WEIGHT, PAIRS, _WEIGHTS, f"sum over (item, day) of the subcategory of {_SLOW}", "slow"),
+    _count("pair_days", PAIRS, "sum(days)", "(item, day) pairs of the subcategory ever"),
+    _count("pair_days_medium", PAIRS, "sum(days_medium)", "those of the last {medium_days}"),
+    _ratio("days_since_last", PAIRS, "min(days_since_last)", "D - last day with the subcategory"),
+    Line("weight_of_user", SUMS, f"double({_of(_OF_USER, WEIGHT)})"),
+    _count(
+        "share", SUMS, "double(weight_slow) / nullif(weight_of_user, 0)", "weight_slow / the user's total"
+    ),
+)
+
+LINES: Final[dict[str, tuple[Line, ...]]] = {
+    "user_features": _USER,
+    "item_features": _ITEM,
+    "user_item_features": _USER_ITEM,
+    "user_category_features": _USER_CATEGORY,
+}
+"""Of each table its lines; features in the order of the columns."""
+
+FEATURES: Final = {
+    table: tuple(line for line in lines if isinstance(line, Feature)) for table, lines in LINES.items()
+}
+"""The features of each feature table."""

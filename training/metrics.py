@@ -174,7 +174,9 @@ def _distinct(codes: npt.NDArray[np.intp], real: npt.NDArray[np.intp], size: int
 
 
 def _interval(value: float, draws: Floats) -> Estimate:
-    low, high = np.quantile(draws, (0.025, 0.975))
+    low, high = np.quantile(
+        draws, (0.025, 0.975)
+    )  # by custom; a champion stands while zero lies below `high`
     return Estimate(value, float(low), float(high))
 
 

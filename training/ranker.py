@@ -14,6 +14,7 @@ log = logging.getLogger(__name__)
 
 REPORT_EVERY = 30
 PAIRS_PER_SAMPLE = 15
+"""How many places of a user's list `rank:ndcg` sets in order at a time: a little more than are judged."""
 
 
 def quantised(parts: Sequence[RankingSet], config: Ranker, threads: int) -> "xgboost.QuantileDMatrix":

@@ -1,13 +1,15 @@
 import datetime as dt
+from dataclasses import replace
 
 import pytest
 
-from lake.dataset import read_dataset
+from lake.dataset import Dataset, read_dataset
 from lake.errors import PermanentError
 from lake.features import FEATURES
 from lake.lake import Lake
 from lake.records import Draft, Input, TableContent
-from lake.sections import Training
+from lake.sections import Features as FeaturesSection
+from lake.sections import Promotion, Training
 from nightjar.stages import attempt as attempts
 from nightjar.stages.features import Features, snapshot_days
 from nightjar.stages.ingest import Ingest
@@ -81,17 +83,17 @@ def test_snapshots_are_weeks_before_d_and_not_before_the_first_day():
     assert snapshot_days(FIRST + dt.timedelta(days=14), DATA) == [FIRST, FIRST + dt.timedelta(days=7)]
 
 
-@pytest.mark.parametrize(
-    ("label_days", "days_before"), [(3, [15, 12, 9, 6, 3]), (14, [70, 56, 42, 28, 14]), (28, [84, 56, 28])]
-)
-def test_snapshots_lie_as_far_apart_as_labels_are_looked_for(label_days, days_before):
+@pytest.mark.parametrize("label_days", range(1, 29))
+def test_snapshots_lie_as_far_apart_as_labels_are_looked_for(label_days):
     chosen = DATA.model_copy(update={"training": Training(label_days=label_days)})
     d = FIRST + dt.timedelta(days=100)
-    got = snapshot_days(d, chosen)
-    assert [(d - day).days for day in got] == days_before
+    days_before = [(d - day).days for day in snapshot_days(d, chosen)]
+    assert days_before == [label_days * back for back in (5, 4, 3, 2, 1) if label_days * back <= 100]
 
 
-def test_a_changed_day_makes_features_stale_and_the_stages_after_it_once_they_ran_again(lake):
+@pytest.fixture
+def last(lake):
+    """A day whose stages have run, with a snapshot a week before it."""
     for day in days(8):
         ingest(lake, day, "x", catalogue="c" if day == FIRST else None)
     last = days(8)[-1]
@@ -99,7 +101,55 @@ def test_a_changed_day_makes_features_stale_and_the_stages_after_it_once_they_ra
     build(lake, last)
     decide(lake, last, "untested", bundle_id="b")
     commit(lake, "precompute", last, {}, Precompute().reads(lake, last))
+    return last
 
+
+OF_FEATURES = {"features", "train", "precompute"}
+CHANGES = [
+    ("features", "short_days", 6, OF_FEATURES),
+    ("features", "medium_days", 27, OF_FEATURES),
+    ("features", "long_days", 92, OF_FEATURES),
+    ("features", "fast_half_life", 14, OF_FEATURES),
+    ("features", "slow_half_life", 61, OF_FEATURES),
+    ("features", "trip_half_life", 31, OF_FEATURES),
+    ("features", "rebuy_days", 29, OF_FEATURES),
+    ("features", "rebuy_shrink", 21, OF_FEATURES),
+    ("retrieval", "damping", 3.0, {"train"}),
+    ("retrieval", "bm25_k1", 1.3, {"train"}),
+    ("retrieval", "bm25_b", 0.7, {"train"}),
+    ("candidates", "popular_window", "short", {"train", "precompute"}),
+    ("training", "label_days", 8, {"train"}),
+    ("promotion", "champion_share", 1.0, {"train"}),
+    ("promotion", "coverage_share", 0.4, {"train"}),
+    ("promotion", "popularity_factor", 3.0, {"train"}),
+    ("compare", "days", 57, set()),
+]
+
+
+@pytest.mark.parametrize(
+    ("section", "key", "value", "stale"), CHANGES, ids=[f"{section}.{key}" for section, key, *_ in CHANGES]
+)
+def test_a_changed_key_makes_stale_the_stages_that_it_decides(lake, last, section, key, value, stale):
+    """Constants of the code did this for nobody."""
+    before = getattr(DATA, section)
+    changed = before.model_copy(update={key: value})
+    assert getattr(before, key) != value
+    other = replace(lake, data=DATA.model_copy(update={section: changed}))
+    assert {name for name in OF_FEATURES if not STAGES[name].is_fresh(other, last)} == stale
+
+
+def test_all_keys_of_features_and_promotion_are_among_those():
+    named = {(section, key) for section, key, *_ in CHANGES}
+    fields = {"features": FeaturesSection.model_fields, "promotion": Promotion.model_fields}
+    assert {(section, key) for section, keys in fields.items() for key in keys} <= named
+
+
+def test_each_section_that_decides_something_is_read_by_a_stage():
+    read = {section for stage in STAGES.values() for section in stage.SECTIONS}
+    assert Dataset.model_fields.keys() - read == {"name", "first_day", "last_day", "compare"}
+
+
+def test_a_changed_day_makes_features_stale_and_the_stages_after_it_once_they_ran_again(lake, last):
     def fresh():
         return {name: stage.is_fresh(lake, last) for name, stage in STAGES.items() if name != "ingest"}
 

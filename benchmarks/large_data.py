@@ -19,7 +19,7 @@ import pyarrow.parquet as pq
 
 from lake import layout, tables
 from lake.dataset import read_dataset
-from lake.features import FEATURES
+from lake.feature_spec import FEATURES
 from lake.lake import Lake
 from lake.partitions import days as days_between
 from lake.records import Draft, Records

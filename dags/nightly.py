@@ -39,7 +39,7 @@ def ingest() -> None:
 @task_group
 def features() -> None:
     """Interactions -> the four feature tables as of the day and its snapshots."""
-    build = SparkStageOperator(task_id="build", stage=StageName.FEATURES, job="features", **spark)
+    build = SparkStageOperator(task_id="build", stage=StageName.FEATURES, job="feature_tables", **spark)
     commit = steps.commit.override(outlets=[Asset("nightjar_features")])
     HistorySensor(task_id="wait_for_history") >> build >> commit(StageName.FEATURES, build.output)
 

@@ -6,7 +6,7 @@ Types are names of our own; `spark_ddl` and `arrow_schema` turn them into what e
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
-from lake.features import FEATURES, Feature
+from lake.feature_spec import FEATURES, Feature
 from lake.stages import StageName
 
 if TYPE_CHECKING:

@@ -5,7 +5,7 @@ from typing import Annotated, Final, Literal
 
 from pydantic import Field, ValidationInfo, field_validator
 
-from lake.features import Window
+from lake.feature_spec import Window
 from lake.kinds import Count, Section, Seed, Sequence, Share, Trees
 
 Part = Annotated[float, Field(ge=1e-6, le=1)]

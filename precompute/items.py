@@ -10,8 +10,8 @@ from lake.errors import PermanentError
 from lake.schemas import CATEGORY, ITEM, NAME
 from nightjar_reader import format as fmt
 from recommender.ids import Ids
-from recommender.night import Night
 from recommender.retrieval import Retrieval, align, known
+from recommender.view import View
 
 Float32 = NDArray[np.float32]
 Int32 = NDArray[np.int32]
@@ -37,7 +37,7 @@ class Factors:
     item_ids: Ids
 
 
-def factors(night: Night, retrieval: Retrieval | None) -> Factors | None:
+def factors(night: View, retrieval: Retrieval | None) -> Factors | None:
     """The factors of the night's users and of the catalogue's items that a retrieval knows.
 
     Returns
@@ -61,7 +61,7 @@ def factors(night: Night, retrieval: Retrieval | None) -> Factors | None:
     )
 
 
-def lacking(found: Factors | None, night: Night) -> tuple[str, ...]:
+def lacking(found: Factors | None, night: View) -> tuple[str, ...]:
     """What is to be told where a bundle has no factors of any item, or user, of the night."""
     users, items = len(night.users), int(night.listed.sum())
     if found is None:
@@ -74,7 +74,7 @@ def lacking(found: Factors | None, night: Night) -> tuple[str, ...]:
     return ()
 
 
-def table(night: Night, catalogue: pa.Table | None, found: Factors | None, id_type: fmt.IdType) -> pa.Table:
+def table(night: View, catalogue: pa.Table | None, found: Factors | None, id_type: fmt.IdType) -> pa.Table:
     """Every item that a list may contain, sorted by id, with its row in the factors or null.
 
     Parameters
@@ -98,7 +98,7 @@ def table(night: Night, catalogue: pa.Table | None, found: Factors | None, id_ty
     return pa.table(parts, schema=fmt.items_schema(id_type))
 
 
-def _named(night: Night, catalogue: pa.Table | None) -> tuple[Ids, pa.Table]:
+def _named(night: View, catalogue: pa.Table | None) -> tuple[Ids, pa.Table]:
     if catalogue is None:
         nothing = pa.nulls(len(night.items), pa.string())
         return night.items, pa.table({NAME: nothing, CATEGORY: nothing})

@@ -14,15 +14,15 @@ from nightjar_reader import format as fmt
 from precompute import columns
 from precompute.items import Factors
 from recommender.ids import Ids
-from recommender.night import Night
 from recommender.scoring import Lists, popular
+from recommender.view import View
 from validation.expectations import check_lists
 from validation.gate import CRITICAL, WARNING, Check
 
 _ODD = np.uint64(0x9E3779B97F4A7C15)  # 2^64 / golden ratio: any odd number would do
 
 
-def table(night: Night, lists: Lists, factors: Factors | None, id_type: fmt.IdType) -> pa.Table:
+def table(night: View, lists: Lists, factors: Factors | None, id_type: fmt.IdType) -> pa.Table:
     """One row for every user of the night, sorted by id.
 
     Parameters
@@ -58,7 +58,7 @@ def write(folder: Path, lists: pa.Table, buckets: int) -> None:
         columns.write(lists.take(rows), folder / fmt.lists_path(number), fmt.USER_ID)
 
 
-def popular_table(night: Night, allowed: NDArray[np.bool_], data: Dataset) -> pa.Table:
+def popular_table(night: View, allowed: NDArray[np.bool_], data: Dataset) -> pa.Table:
     """The global list of popular items: one row, whose segment is null."""
     schema = fmt.popular_schema(data.id_type)
     codes, scores = popular(night, allowed, data.lists.popular)
@@ -71,7 +71,7 @@ def popular_table(night: Night, allowed: NDArray[np.bool_], data: Dataset) -> pa
     return pa.table(parts, schema=schema)
 
 
-def check(lists: pa.Table, night: Night, items: Ids, data: Dataset) -> list[Check]:
+def check(lists: pa.Table, night: View, items: Ids, data: Dataset) -> list[Check]:
     """Whether a release with these lists may be published.
 
     Parameters
@@ -153,7 +153,7 @@ def most_alike(made: Lists) -> int:
     return len(alike) if len(alike) > 1 else 0
 
 
-def _empty_for_a_reason(lists: pa.Table, night: Night, repeats: bool) -> Check:
+def _empty_for_a_reason(lists: pa.Table, night: View, repeats: bool) -> Check:
     """An empty list says that nothing is left: no item that anybody had is listed that the user has not seen.
 
     Where that is so of every user because no such item is listed at all, nobody would get anything, a
@@ -172,14 +172,14 @@ def _empty_for_a_reason(lists: pa.Table, night: Night, repeats: bool) -> Check:
     return Check(name, CRITICAL, wrong == 0, found, expected)
 
 
-def _listed_and_seen(night: Night, users: NDArray[np.int32]) -> NDArray[np.int64]:
+def _listed_and_seen(night: View, users: NDArray[np.int32]) -> NDArray[np.int64]:
     """How many of the listed items each user has seen."""
     seen = night.weights[np.maximum(users, 0)]
     owner = np.repeat(np.arange(len(users)), np.diff(seen.indptr))
     return np.bincount(owner[night.listed[seen.indices]], minlength=len(users))
 
 
-def _all_users(lists: pa.Table, night: Night) -> Check:
+def _all_users(lists: pa.Table, night: View) -> Check:
     missing = int((Ids.of(lists[fmt.USER_ID]).codes(night.users.values) < 0).sum())
     return Check(
         "every_user_has_a_list", CRITICAL, missing == 0, f"{missing} users without", "a list for every user"

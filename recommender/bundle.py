@@ -27,8 +27,8 @@ from nightjar_reader.sequences import pass_over
 from recommender.candidates import most_popular
 from recommender.ids import Ids
 from recommender.matrix import FEATURES
-from recommender.night import Origin
 from recommender.retrieval import Retrieval
+from recommender.view import Origin
 from topn import top_n
 
 if TYPE_CHECKING:

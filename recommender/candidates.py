@@ -14,8 +14,8 @@ from scipy.sparse import csr_matrix
 from lake.dataset import Dataset
 from recommender import kernels
 from recommender.ids import Int32
-from recommender.night import Float32, Int64, Night
 from recommender.retrieval import Retrieval, known
+from recommender.view import Float32, Int64, View
 from topn import top_n
 
 Mask = NDArray[np.bool_]
@@ -52,7 +52,7 @@ class Source(Protocol):
 class Own:
     """What the user bought before, by decayed purchases."""
 
-    night: Night
+    night: View
     allowed: Mask
 
     def rank(self, users: Int32, n: int) -> Ranked:
@@ -65,7 +65,7 @@ class Own:
 class Als:
     """Largest dot products of factors; nothing for a user without factors."""
 
-    night: Night
+    night: View
     retrieval: Retrieval
     allowed: Mask
     repeats: bool
@@ -88,7 +88,7 @@ class Als:
 class ItemItem:
     """Neighbours of what the user bought, weighted by decayed purchases."""
 
-    night: Night
+    night: View
     retrieval: Retrieval
     allowed: Mask
     repeats: bool
@@ -227,7 +227,7 @@ class Candidates:
 
 
 def candidates(
-    night: Night,
+    night: View,
     retrieval: Retrieval,
     data: Dataset,
     users: Int32 | None,

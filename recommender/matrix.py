@@ -6,13 +6,13 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
-from lake.features import DAYS, TRIP_DAYS, WEIGHT, within
-from lake.features import FEATURES as COLUMNS
+from lake.feature_spec import DAYS, TRIP_DAYS, WEIGHT, within
+from lake.feature_spec import FEATURES as COLUMNS
 from recommender import kernels
 from recommender.candidates import Candidates, csr_parts
 from recommender.ids import Int32
-from recommender.night import Float32, Int64, Night
 from recommender.retrieval import Retrieval, known
+from recommender.view import Float32, Int64, View
 from topn import dots
 
 TABLES: Final = {
@@ -36,7 +36,7 @@ FEATURES: Final[tuple[str, ...]] = (
 """
 
 
-def matrix(night: Night, retrieval: Retrieval, users: Int32, found: Candidates) -> Float32:
+def matrix(night: View, retrieval: Retrieval, users: Int32, found: Candidates) -> Float32:
     """Gather the features of candidates.
 
     Parameters
@@ -63,7 +63,7 @@ def matrix(night: Night, retrieval: Retrieval, users: Int32, found: Candidates) 
     return out
 
 
-def _gathered(night: Night, user: Int32, item: Int32) -> Iterator[Float32]:
+def _gathered(night: View, user: Int32, item: Int32) -> Iterator[Float32]:
     """The rows of each feature table, one table at a time: together they would be a second matrix."""
     yield night.pair.gather(user.astype(np.int64) * len(night.items) + item)
     yield night.category.gather(_category_keys(night, user, item))
@@ -71,13 +71,13 @@ def _gathered(night: Night, user: Int32, item: Int32) -> Iterator[Float32]:
     yield night.item[item]
 
 
-def _category_keys(night: Night, user: Int32, item: Int32) -> Int64:
+def _category_keys(night: View, user: Int32, item: Int32) -> Int64:
     kind = night.subcategory[item].astype(np.int64)
     return np.where(kind < 0, np.int64(-1), user.astype(np.int64) * night.categories + kind)
 
 
 def _derived(
-    known_part: Float32, night: Night, retrieval: Retrieval, users: Int32, found: Candidates
+    known_part: Float32, night: View, retrieval: Retrieval, users: Int32, found: Candidates
 ) -> Iterator[Float32]:
     def column(table: str, name: str) -> Float32:
         values: Float32 = known_part[:, FEATURES.index(f"{table}.{name}")]
@@ -97,7 +97,7 @@ def _als(retrieval: Retrieval, user: Int32, item: Int32) -> Float32:
     return scores
 
 
-def _item_item(night: Night, retrieval: Retrieval, users: Int32, found: Candidates) -> Float32:
+def _item_item(night: View, retrieval: Retrieval, users: Int32, found: Candidates) -> Float32:
     bought, near = csr_parts(night.weights), csr_parts(retrieval.similarity)
     scores: Float32 = kernels.spread(*bought, *near, users.astype(np.int32), found.indptr, found.items)
     return scores

@@ -11,10 +11,10 @@ from scipy.sparse.csgraph import connected_components
 from threadpoolctl import threadpool_limits
 
 from lake import processor, sections
-from lake.features import WEIGHT
+from lake.feature_spec import WEIGHT
 from recommender.ids import Ids, Int32
 from recommender.logarithms import log, log1p
-from recommender.night import Float32, Night
+from recommender.view import Float32, View
 
 logger = logging.getLogger(__name__)
 
@@ -46,14 +46,14 @@ class Retrieval:
     popularity: Float32
 
 
-def fit(night: Night, config: sections.Retrieval, threads: int) -> Retrieval:
+def fit(night: View, config: sections.Retrieval, threads: int) -> Retrieval:
     """Fit retrieval on what was bought as of a day; the bytes do not depend on `threads`."""
     user_factors, item_factors = als(night.weights, config, threads)
     similarity = _neighbours(night, config, threads)
     return Retrieval(night.users, night.items, user_factors, item_factors, similarity, popularity(night))
 
 
-def popularity(night: Night) -> Float32:
+def popularity(night: View) -> Float32:
     """Users in the popular window, plus less than one by decayed purchases, float32 ``[items]``."""
     weight = night.column("item_features", WEIGHT).astype(np.float64)
     share = weight / (1 + weight.max(initial=0))
@@ -184,7 +184,7 @@ def _warn_of_kernels() -> None:
         )
 
 
-def _neighbours(night: Night, config: sections.Retrieval, threads: int) -> Any:
+def _neighbours(night: View, config: sections.Retrieval, threads: int) -> Any:
     from implicit.nearest_neighbours import ItemItemRecommender
 
     model = ItemItemRecommender(K=config.neighbours, num_threads=threads)
@@ -210,7 +210,7 @@ def _bm25(weights: Any, config: sections.Retrieval) -> Any:
     return purchases.T.tocsr()
 
 
-def align(retrieval: Retrieval, night: Night) -> Retrieval:
+def align(retrieval: Retrieval, night: View) -> Retrieval:
     """A retrieval of an earlier day, by the codes of this one.
 
     Users and items that it does not know get rows of zeros; popularity is this day's.

@@ -29,8 +29,8 @@ from recommender.candidates import (
 )
 from recommender.ids import Int32
 from recommender.matrix import FEATURES, matrix
-from recommender.night import Float32, Int64, Night
 from recommender.retrieval import Retrieval, align, popularity
+from recommender.view import Float32, Int64, View
 
 __all__ = [
     "BASELINES",
@@ -79,7 +79,7 @@ class Lists:
     warnings: tuple[str, ...] = ()
 
 
-def popular(night: Night, allowed: Mask, n: int) -> tuple[Int32, Float32]:
+def popular(night: View, allowed: Mask, n: int) -> tuple[Int32, Float32]:
     """The `n` most popular allowed items of a day, with their scores, ties by code."""
     return most_popular(popularity(night), allowed, n)
 
@@ -115,7 +115,7 @@ def predict(booster: bytes, features: Float32, threads: int) -> Float32:
 
 
 def personal_lists(
-    night: Night, bundle: Bundle | None, data: Dataset, n: int, allowed: Mask, threads: int
+    night: View, bundle: Bundle | None, data: Dataset, n: int, allowed: Mask, threads: int
 ) -> Lists:
     """Make the lists of a night for every user, as the decision behind its bundle says.
 
@@ -144,7 +144,7 @@ def personal_lists(
 
 def baseline_lists(
     name: str,
-    night: Night,
+    night: View,
     retrieval: Retrieval | None,
     data: Dataset,
     n: int,
@@ -167,7 +167,7 @@ def baseline_lists(
 
 
 def ranked_lists(
-    night: Night,
+    night: View,
     retrieval: Retrieval,
     booster: bytes,
     data: Dataset,
@@ -194,7 +194,7 @@ def ranked_lists(
 class _Making:
     """Lists of one night under one set of rules."""
 
-    night: Night
+    night: View
     data: Dataset
     n: int
     allowed: Mask

@@ -95,11 +95,11 @@ SCHEMA = pa.schema(
 
 def run_here(job: str, attempt: str, settings: Settings, start: object = None) -> None:
     """`spark_jobs.submit.submit` in the Spark session of this process (needs the fixture `spark`)."""
-    from spark_jobs import extract, features, plans
+    from spark_jobs import extract, feature_tables, plans
 
     module, kind = {
         "extract": (extract, plans.ExtractPlan),
-        "features": (features, plans.FeaturesPlan),
+        "feature_tables": (feature_tables, plans.FeaturesPlan),
     }[job]
     storage = open_storage(settings.lake)
     request = messages.read(storage, layout.plan(attempt), kind)

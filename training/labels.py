@@ -17,7 +17,7 @@ from lake.records import Record
 from lake.schemas import EVENT_TS, EVENT_TYPE, ITEM, USER
 
 if TYPE_CHECKING:
-    from recommender.night import Night
+    from recommender.view import View
 
 Ints = npt.NDArray[np.int32]
 
@@ -74,7 +74,7 @@ def read(lake: Lake, features: Record, first: dt.date, data: Dataset) -> pa.Tabl
     return rows.filter(are_labels).select([USER, ITEM, EVENT_TS])
 
 
-def labels(events: pa.Table, night: "Night", as_of: dt.date, last: dt.date, data: Dataset) -> Truth:
+def labels(events: pa.Table, night: "View", as_of: dt.date, last: dt.date, data: Dataset) -> Truth:
     """The distinct pairs of the ``label_days`` days after an as-of day.
 
     Parameters
@@ -105,7 +105,7 @@ def labels(events: pa.Table, night: "Night", as_of: dt.date, last: dt.date, data
     return Truth(users, items, counts)
 
 
-def _bought(night: "Night", users: Ints, items: Ints) -> npt.NDArray[np.bool_]:
+def _bought(night: "View", users: Ints, items: Ints) -> npt.NDArray[np.bool_]:
     keys = users.astype(np.int64) * len(night.items) + items
     return np.asarray(np.isin(keys, night.pair.keys) & (items >= 0))
 

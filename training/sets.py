@@ -14,8 +14,8 @@ from training.metrics import ideal
 
 if TYPE_CHECKING:
     from recommender.ids import Ids
-    from recommender.night import Night
     from recommender.retrieval import Retrieval
+    from recommender.view import View
 
 Ints = npt.NDArray[np.int32]
 Floats = npt.NDArray[np.float32]
@@ -78,7 +78,7 @@ class Snapshots:
         return int(sum(part.labels.sum(dtype=np.float64) for part in self.parts))
 
 
-def build(night: "Night", retrieval: "Retrieval", truth: Truth, data: Dataset, threads: int) -> Snapshots:
+def build(night: "View", retrieval: "Retrieval", truth: Truth, data: Dataset, threads: int) -> Snapshots:
     """Make the ranking set of a snapshot.
 
     At most `training.max_users` users are taken. Those with no true item among their candidates
@@ -101,7 +101,7 @@ def build(night: "Night", retrieval: "Retrieval", truth: Truth, data: Dataset, t
     return Snapshots([part for part in parts if len(part.labels)], len(users), len(taken))
 
 
-def sample(night: "Night", users: Ints, most: int) -> Ints:
+def sample(night: "View", users: Ints, most: int) -> Ints:
     """At most so many users, in order of their codes: those with the lowest `mix` of id and day.
 
     Which they are depends on ids and day alone; another day has others, so that snapshots
@@ -114,7 +114,7 @@ def sample(night: "Night", users: Ints, most: int) -> Ints:
 
 
 def _part(
-    night: "Night", retrieval: "Retrieval", truth: Truth, data: Dataset, users: Ints, threads: int
+    night: "View", retrieval: "Retrieval", truth: Truth, data: Dataset, users: Ints, threads: int
 ) -> RankingSet:
     from recommender.candidates import Candidates, candidates
     from recommender.matrix import matrix
@@ -182,7 +182,7 @@ def id_bits(values: pa.Array) -> Bits:
     return np.frombuffer(b"".join(digests), dtype="<u8").astype(np.uint64)
 
 
-def _hashes(night: "Night", users: Ints, items: Ints) -> Bits:
+def _hashes(night: "View", users: Ints, items: Ints) -> Bits:
     return mix(_bits_of(night.users, users), _bits_of(night.items, items))
 
 

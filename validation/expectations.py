@@ -14,7 +14,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from lake.features import FEATURES
+from lake.feature_spec import FEATURES
 from lake.schemas import CATEGORY, EVENT_TS, ITEM, LANDED, NAME, TABLES, USER
 from validation.counts import Batches, Counter, Tally, held, tally
 from validation.gate import CRITICAL, WARNING, Check, Severity
@@ -143,7 +143,7 @@ def check_features(table: str, rows: Batches) -> list[Check]:
     Parameters
     ----------
     table
-        One of `lake.features.FEATURES`.
+        One of `lake.feature_spec.FEATURES`.
     rows
         Its rows as of one day.
     """

@@ -14,7 +14,7 @@ from nightjar.stages.stage import features_of
 from nightjar.stages.train import Train, train_inputs
 from training import registry
 from training.evaluation import CHALLENGER
-from training.run import TrainPlan
+from training.models import TrainPlan
 
 _NO_RESULT = Failure(Train.NAME, "no result: the process ended before it was written")
 

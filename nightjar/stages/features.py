@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, ClassVar
 from lake import tables
 from lake.dataset import Dataset
 from lake.errors import PermanentError
-from lake.features import ITEMS, USERS
+from lake.feature_spec import ITEMS, USERS
 from lake.lake import Lake
 from lake.partitions import days
 from lake.records import Draft, Input, Record, TableContent
@@ -42,7 +42,7 @@ class Features(Stage[FeaturesPlan, FeaturesResult]):
     READS: ClassVar = ("interactions", "catalogue")
     PLAN: ClassVar = FeaturesPlan
     MADE: ClassVar = FeaturesResult
-    PROGRAM: ClassVar = "features"
+    PROGRAM: ClassVar = "feature_tables"
     WHOLE: ClassVar = True
 
     def plan(self, lake: Lake, asked: Sequence[dt.date]) -> FeaturesPlan:
@@ -82,9 +82,9 @@ class Features(Stage[FeaturesPlan, FeaturesResult]):
 
     def run(self, lake: Lake, plan: FeaturesPlan) -> FeaturesResult:
         """Build the tables with Spark."""
-        from spark_jobs import features
+        from spark_jobs import feature_tables
 
-        return features.run(plan)
+        return feature_tables.run(plan)
 
     def check(self, lake: Lake, plan: FeaturesPlan, made: FeaturesResult) -> Checks:
         """Judge the tables of each as-of day, and whether one kind of rows went in."""

@@ -13,7 +13,7 @@ from importlib import metadata
 from typing import Any, ClassVar
 
 from lake import decisions, layout, ledger, messages
-from lake.features import FEATURES
+from lake.feature_spec import FEATURES
 from lake.lake import Lake
 from lake.partitions import stamp
 from lake.plan import Ending
@@ -27,11 +27,11 @@ from nightjar.stages.stage import Checks, Stage, features_of
 from nightjar_reader import format as fmt
 from precompute import changes
 from precompute import publish as publishing
+from precompute.build import PrecomputePlan, PrecomputeResult, folder_of, run
 from precompute.changes import Changes
 from precompute.publish import Candidate, Published
-from precompute.run import PrecomputePlan, PrecomputeResult, folder_of, run
+from training.models import TrainResult
 from training.registry import Registered
-from training.run import TrainResult
 
 _LIBRARIES = ("annoy", "implicit", "numba", "numpy", "pyarrow", "scipy", "xgboost-cpu")
 

@@ -11,14 +11,14 @@ from typing import Any, ClassVar
 from lake import decisions
 from lake.decisions import Decision, Outcome
 from lake.errors import PermanentError
-from lake.features import FEATURES
+from lake.feature_spec import FEATURES
 from lake.lake import Lake
 from lake.records import Draft, Input, Record
 from lake.stages import StageName
 from nightjar.stages.features import Features, snapshot_days, table_input
 from nightjar.stages.stage import Checks, Stage, features_of
 from training.evaluation import Evaluation
-from training.run import TrainPlan, TrainResult, run
+from training.models import TrainPlan, TrainResult, run
 
 
 @dataclass(frozen=True)

@@ -1,7 +1,7 @@
 import pytest
 
 from lake import schemas
-from lake.features import FEATURES
+from lake.feature_spec import FEATURES
 
 
 @pytest.mark.parametrize("table", schemas.TABLES)

@@ -12,7 +12,7 @@ from deltalake.exceptions import CommitFailedError
 
 from lake import layout, schemas, tables
 from lake.errors import NightjarError, PermanentError
-from lake.features import FEATURES
+from lake.feature_spec import FEATURES
 from lake.records import Draft, Input, Records, TableContent, TableFile
 from lake.storage import LocalStorage
 

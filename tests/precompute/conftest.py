@@ -6,7 +6,7 @@ import pytest
 from scipy.sparse import csr_matrix
 
 from lake.dataset import read_dataset
-from recommender import night as nights
+from recommender import view as views
 from recommender.ids import Ids
 from recommender.retrieval import Retrieval
 
@@ -16,7 +16,7 @@ USERS, ITEMS = [7, 8, 9], [10, 20, 30, 40]
 
 def a_night(users, items, listed):
     """A night whose feature values do not matter, but that item k has 10 - k recent users."""
-    from lake.features import FEATURES
+    from lake.feature_spec import FEATURES
 
     def ones(name, rows):
         return np.ones((rows, len(FEATURES[name])), np.float32)
@@ -24,14 +24,14 @@ def a_night(users, items, listed):
     item = ones("item_features", len(items))
     at = [feature.name for feature in FEATURES["item_features"]].index("users_medium")
     item[:, at] = 10 - np.arange(len(items))
-    return nights.Night(
+    return views.View(
         day=DAY,
         users=Ids(pa.array(users)),
         items=Ids(pa.array(items)),
         user=ones("user_features", len(users)),
         item=item,
-        pair=nights.Rows(np.arange(1), ones("user_item_features", 2)),
-        category=nights.Rows(np.arange(1), ones("user_category_features", 2)),
+        pair=views.Rows(np.arange(1), ones("user_item_features", 2)),
+        category=views.Rows(np.arange(1), ones("user_category_features", 2)),
         categories=1,
         subcategory=np.zeros(len(items), np.int32),
         listed=np.isin(items, listed),

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from nightjar_reader import format as fmt
 from precompute import items, lists
-from recommender import night as nights
+from recommender import view as views
 from recommender.ids import Ids
 from recommender.scoring import Lists
 
@@ -107,7 +107,7 @@ def bought(night, pairs):
     """The night with these pairs of user and item (by code) and no others."""
     keys = np.array(sorted(user * len(night.items) + item for user, item in pairs))
     values = np.ones((len(keys) + 1, night.pair.values.shape[1]), np.float32)
-    return dataclasses.replace(night, pair=nights.Rows(keys, values))
+    return dataclasses.replace(night, pair=views.Rows(keys, values))
 
 
 def test_an_empty_list_is_right_where_the_user_has_seen_every_listed_item(made, night, catalogue, data):

@@ -4,10 +4,10 @@ import pyarrow as pa
 import pytest
 
 from lake.dataset import read_dataset
-from lake.features import FEATURES
+from lake.feature_spec import FEATURES
 from lake.schemas import TABLES, arrow_schema
-from recommender import night as nights
 from recommender import retrieval
+from recommender import view as views
 
 DAY = dt.date(2017, 9, 30)
 
@@ -89,7 +89,7 @@ def make_night():
 
     def make(bought, listed=None, id_type="int64"):
         catalogue = None if listed is None else catalogue_of(listed, id_type)
-        return nights.build(DAY, tables_of(bought, id_type), catalogue)
+        return views.build(DAY, tables_of(bought, id_type), catalogue)
 
     return make
 

@@ -10,7 +10,7 @@ from lake.errors import PermanentError
 from lake.storage import LocalStorage
 from nightjar_reader.sequences import pass_over
 from recommender import bundle as bundles
-from recommender.night import Origin
+from recommender.view import Origin
 
 DAY = dt.date(2017, 9, 30)
 ORIGIN = Origin(1, "c")

@@ -11,7 +11,7 @@ from recommender import bundle as bundles
 from recommender import scoring
 from recommender.candidates import Candidates, candidates
 from recommender.matrix import FEATURES, matrix
-from recommender.night import Origin
+from recommender.view import Origin
 
 DAY = dt.date(2017, 9, 30)
 ROW = st.lists(

@@ -323,7 +323,7 @@ def test_text_ids_fare_the_same_in_every_format(tiny_with, tmp_path, kind):
 def _features(tiny, submit_here):
     """A function: the rows of a feature table as of the day."""
     attempt = attempts.begin(tiny.lake, Features(), [DAY])
-    submit_here("features", attempt, tiny.settings)
+    submit_here("feature_tables", attempt, tiny.settings)
     (record,) = attempts.commit(tiny.lake, Features(), attempt)
     made, storage = record.tables, open_storage(tiny.settings.lake)
     return lambda name: tables.read(storage, name, "int64", made[name].files).to_pylist()

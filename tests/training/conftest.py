@@ -5,9 +5,9 @@ import pyarrow as pa
 import pytest
 
 from lake.dataset import Dataset, read_dataset
-from lake.features import FEATURES
+from lake.feature_spec import FEATURES
 from lake.schemas import TABLES
-from recommender import night
+from recommender import view
 
 DAY = dt.date(2017, 9, 30)
 
@@ -21,7 +21,7 @@ def feature_table(table: str, keys: dict[str, list], **columns: list[float]) -> 
     return pa.table(arrays)
 
 
-def build_night(pairs: dict[tuple, float], day: dt.date = DAY) -> night.Night:
+def build_night(pairs: dict[tuple, float], day: dt.date = DAY) -> view.View:
     """A night from decayed purchases by (user, item); every item is of one subcategory."""
     users = sorted({user for user, _ in pairs})
     items = sorted({item for _, item in pairs})
@@ -41,7 +41,7 @@ def build_night(pairs: dict[tuple, float], day: dt.date = DAY) -> night.Night:
         ),
     }
     catalogue = pa.table({"item_id": items, "subcategory": ["all"] * len(items)})
-    return night.build(day, found, catalogue)
+    return view.build(day, found, catalogue)
 
 
 def build_events(rows: list[tuple]) -> pa.Table:

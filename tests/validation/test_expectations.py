@@ -5,7 +5,7 @@ from types import SimpleNamespace
 import pyarrow as pa
 import pytest
 
-from lake.features import FEATURES
+from lake.feature_spec import FEATURES
 from lake.raw_sections import Events, Raw, Rules
 from lake.schemas import arrow_schema
 from validation import expectations

@@ -9,7 +9,7 @@ import pytest
 from lake import layout, messages
 from lake.dataset import read_dataset
 from lake.errors import ConfigError, Conflict, GateFailed, PermanentError
-from lake.features import FEATURES
+from lake.feature_spec import FEATURES
 from lake.lake import Lake
 from lake.records import Draft, Records, TableContent, TableFile
 from lake.schemas import SUBCATEGORY, TABLES, arrow_schema
@@ -244,7 +244,7 @@ def test_a_snapshot_without_users_is_left_out_and_stops_no_night(settings, recor
 
 @pytest.mark.spark
 def test_a_real_build_passes_the_gate_and_is_sorted(spark, tiny, tiny_row):
-    from spark_jobs.features import run as build
+    from spark_jobs.feature_tables import run as build
 
     day, settings = dt.date(2024, 1, 1), tiny.settings
     tiny.put_items(day, [{"item": 10, "title": "Milk", "department": "dairy", "kind": "milk", "brand": "b"}])
@@ -269,7 +269,7 @@ def _weights(settings, told):
 @pytest.mark.spark
 def test_an_event_type_that_is_no_longer_wanted_stops_no_night(spark, tiny, tiny_row):
     """It ended each later night in Spark, was tried three times, and nobody said what to do."""
-    from spark_jobs.features import run as build
+    from spark_jobs.feature_tables import run as build
 
     day = dt.date(2024, 1, 1)
     tiny.put(day, [tiny_row(day, 1, 10), tiny_row(day, 2, 10, type="view")])

@@ -5,7 +5,7 @@ import pytest
 
 from lake.dataset import Dataset, read_dataset
 from lake.errors import PermanentError
-from lake.features import FEATURES
+from lake.feature_spec import FEATURES
 from lake.lake import Lake
 from lake.records import Draft, Input, TableContent
 from lake.sections import Features as FeaturesSection

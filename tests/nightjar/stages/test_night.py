@@ -29,7 +29,7 @@ from nightjar.stages.features import Features
 from nightjar.stages.precompute import Precompute
 from nightjar.stages.train import Train
 from nightjar_reader import Reader
-from training import run as training
+from training import models as training
 
 pytestmark = pytest.mark.spark
 

@@ -17,7 +17,7 @@ from lake import layout, messages
 from lake.dataset import read_dataset
 from lake.decisions import Outcome, Verdict
 from lake.errors import Conflict, GateFailed, PermanentError
-from lake.features import FEATURES
+from lake.feature_spec import FEATURES
 from lake.lake import Lake
 from lake.processor import Machine, annoy_library
 from lake.records import Draft, Input, Records, TableContent, TableFile
@@ -29,13 +29,13 @@ from nightjar.stages.precompute import Precompute
 from nightjar_reader import format as fmt
 from nightjar_reader.reader import Reader
 from precompute import lists
-from precompute.run import folder_of
+from precompute.build import folder_of
 from recommender import bundle
 from recommender.ids import Ids
-from recommender.night import Origin
 from recommender.retrieval import Retrieval
+from recommender.view import Origin
+from training.models import TrainResult
 from training.registry import Registered
-from training.run import TrainResult
 from validation.gate import CRITICAL, Check
 
 DAYS = [dt.date(2024, 1, day) for day in (1, 2, 4, 5)]

@@ -14,7 +14,7 @@ from lake import decisions, layout, messages
 from lake.dataset import CONFIG_DIR, read_dataset
 from lake.decisions import Failure
 from lake.errors import Conflict, PermanentError
-from lake.features import FEATURES
+from lake.feature_spec import FEATURES
 from lake.lake import Lake
 from lake.partitions import days
 from lake.records import Draft, Input, Record, Records, TableContent, TableFile
@@ -28,7 +28,7 @@ from nightjar.stages.ingest import Ingest
 from nightjar.stages.train import Train
 from recommender import bundle
 from training import registry
-from training.run import TrainResult, challenger
+from training.models import TrainResult, challenger
 
 DAY = dt.date(2017, 3, 12)
 FIRST = DAY - dt.timedelta(days=40)
@@ -475,7 +475,7 @@ def test_a_kept_decision_ships_the_champions_booster(trained, monkeypatch):
     lake, attempt = trained
     champion_record(lake, result_of(lake, attempt))
     kept = trained_by(lake, attempt)
-    monkeypatch.setattr("training.run._fit_ranker", lambda parts, lake: constant_booster(parts[0]))
+    monkeypatch.setattr("training.models._fit_ranker", lambda parts, lake: constant_booster(parts[0]))
     found = attempts.begin(lake.lake, Train(2), [DAY])
     attempts.work(lake.lake, Train(), found)
     record = decision.decide(DAY, found, lake.lake)

@@ -21,12 +21,12 @@ import pyarrow as pa
 from lake import layout
 from lake.dataset import Dataset
 from lake.decisions import Champion, Outcome, Verdict
-from lake.features import USERS
+from lake.feature_spec import USERS
 from lake.lake import Lake
 from lake.plan import Plan
 from lake.processor import Machine
 from lake.records import Input, Record
-from recommender import bundle, night, retrieval, scoring
+from recommender import bundle, retrieval, scoring, view
 from training import labels, promotion, ranker, sets
 from training.evaluation import CHALLENGER, CHAMPION, Evaluation, Field, baselines, evaluate
 from training.metrics import head
@@ -139,8 +139,8 @@ class _Work:
         return self._features_of(self.plan.day)
 
     @property
-    def origin(self) -> night.Origin:
-        return night.origin_of(self.features)
+    def origin(self) -> view.Origin:
+        return view.origin_of(self.features)
 
     def _features_of(self, day: dt.date) -> Record:
         return self.lake.records.pinned(self.plan.features_of(day))
@@ -155,10 +155,10 @@ class _Work:
         """The days to train on, oldest first: their labels end by the day that is evaluated."""
         return [day for day in self.plan.snapshots if day < self.evaluated]
 
-    def night_of(self, day: dt.date) -> night.Night:
-        return night.load(self.lake.storage, self.lake.records, self._features_of(day), self.data)
+    def night_of(self, day: dt.date) -> view.View:
+        return view.load(self.lake.storage, self.lake.records, self._features_of(day), self.data)
 
-    def fit(self, night_of_day: night.Night) -> retrieval.Retrieval:
+    def fit(self, night_of_day: view.View) -> retrieval.Retrieval:
         return retrieval.fit(night_of_day, self.data.retrieval, self.plan.threads)
 
     def events(self) -> pa.Table:
@@ -260,7 +260,7 @@ def _evaluate(boosters: Boosters, work: _Work) -> Evaluation | None:
         return evaluate(judged, _contestants(there, judged.users, boosters, work), work.data.evaluation)
 
 
-def _field(there: night.Night, truth: labels.Truth) -> Field:
+def _field(there: view.View, truth: labels.Truth) -> Field:
     return Field(
         as_of=there.day,
         users=np.unique(truth.users),
@@ -273,7 +273,7 @@ def _field(there: night.Night, truth: labels.Truth) -> Field:
 
 
 def _contestants(
-    there: night.Night, users: npt.NDArray[np.int32], boosters: Boosters, work: _Work
+    there: view.View, users: npt.NDArray[np.int32], boosters: Boosters, work: _Work
 ) -> dict[str, npt.NDArray[np.int32]]:
     """The first items of the lists that each contestant would have shipped, int32 [users, cut]."""
     fitted, cut, threads = work.fit(there), work.data.evaluation.cut, work.plan.threads

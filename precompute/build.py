@@ -24,10 +24,10 @@ from lake.storage import Storage, sha256_of
 from nightjar_reader import format as fmt
 from precompute import annoy_index, columns, items, lists, release, similar
 from recommender import bundle, scoring
-from recommender import night as nights
+from recommender import view as views
 from recommender.bundle import Bundle
 from recommender.ids import Ids
-from recommender.night import Night
+from recommender.view import View
 from validation.gate import Check
 
 log = logging.getLogger(__name__)
@@ -80,7 +80,7 @@ class Sources:
 
     features: Record
     decision: Record | None
-    night: Night
+    night: View
     bundle: Bundle | None
     catalogue: pa.Table | None
     data: Dataset
@@ -141,7 +141,7 @@ def _read(lake: Lake, plan: PrecomputePlan) -> Sources:
     return Sources(
         features,
         decision,
-        nights.load(storage, lake.records, features, data),
+        views.load(storage, lake.records, features, data),
         bundle.load(storage, decision.require("bundle_id")) if decision else None,
         catalogue,
         data,

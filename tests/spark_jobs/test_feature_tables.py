@@ -9,11 +9,11 @@ from itertools import pairwise
 
 import pytest
 
-from lake.features import FEATURES, WINDOWS
+from lake.feature_spec import FEATURES, WINDOWS
 from lake.schemas import TABLES, spark_ddl
 from lake.sections import Features
-from spark_jobs import features
-from spark_jobs.features import Plan
+from spark_jobs import feature_tables
+from spark_jobs.feature_tables import Recipe
 
 pytestmark = pytest.mark.spark
 
@@ -53,10 +53,10 @@ def build(spark, events, as_ofs, catalogue=CATALOGUE, order=None, config=DEFAULT
         for as_of in as_ofs
         for item, (category, kind, brand) in catalogue.items()
     ]
-    made = features.tables(
+    made = feature_tables.tables(
         frame.repartition(order or 1),
         spark.createDataFrame(items, CATALOGUE_DDL),
-        Plan(as_ofs, WEIGHTS, config),
+        Recipe(as_ofs, WEIGHTS, config),
     )
     found = {}
     for table, frame in made.items():

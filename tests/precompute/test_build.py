@@ -6,9 +6,9 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
-from lake.features import FEATURES
+from lake.feature_spec import FEATURES
 from lake.records import Input, Record, TableContent
-from precompute import run
+from precompute import build as building
 from recommender.bundle import Bundle
 
 
@@ -18,7 +18,7 @@ def build(night, retrieval, data, tmp_path):
     tables = {name: TableContent((), 0, "d") for name in FEATURES}
     features = Record("features", str(night.day), "0" * 16, "committed", 1, "c", (), tables, sequence=1)
     pins = tuple(Input(name, "d", str(night.day), 1) for name in FEATURES)
-    plan = run.PrecomputePlan(
+    plan = building.PrecomputePlan(
         stage="precompute", attempt="0" * 16, version=1, sections={}, based_on={night.day: 0}, inputs=pins
     )
     none = pa.table({"item_id": night.items.values, "name": ["a"] * 4, "category": ["b"] * 4})
@@ -26,8 +26,8 @@ def build(night, retrieval, data, tmp_path):
     def make(**changes):
         found = replace(retrieval, **changes)
         bundle = Bundle("b" * 64, night.day, "baseline", "als", found, None, (), 1, "d", {})
-        sources = run.Sources(features, None, night, bundle, none, data)
-        return run._build(tmp_path, sources, plan, run._Watch())[0]
+        sources = building.Sources(features, None, night, bundle, none, data)
+        return building._build(tmp_path, sources, plan, building._Watch())[0]
 
     return make
 

@@ -1,4 +1,4 @@
-"""The four feature tables of all as-of days of a request, from one plan over one cached read.
+"""The four feature tables of all as-of days of a plan, from one plan over one cached read.
 
 A row counts for as-of A when ``landed <= A`` and its event day is ``<= A``: it *enters* with the
 first as-of day that fulfils both and stays for all later ones. So rows are aggregated once by user,
@@ -25,7 +25,7 @@ from pyspark.sql import functions as fn
 
 from lake import layout, schemas
 from lake import tables as lake
-from lake.features import FEATURES, LINES, PAIRS, ROWS, SUMS, TRIPS, Feature, Line, Over
+from lake.feature_spec import FEATURES, LINES, PAIRS, ROWS, SUMS, TRIPS, Feature, Line, Over
 from lake.records import TableContent
 from lake.schemas import AMOUNT, AS_OF, INTERACTIONS, ITEM, QUANTITY, SUBCATEGORY, USER
 from lake.sections import Features
@@ -46,7 +46,7 @@ _SUMMED: Final = (QUANTITY, PRICED, AMOUNT)  # priced: quantities of rows with a
 
 
 @dataclass(frozen=True)
-class Plan:
+class Recipe:
     """What to compute: as-of days in ascending order, weights of event types, windows and half-lives."""
 
     as_ofs: tuple[dt.date, ...]
@@ -63,21 +63,21 @@ def _ordinal(day: dt.date) -> int:
     return (day - dt.date(1970, 1, 1)).days
 
 
-def entered(events: DataFrame, plan: Plan) -> DataFrame:
+def entered(events: DataFrame, recipe: Recipe) -> DataFrame:
     """Events by user, item, day and entry (the place of the first as-of day that sees them)."""
     seen = fn.greatest(fn.to_date(schemas.EVENT_TS), fn.col(schemas.LANDED))
-    entry = sum((fn.when(seen > fn.lit(day), 1).otherwise(0) for day in plan.as_ofs), fn.lit(0))
+    entry = sum((fn.when(seen > fn.lit(day), 1).otherwise(0) for day in recipe.as_ofs), fn.lit(0))
     pieces = fn.greatest(QUANTITY, fn.lit(1).cast(INTERACTIONS[QUANTITY]))
     rows = events.select(
         USER,
         ITEM,
         fn.unix_date(fn.to_date(schemas.EVENT_TS)).alias(DAY),
         entry.alias(ENTRY),
-        level(plan.weights, plan.levels).alias(LEVEL),
+        level(recipe.weights, recipe.levels).alias(LEVEL),
         pieces.alias(QUANTITY),
         fn.when(fn.col(AMOUNT).isNotNull(), pieces).alias(PRICED),
         AMOUNT,
-    ).where(fn.col(ENTRY) < len(plan.as_ofs))
+    ).where(fn.col(ENTRY) < len(recipe.as_ofs))
     partitions = int(events.sparkSession.conf.get("spark.sql.shuffle.partitions") or 8)
     return (
         rows.repartition(partitions, USER)
@@ -92,26 +92,26 @@ def _before_entry(place: int) -> Column:
     return fn.max(days).over(earlier).alias(f"{PREVIOUS}_{place}")
 
 
-def linked(rows: DataFrame, plan: Plan) -> DataFrame:
+def linked(rows: DataFrame, recipe: Recipe) -> DataFrame:
     """Rows that know their neighbours, so that each as-of only needs sums.
 
     `before` is the day's level without this row (null: this row is the day's first), `rebuy_entry`
     the entry of the first repeat within `rebuy_days`, `previous_N` the day before, as as-of N sees it.
     """
     same_day = Window.partitionBy(USER, ITEM, DAY).orderBy(ENTRY).rowsBetween(Window.unboundedPreceding, -1)
-    repeats = Window.partitionBy(USER, ITEM).orderBy(DAY).rangeBetween(1, plan.features.rebuy_days)
+    repeats = Window.partitionBy(USER, ITEM).orderBy(DAY).rangeBetween(1, recipe.features.rebuy_days)
     return (
         rows.withColumn(BEFORE, fn.max(LEVEL).over(same_day))
         .withColumn(LEVEL, fn.greatest(LEVEL, BEFORE))
         .select(
             "*",
             fn.min(ENTRY).over(repeats).alias(REBUY_ENTRY),
-            *(_before_entry(place) for place in range(len(plan.as_ofs))),
+            *(_before_entry(place) for place in range(len(recipe.as_ofs))),
         )
     )
 
 
-def _views(plan: Plan, *columns: str) -> Column:
+def _views(recipe: Recipe, *columns: str) -> Column:
     """One struct for each as-of day that sees the row: its place, ordinal, and its own columns."""
     views = fn.array(
         *(
@@ -120,10 +120,10 @@ def _views(plan: Plan, *columns: str) -> Column:
                 fn.lit(_ordinal(day)).alias(AS_OF),
                 *(fn.col(f"{name}_{place}").alias(name) for name in columns),
             )
-            for place, day in enumerate(plan.as_ofs)
+            for place, day in enumerate(recipe.as_ofs)
         )
     )
-    return fn.inline(fn.slice(views, fn.col(ENTRY) + 1, len(plan.as_ofs)))
+    return fn.inline(fn.slice(views, fn.col(ENTRY) + 1, len(recipe.as_ofs)))
 
 
 def _age() -> Column:
@@ -135,25 +135,25 @@ def _decay(levels: Sequence[float], half_life: int, level: Column) -> Column:
     return fn.coalesce(fn.get(fn.get(tables, level), _age()), fn.lit(0))
 
 
-def _sums(table: str, over: Over, plan: Plan) -> list[Column]:
+def _sums(table: str, over: Over, recipe: Recipe) -> list[Column]:
     """The lines of a table over some rows."""
-    return [_column(line, plan) for line in LINES[table] if line.over == over]
+    return [_column(line, recipe) for line in LINES[table] if line.over == over]
 
 
-def _column(line: Line, plan: Plan) -> Column:
-    return fn.expr(line.formula.format_map(plan.features.model_dump())).alias(line.name)
+def _column(line: Line, recipe: Recipe) -> Column:
+    return fn.expr(line.formula.format_map(recipe.features.model_dump())).alias(line.name)
 
 
-def pairs(rows: DataFrame, plan: Plan) -> DataFrame:
+def pairs(rows: DataFrame, recipe: Recipe) -> DataFrame:
     """Exact sums by as-of day, user and item."""
     kept = (USER, ITEM, DAY, LEVEL, BEFORE, REBUY_ENTRY, *_SUMMED)
-    config = plan.features
+    config = recipe.features
 
     def gained(half_life: int) -> Column:
-        now, before = (_decay(plan.levels, half_life, fn.col(name)) for name in (LEVEL, BEFORE))
+        now, before = (_decay(recipe.levels, half_life, fn.col(name)) for name in (LEVEL, BEFORE))
         return now - before
 
-    known = rows.select(*kept, _views(plan, PREVIOUS)).select(
+    known = rows.select(*kept, _views(recipe, PREVIOUS)).select(
         *(AS_OF, USER, ITEM, *_SUMMED),
         _age().alias("age"),
         fn.col(BEFORE).isNull().alias("new"),
@@ -162,20 +162,20 @@ def pairs(rows: DataFrame, plan: Plan) -> DataFrame:
         (fn.col(DAY) - fn.col(PREVIOUS)).alias("gap"),
         (fn.col(REBUY_ENTRY) <= fn.col("place")).alias("repeated"),
     )
-    return known.groupBy(AS_OF, USER, ITEM).agg(*_sums("user_item_features", ROWS, plan))
+    return known.groupBy(AS_OF, USER, ITEM).agg(*_sums("user_item_features", ROWS, recipe))
 
 
-def trips(rows: DataFrame, plan: Plan) -> DataFrame:
+def trips(rows: DataFrame, recipe: Recipe) -> DataFrame:
     """Days with an event by as-of day and user."""
     days = rows.groupBy(USER, DAY).agg(fn.min(ENTRY).alias(ENTRY))
-    decayed = _decay([1.0], plan.features.trip_half_life, fn.lit(0))
-    seen = days.select(USER, DAY, _views(plan)).select(
+    decayed = _decay([1.0], recipe.features.trip_half_life, fn.lit(0))
+    seen = days.select(USER, DAY, _views(recipe)).select(
         AS_OF, USER, _age().alias("age"), decayed.alias("decayed")
     )
-    return seen.groupBy(AS_OF, USER).agg(*_sums("user_features", TRIPS, plan))
+    return seen.groupBy(AS_OF, USER).agg(*_sums("user_features", TRIPS, recipe))
 
 
-def tables(events: DataFrame, catalogue: DataFrame, plan: Plan) -> dict[str, DataFrame]:
+def tables(events: DataFrame, catalogue: DataFrame, recipe: Recipe) -> dict[str, DataFrame]:
     """The feature tables of all as-of days, from interactions.
 
     Parameters
@@ -190,67 +190,65 @@ def tables(events: DataFrame, catalogue: DataFrame, plan: Plan) -> dict[str, Dat
     dict
         For each table its keys and float32 features, in the order of `lake.schemas`, after `as_of`, a date.
     """
-    rows = linked(entered(events, plan), plan).persist()
-    pair = pairs(rows, plan).persist()
+    rows = linked(entered(events, recipe), recipe).persist()
+    pair = pairs(rows, recipe).persist()
     kinds = pair.join(catalogue.select(AS_OF, ITEM, SUBCATEGORY), [AS_OF, ITEM], "left")
 
     def of_pairs(table: str, found: DataFrame, *key: str) -> DataFrame:
-        return found.groupBy(AS_OF, *key).agg(*_sums(table, PAIRS, plan))
+        return found.groupBy(AS_OF, *key).agg(*_sums(table, PAIRS, recipe))
 
     sums = {
         "user_item_features": pair,
         "user_category_features": of_pairs("user_category_features", kinds, USER, SUBCATEGORY),
         "item_features": of_pairs("item_features", pair, ITEM).join(catalogue, [AS_OF, ITEM], "left"),
-        "user_features": trips(rows, plan).join(of_pairs("user_features", pair, USER), [AS_OF, USER]),
+        "user_features": trips(rows, recipe).join(of_pairs("user_features", pair, USER), [AS_OF, USER]),
     }
-    return {name: _finished(frame, name, plan) for name, frame in sums.items()}
+    return {name: _finished(frame, name, recipe) for name, frame in sums.items()}
 
 
-def _finished(sums: DataFrame, table: str, plan: Plan) -> DataFrame:
+def _finished(sums: DataFrame, table: str, recipe: Recipe) -> DataFrame:
     """A table's keys and features from its sums; a user's items of no subcategory count for shares only."""
     for line in LINES[table]:
         if line.over == SUMS:
-            sums = sums.withColumn(line.name, _column(line, plan))
+            sums = sums.withColumn(line.name, _column(line, recipe))
     keys = schemas.TABLES[table].key
-    features = [_scaled(feature, plan).cast("float").alias(feature.name) for feature in FEATURES[table]]
+    features = [_scaled(feature, recipe).cast("float").alias(feature.name) for feature in FEATURES[table]]
     return sums.where(fn.col(keys[-1]).isNotNull()).select(
         fn.date_from_unix_date(AS_OF).alias(AS_OF), *keys, *features
     )
 
 
-def _scaled(feature: Feature, plan: Plan) -> Column:
+def _scaled(feature: Feature, recipe: Recipe) -> Column:
     if not feature.half_life:
         return fn.col(feature.name)
-    half_life = plan.features.model_dump()[f"{feature.half_life}_half_life"]
+    half_life = recipe.features.model_dump()[f"{feature.half_life}_half_life"]
     return fn.col(feature.name).cast("double") / scale(half_life)
 
 
-def catalogues(spark: SparkSession, request: FeaturesPlan) -> DataFrame:
+def catalogues(spark: SparkSession, plan: FeaturesPlan) -> DataFrame:
     """The newest catalogue of each as-of day; every snapshot is read once."""
     snapshots: dict[tuple[str, ...], list[int]] = {}
-    for day, files in request.catalogues.items():
+    for day, files in plan.catalogues.items():
         snapshots.setdefault(files, []).append(_ordinal(day))
-    frames = [_snapshot(spark, request, files, days) for files, days in (snapshots or {(): [0]}).items()]
+    frames = [_snapshot(spark, plan, files, days) for files, days in (snapshots or {(): [0]}).items()]
     return reduce(DataFrame.unionAll, frames)
 
 
-def _snapshot(spark: SparkSession, request: FeaturesPlan, files: Sequence[str], days: list[int]) -> DataFrame:
-    items = read.table(spark, request.lake, "catalogue", files, request.config.id_type)
+def _snapshot(spark: SparkSession, plan: FeaturesPlan, files: Sequence[str], days: list[int]) -> DataFrame:
+    items = read.table(spark, plan.lake, "catalogue", files, plan.config.id_type)
     as_of = fn.explode(fn.lit(days).cast("array<int>")).alias(AS_OF)
     return items.select(ITEM, schemas.CATEGORY, SUBCATEGORY, schemas.BRAND, as_of)
 
 
-def write(frame: DataFrame, table: str, request: FeaturesPlan) -> None:
+def write(frame: DataFrame, table: str, plan: FeaturesPlan) -> None:
     """Write a table's partitions, each sorted by key, in one file for every few million interactions."""
-    pieces = 1 + request.rows // ROWS_PER_FILE
-    days = fn.lit([day.isoformat() for day in request.based_on]).cast("array<date>")
+    pieces = 1 + plan.rows // ROWS_PER_FILE
+    days = fn.lit([day.isoformat() for day in plan.based_on]).cast("array<date>")
     place = fn.array_position(days, fn.col(AS_OF)).cast("int") - 1
     keys = list(schemas.TABLES[table].key)
-    target = read.hadoop_path(f"{request.lake}/{layout.staged(table, request.attempt)}")
+    target = read.hadoop_path(f"{plan.lake}/{layout.staged(table, plan.attempt)}")
     (
-        frame.repartitionById(
-            len(request.based_on) * pieces, place * pieces + fn.pmod(fn.hash(keys[0]), pieces)
-        )
+        frame.repartitionById(len(plan.based_on) * pieces, place * pieces + fn.pmod(fn.hash(keys[0]), pieces))
         .sortWithinPartitions(AS_OF, *keys)
         .write.mode("errorifexists")
         .partitionBy(AS_OF)
@@ -258,22 +256,22 @@ def write(frame: DataFrame, table: str, request: FeaturesPlan) -> None:
     )
 
 
-def written(spark: SparkSession, table: str, request: FeaturesPlan) -> dict[dt.date, TableContent]:
+def written(spark: SparkSession, table: str, plan: FeaturesPlan) -> dict[dt.date, TableContent]:
     """What lies in a table's partitions, read back."""
-    storage = open_storage(request.lake)
-    found = lake.describe(storage, table, request.attempt)
+    storage = open_storage(plan.lake)
+    found = lake.describe(storage, table, plan.attempt)
     files = [file.path for partition in found.values() for file in partition]
-    frame = read.table(spark, request.lake, table, files, request.config.id_type)
+    frame = read.table(spark, plan.lake, table, files, plan.config.id_type)
     made = digests(frame, AS_OF, schemas.TABLES[table].columns) if files else {}
-    return lake.contents(storage, table, request.attempt, request.based_on, made)
+    return lake.contents(storage, table, plan.attempt, plan.based_on, made)
 
 
-def run(request: FeaturesPlan) -> FeaturesResult:
-    """Build the feature tables of every as-of day of the request.
+def run(plan: FeaturesPlan) -> FeaturesResult:
+    """Build the feature tables of every as-of day of the plan.
 
     Parameters
     ----------
-    request
+    plan
         Its days, and the files that they may see.
 
     Returns
@@ -287,17 +285,17 @@ def run(request: FeaturesPlan) -> FeaturesResult:
         When an event type of some day has no weight.
     """
     spark = session("nightjar features")
-    config = request.config
-    events = read.interactions(spark, request.lake, request.interactions, config.id_type)
+    config = plan.config
+    events = read.interactions(spark, plan.lake, plan.interactions, config.id_type)
     if config.events.ignore:
         events = events.where(~fn.col(schemas.EVENT_TYPE).isin(*config.events.ignore))
-    plan = Plan(tuple(sorted(request.based_on)), config.events.weights, config.features)
-    made = tables(events, catalogues(spark, request), plan)
+    recipe = Recipe(tuple(sorted(plan.based_on)), config.events.weights, config.features)
+    made = tables(events, catalogues(spark, plan), recipe)
     for name, frame in made.items():
         with weights_required():
-            write(frame, name, request)
+            write(frame, name, plan)
         log.info("wrote %s", name)
-    return FeaturesResult({name: written(spark, name, request) for name in made})
+    return FeaturesResult({name: written(spark, name, plan) for name in made})
 
 
 if __name__ == "__main__":

@@ -11,11 +11,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from lake import layout
-from lake.features import FEATURES
+from lake.feature_spec import FEATURES
 from lake.records import Draft, Input, Records, TableContent, TableFile
 from lake.storage import LocalStorage
-from recommender import night as nights
-from recommender.night import Rows
+from recommender import view as views
+from recommender.view import Rows
 
 DAY = dt.date(2017, 9, 30)
 BOUGHT = {(1, 10): 2.0, (1, 12): 0.5, (3, 11): 1.0}
@@ -53,7 +53,7 @@ def test_no_two_tables_are_held_at_a_time(make_tables):
         held.append(weakref.ref(found))
         return found
 
-    night = nights._assemble(DAY, table, None)
+    night = views._assemble(DAY, table, None)
     assert len(held) == 4
     assert night.weights.toarray().tolist() == [[2.0, 0.0, 0.5], [0.0, 1.0, 0.0]]
 
@@ -85,7 +85,7 @@ def test_without_a_catalogue_everything_is_listed(make_night):
 def test_an_item_without_a_subcategory_has_none(make_night):
     night = make_night(BOUGHT)
     catalogue = pa.table({"item_id": [10, 11], "subcategory": pa.array([None, "kind 1"], pa.string())})
-    assert nights._subcategory(night.items, nights.Ids.of(pa.array(["kind 1"])), catalogue).tolist() == [
+    assert views._subcategory(night.items, views.Ids.of(pa.array(["kind 1"])), catalogue).tolist() == [
         -1,
         0,
         -1,
@@ -119,7 +119,7 @@ def test_load_reads_what_the_record_names(tmp_path, data, make_tables, make_cata
     tables = {name: put(storage, name, content) for name, content in make_tables(BOUGHT).items()}
     pin = Input("catalogue", "c", ingest.partition, ingest.sequence)
     record = records.commit(draft("features", tables=tables, inputs=(pin,) if pinned else ()), 0)
-    night = nights.load(storage, records, record, data)
+    night = views.load(storage, records, record, data)
     expected = make_night(BOUGHT, listed=[10, 11] if pinned else None)
     assert night.day == record.day
     assert night.listed.tolist() == expected.listed.tolist()

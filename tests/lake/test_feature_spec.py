@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from lake.features import FEATURES, LINES, PAIRS, ROWS, SUMS, WINDOWS, Feature, within
+from lake.feature_spec import FEATURES, LINES, PAIRS, ROWS, SUMS, WINDOWS, Feature, within
 from lake.sections import Features
 
 PAGE = Path(__file__).resolve().parents[2] / "docs" / "tables.md"

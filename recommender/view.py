@@ -13,7 +13,7 @@ from scipy.sparse import csr_matrix
 
 from lake import tables
 from lake.dataset import Dataset
-from lake.features import FEATURES, USERS, WEIGHT, Window, within
+from lake.feature_spec import FEATURES, USERS, WEIGHT, Window, within
 from lake.records import Record, Records
 from lake.schemas import ITEM, SUBCATEGORY, USER
 from lake.storage import Storage
@@ -62,7 +62,7 @@ class Origin:
 
 
 @dataclass(frozen=True)
-class Night:
+class View:
     """Everything that candidates and scores of one as-of day are made from.
 
     Attributes
@@ -133,7 +133,7 @@ class Night:
         return csr_matrix((values, indices, indptr), shape=(len(self.users), len(self.items)))
 
 
-def load(storage: Storage, records: Records, features: Record, data: Dataset) -> Night:
+def load(storage: Storage, records: Records, features: Record, data: Dataset) -> View:
     """Read a day's feature tables and its catalogue, exactly the files that the record names.
 
     Parameters
@@ -161,7 +161,7 @@ def _read(storage: Storage, name: str, data: Dataset, content: Any) -> pa.Table:
     return tables.read(storage, name, data.id_type, content.files, columns)
 
 
-def build(day: dt.date, found: Mapping[str, pa.Table], catalogue: pa.Table | None) -> Night:
+def build(day: dt.date, found: Mapping[str, pa.Table], catalogue: pa.Table | None) -> View:
     """The night of feature tables in memory.
 
     Parameters
@@ -174,13 +174,13 @@ def build(day: dt.date, found: Mapping[str, pa.Table], catalogue: pa.Table | Non
     return _assemble(day, found.__getitem__, catalogue)
 
 
-def _assemble(day: dt.date, table: Callable[[str], pa.Table], catalogue: pa.Table | None) -> Night:
+def _assemble(day: dt.date, table: Callable[[str], pa.Table], catalogue: pa.Table | None) -> View:
     """Each table is asked for once, laid out and let go, so that no two of them are held at a time."""
     users, user = _dense("user_features", table("user_features"), USER)
     items, item = _dense("item_features", table("item_features"), ITEM)
     pair = _rows("user_item_features", table("user_item_features"), (USER, users), (ITEM, items))
     kinds, category = _categories(table("user_category_features"), users)
-    return Night(
+    return View(
         day=day,
         users=users,
         items=items,

@@ -10,8 +10,8 @@ from airflow.sdk import DAG, Asset, Param
 from operators import SparkStageOperator
 
 from lake.dataset import read_dataset
+from lake.names import StageName
 from lake.settings import load
-from lake.stages import StageName
 
 settings = load()
 data = read_dataset(settings.dataset)

@@ -17,9 +17,9 @@ from sensors import DecisionSensor, HistorySensor, PreviousDecisionSensor, RawDa
 from timetables import NightlyPartitionTimetable
 
 from lake.dataset import read_dataset
+from lake.names import StageName
 from lake.partitions import end_of
 from lake.settings import load
-from lake.stages import StageName
 
 TICK = dt.timedelta(hours=2)
 settings = load()

@@ -12,9 +12,9 @@ from itertools import islice
 from typing import Any, Final
 
 from lake.errors import PermanentError
+from lake.names import StageName
 from lake.partitions import ONE_DAY
 from lake.records import BUNDLE, Input, Record, Records
-from lake.stages import StageName
 
 STAGE: Final = StageName.TRAIN
 

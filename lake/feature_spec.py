@@ -16,6 +16,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Final, Literal, get_args
 
+from lake.names import TableName
+
 Over = Literal["rows", "trips", "pairs", "sums"]
 ROWS: Final[Over] = "rows"
 TRIPS: Final[Over] = "trips"
@@ -178,10 +180,10 @@ _USER_CATEGORY: Final = (
 )
 
 LINES: Final[dict[str, tuple[Line, ...]]] = {
-    "user_features": _USER,
-    "item_features": _ITEM,
-    "user_item_features": _USER_ITEM,
-    "user_category_features": _USER_CATEGORY,
+    TableName.USERS: _USER,
+    TableName.ITEMS: _ITEM,
+    TableName.PAIRS: _USER_ITEM,
+    TableName.CATEGORIES: _USER_CATEGORY,
 }
 """Of each table its lines; features in the order of the columns."""
 

@@ -5,9 +5,9 @@ from dataclasses import dataclass
 from functools import cached_property
 
 from lake.dataset import Dataset, read_dataset
+from lake.names import StageName
 from lake.records import Record, Records
 from lake.settings import Places
-from lake.stages import StageName
 from lake.storage import Storage, open_storage
 
 

@@ -17,10 +17,10 @@ from typing import Any, Final
 from lake import layout
 from lake.errors import Conflict, PermanentError
 from lake.ledger import Entry, Ledger, damaged, names_in
+from lake.names import StageName
 from lake.partitions import stamp
 from lake.record_fields import checked
 from lake.schemas import TABLES
-from lake.stages import StageName
 from lake.storage import Storage
 from nightjar_reader.errors import FormatError
 from nightjar_reader.fields import is_day

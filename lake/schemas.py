@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
 from lake.feature_spec import FEATURES, Feature
-from lake.stages import StageName
+from lake.names import StageName, TableName
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -110,14 +110,14 @@ def _featured(name: str, key: Columns) -> Table:
 
 
 _DECLARED: Final = (
-    _ingested("interactions", INTERACTIONS),
-    _ingested("quarantine", QUARANTINE),
-    _ingested("catalogue", CATALOGUE, (ITEM,)),
-    _ingested("catalogue_quarantine", QUARANTINE),
-    _featured("user_features", {USER: ID}),
-    _featured("item_features", {ITEM: ID}),
-    _featured("user_item_features", {USER: ID, ITEM: ID}),
-    _featured("user_category_features", {USER: ID, SUBCATEGORY: "string"}),
+    _ingested(TableName.INTERACTIONS, INTERACTIONS),
+    _ingested(TableName.QUARANTINE, QUARANTINE),
+    _ingested(TableName.CATALOGUE, CATALOGUE, (ITEM,)),
+    _ingested(TableName.CATALOGUE_QUARANTINE, QUARANTINE),
+    _featured(TableName.USERS, {USER: ID}),
+    _featured(TableName.ITEMS, {ITEM: ID}),
+    _featured(TableName.PAIRS, {USER: ID, ITEM: ID}),
+    _featured(TableName.CATEGORIES, {USER: ID, SUBCATEGORY: "string"}),
 )
 TABLES: Final = {table.name: table for table in _DECLARED}
 

@@ -8,9 +8,9 @@ from airflow.providers.apache.spark.operators.spark_submit import SparkSubmitOpe
 from failures import reported
 
 from lake.lake import Lake
+from lake.names import StageName
 from lake.partitions import days, parse, resolve
 from lake.settings import CHECKOUT, load
-from lake.stages import StageName
 
 if TYPE_CHECKING:
     from airflow.sdk import Context

@@ -15,10 +15,10 @@ from failures import ERROR_KEY, reported
 from lake.decisions import Failure, Outcome, decision_of
 from lake.errors import PermanentError
 from lake.lake import Lake
+from lake.names import StageName
 from lake.partitions import resolve, utc_now
 from lake.records import Record
 from lake.settings import load
-from lake.stages import StageName
 
 log = logging.getLogger(__name__)
 

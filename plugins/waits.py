@@ -9,10 +9,10 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 from lake.lake import Lake
+from lake.names import StageName
 from lake.partitions import ONE_DAY, days
 from lake.records import Record, Records
 from lake.settings import Waits
-from lake.stages import StageName
 
 RAW_DAYS = 2
 NAMED_DAYS = 5

@@ -17,6 +17,7 @@ from lake.dataset import Dataset
 from lake.decisions import Outcome, decision_of
 from lake.errors import PermanentError
 from lake.lake import Lake
+from lake.names import TableName
 from lake.plan import Plan
 from lake.processor import Machine
 from lake.records import BUNDLE, Record, Records
@@ -47,7 +48,7 @@ class PrecomputePlan(Plan):
 
     def features(self, records: Records) -> Record:
         """The features record that is pinned."""
-        return records.pinned(self.inputs_of("user_features")[0])
+        return records.pinned(self.inputs_of(TableName.USERS)[0])
 
     def decision(self, records: Records) -> Record | None:
         """The decision that the lists follow; None where there is none."""
@@ -133,11 +134,11 @@ class _Watch:
 def _read(lake: Lake, plan: PrecomputePlan) -> Sources:
     storage, data = lake.storage, plan.config
     features, decision = plan.features(lake.records), plan.decision(lake.records)
-    pins = plan.inputs_of("catalogue")
+    pins = plan.inputs_of(TableName.CATALOGUE)
     catalogue = None
     if pins:
         files = tables.pinned(lake.records, pins[-1]).files
-        catalogue = tables.read(storage, "catalogue", data.id_type, files)
+        catalogue = tables.read(storage, TableName.CATALOGUE, data.id_type, files)
     return Sources(
         features,
         decision,

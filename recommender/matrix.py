@@ -8,6 +8,7 @@ from numpy.typing import NDArray
 
 from lake.feature_spec import DAYS, TRIP_DAYS, WEIGHT, within
 from lake.feature_spec import FEATURES as COLUMNS
+from lake.names import TableName
 from recommender import kernels
 from recommender.candidates import Candidates, csr_parts
 from recommender.ids import Int32
@@ -16,10 +17,10 @@ from recommender.view import Float32, Int64, View
 from topn import dots
 
 TABLES: Final = {
-    "pair": "user_item_features",
-    "category": "user_category_features",
-    "user": "user_features",
-    "item": "item_features",
+    "pair": TableName.PAIRS,
+    "category": TableName.CATEGORIES,
+    "user": TableName.USERS,
+    "item": TableName.ITEMS,
 }
 DERIVED: Final = ("category_share", "rate", "rate_medium", "als", "item_item")
 

@@ -12,6 +12,7 @@ from threadpoolctl import threadpool_limits
 
 from lake import processor, sections
 from lake.feature_spec import WEIGHT
+from lake.names import TableName
 from recommender.ids import Ids, Int32
 from recommender.logarithms import log, log1p
 from recommender.view import Float32, View
@@ -55,7 +56,7 @@ def fit(night: View, config: sections.Retrieval, threads: int) -> Retrieval:
 
 def popularity(night: View) -> Float32:
     """Users in the popular window, plus less than one by decayed purchases, float32 ``[items]``."""
-    weight = night.column("item_features", WEIGHT).astype(np.float64)
+    weight = night.column(TableName.ITEMS, WEIGHT).astype(np.float64)
     share = weight / (1 + weight.max(initial=0))
     score: Float32 = (night.users_lately + share).astype(np.float32)
     return score

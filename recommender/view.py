@@ -14,6 +14,7 @@ from scipy.sparse import csr_matrix
 from lake import tables
 from lake.dataset import Dataset
 from lake.feature_spec import FEATURES, USERS, WEIGHT, Window, within
+from lake.names import TableName
 from lake.records import Record, Records
 from lake.schemas import ITEM, SUBCATEGORY, USER
 from lake.storage import Storage
@@ -105,10 +106,10 @@ class View:
     def column(self, table: str, name: str) -> Float32:
         """One feature of a table, by code (users, items) or by row (pairs, categories)."""
         held: dict[str, Float32] = {
-            "user_features": self.user,
-            "item_features": self.item,
-            "user_item_features": self.pair.values[:-1],
-            "user_category_features": self.category.values[:-1],
+            TableName.USERS: self.user,
+            TableName.ITEMS: self.item,
+            TableName.PAIRS: self.pair.values[:-1],
+            TableName.CATEGORIES: self.category.values[:-1],
         }
         names = [feature.name for feature in FEATURES[table]]
         values: Float32 = held[table][:, names.index(name)]
@@ -117,7 +118,7 @@ class View:
     @property
     def users_lately(self) -> Float32:
         """How many users bought an item in the popular window, by code."""
-        return self.column("item_features", within(USERS, self.popular_window))
+        return self.column(TableName.ITEMS, within(USERS, self.popular_window))
 
     @cached_property
     def weights(self) -> Any:
@@ -129,7 +130,7 @@ class View:
         width = max(1, len(self.items))
         indptr = np.searchsorted(self.pair.keys, np.arange(len(self.users) + 1) * width)
         indices = (self.pair.keys % width).astype(np.int32)
-        values = np.ascontiguousarray(self.column("user_item_features", name))
+        values = np.ascontiguousarray(self.column(TableName.PAIRS, name))
         return csr_matrix((values, indices, indptr), shape=(len(self.users), len(self.items)))
 
 
@@ -141,8 +142,8 @@ def load(storage: Storage, records: Records, features: Record, data: Dataset) ->
     features
         The features record of the day; its pin says which catalogue.
     """
-    pins = features.inputs_of("catalogue")
-    catalogue = [_read(storage, "catalogue", data, tables.pinned(records, pin)) for pin in pins[-1:]]
+    pins = features.inputs_of(TableName.CATALOGUE)
+    catalogue = [_read(storage, TableName.CATALOGUE, data, tables.pinned(records, pin)) for pin in pins[-1:]]
 
     def table(name: str) -> pa.Table:
         return _read(storage, name, data, features.tables[name])
@@ -157,7 +158,7 @@ def origin_of(features: Record) -> Origin:
 
 
 def _read(storage: Storage, name: str, data: Dataset, content: Any) -> pa.Table:
-    columns = [ITEM, SUBCATEGORY] if name == "catalogue" else None
+    columns = [ITEM, SUBCATEGORY] if name == TableName.CATALOGUE else None
     return tables.read(storage, name, data.id_type, content.files, columns)
 
 
@@ -176,10 +177,10 @@ def build(day: dt.date, found: Mapping[str, pa.Table], catalogue: pa.Table | Non
 
 def _assemble(day: dt.date, table: Callable[[str], pa.Table], catalogue: pa.Table | None) -> View:
     """Each table is asked for once, laid out and let go, so that no two of them are held at a time."""
-    users, user = _dense("user_features", table("user_features"), USER)
-    items, item = _dense("item_features", table("item_features"), ITEM)
-    pair = _rows("user_item_features", table("user_item_features"), (USER, users), (ITEM, items))
-    kinds, category = _categories(table("user_category_features"), users)
+    users, user = _dense(TableName.USERS, table(TableName.USERS), USER)
+    items, item = _dense(TableName.ITEMS, table(TableName.ITEMS), ITEM)
+    pair = _rows(TableName.PAIRS, table(TableName.PAIRS), (USER, users), (ITEM, items))
+    kinds, category = _categories(table(TableName.CATEGORIES), users)
     return View(
         day=day,
         users=users,
@@ -205,7 +206,7 @@ def _dense(name: str, rows: pa.Table, key: str) -> tuple[Ids, Float32]:
 
 def _categories(rows: pa.Table, users: Ids) -> tuple[Ids, Rows]:
     kinds = Ids.of(rows[SUBCATEGORY])
-    return kinds, _rows("user_category_features", rows, (USER, users), (SUBCATEGORY, kinds))
+    return kinds, _rows(TableName.CATEGORIES, rows, (USER, users), (SUBCATEGORY, kinds))
 
 
 def _rows(name: str, rows: pa.Table, one: tuple[str, Ids], other: tuple[str, Ids]) -> Rows:

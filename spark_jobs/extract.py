@@ -15,6 +15,7 @@ from pyspark.sql import functions as fn
 
 from lake import layout, tables
 from lake.errors import ConfigError, FileFault, PermanentError
+from lake.names import TableName
 from lake.records import TableContent
 from lake.schemas import (
     HASH,
@@ -137,7 +138,7 @@ def _run(plan: ExtractPlan) -> ExtractResult:
         samples = {day: samples.get(day, {}) | found.samples.get(day, {}) for day in told.counts}
     contents = _contents(plan)
     result = ExtractResult(
-        contents, counts, told.hours, samples, profiles=_profiles(plan, contents["interactions"])
+        contents, counts, told.hours, samples, profiles=_profiles(plan, contents[TableName.INTERACTIONS])
     )
     for delivery in (events, items) if items else (events,):
         _balance(result, delivery)
@@ -334,10 +335,10 @@ def _contents(plan: ExtractPlan) -> dict[str, dict[dt.date, TableContent]]:
     days = list(plan.based_on)
     delivered = sorted({file.day for file in plan.catalogues})
     asked = {
-        "interactions": days,
-        "quarantine": days,
-        "catalogue": delivered,
-        "catalogue_quarantine": delivered,
+        TableName.INTERACTIONS: days,
+        TableName.QUARANTINE: days,
+        TableName.CATALOGUE: delivered,
+        TableName.CATALOGUE_QUARANTINE: delivered,
     }
     return {table: _content(plan, table, wanted) for table, wanted in asked.items()}
 

@@ -26,6 +26,7 @@ from pyspark.sql import functions as fn
 from lake import layout, schemas
 from lake import tables as lake
 from lake.feature_spec import FEATURES, LINES, PAIRS, ROWS, SUMS, TRIPS, Feature, Line, Over
+from lake.names import TableName
 from lake.records import TableContent
 from lake.schemas import AMOUNT, AS_OF, INTERACTIONS, ITEM, QUANTITY, SUBCATEGORY, USER
 from lake.sections import Features
@@ -162,7 +163,7 @@ def pairs(rows: DataFrame, recipe: Recipe) -> DataFrame:
         (fn.col(DAY) - fn.col(PREVIOUS)).alias("gap"),
         (fn.col(REBUY_ENTRY) <= fn.col("place")).alias("repeated"),
     )
-    return known.groupBy(AS_OF, USER, ITEM).agg(*_sums("user_item_features", ROWS, recipe))
+    return known.groupBy(AS_OF, USER, ITEM).agg(*_sums(TableName.PAIRS, ROWS, recipe))
 
 
 def trips(rows: DataFrame, recipe: Recipe) -> DataFrame:
@@ -172,7 +173,7 @@ def trips(rows: DataFrame, recipe: Recipe) -> DataFrame:
     seen = days.select(USER, DAY, _views(recipe)).select(
         AS_OF, USER, _age().alias("age"), decayed.alias("decayed")
     )
-    return seen.groupBy(AS_OF, USER).agg(*_sums("user_features", TRIPS, recipe))
+    return seen.groupBy(AS_OF, USER).agg(*_sums(TableName.USERS, TRIPS, recipe))
 
 
 def tables(events: DataFrame, catalogue: DataFrame, recipe: Recipe) -> dict[str, DataFrame]:
@@ -198,10 +199,10 @@ def tables(events: DataFrame, catalogue: DataFrame, recipe: Recipe) -> dict[str,
         return found.groupBy(AS_OF, *key).agg(*_sums(table, PAIRS, recipe))
 
     sums = {
-        "user_item_features": pair,
-        "user_category_features": of_pairs("user_category_features", kinds, USER, SUBCATEGORY),
-        "item_features": of_pairs("item_features", pair, ITEM).join(catalogue, [AS_OF, ITEM], "left"),
-        "user_features": trips(rows, recipe).join(of_pairs("user_features", pair, USER), [AS_OF, USER]),
+        TableName.PAIRS: pair,
+        TableName.CATEGORIES: of_pairs(TableName.CATEGORIES, kinds, USER, SUBCATEGORY),
+        TableName.ITEMS: of_pairs(TableName.ITEMS, pair, ITEM).join(catalogue, [AS_OF, ITEM], "left"),
+        TableName.USERS: trips(rows, recipe).join(of_pairs(TableName.USERS, pair, USER), [AS_OF, USER]),
     }
     return {name: _finished(frame, name, recipe) for name, frame in sums.items()}
 
@@ -235,7 +236,7 @@ def catalogues(spark: SparkSession, plan: FeaturesPlan) -> DataFrame:
 
 
 def _snapshot(spark: SparkSession, plan: FeaturesPlan, files: Sequence[str], days: list[int]) -> DataFrame:
-    items = read.table(spark, plan.lake, "catalogue", files, plan.config.id_type)
+    items = read.table(spark, plan.lake, TableName.CATALOGUE, files, plan.config.id_type)
     as_of = fn.explode(fn.lit(days).cast("array<int>")).alias(AS_OF)
     return items.select(ITEM, schemas.CATEGORY, SUBCATEGORY, schemas.BRAND, as_of)
 

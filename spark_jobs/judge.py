@@ -13,6 +13,7 @@ from functools import reduce
 from pyspark.sql import Column, DataFrame, SparkSession
 from pyspark.sql import functions as fn
 
+from lake.names import TableName
 from lake.raw_sections import FileFormat
 from lake.schemas import (
     ATTRIBUTES,
@@ -81,8 +82,8 @@ def events(plan: ExtractPlan) -> Delivery:
         targets=raw_targets(raw),
         columns=INTERACTIONS,
         rules=row_rules(plan.config),
-        table="interactions",
-        aside="quarantine",
+        table=TableName.INTERACTIONS,
+        aside=TableName.QUARANTINE,
     )
 
 
@@ -97,8 +98,8 @@ def items(plan: ExtractPlan) -> Delivery | None:
         targets=catalogue_targets(plan.config.catalogue),
         columns=CATALOGUE,
         rules=item_rules(plan.config),
-        table="catalogue",
-        aside="catalogue_quarantine",
+        table=TableName.CATALOGUE,
+        aside=TableName.CATALOGUE_QUARANTINE,
         prefix="catalogue_",
     )
 

@@ -7,6 +7,7 @@ from urllib.parse import unquote
 from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql import functions as fn
 
+from lake.names import TableName
 from lake.schemas import TABLES, spark_ddl
 
 
@@ -40,7 +41,7 @@ def table(spark: SparkSession, lake_root: str, name: str, files: Sequence[str], 
 
 def interactions(spark: SparkSession, lake_root: str, files: Sequence[str], id_type: str) -> DataFrame:
     """`table` for interactions."""
-    return table(spark, lake_root, "interactions", files, id_type)
+    return table(spark, lake_root, TableName.INTERACTIONS, files, id_type)
 
 
 def hadoop_path(uri: str) -> str:

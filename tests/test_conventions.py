@@ -8,6 +8,10 @@ from pathlib import Path
 
 import pytest
 
+from lake.decisions import Outcome
+from lake.names import TableName
+from lake.plan import Ending
+
 CHECKOUT = Path(__file__).resolve().parents[1]
 PACKAGES = (
     "lake",
@@ -81,3 +85,19 @@ def test_no_module_of_a_folder_on_the_path_hides_one_of_python_or_of_a_library()
     assert {"extract", "sensors", "nightly", "requests"} - names == {"requests"}
     assert "requests" in taken
     assert names & taken == set()
+
+
+def test_outcomes_and_tables_are_spelled_where_they_are_declared():
+    """A misspelled one was found by a night, if at all."""
+    declared = {CHECKOUT / "lake" / f"{name}.py" for name in ("names", "decisions", "plan")}
+    ambiguous = {"quarantine", "catalogue", "baseline", "failed", "closed", "kept"}  # others say these too
+    names = {name.value for kind in (TableName, Outcome, Ending) for name in kind} - ambiguous
+    literals = {
+        f"{path.relative_to(CHECKOUT)}:{node.lineno} {node.value}"
+        for path in SOURCES
+        if path not in declared and path.parts[-2] not in ("topn", "nightjar_reader")
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8")))
+        if isinstance(node, ast.Constant) and node.value in names
+    }
+    assert len(names) == 10
+    assert literals == set()

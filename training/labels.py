@@ -12,6 +12,7 @@ import pyarrow.compute as pc
 from lake import tables
 from lake.dataset import Dataset
 from lake.lake import Lake
+from lake.names import TableName
 from lake.partitions import end_of
 from lake.records import Record
 from lake.schemas import EVENT_TS, EVENT_TYPE, ITEM, USER
@@ -67,9 +68,11 @@ def read(lake: Lake, features: Record, first: dt.date, data: Dataset) -> pa.Tabl
     pa.Table
         `user_id`, `item_id` and `event_ts` of the rows whose type is in ``events.labels``.
     """
-    pins = [pin for pin in features.inputs_of("interactions") if pin.day > first]
+    pins = [pin for pin in features.inputs_of(TableName.INTERACTIONS) if pin.day > first]
     files = [file for pin in pins for file in tables.pinned(lake.records, pin).files]
-    rows = tables.read(lake.storage, "interactions", data.id_type, files, [USER, ITEM, EVENT_TS, EVENT_TYPE])
+    rows = tables.read(
+        lake.storage, TableName.INTERACTIONS, data.id_type, files, [USER, ITEM, EVENT_TS, EVENT_TYPE]
+    )
     are_labels = pc.is_in(rows[EVENT_TYPE], pa.array(data.events.labels, pa.string()))
     return rows.filter(are_labels).select([USER, ITEM, EVENT_TS])
 

@@ -23,6 +23,7 @@ from lake.dataset import Dataset
 from lake.decisions import Champion, Outcome, Verdict
 from lake.feature_spec import USERS
 from lake.lake import Lake
+from lake.names import TableName
 from lake.plan import Plan
 from lake.processor import Machine
 from lake.records import Input, Record
@@ -58,11 +59,11 @@ class TrainPlan(Plan):
     @property
     def snapshots(self) -> list[dt.date]:
         """The days before D of which there are features, oldest first."""
-        return [pin.day for pin in self.inputs_of("user_features")[:-1]]
+        return [pin.day for pin in self.inputs_of(TableName.USERS)[:-1]]
 
     def features_of(self, day: dt.date) -> Input:
         """The pin of the features as of a day."""
-        (pin,) = (pin for pin in self.inputs_of("user_features") if pin.day == day)
+        (pin,) = (pin for pin in self.inputs_of(TableName.USERS) if pin.day == day)
         return pin
 
 
@@ -265,7 +266,7 @@ def _field(there: view.View, truth: labels.Truth) -> Field:
         as_of=there.day,
         users=np.unique(truth.users),
         truth=truth,
-        item_users=there.column("item_features", USERS).astype(np.float64),
+        item_users=there.column(TableName.ITEMS, USERS).astype(np.float64),
         item_users_lately=there.users_lately.astype(np.float64),
         known_users=len(there.users),
         listed=max(1, int(there.listed.sum())),

@@ -18,7 +18,7 @@ from lake import partitions, settings
 from lake.dataset import read_dataset
 from lake.errors import NightjarError
 from lake.lake import Lake
-from lake.stages import StageName
+from lake.names import StageName
 from nightjar.console import console, print_settings, show_progress_log, step
 from nightjar.servers.programs import LOOPBACK, Server, is_healthy, program
 from nightjar_reader.errors import ReaderError

@@ -8,10 +8,10 @@ from itertools import islice
 
 from lake.dataset import read_dataset
 from lake.errors import NightjarError
+from lake.names import StageName
 from lake.partitions import ONE_DAY, days
 from lake.records import Records
 from lake.settings import Settings
-from lake.stages import StageName
 from lake.storage import open_storage
 from nightjar.command import show
 from nightjar.command.land import land

@@ -16,16 +16,19 @@ from lake import layout, messages, tables
 from lake.errors import PermanentError
 from lake.lake import Lake
 from lake.ledger import Ledger, damaged
+from lake.names import StageName, TableName
 from lake.records import TableContent, TableFile
 from lake.schemas import KIND, RAW_ROW, REASONS, ROW_NUMBER, SOURCE_FILE
-from lake.stages import StageName
 from lake.storage import Storage
 from nightjar.console import add_row, console
 from nightjar_reader.errors import FormatError
 from nightjar_reader.fields import Rule, check
 from spark_jobs.plans import ExtractResult
 
-TABLES: Final = {"quarantine": "events", "catalogue_quarantine": "catalogue"}
+TABLES: Final[dict[str, str]] = {
+    TableName.QUARANTINE: "events",
+    TableName.CATALOGUE_QUARANTINE: "catalogue",
+}
 _AT_ONCE: Final = 10_000
 _ATTEMPT: Final = Rule(
     "16 hex digits", lambda value: isinstance(value, str) and re.fullmatch("[0-9a-f]{16}", value) is not None

@@ -8,6 +8,7 @@ import datetime as dt
 from lake import decisions, layout, messages
 from lake.decisions import Decision, Failure, Outcome
 from lake.lake import Lake
+from lake.names import TableName
 from lake.records import Record
 from nightjar.stages import attempt as attempts
 from nightjar.stages.stage import features_of
@@ -90,7 +91,7 @@ def _mirror(record: Record, lake: Lake) -> None:
 
 
 def _version(record: Record, lake: Lake) -> registry.Version:
-    decision, features = decisions.decision_of(record), record.inputs_of("user_features")[-1]
+    decision, features = decisions.decision_of(record), record.inputs_of(TableName.USERS)[-1]
     bundle_id = record.require("bundle_id")
     return registry.Version(
         bundle_id=bundle_id,

@@ -15,10 +15,10 @@ from lake.dataset import Dataset
 from lake.errors import PermanentError
 from lake.feature_spec import ITEMS, USERS
 from lake.lake import Lake
+from lake.names import StageName, TableName
 from lake.partitions import days
 from lake.records import Draft, Input, Record, TableContent
 from lake.schemas import ITEM, USER
-from lake.stages import StageName
 from nightjar.stages import rowsettings
 from nightjar.stages.stage import Checks, Stage
 from spark_jobs.plans import FeaturesPlan, FeaturesResult
@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-_CATEGORIES = "user_category_features"
+_CATEGORIES = TableName.CATEGORIES
 
 
 @dataclass(frozen=True)
@@ -39,7 +39,7 @@ class Features(Stage[FeaturesPlan, FeaturesResult]):
     NAME: ClassVar = StageName.FEATURES
     VERSION: ClassVar = 2
     SECTIONS: ClassVar = ("id_type", "events", "features")
-    READS: ClassVar = ("interactions", "catalogue")
+    READS: ClassVar = (TableName.INTERACTIONS, TableName.CATALOGUE)
     PLAN: ClassVar = FeaturesPlan
     MADE: ClassVar = FeaturesResult
     PROGRAM: ClassVar = "feature_tables"
@@ -64,13 +64,13 @@ class Features(Stage[FeaturesPlan, FeaturesResult]):
         return FeaturesPlan(
             **self.pins(lake, as_ofs),
             inputs=(
-                *(table_input(record, "interactions") for record in ingested),
-                *(table_input(record, "catalogue") for record in delivered.values()),
+                *(table_input(record, TableName.INTERACTIONS) for record in ingested),
+                *(table_input(record, TableName.CATALOGUE) for record in delivered.values()),
             ),
             lake=lake.uri,
-            interactions=_paths(ingested, "interactions"),
+            interactions=_paths(ingested, TableName.INTERACTIONS),
             rows=_rows(ingested),
-            catalogues={as_of: _paths([r], "catalogue") for as_of, r in catalogues.items() if r},
+            catalogues={as_of: _paths([r], TableName.CATALOGUE) for as_of, r in catalogues.items() if r},
             missing_days=tuple(d for d in days(lake.data.first_day, day) if d not in taken),
         )
 
@@ -90,7 +90,7 @@ class Features(Stage[FeaturesPlan, FeaturesResult]):
         """Judge the tables of each as-of day, and whether one kind of rows went in."""
         as_ofs = _seen(plan, made)
         checks = _checks(lake, as_ofs, plan, made)
-        ingested = [lake.records.pinned(pin) for pin in plan.inputs_of("interactions")]
+        ingested = [lake.records.pinned(pin) for pin in plan.inputs_of(TableName.INTERACTIONS)]
         checks[as_ofs[-1]].append(rowsettings.check(ingested, lake.data))
         return checks
 
@@ -118,8 +118,8 @@ class Features(Stage[FeaturesPlan, FeaturesResult]):
         ingested = lake.ingested(day)
         catalogue = _catalogue(ingested, day)
         return (
-            *(table_input(record, "interactions") for record in ingested),
-            *([table_input(catalogue, "catalogue")] if catalogue else []),
+            *(table_input(record, TableName.INTERACTIONS) for record in ingested),
+            *([table_input(catalogue, TableName.CATALOGUE)] if catalogue else []),
         )
 
 
@@ -141,9 +141,9 @@ def snapshot_days(day: dt.date, data: Dataset) -> list[dt.date]:
 def _inputs_by(inputs: Iterable[Input], day: dt.date) -> list[Input]:
     """Of the inputs of an attempt those that an as-of day may see; of catalogues the newest."""
     seen = [pin for pin in inputs if pin.partition <= day.isoformat()]
-    catalogues = [pin for pin in seen if pin.name == "catalogue"]
+    catalogues = [pin for pin in seen if pin.name == TableName.CATALOGUE]
     newest = max(catalogues, key=lambda pin: pin.partition, default=None)
-    return [pin for pin in seen if pin.name != "catalogue" or pin == newest]
+    return [pin for pin in seen if pin.name != TableName.CATALOGUE or pin == newest]
 
 
 def _require_history(day: dt.date, ingested: Sequence[Record]) -> None:
@@ -160,7 +160,7 @@ def _require_history(day: dt.date, ingested: Sequence[Record]) -> None:
 
 
 def _rows(ingested: Iterable[Record]) -> int:
-    return sum(record.tables["interactions"].rows for record in ingested)
+    return sum(record.tables[TableName.INTERACTIONS].rows for record in ingested)
 
 
 def _paths(records: Iterable[Record], table: str) -> tuple[str, ...]:
@@ -169,14 +169,16 @@ def _paths(records: Iterable[Record], table: str) -> tuple[str, ...]:
 
 def _catalogue(ingested: Iterable[Record], as_of: dt.date) -> Record | None:
     """The record of the newest catalogue delivered by a day; None where none was."""
-    delivered = [record for record in ingested if "catalogue" in record.tables and record.day <= as_of]
+    delivered = [
+        record for record in ingested if TableName.CATALOGUE in record.tables and record.day <= as_of
+    ]
     return delivered[-1] if delivered else None
 
 
 def _seen(plan: FeaturesPlan, made: FeaturesResult) -> list[dt.date]:
     """The as-of days to commit: no snapshot of days whose rows are all of ignored types."""
     *snapshots, day = sorted(plan.based_on)
-    seen = [as_of for as_of in snapshots if made.tables["user_features"][as_of].rows]
+    seen = [as_of for as_of in snapshots if made.tables[TableName.USERS][as_of].rows]
     if empty := sorted(set(snapshots) - set(seen)):
         log.warning("no user had been seen by %s: training goes on without", ", ".join(map(str, empty)))
     return [*seen, day]
@@ -233,10 +235,10 @@ class _Counted:
 
     def consistency(self) -> list[Check]:
         """Whether the tables speak of the same users and items."""
-        pairs = self.rows("user_item_features")
+        pairs = self.rows(TableName.PAIRS)
         return [
-            _equal("users_agree", self.users, self.rows("user_features")),
-            _equal("items_agree", self.items, self.rows("item_features")),
+            _equal("users_agree", self.users, self.rows(TableName.USERS)),
+            _equal("items_agree", self.items, self.rows(TableName.ITEMS)),
             _equal("pairs_of_users_agree", self.items_of_users, pairs),
             _equal("pairs_of_items_agree", self.users_of_items, pairs),
         ]
@@ -250,9 +252,9 @@ def _count(lake: Lake, as_of: dt.date, plan: FeaturesPlan, made: FeaturesResult)
     users, items = Distinct(USER), Distinct(ITEM)
     items_of_users, users_of_items = Total(ITEMS), Total(USERS)
     also: dict[str, list[Counter]] = {
-        "user_item_features": [users, items],
-        "user_features": [items_of_users],
-        "item_features": [users_of_items],
+        TableName.PAIRS: [users, items],
+        TableName.USERS: [items_of_users],
+        TableName.ITEMS: [users_of_items],
     }
     tallies = {}
     for table, content in _tables(as_of, made).items():

@@ -15,6 +15,7 @@ from pydantic import ValidationError
 
 from lake import layout, messages, tables
 from lake.lake import Lake
+from lake.names import TableName
 from lake.records import Record, TableContent
 from lake.schemas import ITEM
 from spark_jobs.plans import ExtractPlan, ExtractResult
@@ -45,7 +46,9 @@ class Past:
         self._storage, self._config = lake.storage, lake.data.compare
         self._reach = dt.timedelta(days=self._config.days)
         committed = lake.ingested(last)
-        self._catalogues = {r.day: r.tables["catalogue"] for r in committed if "catalogue" in r.tables}
+        self._catalogues = {
+            r.day: r.tables[TableName.CATALOGUE] for r in committed if TableName.CATALOGUE in r.tables
+        }
         self._profiles = self._kept(r for r in committed if r.day >= first - self._reach)
         self._judged: dict[dt.date, Profile] = {}
         self._items: dict[str, pa.ChunkedArray] = {}
@@ -66,8 +69,8 @@ class Past:
             messages.write(self._storage, layout.profile(day, attempt), self._judged[day])
             if self._judged[day].rows:
                 self._profiles[day] = self._judged[day]
-        if day in made.tables["catalogue"]:
-            self._catalogues[day] = made.tables["catalogue"][day]
+        if day in made.tables[TableName.CATALOGUE]:
+            self._catalogues[day] = made.tables[TableName.CATALOGUE][day]
 
     def _kept(self, records: Iterable[Record]) -> dict[dt.date, Profile]:
         with ThreadPoolExecutor(_AT_ONCE) as pool:
@@ -91,15 +94,19 @@ class Past:
     def _profile(self, day: dt.date, id_type: str, made: ExtractResult) -> Profile:
         """A day's profile with what the catalogue as of the day says of it."""
         profile = made.profiles.get(day) or Profile(0, 0, 0, 0)
-        catalogue = made.tables["catalogue"].get(day) or self._catalogue_before(day)
+        catalogue = made.tables[TableName.CATALOGUE].get(day) or self._catalogue_before(day)
         if catalogue is None:
             return profile
-        items = self._ids("interactions", id_type, made.tables["interactions"][day])
+        items = self._ids(TableName.INTERACTIONS, id_type, made.tables[TableName.INTERACTIONS][day])
         return replace(profile, known=_shared(items, self._catalogue(id_type, catalogue)))
 
     def _judge_catalogue(self, day: dt.date, plan: ExtractPlan, made: ExtractResult) -> list[Check]:
         """A new catalogue beside the one before; one that was there and is gone has lost all its items."""
-        new, own, days = made.tables["catalogue"].get(day), self._catalogues.get(day), len(self.before(day))
+        new, own, days = (
+            made.tables[TableName.CATALOGUE].get(day),
+            self._catalogues.get(day),
+            len(self.before(day)),
+        )
         old = self._catalogue_before(day)
         if plan.config.catalogue is None or self._config.catalogue.action == "off":
             return []
@@ -120,7 +127,7 @@ class Past:
         """The items of a catalogue; those of the last two are held."""
         if content.digest not in self._items:
             self._items = dict(list(self._items.items())[-1:])
-            self._items[content.digest] = self._ids("catalogue", id_type, content)
+            self._items[content.digest] = self._ids(TableName.CATALOGUE, id_type, content)
         return self._items[content.digest]
 
     def _ids(self, table: str, id_type: str, content: TableContent) -> "pa.ChunkedArray":

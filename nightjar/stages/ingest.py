@@ -16,11 +16,11 @@ from lake.dataset import Dataset
 from lake.errors import FileFault, GateFailed, PermanentError
 from lake.lake import Lake
 from lake.ledger import Ledger
+from lake.names import StageName, TableName
 from lake.partitions import utc_now
 from lake.plan import Ending
 from lake.records import Draft, Input, Record, TableContent
 from lake.schemas import LANDED
-from lake.stages import StageName
 from lake.storage import Storage
 from nightjar.rawfiles.check import Checker, Wanted
 from nightjar.stages import daychecks, overlap, rowsettings
@@ -205,11 +205,11 @@ def _check_staged(plan: ExtractPlan, made: ExtractResult, lake: Lake) -> list[Ch
     from validation import expectations
 
     def rows(columns: Sequence[str]) -> "Iterator[pa.RecordBatch]":
-        for day, content in made.tables["interactions"].items():
+        for day, content in made.tables[TableName.INTERACTIONS].items():
             yield from _staged(lake.storage, plan.config.id_type, day, content, columns)
 
     checks = expectations.check_interactions(rows, plan.config)
-    return expectations.named("interactions", checks)
+    return expectations.named(TableName.INTERACTIONS, checks)
 
 
 def _staged(
@@ -219,7 +219,7 @@ def _staged(
     import pyarrow as pa
 
     kept = [name for name in columns if name != LANDED]
-    for batch in tables.batches(storage, "interactions", id_type, content.files, kept):
+    for batch in tables.batches(storage, TableName.INTERACTIONS, id_type, content.files, kept):
         yield batch.append_column(LANDED, pa.repeat(pa.scalar(day, pa.date32()), batch.num_rows))
 
 
@@ -234,9 +234,9 @@ def _check_items(day: dt.date, plan: ExtractPlan, made: ExtractResult, lake: Lak
     """The suite on the catalogue that came on a day; none where none did."""
     from validation import expectations
 
-    if day not in made.tables["catalogue"]:
+    if day not in made.tables[TableName.CATALOGUE]:
         return []
-    files = made.tables["catalogue"][day].files
-    items = tables.read(lake.storage, "catalogue", plan.config.id_type, files)
+    files = made.tables[TableName.CATALOGUE][day].files
+    items = tables.read(lake.storage, TableName.CATALOGUE, plan.config.id_type, files)
     suite = expectations.named(f"catalogue.{day}", expectations.check_catalogue(items))
     return [*suite, daychecks.check_items(day, made, plan.config.rules)]

@@ -17,9 +17,9 @@ from tenacity import before_sleep_log, retry, retry_if_exception_type, stop_afte
 from lake.decisions import Failure
 from lake.errors import PermanentError, StorageUnavailable
 from lake.lake import Lake
+from lake.names import StageName
 from lake.partitions import days
 from lake.settings import Settings
-from lake.stages import StageName
 from nightjar.console import step
 from nightjar.stages import attempt as attempts
 from nightjar.stages import mirror, runner

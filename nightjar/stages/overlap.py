@@ -6,10 +6,10 @@ from typing import TYPE_CHECKING, Any
 
 from lake import tables
 from lake.lake import Lake
+from lake.names import StageName, TableName
 from lake.partitions import ONE_DAY, days, end_of
 from lake.records import TableFile
 from lake.schemas import EVENT_TS, INTERACTIONS, SOURCE_FILE
-from lake.stages import StageName
 from spark_jobs.plans import ExtractPlan, ExtractResult
 from validation.gate import WARNING, Check
 
@@ -73,13 +73,13 @@ def _of(day: dt.date, made: ExtractResult, lake: Lake) -> "pa.Table":
     if day in made.counts:
         return _staged(day, made, lake)
     record = lake.records.current(StageName.INGEST, day)
-    return _rows(record.tables["interactions"].files if record else (), lake)
+    return _rows(record.tables[TableName.INTERACTIONS].files if record else (), lake)
 
 
 def _staged(day: dt.date, made: ExtractResult, lake: Lake) -> "pa.Table":
-    content = made.tables["interactions"].get(day)
+    content = made.tables[TableName.INTERACTIONS].get(day)
     return _rows(content.files if content else (), lake)
 
 
 def _rows(files: "Sequence[TableFile]", lake: Lake) -> "pa.Table":
-    return tables.read(lake.storage, "interactions", lake.data.id_type, files, _COLUMNS)
+    return tables.read(lake.storage, TableName.INTERACTIONS, lake.data.id_type, files, _COLUMNS)

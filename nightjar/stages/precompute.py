@@ -15,11 +15,11 @@ from typing import Any, ClassVar
 from lake import decisions, layout, ledger, messages
 from lake.feature_spec import FEATURES
 from lake.lake import Lake
+from lake.names import StageName, TableName
 from lake.partitions import stamp
 from lake.plan import Ending
 from lake.records import BUNDLE, Draft, Input, Record, Records
 from lake.settings import CHECKOUT
-from lake.stages import StageName
 from lake.storage import Storage
 from nightjar.stages import attempt as attempts
 from nightjar.stages.features import table_input
@@ -49,7 +49,7 @@ class Precompute(Stage[PrecomputePlan, PrecomputeResult]):
     NAME: ClassVar = StageName.PRECOMPUTE
     VERSION: ClassVar = 2
     SECTIONS: ClassVar = ("id_type", "repeats", "events", "features", "candidates", "lists", "index")
-    READS: ClassVar = (*FEATURES, "catalogue", BUNDLE)
+    READS: ClassVar = (*FEATURES, TableName.CATALOGUE, BUNDLE)
     PLAN: ClassVar = PrecomputePlan
     MADE: ClassVar = PrecomputeResult
 
@@ -119,7 +119,7 @@ def _inputs(lake: Lake, features: Record) -> tuple[Input, ...]:
     decision = decisions.serving(lake.records, features.day)
     bundle = [decisions.bundle_input(decision, features.version)] if decision else []
     tables = (table_input(features, table) for table in FEATURES)
-    return (*tables, *features.inputs_of("catalogue"), *bundle)
+    return (*tables, *features.inputs_of(TableName.CATALOGUE), *bundle)
 
 
 def publish(

@@ -5,8 +5,8 @@ from typing import Any
 
 from lake import cores
 from lake.lake import Lake
+from lake.names import StageName
 from lake.settings import Settings
-from lake.stages import StageName
 from nightjar.stages import attempt as attempts
 from nightjar.stages.stage import Stage
 from spark_jobs.submit import Job, start_here, submit

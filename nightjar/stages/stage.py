@@ -13,9 +13,9 @@ from lake import layout
 from lake.dataset import digest_of
 from lake.errors import PermanentError
 from lake.lake import Lake
+from lake.names import StageName
 from lake.plan import Plan
 from lake.records import Draft, Input, Record, fingerprint
-from lake.stages import StageName
 from validation.gate import Check, require
 
 P = TypeVar("P", bound=Plan)

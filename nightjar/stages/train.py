@@ -13,8 +13,8 @@ from lake.decisions import Decision, Outcome
 from lake.errors import PermanentError
 from lake.feature_spec import FEATURES
 from lake.lake import Lake
+from lake.names import StageName, TableName
 from lake.records import Draft, Input, Record
-from lake.stages import StageName
 from nightjar.stages.features import Features, snapshot_days, table_input
 from nightjar.stages.stage import Checks, Stage, features_of
 from training.evaluation import Evaluation
@@ -39,7 +39,7 @@ class Train(Stage[TrainPlan, TrainResult]):
         "evaluation",
         "promotion",
     )
-    READS: ClassVar = (*FEATURES, "interactions", "catalogue")
+    READS: ClassVar = (*FEATURES, TableName.INTERACTIONS, TableName.CATALOGUE)
     PLAN: ClassVar = TrainPlan
     MADE: ClassVar = TrainResult
 
@@ -93,8 +93,8 @@ def train_inputs(lake: Lake, features: Record) -> tuple[Input, ...]:
     records = [record for record in snapshots if record] + [features]
     tables = tuple(table_input(record, table) for record in records for table in FEATURES)
     first_label = min(record.partition for record in records)
-    labels = (pin for pin in features.inputs_of("interactions") if pin.partition > first_label)
-    return (*tables, *labels, *features.inputs_of("catalogue"))
+    labels = (pin for pin in features.inputs_of(TableName.INTERACTIONS) if pin.partition > first_label)
+    return (*tables, *labels, *features.inputs_of(TableName.CATALOGUE))
 
 
 def _require_same_settings(features: Record, lake: Lake) -> None:

@@ -24,10 +24,10 @@ import deltalake
 
 from lake import layout
 from lake.lake import Lake
+from lake.names import StageName
 from lake.records import Record, Records
 from lake.schemas import TABLES
 from lake.settings import Settings
-from lake.stages import StageName
 from lake.storage import Storage, open_storage
 from nightjar.command.land import land
 from nightjar.stages import attempt as attempts

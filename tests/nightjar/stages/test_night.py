@@ -17,9 +17,9 @@ from typer.testing import CliRunner
 from lake import layout
 from lake.errors import GateFailed, StorageUnavailable
 from lake.lake import Lake
+from lake.names import StageName
 from lake.records import Records
 from lake.settings import Settings
-from lake.stages import StageName
 from lake.storage import open_storage
 from nightjar.command import cli
 from nightjar.command.land import land

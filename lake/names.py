@@ -1,0 +1,25 @@
+"""The names of stages and tables, as records, folders and messages spell them."""
+
+from enum import StrEnum
+
+
+class StageName(StrEnum):
+    """A stage, in the order of the night; what each does is told in `nightjar.stages`."""
+
+    INGEST = "ingest"
+    FEATURES = "features"
+    TRAIN = "train"
+    PRECOMPUTE = "precompute"
+
+
+class TableName(StrEnum):
+    """A table; what each holds is told in `lake.schemas`."""
+
+    INTERACTIONS = "interactions"
+    QUARANTINE = "quarantine"
+    CATALOGUE = "catalogue"
+    CATALOGUE_QUARANTINE = "catalogue_quarantine"
+    USERS = "user_features"
+    ITEMS = "item_features"
+    PAIRS = "user_item_features"
+    CATEGORIES = "user_category_features"

@@ -61,7 +61,14 @@ def test_functions_and_files_are_short(path):
         if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef) and node.end_lineno - node.lineno >= 60
     ]
     assert long == []
-    assert len(path.read_text().splitlines()) <= 400
+    assert len(path.read_text().splitlines()) - _docstring_lines(tree) <= 500
+
+
+def _docstring_lines(tree):
+    """A file may say what it does at any length."""
+    named = (ast.Module, ast.ClassDef, ast.FunctionDef, ast.AsyncFunctionDef)
+    texts = [node.body[0] for node in ast.walk(tree) if isinstance(node, named) and ast.get_docstring(node)]
+    return sum(text.end_lineno - text.lineno + 1 for text in texts)
 
 
 def test_pyproject_names_the_packages_and_nothing_that_is_not_one():
@@ -101,3 +108,20 @@ def test_outcomes_and_tables_are_spelled_where_they_are_declared():
     }
     assert len(names) == 10
     assert literals == set()
+
+
+def test_every_path_that_the_docs_name_is_there():
+    texts = {
+        path: path.read_text(encoding="utf-8")
+        for path in [*CHECKOUT.glob("*.md"), *CHECKOUT.glob("docs/*.md")]
+    }
+    named = {
+        (path.name, name)
+        for path, text in texts.items()
+        for name in re.findall(r"`([\w./]+/[\w.]+\.py)`", text)
+    }
+    lost = sorted(
+        (page, name) for page, name in named if "NAME" not in name and not (CHECKOUT / name).exists()
+    )
+    assert len(named) > 40
+    assert lost == []

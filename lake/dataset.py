@@ -13,17 +13,17 @@ from pydantic import ValidationError, ValidationInfo, create_model, field_valida
 from lake import toml
 from lake.errors import ConfigError, PermanentError
 from lake.kinds import Day, Name, Section
-from lake.raw_sections import Catalogue, Compare, Events, Raw, Rules
+from lake.raw_sections import CatalogueSection, CompareSection, EventsSection, RawSection, RulesSection
 from lake.sections import (
-    Candidates,
-    Evaluation,
-    Features,
-    Index,
-    Lists,
-    Promotion,
-    Ranker,
-    Retrieval,
-    Training,
+    CandidatesSection,
+    EvaluationSection,
+    FeaturesSection,
+    IndexSection,
+    ListsSection,
+    PromotionSection,
+    RankerSection,
+    RetrievalSection,
+    TrainingSection,
 )
 from nightjar_reader.format import IdType
 
@@ -52,20 +52,20 @@ class Dataset(Configuration):
     """What ids of users and items are."""
     repeats: bool = True
     """Whether users may be recommended what they already had any event with."""
-    raw: Raw
-    events: Events
-    catalogue: Catalogue | None = None
-    rules: Rules = Rules()
-    compare: Compare = Compare()
-    features: Features = Features()
-    retrieval: Retrieval = Retrieval()
-    candidates: Candidates = Candidates()
-    training: Training = Training()
-    ranker: Ranker = Ranker()
-    evaluation: Evaluation = Evaluation()
-    promotion: Promotion = Promotion()
-    lists: Lists = Lists()
-    index: Index = Index()
+    raw: RawSection
+    events: EventsSection
+    catalogue: CatalogueSection | None = None
+    rules: RulesSection = RulesSection()
+    compare: CompareSection = CompareSection()
+    features: FeaturesSection = FeaturesSection()
+    retrieval: RetrievalSection = RetrievalSection()
+    candidates: CandidatesSection = CandidatesSection()
+    training: TrainingSection = TrainingSection()
+    ranker: RankerSection = RankerSection()
+    evaluation: EvaluationSection = EvaluationSection()
+    promotion: PromotionSection = PromotionSection()
+    lists: ListsSection = ListsSection()
+    index: IndexSection = IndexSection()
 
     @field_validator("last_day")
     @classmethod

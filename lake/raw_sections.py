@@ -35,7 +35,7 @@ class RawColumns(Section):
     _check_columns = field_validator("*")(kinds.own)
 
 
-class Raw(Section):
+class RawSection(Section):
     """Where a day's raw files are and how their columns map."""
 
     files: Template
@@ -55,7 +55,7 @@ class Raw(Section):
         return self.files.replace(PLACEHOLDER, day.isoformat())
 
 
-class Events(Section):
+class EventsSection(Section):
     """Event types: the default, the weight of each, which are labels, which are unwanted."""
 
     default: Text
@@ -68,7 +68,7 @@ class Events(Section):
     """The types to leave out; they have no weight."""
 
     @model_validator(mode="after")
-    def _each_type_has_a_weight_or_is_ignored(self) -> "Events":
+    def _each_type_has_a_weight_or_is_ignored(self) -> "EventsSection":
         if both := sorted(set(self.ignore) & set(self.weights)):
             raise ValueError(f"ignore and weights both name {both}: keep one of the two")
         unknown = ({self.default} | set(self.labels)) - set(self.weights)
@@ -92,7 +92,7 @@ class CatalogueColumns(Section):
     """Who makes it."""
 
 
-class Catalogue(Section):
+class CatalogueSection(Section):
     """Where catalogue snapshots are; one counts from the day it was delivered."""
 
     files: Template
@@ -106,7 +106,7 @@ class Catalogue(Section):
         return self.files.replace(PLACEHOLDER, day.isoformat())
 
 
-class Rules(Section):
+class RulesSection(Section):
     """Row rules and thresholds of the ingest checks."""
 
     min_rows: int = Field(default=1, ge=0, le=10**12)
@@ -165,7 +165,7 @@ class ByShare(Comparison):
     """How large a part of the whole may always differ."""
 
 
-class Compare(Section):
+class CompareSection(Section):
     """Each comparison of a day with the data set's own last days."""
 
     days: int = Field(default=56, ge=14, le=366)
@@ -206,7 +206,7 @@ class Compare(Section):
         return default.model_dump() | value if is_table else value
 
     @model_validator(mode="after")
-    def _can_stop(self) -> "Compare":
+    def _can_stop(self) -> "CompareSection":
         if 3 * self.stop_after > 2 * self.days:  # a week may have two closed days
             most = 2 * self.days // 3
             raise ValueError(f"stop_after is {self.stop_after}: expected at most two thirds of days, {most}")

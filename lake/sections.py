@@ -19,7 +19,7 @@ _LOWER: Final = {
 }
 
 
-class Features(Section):
+class FeaturesSection(Section):
     """Windows and half-lives of the features."""
 
     short_days: Days = 7
@@ -48,7 +48,7 @@ class Features(Section):
         return days
 
 
-class Retrieval(Section):
+class RetrievalSection(Section):
     """ALS and item-item neighbours."""
 
     factors: int = Field(default=64, ge=1, le=1024)
@@ -71,7 +71,7 @@ class Retrieval(Section):
     """Of the random start of ALS."""
 
 
-class Candidates(Section):
+class CandidatesSection(Section):
     """How many candidates each source gives a user."""
 
     limit: int = Field(default=200, ge=1, le=200)
@@ -92,7 +92,7 @@ class Candidates(Section):
         return count
 
 
-class Training(Section):
+class TrainingSection(Section):
     """Snapshots, labels, users and negatives of the ranker's training set.
 
     Memory follows `snapshots` x `max_users` x `negatives`: about 0.7 KB for each of these.
@@ -113,7 +113,7 @@ class Training(Section):
         return dt.timedelta(days=self.label_days)
 
 
-class Ranker(Section):
+class RankerSection(Section):
     """XGBoost's parameters."""
 
     objective: Literal["binary:logistic", "rank:ndcg"] = "binary:logistic"
@@ -134,7 +134,7 @@ class Ranker(Section):
     """Of the choice of rows and features."""
 
 
-class Evaluation(Section):
+class EvaluationSection(Section):
     """How models are compared."""
 
     cut: int = Field(default=10, ge=1, le=200)
@@ -147,7 +147,7 @@ class Evaluation(Section):
     """Of the bootstrap samples."""
 
 
-class Promotion(Section):
+class PromotionSection(Section):
     """What a new model must reach beside a higher NDCG than the best baseline."""
 
     champion_share: float = Field(default=0.99, ge=0, le=2)
@@ -158,7 +158,7 @@ class Promotion(Section):
     """How many times as popular as the best baseline's items its own are, at most."""
 
 
-class Lists(Section):
+class ListsSection(Section):
     """Sizes of what a release holds, and the largest shares of users about which nothing is said."""
 
     length: int = Field(default=50, ge=1, le=1000)
@@ -179,7 +179,7 @@ class Lists(Section):
     """A warning comes where more have another top ten than in the release before; 1 is never."""
 
 
-class Index(Section):
+class IndexSection(Section):
     """The Annoy index for item-to-item search."""
 
     trees: Annotated[Sequence[Trees], Field(min_length=1)] = (25, 50, 100, 200)

@@ -2,7 +2,6 @@
 
 import logging
 import time
-from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -11,7 +10,7 @@ import numpy as np
 from annoy import AnnoyIndex
 from numpy.typing import NDArray
 
-from lake.sections import Index
+from lake.sections import IndexSection
 from nightjar_reader import format as fmt
 from precompute.similar import neighbours
 from topn import TopN
@@ -41,7 +40,7 @@ class Built:
     latency_us: float = 0.0
 
 
-def build(path: Path, units: Float32, config: Index) -> Built:
+def build(path: Path, units: Float32, config: IndexSection) -> Built:
     """Build the index into a file, with the first number of trees whose recall is enough.
 
     Recall counts what the index finds for a query among the exact `recall_at` best others; one that
@@ -67,7 +66,7 @@ def build(path: Path, units: Float32, config: Index) -> Built:
     return Built(None, (_too_low(reached, config),))
 
 
-def _too_low(reached: float, config: Index) -> str:
+def _too_low(reached: float, config: IndexSection) -> str:
     return (
         f"items.ann is left out: recall@{config.recall_at} is {reached:.4f} with {config.trees[-1]} trees, "
         f"expected at least {config.recall_floor}; readers search the factors exactly"
@@ -83,26 +82,25 @@ def _plant(units: Float32, trees: int, seed: int) -> Any:
     return index
 
 
-def _measure(index: Any, units: Float32, asked: Codes, exact: TopN, config: Index) -> tuple[float, float]:
+def _measure(
+    index: Any, units: Float32, asked: Codes, exact: TopN, config: IndexSection
+) -> tuple[float, float]:
     """Recall over all queries, rounded to 6 digits, and the median microseconds of one."""
     scores = [exact.scores[a:b] for a, b in zip(exact.indptr[:-1], exact.indptr[1:], strict=True)]
-    search = _searcher(index, units, config)
-    answers = list(map(search, asked.tolist(), scores))
+    answers = [_search(index, units, config, *query) for query in zip(asked.tolist(), scores, strict=True)]
     wanted = sum(len(best) for best in scores)
     found = sum(hits for hits, _ in answers)
     recall = round(found / wanted, 6) if wanted else 1.0
     return recall, float(np.median([seconds for _, seconds in answers])) * 1e6
 
 
-def _searcher(index: Any, units: Float32, config: Index) -> Callable[[int, Float32], tuple[int, float]]:
-    def search(code: int, best: Float32) -> tuple[int, float]:
-        started = time.perf_counter()
-        codes = np.array(index.get_nns_by_item(code, config.recall_at + 1, config.search_k), np.int64)
-        seconds = time.perf_counter() - started
-        others = codes[codes != code][: config.recall_at]
-        return _hits(units, code, others, best), seconds
-
-    return search
+def _search(index: Any, units: Float32, config: IndexSection, code: int, best: Float32) -> tuple[int, float]:
+    """How many of an item's exact neighbours the index finds, and the seconds it takes."""
+    started = time.perf_counter()
+    codes = np.array(index.get_nns_by_item(code, config.recall_at + 1, config.search_k), np.int64)
+    seconds = time.perf_counter() - started
+    others = codes[codes != code][: config.recall_at]
+    return _hits(units, code, others, best), seconds
 
 
 def _hits(units: Float32, code: int, others: Codes, best: Float32) -> int:

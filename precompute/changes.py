@@ -10,7 +10,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from lake.sections import Lists
+from lake.sections import ListsSection
 from lake.storage import Storage, sha256_of
 from nightjar_reader import format as fmt
 from nightjar_reader.errors import ReaderError
@@ -72,7 +72,7 @@ def compare(
         return Changes(before, reason=f"{type(error).__name__}: {error}")
 
 
-def check(found: Changes, sizes: Lists) -> list[Check]:
+def check(found: Changes, sizes: ListsSection) -> list[Check]:
     """Warn where more users than usual get another top ten; nothing where nothing was compared."""
     if found.reason:
         return []

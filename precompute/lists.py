@@ -9,7 +9,7 @@ import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from lake.dataset import Dataset
-from lake.sections import Lists as Sizes
+from lake.sections import ListsSection
 from nightjar_reader import format as fmt
 from precompute import columns
 from precompute.items import Factors
@@ -106,7 +106,7 @@ def shares(made: Lists) -> dict[str, int]:
     }
 
 
-def check_shares(counts: Mapping[str, int], sizes: Sizes) -> list[Check]:
+def check_shares(counts: Mapping[str, int], sizes: ListsSection) -> list[Check]:
     """Warn of lists that are whole and in order, and of no use.
 
     Parameters

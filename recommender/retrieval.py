@@ -10,9 +10,10 @@ from scipy.sparse import coo_matrix, csr_matrix
 from scipy.sparse.csgraph import connected_components
 from threadpoolctl import threadpool_limits
 
-from lake import processor, sections
+from lake import processor
 from lake.feature_spec import WEIGHT
 from lake.names import TableName
+from lake.sections import RetrievalSection
 from recommender.ids import Ids, Int32
 from recommender.logarithms import log, log1p
 from recommender.view import Float32, View
@@ -47,7 +48,7 @@ class Retrieval:
     popularity: Float32
 
 
-def fit(night: View, config: sections.Retrieval, threads: int) -> Retrieval:
+def fit(night: View, config: RetrievalSection, threads: int) -> Retrieval:
     """Fit retrieval on what was bought as of a day; the bytes do not depend on `threads`."""
     user_factors, item_factors = als(night.weights, config, threads)
     similarity = _neighbours(night, config, threads)
@@ -62,7 +63,7 @@ def popularity(night: View) -> Float32:
     return score
 
 
-def als(weights: Any, config: sections.Retrieval, threads: int) -> tuple[Float32, Float32]:
+def als(weights: Any, config: RetrievalSection, threads: int) -> tuple[Float32, Float32]:
     """User and item factors from decayed purchases, CSR float32 users x items.
 
     Who has no purchase of any weight gets a row of zeros: "not known", and nobody's neighbour. So does
@@ -82,7 +83,7 @@ def als(weights: Any, config: sections.Retrieval, threads: int) -> tuple[Float32
     return users, items
 
 
-def _fitted(confidence: Any, config: sections.Retrieval, threads: int) -> tuple[Float32, Float32] | None:
+def _fitted(confidence: Any, config: RetrievalSection, threads: int) -> tuple[Float32, Float32] | None:
     """What ALS makes of it; None, with a warning, where its equations have no solution in float32."""
     from implicit.cpu.als import AlternatingLeastSquares
     from implicit.recommender_base import ModelFitError
@@ -109,7 +110,7 @@ def _fitted(confidence: Any, config: sections.Retrieval, threads: int) -> tuple[
     return model.user_factors, model.item_factors
 
 
-def _forget_noise(confidence: Any, users: Float32, items: Float32, config: sections.Retrieval) -> None:
+def _forget_noise(confidence: Any, users: Float32, items: Float32, config: RetrievalSection) -> None:
     """Put zeros in place of factors that have no meaning.
 
     Where purchases weigh too little, each iteration shrinks all factors by the same part, until only
@@ -154,7 +155,7 @@ def _longest(rows: Float32, group: Int32, groups: int) -> NDArray[np.float64]:
 
 
 def _warn_of_noise(
-    unknown: tuple[int, int], every: tuple[int, int], best: float, config: sections.Retrieval
+    unknown: tuple[int, int], every: tuple[int, int], best: float, config: RetrievalSection
 ) -> None:
     logger.warning(
         "ALS learned nothing of %d of %d users and %d of %d items, who have no factors: expected a user and "
@@ -185,7 +186,7 @@ def _warn_of_kernels() -> None:
         )
 
 
-def _neighbours(night: View, config: sections.Retrieval, threads: int) -> Any:
+def _neighbours(night: View, config: RetrievalSection, threads: int) -> Any:
     from implicit.nearest_neighbours import ItemItemRecommender
 
     model = ItemItemRecommender(K=config.neighbours, num_threads=threads)
@@ -196,7 +197,7 @@ def _neighbours(night: View, config: sections.Retrieval, threads: int) -> Any:
     return similarity
 
 
-def _bm25(weights: Any, config: sections.Retrieval) -> Any:
+def _bm25(weights: Any, config: RetrievalSection) -> Any:
     """Purchases weighted by BM25, items as documents and users as terms, CSR float64 users x items.
 
     As `implicit.nearest_neighbours.bm25_weight` does, but for its logarithms, whose last digit is left

@@ -8,7 +8,7 @@ the column is not castable, and the file is refused before Spark starts.
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Final
 
-from lake.raw_sections import Catalogue, Raw
+from lake.raw_sections import CatalogueSection, RawSection
 from lake.schemas import (
     AMOUNT,
     CONTEXT,
@@ -233,14 +233,14 @@ def quoted(column: str) -> str:
     return "`" + column.replace("`", "``") + "`"
 
 
-def raw_targets(raw: Raw) -> Targets:
+def raw_targets(raw: RawSection) -> Targets:
     """Our columns that the data set's events have: name -> (raw column, our type)."""
     names = (USER, ITEM, EVENT_TS, EVENT_TYPE, QUANTITY, AMOUNT, CONTEXT, SEGMENT)
     mapped = {name: getattr(raw.columns, name) for name in names}
     return {name: (column, INTERACTIONS[name]) for name, column in mapped.items() if column}
 
 
-def catalogue_targets(catalogue: Catalogue) -> Targets:
+def catalogue_targets(catalogue: CatalogueSection) -> Targets:
     """The same for the catalogue; its columns beyond these become attributes."""
     mapped = catalogue.columns.model_dump()
     return {name: (column, CATALOGUE_COLUMNS[name]) for name, column in mapped.items() if column}

@@ -7,9 +7,9 @@ is not additive is made so before: a row knows whether it is the first of its da
 raises the day's weight, and what is before and after it.
 
 All sums are exact, in any order, and none can overflow. Quantities and amounts stay decimals: at the
-highest bound that `lake.raw_sections.Rules` allows, 10**12, the 28 digits of the first sum hold 10**13 rows
-of one key and day, the 38 of those after it 10**23. A pair's decayed weight is a long (`weights`
-says why that is enough); sums over pairs are decimals of 30 digits, for 10**12 pairs.
+highest bound that `lake.raw_sections.RulesSection` allows, 10**12, the 28 digits of the first sum hold
+10**13 rows of one key and day, the 38 of those after it 10**23. A pair's decayed weight is a long
+(`weights` says why that is enough); sums over pairs are decimals of 30 digits, for 10**12 pairs.
 """
 
 import datetime as dt
@@ -29,7 +29,7 @@ from lake.feature_spec import FEATURES, LINES, PAIRS, ROWS, SUMS, TRIPS, Feature
 from lake.names import TableName
 from lake.records import TableContent
 from lake.schemas import AMOUNT, AS_OF, INTERACTIONS, ITEM, QUANTITY, SUBCATEGORY, USER
-from lake.sections import Features
+from lake.sections import FeaturesSection
 from lake.storage import open_storage
 from spark_jobs import read
 from spark_jobs.digest import digests
@@ -52,7 +52,7 @@ class Recipe:
 
     as_ofs: tuple[dt.date, ...]
     weights: Mapping[str, float]
-    features: Features
+    features: FeaturesSection
 
     @property
     def levels(self) -> list[float]:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from lake.sections import Evaluation as Config
+from lake.sections import EvaluationSection
 from recommender.logarithms import log2
 from training.labels import Truth
 from training.metrics import Estimate, estimate, estimate_coverage, mean_over_list, means, per_user, resamples
@@ -97,7 +97,7 @@ class Evaluation:
         return self.scores[name].metrics["ndcg"].value
 
 
-def evaluate(field: Field, lists: Mapping[str, Ints], config: Config) -> Evaluation:
+def evaluate(field: Field, lists: Mapping[str, Ints], config: EvaluationSection) -> Evaluation:
     """Compare contestants.
 
     Parameters

@@ -6,7 +6,7 @@ never a looser comparison.
 
 from lake.dataset import Dataset
 from lake.decisions import Condition, Outcome, Verdict
-from lake.sections import Promotion
+from lake.sections import PromotionSection
 from training.evaluation import CHALLENGER, CHAMPION, Evaluation, Score
 
 
@@ -36,7 +36,7 @@ def decide(evaluation: Evaluation | None, data: Dataset, why_untested: str = "")
     return Verdict(Outcome.BASELINE, evaluation.best_baseline, failed, checks)
 
 
-def _checks(evaluation: Evaluation, config: Promotion) -> tuple[Condition, ...]:
+def _checks(evaluation: Evaluation, config: PromotionSection) -> tuple[Condition, ...]:
     challenger = evaluation.scores[CHALLENGER]
     best = evaluation.scores[evaluation.best_baseline]
     beaten = evaluation.ndcg(evaluation.best_baseline)
@@ -48,7 +48,7 @@ def _checks(evaluation: Evaluation, config: Promotion) -> tuple[Condition, ...]:
     return (*checks, *_guards(challenger, best, config))
 
 
-def _guards(challenger: Score, best: Score, config: Promotion) -> tuple[Condition, Condition]:
+def _guards(challenger: Score, best: Score, config: PromotionSection) -> tuple[Condition, Condition]:
     coverage = challenger.metrics["coverage"].value
     least = config.coverage_share * best.metrics["coverage"].value
     most = config.popularity_factor * best.popularity

@@ -4,7 +4,7 @@ import logging
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
-from lake.sections import Ranker
+from lake.sections import RankerSection
 from training.sets import RankingSet
 
 if TYPE_CHECKING:
@@ -17,7 +17,7 @@ PAIRS_PER_SAMPLE = 15
 """How many places of a user's list `rank:ndcg` sets in order at a time: a little more than are judged."""
 
 
-def quantised(parts: Sequence[RankingSet], config: Ranker, threads: int) -> "xgboost.QuantileDMatrix":
+def quantised(parts: Sequence[RankingSet], config: RankerSection, threads: int) -> "xgboost.QuantileDMatrix":
     """The parts as what `train` works on; how they are cut changes nothing in it.
 
     XGBoost goes over them several times, so that all are held until it is done, but none is copied.
@@ -51,7 +51,7 @@ def quantised(parts: Sequence[RankingSet], config: Ranker, threads: int) -> "xgb
     return xgboost.QuantileDMatrix(Parts(), nthread=threads)
 
 
-def train(matrix: "xgboost.QuantileDMatrix", config: Ranker, threads: int) -> "xgboost.Booster":
+def train(matrix: "xgboost.QuantileDMatrix", config: RankerSection, threads: int) -> "xgboost.Booster":
     """Fit a booster; same rows and configuration, same bytes, with any number of threads."""
     import xgboost
 
@@ -61,7 +61,7 @@ def train(matrix: "xgboost.QuantileDMatrix", config: Ranker, threads: int) -> "x
     )
 
 
-def parameters(config: Ranker, threads: int) -> dict[str, Any]:
+def parameters(config: RankerSection, threads: int) -> dict[str, Any]:
     """XGBoost's parameters."""
     chosen: dict[str, Any] = {
         "objective": config.objective,

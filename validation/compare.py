@@ -12,7 +12,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Final
 
-from lake.raw_sections import ByShare, Compare, Comparison
+from lake.raw_sections import ByShare, CompareSection, Comparison
 from validation.gate import CRITICAL, WARNING, Check, Severity
 from validation.profile import Profile
 from validation.series import FEWEST_DAYS, HIGH, LOW, History, Series, all_series
@@ -33,7 +33,7 @@ class _Verdict:
     days: int
 
 
-def compare(day: dt.date, profile: Profile, history: History, config: Compare) -> list[Check]:
+def compare(day: dt.date, profile: Profile, history: History, config: CompareSection) -> list[Check]:
     """Compare a day with days before it.
 
     Parameters
@@ -60,7 +60,9 @@ def compare(day: dt.date, profile: Profile, history: History, config: Compare) -
     return checks
 
 
-def compare_catalogue(day: dt.date, lost: int, before: int, now: int, days: int, config: Compare) -> Check:
+def compare_catalogue(
+    day: dt.date, lost: int, before: int, now: int, days: int, config: CompareSection
+) -> Check:
     """Compare a new catalogue with the one before.
 
     Parameters
@@ -84,7 +86,7 @@ def no_catalogue(day: dt.date, path: str) -> Check:
     return Check(f"{day}.compare.catalogue", WARNING, False, found, "a catalogue delivered by then")
 
 
-def _check(day: dt.date, name: str, how: Comparison, verdict: _Verdict, config: Compare) -> Check:
+def _check(day: dt.date, name: str, how: Comparison, verdict: _Verdict, config: CompareSection) -> Check:
     early = verdict.days < config.stop_after
     severity: Severity = CRITICAL if how.action == "stop" and not early else WARNING
     why = (

@@ -10,7 +10,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any, Final, Literal, Protocol
 
-from lake.raw_sections import Events, Raw, Rules
+from lake.raw_sections import EventsSection, RawSection, RulesSection
 from lake.schemas import (
     AMOUNT,
     EVENT_TS,
@@ -82,15 +82,15 @@ class Ruled(Protocol):
         """``int64`` or ``string``."""
 
     @property
-    def raw(self) -> Raw:
+    def raw(self) -> RawSection:
         """Its columns and window of days."""
 
     @property
-    def events(self) -> Events:
+    def events(self) -> EventsSection:
         """Its event types."""
 
     @property
-    def rules(self) -> Rules:
+    def rules(self) -> RulesSection:
         """Bounds, sentinels, and what becomes of returns and rounded numbers."""
 
 
@@ -140,7 +140,7 @@ def _malformed() -> Rule:
     return Rule(MALFORMED, "", f"{MALFORMED} IS NOT NULL", alone=True)
 
 
-def _id_rules(column: str, id_type: str, rules: Rules) -> tuple[Rule, ...]:
+def _id_rules(column: str, id_type: str, rules: RulesSection) -> tuple[Rule, ...]:
     """An id is there, readable, and stands for somebody."""
     listed = _set(text.lower() for text in rules.sentinels)
     told = f"lower({_words(column)})"
@@ -153,7 +153,7 @@ def _id_rules(column: str, id_type: str, rules: Rules) -> tuple[Rule, ...]:
     return found if id_type == "int64" else (*found, *_text_id_rules(column, rules))
 
 
-def _text_id_rules(column: str, rules: Rules) -> tuple[Rule, ...]:
+def _text_id_rules(column: str, rules: RulesSection) -> tuple[Rule, ...]:
     """Texts that can be no key: too long, unseen in part, in quotes, or a whole number's float twin."""
     bad = f"length({column}) > {rules.max_id_length} OR {column} RLIKE {_literal(_UNFIT)}"
     unfit = Rule(f"{column}_out_of_bounds", column, bad)
@@ -181,7 +181,7 @@ def _of_labels(rule: Rule, labels: tuple[str, ...]) -> Rule:
     return replace(rule, bad=bad, expectation=replace(rule.expectation, where={EVENT_TYPE: labels}))
 
 
-def _number_rules(column: str, rules: Rules, labels: tuple[str, ...]) -> tuple[Rule, ...]:
+def _number_rules(column: str, rules: RulesSection, labels: tuple[str, ...]) -> tuple[Rule, ...]:
     """A number is plain, within its bound, as exact as its column, and there for events that are labels.
 
     Views and their like often have none.
@@ -209,19 +209,19 @@ def _number_rules(column: str, rules: Rules, labels: tuple[str, ...]) -> tuple[R
     )
 
 
-def _outside(raw: Raw) -> Rule:
+def _outside(raw: RawSection) -> Rule:
     start, end = f"date_sub({LANDED}, {raw.late_days})", f"date_add({LANDED}, 1)"
     bad = f"{EVENT_TS} < CAST({start} AS TIMESTAMP) OR {EVENT_TS} >= CAST({end} AS TIMESTAMP)"
     return Rule("event_ts_outside_day", EVENT_TS, bad, between(LAG, 0, raw.late_days))
 
 
-def _ignored(events: Events) -> tuple[Rule, ...]:
+def _ignored(events: EventsSection) -> tuple[Rule, ...]:
     bad = f"{EVENT_TYPE} IN {_set(events.ignore)}"
     rule = Rule("event_type_ignored", EVENT_TYPE, bad, kind="ignored", alone=True)
     return (rule,) if events.ignore else ()
 
 
-def _unknown(events: Events) -> Rule:
+def _unknown(events: EventsSection) -> Rule:
     known = sorted(events.weights)
     arguments = {"column": EVENT_TYPE, "value_set": known}
     expected = Expectation("event_type_known", "ColumnValuesToBeInSet", arguments)

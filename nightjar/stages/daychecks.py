@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from typing import Final
 
 from lake.dataset import Dataset
-from lake.raw_sections import Rules
+from lake.raw_sections import RulesSection
 from spark_jobs.plans import ExtractResult
 from validation.gate import CRITICAL, WARNING, Check
 
@@ -45,7 +45,7 @@ def check_counts(day: dt.date, made: ExtractResult, data: Dataset) -> list[Check
     ]
 
 
-def check_items(day: dt.date, made: ExtractResult, rules: Rules) -> Check:
+def check_items(day: dt.date, made: ExtractResult, rules: RulesSection) -> Check:
     """The share of bad rows of the catalogue that came on a day."""
     counts = {
         name.removeprefix(CATALOGUE): n for name, n in made.counts[day].items() if name.startswith(CATALOGUE)
@@ -63,7 +63,7 @@ def _check_rows(day: dt.date, counts: Counts, least: int, most: int) -> Check:
 
 
 def _check_bad(
-    day: dt.date, counts: Counts, samples: Mapping[str, str], hours: Mapping[int, int], rules: Rules
+    day: dt.date, counts: Counts, samples: Mapping[str, str], hours: Mapping[int, int], rules: RulesSection
 ) -> Check:
     share = _share(counts, "bad")
     shift = _shift(hours) if counts.get("bad_event_ts_outside_day") else ""
@@ -115,7 +115,7 @@ def _shift(hours: Mapping[int, int]) -> str:
     )
 
 
-def _check_returns(day: dt.date, counts: Counts, rules: Rules) -> Check:
+def _check_returns(day: dt.date, counts: Counts, rules: RulesSection) -> Check:
     passed = _share(counts, "return") <= rules.max_return_share
     expected = f"at most {rules.max_return_share:.2%} rows of negative quantity or amount"
     return Check(f"{day}.return_share", CRITICAL, passed, _told_share(counts, "return"), expected)

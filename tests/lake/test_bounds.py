@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from lake.dataset import CONFIG_DIR, Dataset, read_dataset
 from lake.errors import ConfigError
 from lake.kinds import Section
-from lake.sections import Retrieval
+from lake.sections import RetrievalSection
 from lake.settings import Settings, load
 
 
@@ -301,7 +301,7 @@ def test_what_is_shipped_is_accepted(path):
     )
 )
 def test_values_within_their_bounds_are_taken_as_they_are(told):
-    made = Retrieval.model_validate(told)
+    made = RetrievalSection.model_validate(told)
     assert {name: getattr(made, name) for name in told} == told
 
 
@@ -310,7 +310,7 @@ def test_values_within_their_bounds_are_taken_as_they_are(told):
 )
 def test_no_other_value_is_a_number_of_factors(value):
     with pytest.raises(ValueError, match="factors"):
-        Retrieval.model_validate({"factors": value})
+        RetrievalSection.model_validate({"factors": value})
 
 
 WRONG_VARIABLES = [

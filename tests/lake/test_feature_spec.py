@@ -5,10 +5,10 @@ from pathlib import Path
 import pytest
 
 from lake.feature_spec import FEATURES, LINES, PAIRS, ROWS, SUMS, WINDOWS, Feature, within
-from lake.sections import Features
+from lake.sections import FeaturesSection
 
 PAGE = Path(__file__).resolve().parents[2] / "docs" / "tables.md"
-KEYS = set(Features.model_fields)
+KEYS = set(FeaturesSection.model_fields)
 
 
 def row(feature: Feature) -> str:

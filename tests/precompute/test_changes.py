@@ -1,13 +1,13 @@
 import pyarrow as pa
 import pytest
 
-from lake.sections import Lists
+from lake.sections import ListsSection
 from lake.storage import open_storage
 from nightjar_reader import format as fmt
 from precompute import changes, lists, release
 from precompute.changes import Changes
 
-SIZES = Lists(max_changed_share=0.5)
+SIZES = ListsSection(max_changed_share=0.5)
 
 
 def put(root, name, of_user, buckets=2, id_type="int64"):
@@ -46,7 +46,7 @@ def test_a_user_counts_whose_ten_first_items_or_their_order_differ(tmp_path):
     (check,) = changes.check(found, SIZES)
     assert (check.name, check.severity, check.passed) == ("top_ten_changed_share", "warning", True)
     assert check.found == "3 of 6 users (50.00%) against old"
-    assert not changes.check(found, Lists(max_changed_share=0.4))[0].passed
+    assert not changes.check(found, ListsSection(max_changed_share=0.4))[0].passed
 
 
 def test_ids_may_be_texts(tmp_path):

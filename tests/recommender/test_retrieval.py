@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from scipy.sparse import block_diag, csr_matrix
 
-from lake.sections import Retrieval
+from lake.sections import RetrievalSection
 from recommender import retrieval
 from recommender.retrieval import align, known
 
@@ -92,11 +92,11 @@ def test_one_user_with_one_item_can_be_fitted(make_night, data):
 FIT = """
 from hashlib import sha256
 from recommender.retrieval import als
-from lake.sections import Retrieval
+from lake.sections import RetrievalSection
 from scipy.sparse import random
 import numpy as np
 m60 = random(300, 200, 0.1, "csr", np.float32, np.random.default_rng(0))
-print(*(sha256(factors).hexdigest() for factors in als(m60, Retrieval(factors=32), 1)))
+print(*(sha256(factors).hexdigest() for factors in als(m60, RetrievalSection(factors=32), 1)))
 """
 
 
@@ -143,7 +143,7 @@ def test_neighbours_are_weighted_as_implicit_weights_them(night, constants):
     from implicit.nearest_neighbours import bm25_weight
 
     k1, b = constants
-    ours = retrieval._bm25(night.weights, Retrieval(bm25_k1=k1, bm25_b=b))
+    ours = retrieval._bm25(night.weights, RetrievalSection(bm25_k1=k1, bm25_b=b))
     theirs = bm25_weight(night.weights.T, K1=k1, B=b).T.tocsr()
     assert np.allclose(ours.toarray(), theirs.toarray(), rtol=1e-6)
 
@@ -175,7 +175,7 @@ def right(users, items, group):
 
 def test_groups_of_users_get_lists_of_their_groups(caplog):
     m60, group = groups(1.0)
-    assert right(*retrieval.als(m60, Retrieval(), 1), group) == 1
+    assert right(*retrieval.als(m60, RetrievalSection(), 1), group) == 1
     assert caplog.records == []
 
 
@@ -196,7 +196,7 @@ def test_factors_that_shrank_to_noise_know_nobody_and_are_told(case, caplog):
     """Everybody was known, by rows of norm 1e-4 to 1e-22 and lists at chance, or nobody was, in silence."""
     weight, config = TOO_LITTLE[case]
     m60, group = groups(weight)
-    users, items = retrieval.als(m60, Retrieval(**config), 1)
+    users, items = retrieval.als(m60, RetrievalSection(**config), 1)
     assert right(users, items, group) < 0.3
     assert not known(users).any()
     assert not known(items).any()
@@ -209,7 +209,7 @@ def test_a_user_and_an_item_of_long_ago_stay_known(caplog):
     m60, group = groups(1.0)
     m60[np.arange(0, 300, 10)] *= 1e-9
     m60[:, np.arange(10)] *= 1e-9
-    users, items = retrieval.als(m60.tocsr(), Retrieval(), 1)
+    users, items = retrieval.als(m60.tocsr(), RetrievalSection(), 1)
     assert np.linalg.norm(users[0]) < 1e-7
     assert known(users).all()
     assert known(items).all()
@@ -229,7 +229,7 @@ def two_shops(weight):
 def test_a_shop_of_which_nothing_is_learned_knows_nobody_beside_a_healthy_one(weight, caplog):
     """Its users had personal lists at chance, and its items neighbours, without a warning."""
     m60, group = two_shops(weight)
-    users, items = retrieval.als(m60, Retrieval(), 1)
+    users, items = retrieval.als(m60, RetrievalSection(), 1)
     in_a, item_in_a = group < 3, np.arange(75) % 5 < 3
     assert known(users).tolist() == in_a.tolist()
     assert known(items).tolist() == item_in_a.tolist()
@@ -243,27 +243,27 @@ def test_a_user_alone_stays_as_fitted_and_is_no_news(caplog, monkeypatch):
     """There are some on most nights, whose bytes would change, and a warning on each would tell nothing."""
     m60, group = groups(1.0)
     alone = block_diag([m60, np.full((1, 2), 0.1), np.full((2, 1), 0.1)], "csr", np.float32)
-    factors = retrieval.als(alone, Retrieval(), 1)
+    factors = retrieval.als(alone, RetrievalSection(), 1)
     assert right(factors[0][:300], factors[1][:75], group) == 1
     assert caplog.records == []
     monkeypatch.setattr(retrieval, "_forget_noise", lambda *args: None)
-    as_fitted = retrieval.als(alone, Retrieval(), 1)
+    as_fitted = retrieval.als(alone, RetrievalSection(), 1)
     assert [rows.tobytes() for rows in factors] == [rows.tobytes() for rows in as_fitted]
 
 
 def test_factors_of_a_shop_that_weighs_enough_stay_to_the_byte(caplog, monkeypatch):
     m60, group = two_shops(0.5)
-    users, items = retrieval.als(m60, Retrieval(), 1)
+    users, items = retrieval.als(m60, RetrievalSection(), 1)
     assert right(users, items, group) == 1
     monkeypatch.setattr(retrieval, "_forget_noise", lambda *args: None)
-    as_fitted = retrieval.als(m60, Retrieval(), 1)
+    as_fitted = retrieval.als(m60, RetrievalSection(), 1)
     assert [users.tobytes(), items.tobytes()] == [factors.tobytes() for factors in as_fitted]
     assert caplog.records == []
 
 
 def test_a_night_on_which_the_equations_have_no_solution_knows_nobody(caplog):
     """implicit's ModelFitError ended training, every night."""
-    tiny = Retrieval.model_construct(**dict(Retrieval()) | {"regularization": 1e-12})
+    tiny = RetrievalSection.model_construct(**dict(RetrievalSection()) | {"regularization": 1e-12})
     users, items = retrieval.als(csr_matrix(np.ones((1, 40), np.float32)), tiny, 1)
     assert not known(users).any()
     assert not known(items).any()

@@ -11,7 +11,7 @@ import pytest
 
 from lake.feature_spec import FEATURES, WINDOWS
 from lake.schemas import TABLES, spark_ddl
-from lake.sections import Features
+from lake.sections import FeaturesSection
 from spark_jobs import feature_tables
 from spark_jobs.feature_tables import Recipe
 
@@ -21,8 +21,8 @@ FIRST = dt.date(2024, 1, 1)
 WEIGHTS = {"purchase": 1.0, "view": 0.25}
 CATALOGUE = {10: ("dairy", "milk", "ours"), 11: ("dairy", "milk", None), 12: ("bakery", "bread", "other")}
 CATALOGUE |= {13: ("bakery", None, "ours")}
-DEFAULT = Features()
-OTHER = Features(
+DEFAULT = FeaturesSection()
+OTHER = FeaturesSection(
     short_days=3,
     medium_days=10,
     long_days=40,
@@ -309,8 +309,10 @@ def test_an_event_type_without_a_weight_is_an_error_that_names_it(spark):
 @pytest.mark.parametrize(
     "config",
     [
-        Features(short_days=1, medium_days=2, long_days=366, rebuy_days=366, rebuy_shrink=10**6),
-        Features(fast_half_life=1, slow_half_life=3650, trip_half_life=3650, rebuy_days=1, rebuy_shrink=1),
+        FeaturesSection(short_days=1, medium_days=2, long_days=366, rebuy_days=366, rebuy_shrink=10**6),
+        FeaturesSection(
+            fast_half_life=1, slow_half_life=3650, trip_half_life=3650, rebuy_days=1, rebuy_shrink=1
+        ),
     ],
     ids=["windows", "half-lives"],
 )

@@ -3,11 +3,11 @@ import datetime as dt
 import numpy as np
 import pytest
 
-from lake.sections import Evaluation as Config
+from lake.sections import EvaluationSection
 from training import evaluation
 from training.labels import Truth
 
-CONFIG = Config(cut=2, draws=100)
+CONFIG = EvaluationSection(cut=2, draws=100)
 
 
 def field(pairs: list[tuple[int, int]], users: int = 3, items: int = 6) -> evaluation.Field:

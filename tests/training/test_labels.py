@@ -3,7 +3,7 @@ import datetime as dt
 import numpy as np
 import pytest
 
-from lake.sections import Training
+from lake.sections import TrainingSection
 from training.labels import labels
 
 DAY = dt.date(2017, 9, 23)
@@ -32,7 +32,7 @@ def test_the_window_is_the_seven_days_after(make_night, make_events, data):
 @pytest.mark.parametrize("label_days", range(1, 29))
 def test_the_window_is_as_long_as_the_setting_says(make_night, make_events, data, label_days):
     """One of 14 days was cut to 7."""
-    chosen = data.model_copy(update={"training": Training(label_days=label_days)})
+    chosen = data.model_copy(update={"training": TrainingSection(label_days=label_days)})
     outside = at("2017-09-24") + dt.timedelta(days=label_days)
     inside = outside - dt.timedelta(microseconds=1)
     events = make_events([(1, 10, inside), (2, 11, outside)])

@@ -3,7 +3,7 @@ import datetime as dt
 import pytest
 
 from lake.dataset import read_dataset
-from lake.sections import Promotion
+from lake.sections import PromotionSection
 from training import promotion
 from training.evaluation import Evaluation, Score
 from training.metrics import Estimate
@@ -79,6 +79,6 @@ def test_untested_says_what_was_missing():
     ],
 )
 def test_each_bound_is_that_of_the_data_set(key, value, found):
-    strict = DATA.model_copy(update={"promotion": Promotion(**{key: value})})
+    strict = DATA.model_copy(update={"promotion": PromotionSection(**{key: value})})
     assert promotion.decide(found, DATA).outcome == "promoted"
     assert promotion.decide(found, strict).outcome != "promoted"

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import xgboost
 
-from lake.sections import Ranker
+from lake.sections import RankerSection
 from training import ranker
 from training.sets import RankingSet
 
@@ -23,7 +23,7 @@ def rows() -> RankingSet:
 
 @pytest.mark.parametrize("objective", ["binary:logistic", "rank:ndcg"])
 def test_the_bytes_do_not_depend_on_threads(rows, objective):
-    config = Ranker(objective=objective, rounds=20)
+    config = RankerSection(objective=objective, rounds=20)
     one, again, two = (fit([rows], config, threads).save_raw("ubj") for threads in (1, 1, 2))
     assert one == again == two
 
@@ -32,7 +32,7 @@ def test_the_bytes_do_not_depend_on_threads(rows, objective):
 @pytest.mark.parametrize("users", [1, 7, 8192])
 def test_the_bytes_do_not_depend_on_how_rows_are_cut_into_parts(rows, objective, users):
     """At once they were copied into one array, which is where large sets died of memory."""
-    config = Ranker(objective=objective, rounds=5, min_child_weight=2)
+    config = RankerSection(objective=objective, rounds=5, min_child_weight=2)
     few = parts_of(rows, 60)[0]
     assert fit(parts_of(few, users), config, 2).save_raw("ubj") == whole(few, config).save_raw("ubj")
 
@@ -41,7 +41,7 @@ def test_nothing_holds_the_rows_once_they_are_quantised(rows):
     """Rows and their quantiles together were the peak of memory."""
     parts = [RankingSet(*(column.copy() for column in vars(rows).values()))]
     held = weakref.ref(parts[0].features)
-    matrix = ranker.quantised(parts, Ranker(), 1)
+    matrix = ranker.quantised(parts, RankerSection(), 1)
     parts.clear()
     assert held() is None
     assert matrix.num_row() == len(rows.labels)
@@ -66,7 +66,7 @@ def whole(rows, config):
 
 @pytest.mark.parametrize("objective", ["binary:logistic", "rank:ndcg"])
 def test_it_learns_what_the_label_follows(rows, objective):
-    booster = fit([rows], Ranker(objective=objective, rounds=20), 1)
+    booster = fit([rows], RankerSection(objective=objective, rounds=20), 1)
     scores = booster.inplace_predict(rows.features)
     assert scores[rows.labels == 1].mean() > scores[rows.labels == 0].mean()
     gains = booster.get_score(importance_type="total_gain")

@@ -6,13 +6,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from lake.raw_sections import Compare
+from lake.raw_sections import CompareSection
 from validation.compare import compare, compare_catalogue
 from validation.gate import CRITICAL, WARNING
 from validation.profile import QUANTILES, Profile, Values
 
 DAY = dt.date(2024, 3, 4)  # a Monday
-COMPARISONS = set(Compare.model_fields) - {"days", "stop_after", "min_rows"}
+COMPARISONS = set(CompareSection.model_fields) - {"days", "stop_after", "min_rows"}
 OF_A_PROFILE = COMPARISONS - {"catalogue"}
 
 SPREAD = ("amounts", "quantities")
@@ -56,7 +56,7 @@ def _against(checks):
 
 
 def test_a_day_like_those_before_it_is_in_every_band():
-    checks = _named(compare(DAY, USUAL, _history(56), Compare()))
+    checks = _named(compare(DAY, USUAL, _history(56), CompareSection()))
     assert set(checks) == OF_A_PROFILE
     assert all(check.passed for check in checks.values())
     assert checks["rows"].found == "rows 1,000"
@@ -96,7 +96,7 @@ UNUSUAL = {
 
 @pytest.mark.parametrize(("day", "against"), UNUSUAL.values(), ids=UNUSUAL)
 def test_an_unusual_day_is_named_where_it_passed_green(day, against):
-    checks = compare(DAY, day, _history(56), Compare())
+    checks = compare(DAY, day, _history(56), CompareSection())
     assert _against(checks) == against
     stopping = {name for name, check in _named(checks).items() if check.severity == CRITICAL}
     assert stopping <= {"amount_scale"}
@@ -112,12 +112,12 @@ USUAL_ENOUGH = {
 
 @pytest.mark.parametrize("day", USUAL_ENOUGH.values(), ids=USUAL_ENOUGH)
 def test_a_day_within_the_tolerance_warns_of_nothing(day):
-    assert _against(compare(DAY, day, _history(56), Compare())) == set()
+    assert _against(compare(DAY, day, _history(56), CompareSection())) == set()
 
 
 def test_a_stop_says_number_band_how_it_was_made_and_what_to_do():
     day = replace(USUAL, amounts=_scaled(USUAL.amounts, 100))
-    check = _named(compare(DAY, day, _history(56), Compare()))["amount_scale"]
+    check = _named(compare(DAY, day, _history(56), CompareSection()))["amount_scale"]
     assert (check.severity, check.passed) == (CRITICAL, False)
     assert check.found == (
         "amount p25 200 (if that is not meant, deliver it again; if it is, raise "
@@ -129,11 +129,13 @@ def test_a_stop_says_number_band_how_it_was_made_and_what_to_do():
 
 def test_the_first_two_weeks_only_warn():
     day = replace(USUAL, amounts=_scaled(USUAL.amounts, 100))
-    early, late = (_named(compare(DAY, day, _history(days), Compare()))["amount_scale"] for days in (13, 14))
+    early, late = (
+        _named(compare(DAY, day, _history(days), CompareSection()))["amount_scale"] for days in (13, 14)
+    )
     assert (early.passed, early.severity) == (False, WARNING)
     assert early.expected.endswith("warns only: 13 of 14 days")
     assert (late.passed, late.severity) == (False, CRITICAL)
-    at_once = Compare(stop_after=0)
+    at_once = CompareSection(stop_after=0)
     assert _named(compare(DAY, day, _history(3), at_once))["amount_scale"].severity == CRITICAL
 
 
@@ -142,14 +144,14 @@ def test_a_number_that_few_days_have_only_warns():
     without = replace(USUAL, amounts=Values(0, ()))
     history = _history(20, lambda day: USUAL if (DAY - day).days <= 3 else without)
     day = replace(USUAL, amounts=_scaled(USUAL.amounts, 6))
-    check = _named(compare(DAY, day, history, Compare()))["amount_scale"]
+    check = _named(compare(DAY, day, history, CompareSection()))["amount_scale"]
     assert (check.passed, check.severity) == (False, WARNING)
     assert check.expected.endswith("warns only: 3 of 14 days")
 
 
 @pytest.mark.parametrize("days", [0, 1, 2])
 def test_with_fewer_than_three_days_nothing_is_compared_and_that_is_said(days):
-    (check,) = compare(DAY, replace(USUAL, rows=1), _history(days), Compare())
+    (check,) = compare(DAY, replace(USUAL, rows=1), _history(days), CompareSection())
     assert (check.name, check.passed, check.severity) == (f"{DAY}.compare.history", True, WARNING)
     assert check.found == f"{days} days"
 
@@ -157,12 +159,14 @@ def test_with_fewer_than_three_days_nothing_is_compared_and_that_is_said(days):
 def test_so_few_rows_say_nothing():
     few = Profile(10, 5, 8, 4, {"purchase": 10}, {"A": 10}, Values(10, (2.5,) * 6), None, 10)
     day = replace(few, amounts=Values(9, (250.0,) * 6), segments={"B": 10}, known=0, busiest=9)
-    assert compare(DAY, day, _history(56, lambda _: few), Compare()) == []
+    assert compare(DAY, day, _history(56, lambda _: few), CompareSection()) == []
 
 
 def test_very_many_rows_after_few_are_seen():
     few = Profile(10, 5, 8, 4)
-    assert _against(compare(DAY, Profile(5000, 5, 8, 5000), _history(56, lambda _: few), Compare())) == {
+    assert _against(
+        compare(DAY, Profile(5000, 5, 8, 5000), _history(56, lambda _: few), CompareSection())
+    ) == {
         "rows",
         "busiest_user",
     }
@@ -170,7 +174,7 @@ def test_very_many_rows_after_few_are_seen():
 
 def test_what_is_not_mapped_is_not_asked():
     plain = Profile(1000, 100, 200, 40)
-    assert set(_named(compare(DAY, plain, _history(56, lambda _: plain), Compare()))) == {
+    assert set(_named(compare(DAY, plain, _history(56, lambda _: plain), CompareSection()))) == {
         "rows",
         "users",
         "items",
@@ -185,23 +189,27 @@ def test_what_was_mapped_of_late_is_asked_once_there_are_three_days_of_it():
         return lambda day: USUAL if (DAY - day).days <= newest else plain
 
     day = replace(USUAL, amounts=_scaled(USUAL.amounts, 100))
-    assert "amount_scale" not in _named(compare(DAY, day, _history(56, of(2)), Compare()))
-    assert _named(compare(DAY, day, _history(56, of(3)), Compare()))["amount_scale"].passed is False
+    assert "amount_scale" not in _named(compare(DAY, day, _history(56, of(2)), CompareSection()))
+    assert _named(compare(DAY, day, _history(56, of(3)), CompareSection()))["amount_scale"].passed is False
 
 
 def test_days_with_too_few_amounts_are_no_history_of_amounts():
     without = replace(USUAL, amounts=Values(0, ()))
     of = {2: USUAL, 3: USUAL}
     history = _history(20, lambda day: of.get((DAY - day).days, without))
-    assert "amount_scale" not in _named(compare(DAY, USUAL, history, Compare()))
+    assert "amount_scale" not in _named(compare(DAY, USUAL, history, CompareSection()))
     of[4] = USUAL
     history = _history(20, lambda day: of.get((DAY - day).days, without))
-    assert "median of 3 days" in _named(compare(DAY, USUAL, history, Compare()))["amount_scale"].expected
+    assert (
+        "median of 3 days" in _named(compare(DAY, USUAL, history, CompareSection()))["amount_scale"].expected
+    )
 
 
 def test_a_past_day_is_measured_by_the_other_days_as_today_is():
     history = _history(3, lambda day: replace(USUAL, segments={str(day): 1000}))
-    check = _named(compare(DAY, replace(USUAL, segments={"new": 1000}), history, Compare()))["segments"]
+    check = _named(compare(DAY, replace(USUAL, segments={"new": 1000}), history, CompareSection()))[
+        "segments"
+    ]
     assert check.passed
     assert "usual 100.00%" in check.expected
 
@@ -212,22 +220,24 @@ def _quiet_weekend(day):
 
 @pytest.mark.parametrize(("weeks", "of"), [(8, "8 Mondays"), (4, "4 Mondays"), (3, "21 days")])
 def test_a_weekday_is_compared_with_its_own_where_there_are_four(weeks, of):
-    checks = _named(compare(DAY, USUAL, _history(7 * weeks, _quiet_weekend), Compare()))
+    checks = _named(compare(DAY, USUAL, _history(7 * weeks, _quiet_weekend), CompareSection()))
     assert f"the median of {of};" in checks["rows"].expected
 
 
 def test_a_quiet_monday_is_unusual_and_a_quiet_sunday_is_not():
     history, quiet = _history(56, _quiet_weekend), _of(200)
-    assert "rows" in _against(compare(DAY, quiet, history, Compare()))
+    assert "rows" in _against(compare(DAY, quiet, history, CompareSection()))
     sunday = DAY + dt.timedelta(days=6)
-    assert all(check.passed for check in compare(sunday, quiet, history, Compare()) if ".rows" in check.name)
+    assert all(
+        check.passed for check in compare(sunday, quiet, history, CompareSection()) if ".rows" in check.name
+    )
 
 
 def test_a_history_that_varies_makes_a_wide_band_and_one_wild_day_does_not():
     wild = _history(56, lambda day: _of(400 if day.day % 2 else 2500))
-    assert _against(compare(DAY, _of(2000), wild, Compare())) == set()
+    assert _against(compare(DAY, _of(2000), wild, CompareSection())) == set()
     once = _history(56) | {DAY - dt.timedelta(days=10): _of(100_000)}
-    assert _against(compare(DAY, _of(2000), once, Compare())) == {"rows"}
+    assert _against(compare(DAY, _of(2000), once, CompareSection())) == {"rows"}
 
 
 @pytest.mark.parametrize("factor", [10, 100, 0.1])
@@ -238,22 +248,22 @@ def test_days_of_a_wrong_unit_in_the_history_do_not_let_others_pass(factor, bad)
     for back in range(1, bad + 1):
         history[DAY - dt.timedelta(days=2 * back)] = replace(USUAL, amounts=_scaled(USUAL.amounts, 100))
     day = replace(USUAL, amounts=_scaled(USUAL.amounts, factor))
-    assert "amount_scale" in _against(compare(DAY, day, history, Compare()))
-    assert "amount_scale" not in _against(compare(DAY, USUAL, history, Compare()))
+    assert "amount_scale" in _against(compare(DAY, day, history, CompareSection()))
+    assert "amount_scale" not in _against(compare(DAY, USUAL, history, CompareSection()))
 
 
 def test_a_week_of_sales_does_not_let_a_wrong_unit_pass():
     cheap = replace(USUAL, amounts=_scaled(USUAL.amounts, 0.4))
     history = _history(21, lambda day: cheap if (DAY - day).days in range(3, 10) else USUAL)
     day = replace(USUAL, amounts=_scaled(USUAL.amounts, 10))
-    assert "amount_scale" in _against(compare(DAY, day, history, Compare()))
-    assert "amount_scale" not in _against(compare(DAY, cheap, history, Compare()))
+    assert "amount_scale" in _against(compare(DAY, day, history, CompareSection()))
+    assert "amount_scale" not in _against(compare(DAY, cheap, history, CompareSection()))
 
 
 def test_a_past_day_without_rows_ends_no_comparison():
     """It was a division by zero in each night of the next eight weeks."""
     history = _history(20) | {DAY - dt.timedelta(days=3): Profile(0, 0, 0, 0, known=0)}
-    assert _named(compare(DAY, USUAL, history, Compare()))["known_items"].passed
+    assert _named(compare(DAY, USUAL, history, CompareSection()))["known_items"].passed
 
 
 def test_a_shop_that_doubles_each_month_warns_of_nothing():
@@ -264,7 +274,7 @@ def test_a_shop_that_doubles_each_month_warns_of_nothing():
 
     for day in (DAY + dt.timedelta(days=after) for after in range(28)):
         history = {then: grown(then) for then in (day - dt.timedelta(days=back) for back in range(1, 57))}
-        assert all(check.passed for check in compare(day, grown(day), history, Compare()))
+        assert all(check.passed for check in compare(day, grown(day), history, CompareSection()))
 
 
 @pytest.mark.parametrize("name", sorted(OF_A_PROFILE))
@@ -276,7 +286,7 @@ def test_each_comparison_can_be_off_warn_or_stop(name):
     day = list(UNUSUAL.values())[places[name]][0]
     severities = {}
     for action in ("off", "warn", "stop"):
-        config = Compare.model_validate({name: {"action": action}})
+        config = CompareSection.model_validate({name: {"action": action}})
         found = _named(compare(DAY, day, _history(56), config)).get(name)
         severities[action] = found and (found.severity, found.passed)
     assert severities == {"off": None, "warn": (WARNING, False), "stop": (CRITICAL, False)}
@@ -284,7 +294,7 @@ def test_each_comparison_can_be_off_warn_or_stop(name):
 
 def test_a_tolerance_is_always_borne():
     day = _of(2900, segments={"A": 300, "B": 500, "C": 200})
-    borne = Compare.model_validate({"rows": {"tolerance": 3}, "segments": {"tolerance": 0.25}})
+    borne = CompareSection.model_validate({"rows": {"tolerance": 3}, "segments": {"tolerance": 0.25}})
     checks = _named(compare(DAY, day, _history(56), borne))
     assert checks["rows"].passed
     assert checks["segments"].passed
@@ -303,7 +313,7 @@ def test_a_tolerance_is_always_borne():
     ids=["a tenth", "more", "10 items after 92,331", "in the first two weeks", "other ids"],
 )
 def test_a_catalogue_that_lost_more_than_a_tenth_stops(lost, now, days, passed, severity):
-    check = compare_catalogue(DAY, lost, 92_331, now, days, Compare())
+    check = compare_catalogue(DAY, lost, 92_331, now, days, CompareSection())
     assert (check.passed, check.severity) == (passed, severity)
     assert check.name == f"{DAY}.compare.catalogue"
     assert f"{now:,} items" in check.found
@@ -311,9 +321,9 @@ def test_a_catalogue_that_lost_more_than_a_tenth_stops(lost, now, days, passed, 
 
 
 def test_a_planned_shrink_passes_by_its_setting():
-    config = Compare.model_validate({"catalogue": {"tolerance": 0.5}})
+    config = CompareSection.model_validate({"catalogue": {"tolerance": 0.5}})
     assert compare_catalogue(DAY, 400, 1000, 600, 56, config).passed
-    config = Compare.model_validate({"catalogue": {"action": "warn"}})
+    config = CompareSection.model_validate({"catalogue": {"action": "warn"}})
     assert compare_catalogue(DAY, 400, 1000, 600, 56, config).severity == WARNING
 
 
@@ -326,9 +336,9 @@ def test_amounts_off_by_ten_stop_always_after_two_weeks(noise, days, power):
         return replace(USUAL, amounts=_scaled(USUAL.amounts, factor * math.exp(noise[place])))
 
     history = _history(days, lambda day: noisy((DAY - day).days))
-    check = _named(compare(DAY, noisy(0, 10.0**power), history, Compare()))["amount_scale"]
+    check = _named(compare(DAY, noisy(0, 10.0**power), history, CompareSection()))["amount_scale"]
     assert (check.passed, check.severity) == (False, CRITICAL)
-    assert _named(compare(DAY, noisy(0), history, Compare()))["amount_scale"].passed
+    assert _named(compare(DAY, noisy(0), history, CompareSection()))["amount_scale"].passed
 
 
 @given(sizes=st.lists(st.integers(1, 400), min_size=56, max_size=56), order=st.permutations(range(8)))
@@ -339,7 +349,7 @@ def test_the_order_of_days_of_one_weekday_changes_nothing(sizes, order):
         return replace(USUAL, rows=1000 + size, segments={"A": 500, "B": size, "C": 200})
 
     plain, other = (_history(56, lambda day, place=place: of(day, place)) for place in (0, 1))
-    assert compare(DAY, USUAL, plain, Compare()) == compare(DAY, USUAL, other, Compare())
+    assert compare(DAY, USUAL, plain, CompareSection()) == compare(DAY, USUAL, other, CompareSection())
 
 
 def test_there_are_six_quantiles():

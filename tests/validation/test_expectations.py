@@ -6,7 +6,7 @@ import pyarrow as pa
 import pytest
 
 from lake.feature_spec import FEATURES
-from lake.raw_sections import Events, Raw, Rules
+from lake.raw_sections import EventsSection, RawSection, RulesSection
 from lake.schemas import arrow_schema
 from validation import expectations
 from validation.counts import Tally, held
@@ -25,9 +25,9 @@ DAY = dt.date(2024, 1, 1)
 INT64 = pa.int64()
 RULED = SimpleNamespace(
     id_type="int64",
-    events=Events(default="buy", weights={"buy": 1.0, "view": 0.1}, labels=("buy",)),
-    rules=Rules(max_amount=5),
-    raw=Raw(
+    events=EventsSection(default="buy", weights={"buy": 1.0, "view": 0.1}, labels=("buy",)),
+    rules=RulesSection(max_amount=5),
+    raw=RawSection(
         files="{partition}",
         format="csv",
         columns={"user_id": "u", "item_id": "i", "event_ts": "t", "quantity": "q", "amount": "a"},

@@ -1,15 +1,15 @@
 from types import SimpleNamespace
 
-from lake.raw_sections import Events, Raw, Rules
+from lake.raw_sections import EventsSection, RawSection, RulesSection
 from validation.rules import LAG, expectations_of, item_rules, row_rules
 
-EVENTS = Events(default="buy", weights={"buy": 1.0, "it's": 0.5}, labels=("buy",))
+EVENTS = EventsSection(default="buy", weights={"buy": 1.0, "it's": 0.5}, labels=("buy",))
 COLUMNS = {"user_id": "u", "item_id": "i", "event_ts": "t"}
 
 
 def _data(id_type="int64", events=EVENTS, late_days=0, columns=(), **rules):
-    raw = Raw(files="{partition}", format="csv", late_days=late_days, columns=COLUMNS | dict(columns))
-    return SimpleNamespace(id_type=id_type, raw=raw, events=events, rules=Rules(**rules))
+    raw = RawSection(files="{partition}", format="csv", late_days=late_days, columns=COLUMNS | dict(columns))
+    return SimpleNamespace(id_type=id_type, raw=raw, events=events, rules=RulesSection(**rules))
 
 
 def _rules(**changes):

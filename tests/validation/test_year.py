@@ -5,7 +5,7 @@ import datetime as dt
 import pandas as pd
 import pytest
 
-from lake.raw_sections import Compare
+from lake.raw_sections import CompareSection
 from nightjar.command import land
 from validation.compare import compare
 from validation.profile import QUANTILES, Profile, Values
@@ -73,12 +73,12 @@ def year(frame, products):
 
 
 def _past(year, day):
-    reach = dt.timedelta(days=Compare().days)
+    reach = dt.timedelta(days=CompareSection().days)
     return {then: found for then, found in year.items() if day - reach <= then < day}
 
 
 def test_of_the_demo_s_year_six_nights_warn_and_none_stops(year):
-    config = Compare()
+    config = CompareSection()
     warned, stopped, asked = {}, [], set()
     for day, profile in year.items():
         for check in compare(day, profile, _past(year, day), config):
@@ -88,7 +88,7 @@ def test_of_the_demo_s_year_six_nights_warn_and_none_stops(year):
             elif not check.passed:
                 stopped.append(check)
     assert len(year) == 365
-    assert asked == set(Compare.model_fields) - {
+    assert asked == set(CompareSection.model_fields) - {
         "days",
         "stop_after",
         "min_rows",
@@ -143,7 +143,7 @@ def test_a_day_of_the_demo_that_goes_wrong_is_named_where_it_passed_green(
 ):
     day = dt.date(2017, 9, 30)
     profile = _profiles(spoil(frame[frame.day == day].reset_index(drop=True)), products)[day]
-    checks = compare(day, profile, _past(year, day), Compare())
+    checks = compare(day, profile, _past(year, day), CompareSection())
     against = {check.name.rpartition(".")[2]: check.severity for check in checks if not check.passed}
     assert set(against) == named
     assert {name for name, severity in against.items() if severity == "critical"} == named & {"amount_scale"}

@@ -3,7 +3,7 @@ from types import SimpleNamespace
 
 import pytest
 
-from lake.raw_sections import Rules
+from lake.raw_sections import RulesSection
 from nightjar.stages import daychecks
 from spark_jobs.plans import ExtractResult
 
@@ -13,7 +13,7 @@ COUNTS = {"read": 100, "clean": 100, "bad": 0, "duplicate": 0, "ignored": 0, "re
 
 def _checks(samples=None, hours=None, rules=None, closed=(), **counts):
     result = ExtractResult({}, {DAY: COUNTS | counts}, {DAY: hours or {}}, {DAY: samples or {}})
-    data = SimpleNamespace(rules=rules or Rules(), raw=SimpleNamespace(closed_days=closed))
+    data = SimpleNamespace(rules=rules or RulesSection(), raw=SimpleNamespace(closed_days=closed))
     found = daychecks.check_counts(DAY, result, data)
     return {check.name.removeprefix(f"{DAY}."): check for check in found}
 
@@ -29,8 +29,8 @@ def test_a_closed_day_may_be_empty():
 
 def test_a_closed_day_may_have_a_few_late_rows():
     """None at all were fine, and three were too few."""
-    assert _checks(read=3, clean=3, closed=[DAY], rules=Rules(min_rows=50))["row_count"].passed
-    assert not _checks(read=3, clean=3, rules=Rules(min_rows=50))["row_count"].passed
+    assert _checks(read=3, clean=3, closed=[DAY], rules=RulesSection(min_rows=50))["row_count"].passed
+    assert not _checks(read=3, clean=3, rules=RulesSection(min_rows=50))["row_count"].passed
 
 
 def test_a_refusal_tells_each_reason_with_its_first_row_and_what_to_do():
@@ -62,7 +62,7 @@ def test_ignored_rows_do_not_stretch_the_budgets():
 def test_returns_do_not_use_up_the_budget_for_faults():
     checks = _checks(clean=70, **{"return": 30})
     assert all(check.passed for check in checks.values())
-    checks = _checks(clean=70, rules=Rules(max_return_share=0.2), **{"return": 30})
+    checks = _checks(clean=70, rules=RulesSection(max_return_share=0.2), **{"return": 30})
     assert [name for name, check in checks.items() if not check.passed] == ["return_share"]
 
 

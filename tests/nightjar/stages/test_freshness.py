@@ -8,8 +8,7 @@ from lake.errors import PermanentError
 from lake.feature_spec import FEATURES
 from lake.lake import Lake
 from lake.records import Draft, Input, TableContent
-from lake.sections import Features as FeaturesSection
-from lake.sections import Promotion, Training
+from lake.sections import FeaturesSection, PromotionSection, TrainingSection
 from nightjar.stages import attempt as attempts
 from nightjar.stages.features import Features, snapshot_days
 from nightjar.stages.ingest import Ingest
@@ -85,7 +84,7 @@ def test_snapshots_are_weeks_before_d_and_not_before_the_first_day():
 
 @pytest.mark.parametrize("label_days", range(1, 29))
 def test_snapshots_lie_as_far_apart_as_labels_are_looked_for(label_days):
-    chosen = DATA.model_copy(update={"training": Training(label_days=label_days)})
+    chosen = DATA.model_copy(update={"training": TrainingSection(label_days=label_days)})
     d = FIRST + dt.timedelta(days=100)
     days_before = [(d - day).days for day in snapshot_days(d, chosen)]
     assert days_before == [label_days * back for back in (5, 4, 3, 2, 1) if label_days * back <= 100]
@@ -140,7 +139,7 @@ def test_a_changed_key_makes_stale_the_stages_that_it_decides(lake, last, sectio
 
 def test_all_keys_of_features_and_promotion_are_among_those():
     named = {(section, key) for section, key, *_ in CHANGES}
-    fields = {"features": FeaturesSection.model_fields, "promotion": Promotion.model_fields}
+    fields = {"features": FeaturesSection.model_fields, "promotion": PromotionSection.model_fields}
     assert {(section, key) for section, keys in fields.items() for key in keys} <= named
 
 

@@ -11,25 +11,25 @@ if TYPE_CHECKING:
 
 
 class RevokingExecutor(LocalExecutor):
-    """A `LocalExecutor` by which a task whose worker has died before it began is queued anew.
+    """A `LocalExecutor` that lets the scheduler queue a task anew whose worker died before it began.
 
-    Airflow 3.3.2's own says of such a task for ever that it is queued: `revoke_task`, by which the
-    scheduler takes tasks back after `task_queued_timeout`, is not implemented there.
+    The scheduler calls `revoke_task` after `task_queued_timeout`. The `LocalExecutor` of Airflow 3.3.2
+    has none, so the task stays queued for ever (apache/airflow#56240 gave the `EdgeExecutor` one).
     """
 
     def revoke_task(self, *, ti: "TaskInstance") -> None:
-        """Forget a task, and kill the worker that has it and did not begin."""
+        """Forget a task, and kill the worker that took it but did not begin it."""
         for worker in self._holders(str(ti.id)):
             worker.kill()
         self.queued_tasks.pop(ti.key, None)
         self.running.discard(ti.key)
 
     def _holders(self, task: str) -> list[psutil.Process]:
-        """The workers that say in their title that they have a task; at most one."""
-        found = []
+        """The workers whose process title names a task; at most one."""
+        holders = []
         for pid in self.workers:
             with suppress(psutil.Error):
                 worker = psutil.Process(pid)
                 if " ".join(worker.cmdline()).strip().endswith(task):
-                    found.append(worker)
-        return found
+                    holders.append(worker)
+        return holders

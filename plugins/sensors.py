@@ -17,16 +17,16 @@ if TYPE_CHECKING:
     from airflow.sdk import Context
 
 NEVER = dt.timedelta(days=365)
-# A scheduler that hears of the end of one poke only after the next was queued takes that for a failure
-# of the task (Airflow 3.3.2; the supervisor may hear of it `min_heartbeat_interval` late, the scheduler
-# when it is busy), and such a try must not end the night.
+# A scheduler that learns late of the end of a poke, when the next is already queued, counts a failed try.
+# Such tries must not end the night. The supervisor may learn of it `min_heartbeat_interval` late, the
+# scheduler when it is busy (Airflow 3.3.2: https://github.com/apache/airflow/issues/71172, open).
 RETRIES = 20
 
 
 class WaitSensor(BaseSensorOperator):
-    """Waits as `look` says; goes on, or fails, when the time of that wait is over.
+    """Waits for what `look` returns; when the time of that wait is over, goes on or fails.
 
-    How long is a setting that is read at every poke, so `timeout` of Airflow itself plays no part.
+    How long it waits is a setting, read at every poke, so Airflow's own `timeout` is never reached.
     """
 
     def __init__(self, **kwargs: Any) -> None:

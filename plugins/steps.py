@@ -82,15 +82,15 @@ def decide(night: int | None, train_task: str) -> Reference:
     states = _states_before()
     failure = _first_failure(states)
     if failure:
-        log.error("%s", _named(failure))
+        log.error("%s", _cause(failure))
     try:
         record = _decide(night, _attempt(train_task, states), failure)
     except PermanentError as error:
-        before = f"{_named(failure)}; and " if failure else ""
+        before = f"{_cause(failure)}; and " if failure else ""
         raise AirflowFailException(f"{before}deciding failed: {type(error).__name__}: {error}") from error
     decision = decision_of(record)
     if decision.outcome == Outcome.FAILED:
-        raise AirflowFailException(_named(failure or decision.failure or Failure(StageName.TRAIN, "unknown")))
+        raise AirflowFailException(_cause(failure or decision.failure or Failure(StageName.TRAIN, "unknown")))
     return _reference(record)
 
 
@@ -121,20 +121,20 @@ def _first_failure(states: Mapping[str, str | None]) -> Failure | None:
 
 
 def _attempt(train_task: str, states: Mapping[str, str | None]) -> str | None:
-    """The attempt of the training; one that an earlier time left stays until the task runs again."""
+    """The training's attempt; None where it did not run, as its XCom may be of an earlier time."""
     if states.get(train_task) not in RAN:
         return None
     attempt: str | None = get_current_context()["ti"].xcom_pull(task_ids=train_task, key=ATTEMPT_KEY)
     return attempt
 
 
-def _named(failure: Failure) -> str:
+def _cause(failure: Failure) -> str:
     return f"this night failed in {failure.stage}: {failure.error}"
 
 
 def _upstream(operator: Any) -> set[str]:
-    found: set[str] = operator.get_flat_relative_ids(upstream=True)
-    return found
+    task_ids: set[str] = operator.get_flat_relative_ids(upstream=True)
+    return task_ids
 
 
 @task

@@ -1,7 +1,7 @@
-"""What a night waits for, since when it counts, and what happens when the time is over.
+"""What a night waits for, from when the wait counts, and what happens when it is over.
 
-Plain functions of the lake and a moment; the sensors ask them at every poke. What one night
-needs of another is asked of records and night marks, never of Airflow's runs.
+Plain functions of the lake and a moment, which the sensors call at every poke. What one night
+needs of another is read from records and night marks, never from Airflow's runs.
 """
 
 import datetime as dt
@@ -14,8 +14,8 @@ from lake.partitions import ONE_DAY, days
 from lake.records import Record, Records
 from lake.settings import Waits
 
-RAW_DAYS = 2
-NAMED_DAYS = 5
+RAW_DAYS = 2  # after these a file is not merely late: the night fails at once
+NAMED_DAYS = 5  # so that the message stays a line
 ENDED = frozenset({"success", "failed", "skipped", "upstream_failed", "removed"})
 
 
@@ -49,9 +49,9 @@ class Pending:
     Attributes
     ----------
     what
-        It, in words.
+        A description of it.
     until
-        When to wait no longer.
+        When the wait ends.
     needed
         Whether the night fails without it; otherwise it goes on.
     """
@@ -91,7 +91,7 @@ def history(poke: Poke) -> Pending | None:
 
 
 def _known_missing(records: Records, day: dt.date) -> set[str]:
-    earlier = [found for found in records.partitions(StageName.FEATURES) if found < day]
+    earlier = [built for built in records.partitions(StageName.FEATURES) if built < day]
     newest = records.current(StageName.FEATURES, earlier[-1]) if earlier else None
     return set(newest.details.get("missing_days", ())) if newest else set()
 

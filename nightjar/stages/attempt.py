@@ -17,7 +17,7 @@ log = logging.getLogger(__name__)
 P = TypeVar("P", bound=Plan)
 M = TypeVar("M")
 
-_SHOWN_DAYS = 10
+_SHOWN_DAYS = 10  # a bootstrap may refuse a year of days: more lines would bury the error
 
 
 def begin(lake: Lake, stage: Stage[P, M], days: Sequence[dt.date]) -> str:
@@ -35,7 +35,7 @@ def begin(lake: Lake, stage: Stage[P, M], days: Sequence[dt.date]) -> str:
 
 
 def _require_declared(stage: Stage[P, M], plan: P) -> None:
-    """Refuse a plan that pins what the stage does not say that it reads, such as a quarantine."""
+    """Refuse a plan that pins a table which the stage's `READS` do not name, such as a quarantine."""
     if unknown := {pin.name for pin in plan.inputs} - set(stage.READS):
         raise PermanentError(f"{stage.NAME} of {plan.day} pins {sorted(unknown)}: its READS name none of it")
 
@@ -72,10 +72,10 @@ def commit(lake: Lake, stage: Stage[P, M], attempt: str) -> list[Record]:
     Raises
     ------
     FileFault, GateFailed, Conflict
-        Naming the partitions that were refused, or committed with other content by another run
-        meanwhile; `PermanentError` when these reasons differ. The others are committed, unless the
-        stage is `WHOLE`: then nothing is where one is refused, and another run's record of an
-        earlier partition is as good.
+        Names each partition that was refused, or that another run has committed with other content
+        meanwhile; a `PermanentError` when these reasons differ. All other partitions are committed.
+        A `WHOLE` stage commits nothing where one is refused, and keeps another run's record of an
+        earlier partition.
     """
     plan, made = read_plan(lake, stage, attempt), read_made(lake, stage, attempt)
     checks = stage.check(lake, plan, made)
@@ -111,7 +111,7 @@ def _commit_each(
 
 
 def _report(lake: Lake, stage: Stage[P, M], plan: P, made: M, checks: Checks) -> str:
-    """Write the report of an attempt and give its address; none where nothing was checked."""
+    """Write the report of an attempt and return its address; empty where nothing was checked."""
     from validation import report
 
     all_checks = [check for of_day in checks.values() for check in of_day]
@@ -123,7 +123,7 @@ def _report(lake: Lake, stage: Stage[P, M], plan: P, made: M, checks: Checks) ->
 
 
 def _raise(refusals: dict[dt.date, PermanentError]) -> None:
-    """Raise what refused partitions; reasons of one kind as that kind."""
+    """Raise one error for all refusals: of their kind where they share one, else a `PermanentError`."""
     kinds = {type(error) for error in refusals.values()}
     if kinds:
         kind = kinds.pop() if len(kinds) == 1 else PermanentError
@@ -131,7 +131,7 @@ def _raise(refusals: dict[dt.date, PermanentError]) -> None:
 
 
 def list_faults(faults: dict[dt.date, str]) -> str:
-    """What is wrong with each day, a line a day; of very many days the last ones by name only."""
+    """A line for each faulty day; of more than `_SHOWN_DAYS` the later ones by their dates only."""
     lines, rest = list(faults.values())[:_SHOWN_DAYS], list(faults)[_SHOWN_DAYS:]
     more = [f"... and {len(rest)} more: {', '.join(map(str, rest))}"] if rest else []
     return "\n".join(lines + more)

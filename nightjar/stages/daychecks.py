@@ -1,4 +1,4 @@
-"""What one raw day's counts are held against, and how they are told."""
+"""The checks of one raw day's counts, and the counts in words."""
 
 import datetime as dt
 from collections.abc import Mapping
@@ -12,10 +12,10 @@ from validation.gate import CRITICAL, WARNING, Check
 Counts = Mapping[str, int]
 
 CATALOGUE: Final = "catalogue_"
-_MOST: Final = 0.98
+_MOST: Final = 0.98  # a few stamps of a shifted day may be wrong by themselves
 _DAY_HOURS: Final = 24
 
-# What to do about a reason, by the end or the ends of its name.
+# What to do about a reason, by what its name ends with.
 _HINTS: Final[dict[str | tuple[str, ...], str]] = {
     "event_ts_unreadable": "stamps are read as 2017-09-30T10:00:00+02:00, with or without zone, T or "
     "seconds; epoch numbers and other orders of day and month are not",
@@ -32,7 +32,7 @@ _HINTS: Final[dict[str | tuple[str, ...], str]] = {
 
 
 def check_counts(day: dt.date, made: ExtractResult, data: Dataset) -> list[Check]:
-    """A day's rows, faults, returns and rounded numbers against the bounds; a closed day may have few."""
+    """Check a day's rows, faults, returns and rounded numbers; a closed day may have few rows."""
     counts, samples, rules = made.counts[day], made.samples.get(day, {}), data.rules
     is_closed = day in data.raw.closed_days
     if not counts["read"] and is_closed:
@@ -46,14 +46,14 @@ def check_counts(day: dt.date, made: ExtractResult, data: Dataset) -> list[Check
 
 
 def check_items(day: dt.date, made: ExtractResult, rules: RulesSection) -> Check:
-    """The share of bad rows of the catalogue that came on a day."""
+    """Check the share of bad rows in the catalogue that came on a day."""
     counts = {
         name.removeprefix(CATALOGUE): n for name, n in made.counts[day].items() if name.startswith(CATALOGUE)
     }
     share, most = _share(counts, "bad"), rules.max_bad_catalogue_share
-    found = _told_bad(counts, made.samples.get(day, {}))
+    reasons = _describe_bad(counts, made.samples.get(day, {}))
     expected = f"at most {most:.2%} bad rows"
-    return Check(f"catalogue.{day}.bad_share", CRITICAL, share <= most, found, expected)
+    return Check(f"catalogue.{day}.bad_share", CRITICAL, share <= most, reasons, expected)
 
 
 def _check_rows(day: dt.date, counts: Counts, least: int, most: int) -> Check:
@@ -67,21 +67,21 @@ def _check_bad(
 ) -> Check:
     share = _share(counts, "bad")
     shift = _shift(hours) if counts.get("bad_event_ts_outside_day") else ""
-    found = _told_bad(counts, samples) + shift
+    reasons = _describe_bad(counts, samples) + shift
     expected = f"at most {rules.max_bad_share:.2%} bad rows"
-    return Check(f"{day}.bad_share", CRITICAL, share <= rules.max_bad_share, found, expected)
+    return Check(f"{day}.bad_share", CRITICAL, share <= rules.max_bad_share, reasons, expected)
 
 
-def _told_bad(counts: Counts, samples: Mapping[str, str]) -> str:
+def _describe_bad(counts: Counts, samples: Mapping[str, str]) -> str:
     """Share and number of bad rows, then each reason with its first row and what to do."""
     reasons = {name.removeprefix("bad_"): n for name, n in counts.items() if name.startswith("bad_") and n}
     each = ", ".join(f"{n} {name}{_example(samples.get(name))}" for name, n in reasons.items())
     hints = [hint for end, hint in _HINTS.items() if any(name.endswith(end) for name in reasons)]
-    return "; ".join([_told_share(counts, "bad") + (f": {each}" if each else ""), *hints])
+    return "; ".join([_describe_share(counts, "bad") + (f": {each}" if each else ""), *hints])
 
 
 def _share(counts: Counts, kind: str) -> float:
-    """The share of one kind among the rows that are not ignored: any number of those may come along."""
+    """The share of one kind among the rows that are not ignored; of ignored rows any number is fine."""
     return counts[kind] / max(_judged(counts), 1)
 
 
@@ -89,7 +89,7 @@ def _judged(counts: Counts) -> int:
     return counts["read"] - counts.get("ignored", 0)
 
 
-def _told_share(counts: Counts, kind: str) -> str:
+def _describe_share(counts: Counts, kind: str) -> str:
     rest = " that are not ignored" if counts.get("ignored") else ""
     return f"{_share(counts, kind):.2%} ({counts[kind]} of {_judged(counts)}{rest})"
 
@@ -99,7 +99,7 @@ def _example(sample: str | None) -> str:
 
 
 def _shift(hours: Mapping[int, int]) -> str:
-    """Where nearly all stamps lie in 24 hours that begin beside the day: which, and what to do."""
+    """A hint where nearly all stamps lie in 24 hours that begin before or after the day does; else empty."""
     total = sum(hours.values())
     inside = {
         start: sum(n for hour, n in hours.items() if start <= hour < start + _DAY_HOURS)
@@ -118,7 +118,7 @@ def _shift(hours: Mapping[int, int]) -> str:
 def _check_returns(day: dt.date, counts: Counts, rules: RulesSection) -> Check:
     passed = _share(counts, "return") <= rules.max_return_share
     expected = f"at most {rules.max_return_share:.2%} rows of negative quantity or amount"
-    return Check(f"{day}.return_share", CRITICAL, passed, _told_share(counts, "return"), expected)
+    return Check(f"{day}.return_share", CRITICAL, passed, _describe_share(counts, "return"), expected)
 
 
 def _check_rounded(day: dt.date, counts: Counts, samples: Mapping[str, str]) -> list[Check]:
@@ -136,8 +136,8 @@ def _check_rounded(day: dt.date, counts: Counts, samples: Mapping[str, str]) -> 
     ]
 
 
-def told(counts: Counts) -> str:
-    """Counts of a day, or the sum of many, as one line."""
+def describe(counts: Counts) -> str:
+    """Describe the counts of a day, or the sum of many days, in one line."""
     names = ("clean", "bad", "duplicate", "ignored", "return")
     events = _line({name: n for name, n in counts.items() if not name.startswith(CATALOGUE)}, names)
     items = {name.removeprefix(CATALOGUE): n for name, n in counts.items() if name.startswith(CATALOGUE)}

@@ -34,8 +34,8 @@ def decide(
     attempt
         That of the training; None where it never began.
     failure
-        What ended the night before its decision. The decision is then *failed*, as it is where the
-        attempt left no result.
+        The error that ended the night before its decision. With it the decision is *failed*, as it
+        is where the attempt left no result.
     night
         The night's mark (`Records.open_night`); 0 for work outside of a night.
 
@@ -47,7 +47,7 @@ def decide(
     Raises
     ------
     PermanentError
-        When there is no feature record of `day`: then there is no decision.
+        When `day` has no feature record; no decision is appended then.
     Conflict
         When another run has decided otherwise meanwhile.
     """
@@ -66,26 +66,26 @@ def _commit(day: dt.date, attempt: str | None, lake: Lake, failure: Failure | No
     if attempt and not failure and lake.storage.exists(layout.result(attempt)):
         (record,) = attempts.commit(lake, stage, attempt)
         return record
-    plan = attempts.read_plan(lake, stage, attempt) if attempt else _plan_of_nothing(day, lake, stage)
+    plan = attempts.read_plan(lake, stage, attempt) if attempt else _unstarted_plan(day, lake, stage)
     decision = Decision(Outcome.FAILED, failure=failure or _NO_RESULT)
     draft = plan.draft(day, outcome=decision.outcome, details=decisions.details(decision))
     return lake.records.commit(draft, plan.based_on[day])
 
 
-def _plan_of_nothing(day: dt.date, lake: Lake, stage: Train) -> TrainPlan:
-    """What the training that failed would have read."""
+def _unstarted_plan(day: dt.date, lake: Lake, stage: Train) -> TrainPlan:
+    """The plan of a training that never began: what it would have read."""
     inputs = train_inputs(lake, features_of(lake, day, stage.NAME))
     return TrainPlan(**stage.pins(lake, [day]), inputs=inputs)
 
 
 def _mirror(record: Record, lake: Lake) -> None:
-    """Let MLflow follow; a note beside the attempt says which version the bundle has there."""
+    """Make MLflow follow; a file beside the attempt keeps the version that the bundle has there."""
 
-    def decided() -> list[registry.Version]:
+    def versions() -> list[registry.Version]:
         oldest_first = reversed(list(decisions.newest(lake.records, dt.date.max)))
         return [_version(decision, lake) for decision in oldest_first]
 
-    numbers = registry.mirror(lake.mlflow_uri, lake.data.name, decided)
+    numbers = registry.mirror(lake.mlflow_uri, lake.data.name, versions)
     if number := numbers.get(record.require("bundle_id")):
         messages.write(lake.storage, layout.registered(record.attempt), registry.Registered(number))
 

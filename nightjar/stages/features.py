@@ -45,15 +45,15 @@ class Features(Stage[FeaturesPlan, FeaturesResult]):
     PROGRAM: ClassVar = "feature_tables"
     WHOLE: ClassVar = True
 
-    def plan(self, lake: Lake, asked: Sequence[dt.date]) -> FeaturesPlan:
+    def plan(self, lake: Lake, partitions: Sequence[dt.date]) -> FeaturesPlan:
         """Pin the current ingest records up to a day, for it and its outdated snapshots.
 
         Raises
         ------
         PermanentError
-            When the day has no ingest record, or no row has been seen by then.
+            When the day has no ingest record, or no day up to it has a row.
         """
-        (day,) = asked
+        (day,) = partitions
         ingested = lake.ingested(day)
         _require_history(day, ingested)
         as_ofs = [*self._outdated(lake, ingested, day), day]
@@ -87,7 +87,7 @@ class Features(Stage[FeaturesPlan, FeaturesResult]):
         return feature_tables.run(plan)
 
     def check(self, lake: Lake, plan: FeaturesPlan, made: FeaturesResult) -> Checks:
-        """Judge the tables of each as-of day, and whether one kind of rows went in."""
+        """Judge the tables of each as-of day, and whether one setting took in all of their rows."""
         as_ofs = _seen(plan, made)
         checks = _checks(lake, as_ofs, plan, made)
         ingested = [lake.records.pinned(pin) for pin in plan.inputs_of(TableName.INTERACTIONS)]
@@ -95,7 +95,7 @@ class Features(Stage[FeaturesPlan, FeaturesResult]):
         return checks
 
     def draft(self, plan: FeaturesPlan, made: FeaturesResult, day: dt.date) -> Draft:
-        """The draft of an as-of day, which reads what had landed by then."""
+        """The draft of an as-of day; its inputs are those that had landed by then."""
         missing = [before.isoformat() for before in plan.missing_days if before <= day]
         contents = _tables(day, made)
         return plan.draft(
@@ -124,7 +124,7 @@ class Features(Stage[FeaturesPlan, FeaturesResult]):
 
 
 def table_input(record: Record, table: str) -> Input:
-    """A table of a record, as an input of what reads it."""
+    """A table of a record, as an input of a stage that reads it."""
     return Input(table, record.tables[table].digest, record.partition, record.sequence)
 
 
@@ -139,7 +139,7 @@ def snapshot_days(day: dt.date, data: Dataset) -> list[dt.date]:
 
 
 def _inputs_by(inputs: Iterable[Input], day: dt.date) -> list[Input]:
-    """Of the inputs of an attempt those that an as-of day may see; of catalogues the newest."""
+    """The inputs of an attempt that an as-of day may see; of catalogues only the newest."""
     seen = [pin for pin in inputs if pin.partition <= day.isoformat()]
     catalogues = [pin for pin in seen if pin.name == TableName.CATALOGUE]
     newest = max(catalogues, key=lambda pin: pin.partition, default=None)
@@ -176,7 +176,7 @@ def _catalogue(ingested: Iterable[Record], as_of: dt.date) -> Record | None:
 
 
 def _seen(plan: FeaturesPlan, made: FeaturesResult) -> list[dt.date]:
-    """The as-of days to commit: no snapshot of days whose rows are all of ignored types."""
+    """The as-of days to commit. A snapshot without users is left out: all rows before it were ignored."""
     *snapshots, day = sorted(plan.based_on)
     seen = [as_of for as_of in snapshots if made.tables[TableName.USERS][as_of].rows]
     if empty := sorted(set(snapshots) - set(seen)):
@@ -191,11 +191,11 @@ def _tables(as_of: dt.date, made: FeaturesResult) -> dict[str, TableContent]:
 def _checks(
     lake: Lake, as_ofs: Sequence[dt.date], plan: FeaturesPlan, made: FeaturesResult
 ) -> dict[dt.date, list[Check]]:
-    """What was found of each as-of day; one suite judges all of them, since each costs as much as a count."""
+    """The checks of each as-of day. One suite judges all days, since a suite costs as much as a count."""
     from validation import expectations
 
     counted = {as_of: _count(lake, as_of, plan, made) for as_of in as_ofs}
-    tallies = {(as_of, table): some for as_of, one in counted.items() for table, some in one.tallies.items()}
+    tallies = {(day, name): rules for day, each in counted.items() for name, rules in each.tallies.items()}
     judged = expectations.judge_each(tallies)
     checks: dict[dt.date, list[Check]] = {as_of: [] for as_of in counted}
     for (as_of, table), of_table in judged.items():
@@ -211,16 +211,16 @@ def _checks(
 
 @dataclass(frozen=True)
 class _Counted:
-    """What was counted of an as-of day's tables.
+    """The counts of an as-of day's tables.
 
     Attributes
     ----------
     tallies
-        For each table asked, its rules'.
+        The tallies of each counted table, one for each of its rules.
     users, items
-        How many the pairs of user and item name.
+        How many users and items the pairs of both name.
     items_of_users, users_of_items
-        The sums of what users and items say of their pairs.
+        The number of pairs, as the rows of users and as those of items add up to it.
     """
 
     tallies: "dict[str, list[Tally]]"
@@ -234,7 +234,7 @@ class _Counted:
         return self.tallies[table][0].rows
 
     def consistency(self) -> list[Check]:
-        """Whether the tables speak of the same users and items."""
+        """Check that all tables hold the same users and items."""
         pairs = self.rows(TableName.PAIRS)
         return [
             _equal("users_agree", self.users, self.rows(TableName.USERS)),
@@ -245,7 +245,7 @@ class _Counted:
 
 
 def _count(lake: Lake, as_of: dt.date, plan: FeaturesPlan, made: FeaturesResult) -> _Counted:
-    """Count what the rules of an as-of day ask, each file read once."""
+    """Count what the rules of an as-of day need; each file is read once."""
     from validation.counts import Counter, Distinct, Total
     from validation.expectations import tally_features
 
@@ -264,5 +264,5 @@ def _count(lake: Lake, as_of: dt.date, plan: FeaturesPlan, made: FeaturesResult)
     return _Counted(tallies, users.value, items.value, items_of_users.value, users_of_items.value)
 
 
-def _equal(name: str, found: float, expected: int) -> Check:
-    return Check(name, CRITICAL, found == expected, f"{found:.17g}", f"{expected}")
+def _equal(name: str, actual: float, expected: int) -> Check:
+    return Check(name, CRITICAL, actual == expected, f"{actual:.17g}", f"{expected}")

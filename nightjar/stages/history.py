@@ -1,7 +1,7 @@
 """What a day is compared with: the profiles of the days before it, and the catalogue before.
 
 A day counts when it has a current ingest record, clean rows, and was not closed. Its profile lies beside the
-record, in no digest: what was found unusual changes nothing that comes out.
+record and is in no digest: an unusual day gives the same bytes.
 """
 
 import datetime as dt
@@ -28,21 +28,21 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-_AT_ONCE: Final = 8
+_AT_ONCE: Final = 8  # reading a small file waits for the storage, not for a core
 
 
 class Past:
-    """The days before those that are judged, as their own nights find them: oldest first.
+    """The history of the days that are judged, as the night of each would see it.
 
     Parameters
     ----------
     days
-        The days to judge; each is compared with the committed ones before it and with those of
-        them that were accepted.
+        The days to judge, oldest first. Each is compared with the committed days before it and with
+        the judged ones that were accepted.
     """
 
     def __init__(self, days: Iterable[dt.date], lake: Lake) -> None:
-        first, last = min(asked := list(days)), max(asked)
+        first, last = min(to_judge := list(days)), max(to_judge)
         self._storage, self._config = lake.storage, lake.data.compare
         self._reach = dt.timedelta(days=self._config.days)
         committed = lake.ingested(last)
@@ -62,7 +62,7 @@ class Past:
         return checks
 
     def accept(self, day: dt.date, attempt: str, made: ExtractResult) -> None:
-        """Let a judged day be part of the history of the days after it; keep its profile for later ones."""
+        """Add a judged day to the history of the days after it; keep its profile for later nights."""
         self._profiles.pop(day, None)
         self._catalogues.pop(day, None)
         if day in self._judged:
@@ -74,11 +74,11 @@ class Past:
 
     def _kept(self, records: Iterable[Record]) -> dict[dt.date, Profile]:
         with ThreadPoolExecutor(_AT_ONCE) as pool:
-            found = pool.map(lambda record: (record.day, self._read(record)), records)
-            return {day: profile for day, profile in found if profile and profile.rows}
+            profiles = pool.map(lambda record: (record.day, self._read(record)), records)
+            return {day: profile for day, profile in profiles if profile and profile.rows}
 
     def _read(self, record: Record) -> Profile | None:
-        """None of a closed day, and of one that another version of Nightjar committed."""
+        """A day's profile; None of a closed day, and where another version of Nightjar wrote it."""
         try:
             return messages.read(self._storage, layout.profile(record.day, record.attempt), Profile)
         except FileNotFoundError:
@@ -89,7 +89,7 @@ class Past:
 
     def before(self, day: dt.date) -> dict[dt.date, Profile]:
         """The history of a day."""
-        return {then: found for then, found in self._profiles.items() if day - self._reach <= then < day}
+        return {then: profile for then, profile in self._profiles.items() if day - self._reach <= then < day}
 
     def _profile(self, day: dt.date, id_type: str, made: ExtractResult) -> Profile:
         """A day's profile with what the catalogue as of the day says of it."""
@@ -101,13 +101,9 @@ class Past:
         return replace(profile, known=_shared(items, self._catalogue(id_type, catalogue)))
 
     def _judge_catalogue(self, day: dt.date, plan: ExtractPlan, made: ExtractResult) -> list[Check]:
-        """A new catalogue beside the one before; one that was there and is gone has lost all its items."""
-        new, own, days = (
-            made.tables[TableName.CATALOGUE].get(day),
-            self._catalogues.get(day),
-            len(self.before(day)),
-        )
-        old = self._catalogue_before(day)
+        """Compare a new catalogue with the one before; one committed and now gone has lost all its items."""
+        new, old = made.tables[TableName.CATALOGUE].get(day), self._catalogue_before(day)
+        own, days = self._catalogues.get(day), len(self.before(day))
         if plan.config.catalogue is None or self._config.catalogue.action == "off":
             return []
         if new is None and own is not None and own.rows:
@@ -124,7 +120,7 @@ class Past:
         return self._catalogues[max(before)] if before else None
 
     def _catalogue(self, id_type: str, content: TableContent) -> "pa.ChunkedArray":
-        """The items of a catalogue; those of the last two are held."""
+        """The items of a catalogue; those of the last two are cached."""
         if content.digest not in self._items:
             self._items = dict(list(self._items.items())[-1:])
             self._items[content.digest] = self._ids(TableName.CATALOGUE, id_type, content)

@@ -50,12 +50,12 @@ class Ingest(Stage[ExtractPlan, ExtractResult]):
     PROGRAM: ClassVar = "extract"
 
     def plan(self, lake: Lake, days: Sequence[dt.date]) -> ExtractPlan:
-        """Check the raw files of the days; those with a faulty file are left out, and their faults noted.
+        """Check the raw files of the days; leave out each day with a faulty file and note its fault.
 
         Raises
         ------
         FileFault
-            When no day is left: a raw file is missing, empty, unreadable, or lacks a column.
+            When each day has a file that is missing, empty or unreadable, or lacks a column.
         """
         if not days:
             raise PermanentError("there is no day to take in: give the earlier day first")
@@ -82,14 +82,14 @@ class Ingest(Stage[ExtractPlan, ExtractResult]):
         return extract.run(plan)
 
     def check(self, lake: Lake, plan: ExtractPlan, made: ExtractResult) -> Checks:
-        """Judge each day by itself; one that is not refused is history for those after it."""
+        """Judge each day by itself; a day that passes is history for the days after it."""
         faults = plan.faults | made.faults
         days = sorted({*plan.based_on, *faults})
         staged, past = _check_staged(plan, made, lake), Past(days, lake)
         checks: dict[dt.date, list[Check]] = {}
         for day in days:
             if day in faults:
-                checks[day] = [Check(_of_files(day), CRITICAL, False, faults[day], "sound raw files")]
+                checks[day] = [Check(_files_check(day), CRITICAL, False, faults[day], "sound raw files")]
                 continue
             checks[day] = [*staged, *_check_day(day, plan, made, lake), *past.judge(day, plan, made)]
             if not failed(checks[day]):
@@ -99,7 +99,7 @@ class Ingest(Stage[ExtractPlan, ExtractResult]):
     def require(
         self, lake: Lake, plan: ExtractPlan, day: dt.date, checks: Sequence[Check], report: str
     ) -> None:
-        """The gate of a day; the attempt's quarantine stays, and the refusal says how to look at it.
+        """Refuse a day by its checks; its quarantine stays, and the error says how to look at it.
 
         Raises
         ------
@@ -108,7 +108,7 @@ class Ingest(Stage[ExtractPlan, ExtractResult]):
         GateFailed
             When a critical check failed.
         """
-        if checks[0].name == _of_files(day):
+        if checks[0].name == _files_check(day):
             raise FileFault(checks[0].found)
         try:
             super().require(lake, plan, day, checks, report)
@@ -118,7 +118,7 @@ class Ingest(Stage[ExtractPlan, ExtractResult]):
             raise GateFailed(f"{error}; {look}") from error
 
     def draft(self, plan: ExtractPlan, made: ExtractResult, day: dt.date) -> Draft:
-        """The draft of a day; one without a file is closed."""
+        """The draft of a day; a day without a file is closed."""
         files = [file for file in (*plan.files, *plan.catalogues) if file.day == day]
         return plan.draft(
             day,
@@ -139,18 +139,18 @@ class Ingest(Stage[ExtractPlan, ExtractResult]):
         for record in records:
             rows.update(record.counts)
         days = records[0].partition if len(records) == 1 else f"{len(records)} days"
-        return f"{self.NAME} of {days}: {daychecks.told(rows)}"
+        return f"{self.NAME} of {days}: {daychecks.describe(rows)}"
 
 
 def note_refused(storage: Storage, day: dt.date, attempt: str) -> None:
-    """Remember that an attempt of a day was refused, so that its rows are found without its name."""
+    """Note a refused attempt of a day, so that its rows can be shown by the day alone."""
     ledger = Ledger(storage, layout.refused(day))
     while not ledger.append(ledger.latest() + 1, {"attempt": attempt}):
         pass
 
 
-def _of_files(day: dt.date) -> str:
-    """The name of the check that a day fails whose raw files are faulty."""
+def _files_check(day: dt.date) -> str:
+    """The name of the check that a day with faulty raw files fails."""
     return f"{day}.files"
 
 
@@ -215,7 +215,7 @@ def _check_staged(plan: ExtractPlan, made: ExtractResult, lake: Lake) -> list[Ch
 def _staged(
     storage: Storage, id_type: str, day: dt.date, content: TableContent, columns: Sequence[str]
 ) -> "Iterator[pa.RecordBatch]":
-    """Staged interactions of a day, which its files do not name."""
+    """Staged interactions of a day, with the column of the day, which its files lack."""
     import pyarrow as pa
 
     kept = [name for name in columns if name != LANDED]
@@ -224,14 +224,14 @@ def _staged(
 
 
 def _check_day(day: dt.date, plan: ExtractPlan, made: ExtractResult, lake: Lake) -> list[Check]:
-    """A day's catalogue, rows, faults, returns and rounded numbers against the data set's bounds."""
+    """Check a day's catalogue, its counts, and its overlap with the days around it."""
     checks = _check_items(day, plan, made, lake)
     checks += daychecks.check_counts(day, made, plan.config)
     return [*checks, *overlap.check(day, plan, made, lake)]
 
 
 def _check_items(day: dt.date, plan: ExtractPlan, made: ExtractResult, lake: Lake) -> list[Check]:
-    """The suite on the catalogue that came on a day; none where none did."""
+    """Check the catalogue that came on a day; no checks where none came."""
     from validation import expectations
 
     if day not in made.tables[TableName.CATALOGUE]:

@@ -16,13 +16,13 @@ log = logging.getLogger(__name__)
 
 
 def run(lake: Lake) -> dict[str, int]:
-    """Make the Delta tables show what the current records name; gives the version of each."""
+    """Make the Delta tables show what the current records name; returns the version of each."""
     return tables.mirror(lake.storage, lake.data.id_type)
 
 
 @contextmanager
 def afterwards(lake: Lake) -> Iterator[None]:
-    """Mirror at the end of some work, also when it failed; that the mirror fails is a warning."""
+    """Mirror after some work, also when the work failed; a mirror that fails is only a warning."""
     try:
         yield
     finally:

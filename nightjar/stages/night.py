@@ -28,7 +28,7 @@ from nightjar.stages.stage import Stage
 log = logging.getLogger(__name__)
 
 TRIES = 3
-"""How often work is begun whose connection to the storage is lost; the DAGs' tasks have as many."""
+"""How many times work is tried while the storage is lost: as many as the DAGs' tasks."""
 _MIRRORED: Final = (StageName.INGEST, StageName.FEATURES)
 _STEPS: Final = {
     StageName.INGEST: ("check the raw files", "extract (Spark)", "validate and commit"),
@@ -36,12 +36,12 @@ _STEPS: Final = {
     StageName.TRAIN: ("pin what is read", "retrieval, ranker, evaluation", "decide"),
     StageName.PRECOMPUTE: ("pin what is read", "lists and index", "validate and publish"),
 }
-"""What a person reads of a stage's plan, work and commit."""
+"""The titles of a stage's plan, work and commit in the terminal."""
 
 
 @dataclass(frozen=True)
 class _Turn:
-    """A stage's turn, for one day or a range of them, told step by step."""
+    """A stage's turn, for one day or a range of days; the terminal shows each step."""
 
     name: StageName
     span: Sequence[dt.date]
@@ -56,7 +56,7 @@ class _Turn:
         return runner.open_stage(self.name, self.settings)
 
     def step(self, place: int) -> AbstractContextManager[None]:
-        """Tell of the planning (0), the work (1) or the commit (2)."""
+        """Show the planning (0), the work (1) or the commit (2)."""
         span = str(self.span[0]) if len(self.span) == 1 else f"{self.span[0]} to {self.span[-1]}"
         return step(f"{self.name} {span}: {_STEPS[self.name][place]}")
 
@@ -75,10 +75,10 @@ class _Turn:
         reraise=True,
     )
     def begin_and_work(self) -> str:
-        """Begin an attempt and do its work, up to `TRIES` times while the storage is lost meanwhile.
+        """Begin an attempt and do its work; try again, `TRIES` times in all, where the storage was lost.
 
-        The AWS library makes most requests of Spark again whose connection ends, but not all: an
-        answer of which only the head has come is an error to it that cannot pass.
+        The AWS library repeats most requests of Spark whose connection ended. Where it ended after
+        the head of the answer, the library takes that for an error that stays.
         """
         attempt = self.begin()
         self.work(attempt)
@@ -122,7 +122,7 @@ def run_precompute(day: dt.date, settings: Settings, force: bool = False) -> Non
     Parameters
     ----------
     force
-        Make readers follow the release also when its day is before the newest ever published.
+        Make readers follow the release even if a later day has ever been published.
     """
     from nightjar.stages.precompute import publish
 
@@ -153,7 +153,7 @@ def run(day: dt.date, settings: Settings) -> None:
     Raises
     ------
     NightjarError
-        When a stage failed. Lists are made all the same when it was training.
+        When a stage failed. Lists are made even when it was training.
     """
     with mirror.afterwards(Lake.open(settings)):
         _run(day, settings)

@@ -1,4 +1,4 @@
-"""Late rows that landed before: counted and told, as copies are sought within one landed day only."""
+"""Late rows that landed before: only reported, since copies are removed within one landed day only."""
 
 import datetime as dt
 from collections.abc import Iterable, Sequence
@@ -20,37 +20,37 @@ _COLUMNS = [name for name in INTERACTIONS if name != SOURCE_FILE]
 
 
 def check(day: dt.date, plan: ExtractPlan, made: ExtractResult, lake: Lake) -> list[Check]:
-    """Warnings with the rows of a day that equal, in all of our columns, one of the days around it.
+    """Warn of a day's rows that equal, in all of our columns, a row of a day around it.
 
-    Between two days only late rows of the later one can be the same: others have stamps that the
-    earlier may not hold. What another day holds is what is staged beside it, else its current
-    record. The number depends on what was taken in before, so it is told and is no part of the record.
+    Two days share only late rows of the later one: the earlier may not hold the stamps of the
+    others. The rows of a day around it are staged by the same attempt, else named by its current record.
+    The count depends on what was taken in before, so it is reported and is no part of the record.
     """
     if not plan.config.raw.late_days:
         return []
     own, reach = _staged(day, made, lake), plan.config.raw.late_days * ONE_DAY
     late = _late(day, own)
-    earlier = (_of(other, made, lake) for other in days(day - reach, day - ONE_DAY))
-    before = _told(f"{day}.overlap", late, earlier, "late rows", "no late row that landed before")
-    # A day that is staged beside this one looks at this one itself.
-    later = [other for other in days(day + ONE_DAY, day + reach) if other not in made.counts]
-    theirs = [_late(other, _of(other, made, lake)) for other in later]
+    earlier = (_of(near_day, made, lake) for near_day in days(day - reach, day - ONE_DAY))
+    before = _warning(f"{day}.overlap", late, earlier, "late rows", "no late row that landed before")
+    # A later day of the same attempt compares itself with this one.
+    later = [then for then in days(day + ONE_DAY, day + reach) if then not in made.counts]
+    theirs = [_late(then, _of(then, made, lake)) for then in later]
     expected = "no row that landed late on a later day, which may hold it for this one: run that day again"
-    after = _told(f"{day}.overlap_with_later", own, theirs, "rows", expected)
+    after = _warning(f"{day}.overlap_with_later", own, theirs, "rows", expected)
     return [before, after] if any(len(rows) for rows in theirs) else [before]
 
 
-def _told(name: str, rows: "pa.Table", others: "Iterable[pa.Table]", what: str, expected: str) -> Check:
-    again = {row for other in others for row in _shared(rows, other)}
+def _warning(name: str, rows: "pa.Table", others: "Iterable[pa.Table]", what: str, expected: str) -> Check:
+    again = {row for table in others for row in _shared(rows, table)}
     first = f", such as {dict(zip(_COLUMNS, map(str, min(again, key=str)), strict=True))}" if again else ""
     return Check(name, WARNING, not again, f"{len(again)} of {len(rows)} {what}{first}", expected)
 
 
 def _shared(rows: "pa.Table", others: "pa.Table") -> set[tuple[Any, ...]]:
-    """Rows that are in both; only those whose stamps are become objects."""
+    """The rows that both tables hold; only rows whose stamps both hold become objects."""
     near = _with_stamps(others, rows)
-    found = {tuple(row.values()) for row in near.to_pylist()}
-    return found & {tuple(row.values()) for row in _with_stamps(rows, near).to_pylist()}
+    near_rows = {tuple(row.values()) for row in near.to_pylist()}
+    return near_rows & {tuple(row.values()) for row in _with_stamps(rows, near).to_pylist()}
 
 
 def _with_stamps(rows: "pa.Table", others: "pa.Table") -> "pa.Table":

@@ -77,7 +77,7 @@ class Precompute(Stage[PrecomputePlan, PrecomputeResult]):
         return {plan.day: [*made.checks, *changes.check(compared, plan.config.lists)]}
 
     def _compare(self, lake: Lake, plan: PrecomputePlan) -> Changes:
-        """Compared with what readers follow now; a note of it stays, as they may have moved at a retry."""
+        """Compare the release with what readers follow now; keep the result, as a retry may see another."""
         current = publishing.current(publishing.entries(lake.releases, whole=self.whole_ledger))
         compared = changes.compare(
             lake.storage, lambda file: folder_of(plan.attempt, file), lake.releases, current
@@ -86,7 +86,7 @@ class Precompute(Stage[PrecomputePlan, PrecomputeResult]):
         return compared
 
     def put(self, lake: Lake, plan: PrecomputePlan, made: PrecomputeResult) -> None:
-        """Put the release's files beside the others; nothing names it yet."""
+        """Put the release's files beside other releases; no entry of the ledger names them yet."""
         publishing.put_release(
             lake.storage,
             lambda file: folder_of(plan.attempt, file),
@@ -109,7 +109,7 @@ class Precompute(Stage[PrecomputePlan, PrecomputeResult]):
         return {plan.day.isoformat(): made.counts}
 
     def reads(self, lake: Lake, day: dt.date) -> tuple[Input, ...] | None:
-        """What lists are made of, of the current features of a day and the decision that they follow."""
+        """The current features and catalogue of a day, and the bundle that its lists would follow."""
         features = lake.records.current(StageName.FEATURES, day)
         return _inputs(lake, features) if features else None
 
@@ -156,7 +156,7 @@ def publish(
 
 
 def rollback(lake: Lake, release_id: str, reason: str, actor: str) -> Published:
-    """Make readers follow a release that is there; the one they leave is not published again by itself.
+    """Make readers follow another release; the one that they leave is not published again by itself.
 
     Raises
     ------
@@ -175,7 +175,7 @@ def _candidate(records: Records, day: dt.date) -> Candidate:
 def _provenance(
     plan: PrecomputePlan, made: PrecomputeResult, lake: Lake, actor: str, reason: str
 ) -> dict[str, Any]:
-    """What is true of this run, and not of the release's content."""
+    """Facts of this run that are no part of the release's content."""
     decision = plan.decision(lake.records)
     compared = messages.read(lake.storage, layout.changes(plan.attempt), Changes)
     return {
@@ -202,12 +202,12 @@ def _provenance(
 
 
 def _registration(storage: Storage, decision: Record) -> dict[str, str]:
-    """The version that the bundle has in MLflow, as far as the decision's own night came to know."""
+    """The bundle's version in MLflow, as the night of its decision knew it."""
     try:
-        found = messages.read(storage, layout.registered(decision.attempt), Registered)
+        bundle = messages.read(storage, layout.registered(decision.attempt), Registered)
     except FileNotFoundError:
         return {"state": "behind: not registered when its night ended; a later night registers it"}
-    return {"state": "registered", "version": found.version}
+    return {"state": "registered", "version": bundle.version}
 
 
 def _trained_on(storage: Storage, decision: Record) -> dict[str, Any] | None:

@@ -14,7 +14,7 @@ from lake.records import Record
 from validation.gate import WARNING, Check
 
 DETAIL: Final = "row_settings"
-# What says where files are, which days have none, and when a day is refused, says nothing of a row.
+# Settings that change no row: where files are, which days have none, and when a day is refused.
 _OF_FILES: Final = {"files", "format", "closed_days"}
 _OF_DAYS: Final = {"min_rows", "max_rows", "max_bad_share", "max_bad_catalogue_share", "max_return_share"}
 
@@ -33,7 +33,7 @@ def digest_of(data: Dataset) -> str:
 
 
 def check(ingested: Sequence[Record], data: Dataset) -> Check:
-    """A warning where days were taken in by other settings than those of now."""
+    """Warn where days were taken in by other settings than the present ones."""
     now = digest_of(data)
     others = [record.partition for record in ingested if record.details.get(DETAIL, now) != now]
     span = f" ({others[0]} to {others[-1]})" if others else ""

@@ -1,4 +1,4 @@
-"""The one place where a stage is chosen by its name, and where its plans are run is chosen for it."""
+"""The one place that opens a stage by its name and decides where its plans run."""
 
 from collections.abc import Callable
 from typing import Any
@@ -44,7 +44,7 @@ def run(
     Parameters
     ----------
     start
-        What starts spark-submit and waits for it.
+        Starts spark-submit and waits for it.
     """
     if stage.PROGRAM:
         submit(stage.PROGRAM, attempt, settings, start)

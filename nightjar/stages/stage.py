@@ -1,6 +1,6 @@
 """What a stage is: one object with a name, what its fingerprint covers, and four verbs.
 
-`nightjar.stages.attempt` does with it what is the same for all: it writes plans, runs them, commits.
+`nightjar.stages.attempt` does what is the same for all stages: it writes plans, runs them and commits.
 """
 
 import datetime as dt
@@ -22,12 +22,12 @@ P = TypeVar("P", bound=Plan)
 M = TypeVar("M")
 
 Checks = Mapping[dt.date, Sequence[Check]]
-"""What was found of each partition that can be committed, oldest first."""
+"""The checks of each partition that can be committed, oldest first."""
 
 
 @dataclass(frozen=True)
 class Stage(ABC, Generic[P, M]):
-    """A stage of the night; `P` is the kind of its plans, `M` of what its work makes.
+    """A stage of the night; `P` is the kind of its plans, `M` the kind of its results.
 
     Attributes
     ----------
@@ -44,10 +44,10 @@ class Stage(ABC, Generic[P, M]):
     PROGRAM
         The program in `spark_jobs` that is its work; empty where the work needs no Spark.
     WHOLE
-        Whether a partition that is refused refuses all of its attempt, of which only the newest
-        was asked for.
+        Whether one refused partition refuses the whole attempt. Such an attempt is for its newest
+        partition; the earlier ones serve it.
     threads
-        How many its work may use; changes nothing that comes out.
+        How many threads its work may use; no result depends on it.
     """
 
     NAME: ClassVar[StageName]
@@ -63,11 +63,11 @@ class Stage(ABC, Generic[P, M]):
 
     @abstractmethod
     def plan(self, lake: Lake, days: Sequence[dt.date]) -> P:
-        """All that has to be done for some days, ascending; `PermanentError` where it cannot be done."""
+        """Plan all work for some days, in ascending order; `PermanentError` where it cannot be done."""
 
     @abstractmethod
     def run(self, lake: Lake, plan: P) -> M:
-        """Do it. What is written is named by nothing yet."""
+        """Do the work of a plan. No record names yet what it writes."""
 
     @abstractmethod
     def check(self, lake: Lake, plan: P, made: M) -> Checks:
@@ -82,7 +82,7 @@ class Stage(ABC, Generic[P, M]):
         require(checks, f"{self.NAME} of {day}", report)
 
     def put(self, lake: Lake, plan: P, made: M) -> None:
-        """Put what a record refers to where others read it; called before the record is appended."""
+        """Put the files that a record names where others read them; called before it is appended."""
 
     def counts(self, plan: P, made: M) -> Mapping[str, Mapping[str, int]]:
         """The numbers that the report shows, by partition or table."""
@@ -93,7 +93,7 @@ class Stage(ABC, Generic[P, M]):
         return f"{self.NAME} of {', '.join(record.partition for record in records)}: committed"
 
     def reads(self, lake: Lake, day: dt.date) -> tuple[Input, ...] | None:
-        """What it would read if it ran for a day now; None where that is not there."""
+        """The inputs of a run for a day now; None where one that it needs is missing."""
         return None
 
     def sections(self, lake: Lake) -> dict[str, Any]:
@@ -112,7 +112,7 @@ class Stage(ABC, Generic[P, M]):
         return record.fingerprint == fingerprint(self.VERSION, self.config_digest(lake), inputs)
 
     def pins(self, lake: Lake, days: Sequence[dt.date]) -> dict[str, Any]:
-        """What every plan holds, but for its inputs: whose it is, its sections, and what it is based on."""
+        """The fields that all plans have, but for their inputs."""
         return {
             "stage": self.NAME,
             "attempt": layout.new_attempt(),

@@ -44,12 +44,12 @@ class Train(Stage[TrainPlan, TrainResult]):
     MADE: ClassVar = TrainResult
 
     def plan(self, lake: Lake, days: Sequence[dt.date]) -> TrainPlan:
-        """Pin the features of a day and of its snapshots, and whom the challenger meets.
+        """Pin the features of a day and of its snapshots, and the champion that the challenger meets.
 
         Raises
         ------
         PermanentError
-            When there is no feature record of the day, or one that other settings made.
+            When the day has no feature record, or other settings made it.
         """
         (day,) = days
         features = features_of(lake, day, self.NAME)
@@ -62,11 +62,11 @@ class Train(Stage[TrainPlan, TrainResult]):
         )
 
     def run(self, lake: Lake, plan: TrainPlan) -> TrainResult:
-        """Train, evaluate, and put the bundle that follows."""
+        """Train, evaluate, and store the bundle."""
         return run(plan, lake)
 
     def check(self, lake: Lake, plan: TrainPlan, made: TrainResult) -> Checks:
-        """Nothing: the gate between models has judged, and every verdict is a decision."""
+        """No checks: the gate between models has judged, and every verdict is a decision."""
         return {plan.day: []}
 
     def draft(self, plan: TrainPlan, made: TrainResult, day: dt.date) -> Draft:
@@ -98,7 +98,7 @@ def train_inputs(lake: Lake, features: Record) -> tuple[Input, ...]:
 
 
 def _require_same_settings(features: Record, lake: Lake) -> None:
-    """Else the bundle would say that its booster was trained on features that it has never seen."""
+    """Refuse features of other settings: the bundle would claim a training that never saw them."""
     stage = Features()
     if (features.version, features.config_digest) != (stage.VERSION, stage.config_digest(lake)):
         raise PermanentError(
@@ -108,7 +108,7 @@ def _require_same_settings(features: Record, lake: Lake) -> None:
 
 
 def _decision(plan: TrainPlan, made: TrainResult) -> Decision:
-    """What training found; the champion is lineage, and part of the content alone."""
+    """The decision of a training. The champion is lineage: part of its content, but no input."""
     verdict = made.verdict
     return Decision(
         outcome=verdict.outcome,

@@ -92,7 +92,7 @@ def test_a_local_day_is_told_as_one(hours, told):
 def test_counts_are_one_line():
     counts = COUNTS | {"read": 1200, "bad": 2, "bad_user_id_missing": 2, "bad_item_id_missing": 0}
     counts |= {"rounded_amount": 3, "catalogue_read": 5, "catalogue_clean": 5, "catalogue_bad": 0}
-    assert daychecks.told(counts) == (
+    assert daychecks.describe(counts) == (
         "1,200 rows read, 100 clean, 2 bad (2 user_id_missing), 0 duplicate, 0 ignored, 0 return, "
         "3 rounded amount; catalogue: 5 rows read, 5 clean, 0 bad"
     )

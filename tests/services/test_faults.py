@@ -24,7 +24,7 @@ from lake.records import Records
 from lake.settings import Settings
 from lake.storage import LocalStorage, open_storage
 from nightjar.command.land import land
-from nightjar.stages import mirror, night
+from nightjar.stages import mirror, night, runner
 from nightjar_reader import Reader
 
 pytestmark = pytest.mark.services
@@ -67,7 +67,7 @@ def unharmed(tmp_path_factory, submit_here, demo_toml):
     land(settings, FIRST, NEXT, households=HOUSEHOLDS)
     before = {}
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(night, "submit", submit_here)
+        patch.setattr(runner, "submit", submit_here)
         night.run_bootstrap(FIRST, NEXT - dt.timedelta(days=1), settings)
         for stage in STAGES[1:]:
             night.run_stage(stage, DAY, settings)

@@ -34,7 +34,7 @@ class Configuration(Section):
     """Sections of a data set's TOML: all of them, or those that a stage reads."""
 
     def chosen(self, sections: Iterable[str]) -> dict[str, Any]:
-        """The named sections alone, as JSON values, so that other settings change nothing."""
+        """The named sections as JSON values, without all others."""
         values = self.model_dump(mode="json")
         return {name: values[name] for name in sorted(sections)}
 
@@ -91,7 +91,7 @@ class Dataset(Configuration):
         Raises
         ------
         PermanentError
-            When `day` is none of its days; the message names those there are.
+            When it does not have that day; the message names its first and its last.
         """
         last = min(self.last_day or dt.date.max, today - dt.timedelta(days=1) if today else dt.date.max)
         if not self.first_day <= day <= last:
@@ -108,7 +108,7 @@ def digest_of(sections: Mapping[str, Any]) -> str:
 
 
 def of_sections(sections: Mapping[str, Any]) -> Dataset:
-    """A data set that has some sections alone; to read another one is an `AttributeError`.
+    """A data set with these sections only; reading any other raises `AttributeError`.
 
     So a stage cannot read a section that its fingerprint does not cover.
 

@@ -1,7 +1,7 @@
-"""Decisions: what a night found of its models, and which bundle the lists follow.
+"""Decisions: how a night judged its models, and which bundle the lists follow.
 
-A decision is the record of the train stage. Here alone its details are written and read, and here
-the champion and the decision that lists follow are chosen.
+A decision is the record of the train stage. Only this module writes and reads its details, and only
+this module chooses the champion and the decision that lists follow.
 """
 
 import datetime as dt
@@ -30,12 +30,12 @@ class Outcome(StrEnum):
 
 
 WITH_BOOSTER: Final = frozenset({Outcome.PROMOTED, Outcome.KEPT})
-"""The outcomes whose bundle holds a booster that was judged: that of the champion of later nights."""
+"""The outcomes whose bundle holds a judged booster; only these can give later nights their champion."""
 
 
 @dataclass(frozen=True)
 class Condition:
-    """One condition of promotion: what was found, and the bound that it had to keep."""
+    """One condition of promotion: the value that was found, and its bound."""
 
     name: str
     passed: bool
@@ -50,13 +50,13 @@ class Verdict:
     Attributes
     ----------
     outcome
-        Every one but *failed*.
+        Any but *failed*.
     baseline
         The best baseline where the outcome is *baseline*, else None.
     reasons
         Sentences for people.
     checks
-        The conditions of promotion, in the order in which they are asked.
+        The conditions of promotion, in the order in which they are checked.
     """
 
     outcome: Outcome
@@ -67,12 +67,12 @@ class Verdict:
 
 @dataclass(frozen=True)
 class Failure:
-    """The first thing of a night that failed.
+    """The first stage or task of a night that failed.
 
     Attributes
     ----------
     stage
-        The stage, or the task.
+        Its name.
     error
         The class of the exception.
     """
@@ -111,13 +111,13 @@ class Decision:
     booster_as_of
         The day for which the bundle's booster was trained; None without one.
     champion
-        Whom the challenger met: lineage, no part of the fingerprint.
+        The champion that the challenger met: lineage, no part of the fingerprint.
     metrics
         Value and interval by contestant and metric.
     evaluation
-        What else was judged: as-of day, users, gains, churn; None where nothing was.
+        The rest of the evaluation: as-of day, users, gains, churn; None without one.
     notes
-        What a person should know of the training.
+        What people should know about the training.
     failure
         What ended the night, where the outcome is *failed*.
     """
@@ -137,7 +137,7 @@ class Decision:
 
     @property
     def churn(self) -> float | None:
-        """How much of its lists the challenger changes against the champion's."""
+        """How far the challenger's lists differ from the champion's."""
         return (self.evaluation or {}).get("churn")
 
     def ndcg(self) -> dict[str, float]:
@@ -146,44 +146,40 @@ class Decision:
 
 
 def details(decision: Decision) -> dict[str, Any]:
-    """A decision as the details of its record; of a failed one only what failed."""
+    """A decision as the details of its record; a failed one says only what failed."""
     if decision.outcome == Outcome.FAILED:
         failure = decision.failure and asdict(decision.failure)
         return {"bundle_id": None, "baseline": None, "failure": failure}
     fields = asdict(decision)
     del fields["outcome"], fields["failure"]
-    days = {name: _text(fields[name]) for name in ("bundle_as_of", "booster_as_of")}
+    days = {name: fields[name] and fields[name].isoformat() for name in ("bundle_as_of", "booster_as_of")}
     champion = fields["champion"] and {name: str(value) for name, value in fields["champion"].items()}
     lists = {name: list(fields[name]) for name in ("reasons", "checks", "notes")}
     return fields | days | lists | {"champion": champion}
 
 
-def _text(day: dt.date | None) -> str | None:
-    return day.isoformat() if day else None
-
-
 def decision_of(record: Record) -> Decision:
-    """What a record of the train stage says.
+    """The decision that a record of the train stage holds.
 
     Raises
     ------
     PermanentError
-        When its outcome is none of them.
+        When its outcome is no `Outcome`.
     """
-    told = record.details
-    champion, failure = told.get("champion"), told.get("failure")
+    fields = record.details
+    champion, failure = fields.get("champion"), fields.get("failure")
     return Decision(
         outcome=_outcome(record),
-        bundle_id=told.get("bundle_id"),
-        bundle_as_of=_day(told.get("bundle_as_of")),
-        booster_as_of=_day(told.get("booster_as_of")),
-        baseline=told.get("baseline"),
-        reasons=tuple(told.get("reasons", ())),
-        checks=tuple(Condition(**condition) for condition in told.get("checks", ())),
+        bundle_id=fields.get("bundle_id"),
+        bundle_as_of=_day(fields.get("bundle_as_of")),
+        booster_as_of=_day(fields.get("booster_as_of")),
+        baseline=fields.get("baseline"),
+        reasons=tuple(fields.get("reasons", ())),
+        checks=tuple(Condition(**condition) for condition in fields.get("checks", ())),
         champion=champion and _champion(**champion),
-        metrics=told.get("metrics") or {},
-        evaluation=told.get("evaluation"),
-        notes=tuple(told.get("notes", ())),
+        metrics=fields.get("metrics") or {},
+        evaluation=fields.get("evaluation"),
+        notes=tuple(fields.get("notes", ())),
         failure=failure and Failure(**failure),
     )
 
@@ -207,9 +203,9 @@ def _day(text: str | None) -> dt.date | None:
 
 
 def newest(records: Records, last: dt.date) -> Iterator[Record]:
-    """Of each as-of up to `last` its newest decision that did not fail, the newest as-of first.
+    """The newest decision that did not fail of each as-of day up to `last`, the newest day first.
 
-    Each is read when it is asked for: a damaged one stops only who needs it, or one before it.
+    Records are read one by one: a damaged one stops only a caller who goes as far back.
     """
     for day in reversed(records.partitions(STAGE)):
         history = records.history(STAGE, day) if day <= last else ()
@@ -217,7 +213,7 @@ def newest(records: Records, last: dt.date) -> Iterator[Record]:
 
 
 def champion(records: Records, day: dt.date) -> Champion | None:
-    """The newest decision before `day` with a booster that was judged."""
+    """The champion of `day`: the newest decision before it with a judged booster."""
     before = newest(records, day - ONE_DAY)
     record = next((record for record in before if record.outcome in WITH_BOOSTER), None)
     if record is None:
@@ -232,11 +228,11 @@ def serving(records: Records, day: dt.date) -> Record | None:
 
 
 def bundle_input(record: Record, features_version: int) -> Input:
-    """A decision as an input of lists: what it means for them is its outcome, baseline and bundle.
+    """A decision as an input of lists, which depend on its outcome, its baseline and its bundle.
 
-    The version of the features belongs to it: a booster of another one is not used.
+    They depend on the version of the features too: a booster of another version is not used.
     """
     decision = decision_of(record)
     parts = (decision.outcome, decision.baseline, decision.bundle_id, features_version)
-    means = "/".join(str(part or "") for part in parts)
-    return Input(BUNDLE, means, record.partition, record.sequence)
+    digest = "/".join(str(part or "") for part in parts)
+    return Input(BUNDLE, digest, record.partition, record.sequence)

@@ -30,8 +30,8 @@ class JobFailed(NightjarError):
 
 
 class StorageUnavailable(NightjarError):
-    """The server that holds the files did not answer, also after several tries."""
+    """The server that holds the files did not answer, even after several tries."""
 
 
 class DiskFull(NightjarError):
-    """There is no room for a file; nothing of it is there under its name."""
+    """There is no room for a file; no part of it exists under its name."""

@@ -1,15 +1,16 @@
-"""The features: each is a line here, by which Spark's plan, the ranker's matrix and docs/tables.md are made.
+"""The features, each a line. Spark's plan and the ranker's matrix follow them, as does docs/tables.md.
 
-A formula is Spark SQL; D is the as-of day, and names in braces are keys of the data set's section
-`features`. What a formula may name depends on what it is over:
+A formula is Spark SQL. D is the as-of day; names in braces are keys of the data set's section
+`features`. What a formula may name depends on its `over`:
 
 * `ROWS` of one user and item: one for each day with an event, and one for what late rows add to it.
-  ``age`` is D - day; ``new``: the first row of its day; ``slow``, ``fast``: by how much it raises the
-  decayed weights; ``gap``: days since the event day before; ``repeated``: the item came again within
-  `rebuy_days`; ``quantity``: each event at least 1; ``priced``: the same of events with an amount.
-* `TRIPS`: the days with an event of one user. ``age``, and ``decayed``: .5^((age + 1) / half-life).
-* `PAIRS`: the users and items of a key, by the names of the lines over `ROWS`.
-* `SUMS`: the key itself. The lines above, its columns, and of an item what the catalogue says.
+  ``age``: D - day; ``new``: whether it is the first row of its day; ``slow``, ``fast``: what it adds to
+  the decayed weights; ``gap``: days since the last event day before; ``repeated``: whether the item
+  came again within `rebuy_days`; ``quantity``: pieces, at least 1 an event; ``priced``: pieces of the
+  events with an amount.
+* `TRIPS`: the days of one user with an event. ``age``, and ``decayed``: .5^((age + 1) / half-life).
+* `PAIRS`: the (user, item) pairs of a key. The names of the lines over `ROWS`.
+* `SUMS`: the key itself. The names of the lines above, its columns, and the catalogue's of an item.
 """
 
 from collections.abc import Iterator
@@ -31,7 +32,7 @@ HalfLife = Literal["", "slow", "fast", "trip"]
 
 @dataclass(frozen=True)
 class Line:
-    """A number of a key that features of its table are made of.
+    """A number for each key of a table. Its features are made of such numbers.
 
     Attributes
     ----------
@@ -42,7 +43,7 @@ class Line:
     formula
         In Spark SQL.
     half_life
-        Of weights that are added up: they are whole numbers of `spark_jobs.weights.scale` until the end.
+        That of a sum of decayed weights: until the end it is a multiple of 1 / `spark_jobs.weights.scale`.
     """
 
     name: str
@@ -76,12 +77,12 @@ def _ratio(name: str, over: Over, formula: str, meaning: str) -> Feature:
 
 
 def within(name: str, window: Window) -> str:
-    """The feature that counts what `name` counts, in a window alone."""
+    """The name of the feature that counts the same as `name`, but only in a window."""
     return f"{name}_{window}"
 
 
 def _windowed(name: str, over: Over, formula: str, meaning: str) -> Iterator[Feature]:
-    """One for each window, whose name takes the place of ``$``."""
+    """A feature for each window, with the window's name in the place of ``$``."""
     for window in WINDOWS:
         yield _count(within(name, window), over, _of(formula, window), _of(meaning, window))
 
@@ -91,7 +92,7 @@ def _of(text: str, name: str) -> str:
 
 
 def _times(condition: str) -> str:
-    """How often a condition holds: as a sum, since of a count Parquet notes that it is never null."""
+    """How often a condition holds: a sum, as Parquet would note of a count that it is never null."""
     return f"sum(if({condition}, 1, 0))"
 
 
@@ -101,16 +102,16 @@ TRIP_DAYS: Final = "trips"
 USERS: Final = "users"
 ITEMS: Final = "items"
 
-# A long holds the weights of a pair, but not those of many pairs.
+# A long can hold the summed weights of one pair, but not of many.
 _WEIGHTS: Final = "sum(cast(weight_slow as decimal(20,0)))"
 _DECAYED: Final = ".5^((D+1-day)/{$_half_life})"
 _SLOW: Final = f"weight * {_of(_DECAYED, 'slow')}"
-# Modulo 65,536: float32 holds each such number.
+# Modulo 65,536: float32 holds each smaller whole number exactly.
 _CODE: Final = "if($ is null, null, pmod(xxhash64($), 65536))"
 _OF_ALL: Final = "sum($) over (partition by as_of)"
 _OF_KIN: Final = "sum($) over (partition by as_of, subcategory)"
 _OF_USER: Final = "sum($) over (partition by as_of, user_id)"
-# Two users more, so that one alone makes no trend.
+# Two users are added, so that a single one makes no trend.
 _TREND: Final = "{medium_days} / {short_days} * users_short / (users_medium + 2)"
 _REBUY: Final = (
     "(E + {rebuy_shrink} q) / (R + {rebuy_shrink}): of R pair-days at least {rebuy_days} old, E bought again "
@@ -185,7 +186,7 @@ LINES: Final[dict[str, tuple[Line, ...]]] = {
     TableName.PAIRS: _USER_ITEM,
     TableName.CATEGORIES: _USER_CATEGORY,
 }
-"""Of each table its lines; features in the order of the columns."""
+"""The lines of each table; features stand in the order of their columns."""
 
 FEATURES: Final = {
     table: tuple(line for line in lines if isinstance(line, Feature)) for table, lines in LINES.items()

@@ -1,6 +1,6 @@
 """Kinds of values that settings have.
 
-The bounds are wider than any use; beyond them a value cannot work, or only overflows something later.
+The bounds are wider than any use. A value beyond them cannot work, or overflows something later.
 """
 
 import datetime as dt
@@ -34,14 +34,14 @@ MASTER = r"^(local(\[(\*|[1-9]\d*)(,[1-9]\d*)?\])?|spark://[^/\s]+:\d+|yarn|k8s:
 MEMORY = re.compile(r"([1-9]\d*)([mgt])b?", re.IGNORECASE)
 MEBIBYTES = {"m": 1, "g": 1 << 10, "t": 1 << 20}
 LEAST_MEMORY = 512
-"""MiB; a driver of less than 450 MiB is refused by Spark (UnifiedMemoryManager)."""
+"""MiB; Spark refuses a driver of less than 450 MiB (UnifiedMemoryManager)."""
 SECOND = dt.timedelta(seconds=1)
 DATABASES = ("postgresql", "mysql", "mssql")
-"""Those in which MLflow keeps its store, beside SQLite."""
+"""The databases that MLflow can keep its store in, beside SQLite."""
 
 
 class Section(BaseModel):
-    """Part of the settings: typed strictly, without unknown keys, and the same for ever."""
+    """Part of the settings: strictly typed, without unknown keys, immutable."""
 
     model_config = ConfigDict(
         frozen=True,
@@ -75,7 +75,7 @@ def _template(files: str) -> str:
 
 
 def _zone(name: str) -> str:
-    """Those that Python, Java and Spark all read, and in the same way."""
+    """Accept a name that Python, Java and Spark all read, and in the same way."""
     known = {zone for zone in zoneinfo.available_timezones() if "/" in zone} | {"UTC"}
     if name not in known:
         raise ValueError(
@@ -86,33 +86,33 @@ def _zone(name: str) -> str:
 
 
 def _memory(text: str) -> str:
-    found = MEMORY.fullmatch(text)
-    if not found or int(found[1]) * MEBIBYTES[found[2].lower()] < LEAST_MEMORY:
+    size = MEMORY.fullmatch(text)
+    if not size or int(size[1]) * MEBIBYTES[size[2].lower()] < LEAST_MEMORY:
         raise ValueError(f"expected a size such as 2g or 2048m, at least {LEAST_MEMORY}m")
     return text
 
 
-def folder(told: str | Path) -> Path:
+def folder(path: str | Path) -> Path:
     """A folder as an absolute path without ``..``."""
-    return Path(os.path.normpath(Path(told).expanduser().absolute()))
+    return Path(os.path.normpath(Path(path).expanduser().absolute()))
 
 
-def _told_folder(told: Any) -> Path:
-    if not str(told).strip() or not str(told).isprintable():
+def _folder(path: Any) -> Path:
+    if not str(path).strip() or not str(path).isprintable():
         raise ValueError("expected a folder")
-    return folder(told)
+    return folder(path)
 
 
-def place_or(told: str | None, default: Path) -> str:
-    """A place, or the default where none is told or what is told is none, which is judged elsewhere."""
+def place_or(text: str | None, default: Path) -> str:
+    """`place`, or the default where the text is missing or wrong; it is for others to refuse a wrong one."""
     try:
-        return place(told or "")
+        return place(text or "")
     except ValueError:
         return default.as_uri()
 
 
 def place(text: str) -> str:
-    """The one spelling of where files lie: ``file:///folder`` or ``s3://bucket/prefix``."""
+    """The canonical address of a place of files: ``file:///folder`` or ``s3://bucket/prefix``."""
     try:
         return address.parse(text).uri
     except ReaderError as error:
@@ -120,7 +120,7 @@ def place(text: str) -> str:
 
 
 def tracking(uri: str) -> str:
-    """An address that MLflow takes for its store."""
+    """Accept an address that MLflow takes for its store."""
     scheme, slashes, rest = uri.partition("://")
     if scheme == "sqlite":
         good = rest.startswith("//") and len(rest) > len("//") and ".." not in rest.split("/")
@@ -137,10 +137,10 @@ def tracking(uri: str) -> str:
 
 
 def own(value: Any, info: ValidationInfo) -> Any:
-    """A value that no field before has; for a validator of all fields."""
-    other = next((name for name, taken in info.data.items() if value is not None and taken == value), None)
-    if other:
-        raise ValueError(f"expected a column of its own, {value!r} is {other} already")
+    """Refuse a value that an earlier field has; a validator for all fields."""
+    owner = next((name for name, taken in info.data.items() if value is not None and taken == value), None)
+    if owner:
+        raise ValueError(f"expected a column of its own, {value!r} is {owner} already")
     return value
 
 
@@ -148,9 +148,9 @@ def _count_seconds(value: Any) -> Any:
     return value / SECOND if isinstance(value, dt.timedelta) else value
 
 
-def _form(said: str) -> Any:
+def _form(text: str) -> Any:
     """What a value looks like, for its line in docs/settings.md."""
-    return Field(json_schema_extra={"form": said})
+    return Field(json_schema_extra={"form": text})
 
 
 def _whole_seconds(at_least: int) -> GetPydanticSchema:
@@ -188,7 +188,7 @@ Zone = Annotated[
         "know; a fixed offset of +2 hours is `Etc/GMT-2`"
     ),
 ]
-Folder = Annotated[Path, BeforeValidator(_told_folder)]
+Folder = Annotated[Path, BeforeValidator(_folder)]
 Master = Annotated[
     str,
     Field(pattern=MASTER),
@@ -198,15 +198,15 @@ Memory = Annotated[
     str, AfterValidator(_memory), _form(f"such as `2g` or `2048m`, at least `{LEAST_MEMORY}m`")
 ]
 Seed = Annotated[int, Ge(0), Le(2**31 - 1)]
-"""What numpy, implicit, XGBoost and Annoy (a signed C int in its binding) all take."""
+"""What numpy, implicit, XGBoost and Annoy (whose binding has a signed C int) all take."""
 LARGEST_WEIGHT_BITS = 16
 LARGEST_WEIGHT = 2.0**LARGEST_WEIGHT_BITS
-"""At most so much weighs an event: sums of decayed weights are longs (`spark_jobs.weights`)."""
+"""The largest weight of an event, so that sums of decayed weights fit longs (`spark_jobs.weights`)."""
 Weight = Annotated[float, Ge(0), Le(LARGEST_WEIGHT)]
 Share = Annotated[float, Gt(0), Le(1)]
 FIRST_DAY, LAST_DAY = dt.date(1970, 1, 1), dt.date(2199, 12, 31)
 Day = Annotated[dt.date, Ge(FIRST_DAY), Le(LAST_DAY), _form(f"{FIRST_DAY} to {LAST_DAY}")]
-"""Those whose neighbours and microseconds fit everywhere."""
+"""Days whose neighbours and microseconds every engine can hold."""
 Trees = Annotated[int, Ge(1), Le(10_000)]
 Count = Annotated[int, Ge(1), Le(100_000)]
 Duration = Annotated[dt.timedelta, _whole_seconds(at_least=0)]
@@ -255,7 +255,7 @@ SENTINELS = (
     "-9223372036854775808",
     "00000000-0000-0000-0000-000000000000",
 )
-"""What stands for nobody in every export that we know of; 0, `na` and `unknown` may be real ids."""
+"""What stands for nobody in the exports that we know of. Not 0, `na` and `unknown`: they may be real ids."""
 
 LARGEST_NUMBER = 10**12
-"""The highest bound of a quantity or an amount: 10**13 rows at it fit into every sum of the features."""
+"""The highest bound of a quantity or an amount: each sum of the features can hold 10**13 rows of it."""

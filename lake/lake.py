@@ -58,6 +58,6 @@ class Lake:
         return Records(self.storage)
 
     def ingested(self, day: dt.date) -> list[Record]:
-        """The current ingest records of the data set's days up to `day`, in order; none before its first."""
+        """The current ingest records from the data set's first day up to `day`, in order of days."""
         records = self.records.all_current(StageName.INGEST, day)
         return [record for record in records if record.day >= self.data.first_day]

@@ -29,7 +29,7 @@ def attempt(name: str, file: str = "") -> str:
 
 
 def plan(name: str) -> str:
-    """What an attempt has to do."""
+    """The plan of an attempt: what it has to do."""
     return attempt(name, "plan.json")
 
 
@@ -54,7 +54,7 @@ def registered(name: str) -> str:
 
 
 def copied(name: str, raw: str) -> str:
-    """The copy that an attempt made of a raw file, whose own name may hold any letter."""
+    """An attempt's copy of a raw file, named by a hash, as a raw file's name may hold any letter."""
     return attempt(name, f"raw/{hashlib.sha256(raw.encode()).hexdigest()[:16]}.parquet")
 
 
@@ -74,17 +74,17 @@ def records(stage: str, day: dt.date) -> str:
 
 
 def night(day: dt.date) -> str:
-    """The folder of the marks that a night of this partition has begun and was decided."""
+    """The folder of the marks of a partition's nights: that one has begun, and that it is decided."""
     return f"{NIGHTS}/{day.isoformat()}"
 
 
 def night_mark(day: dt.date, number: int, ending: str = "") -> str:
-    """The mark that a night has begun; that it is decided, with the ending `DECIDED`."""
+    """The mark that a night has begun or, with the ending `DECIDED`, that it is decided."""
     return f"{night(day)}/{file_name(number, ending)}"
 
 
 def refused(day: dt.date) -> str:
-    """The folder of a ledger of the ingest attempts of a day that were refused for their rows."""
+    """The folder of the ledger of a day's ingest attempts that were refused for their rows."""
     return f"{REFUSED}/{day.isoformat()}"
 
 

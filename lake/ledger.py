@@ -31,7 +31,7 @@ class Ledger:
         return self._storage.uri(self._path(sequence))
 
     def sequences(self) -> list[int]:
-        """All numbers there are, ascending."""
+        """The numbers of all entries, ascending."""
         return self._sequences_of(names_in(self._storage, self._folder))
 
     def _sequences_of(self, names: list[str]) -> list[int]:
@@ -51,13 +51,13 @@ class Ledger:
         Raises
         ------
         PermanentError
-            When the file is damaged, or its disk does not give it.
+            When the file is damaged or cannot be read.
         """
         try:
             return read_object(self._storage.read(self._path(sequence)), "entry")
         except FormatError as error:
             raise damaged(self.uri(sequence), error) from error
-        except OSError as error:  # of a disk; a server's are none, but that there is no such file
+        except OSError as error:  # of a disk: a server's only one is that there is no such file
             if isinstance(error, FileNotFoundError) or is_of_this_process(error):
                 raise
             raise _unreadable(self.uri(sequence), error) from error

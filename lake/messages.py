@@ -21,7 +21,7 @@ def decode(kind: type[T], text: bytes) -> T:
 
 
 def write(storage: Storage, path: str, message: object) -> None:
-    """Put a message; one that is there already is left as it is."""
+    """Put a message; one that exists is left as it is."""
     storage.put_new(path, encode(message))
 
 

@@ -4,7 +4,7 @@ from enum import StrEnum
 
 
 class StageName(StrEnum):
-    """A stage, in the order of the night; what each does is told in `nightjar.stages`."""
+    """A stage, in the order of the night; `nightjar.stages` says what each does."""
 
     INGEST = "ingest"
     FEATURES = "features"

@@ -1,4 +1,4 @@
-"""Days: the partitions of everything, the rows a night may see, and the only clock.
+"""Days: the partitions of everything, when a day is over, and the only clock.
 
 `resolve` is the only reader of a run's date, `utc_now` the only reader of the time.
 """
@@ -35,7 +35,7 @@ def parse(text: str) -> dt.date:
 
 
 def resolve(context: Mapping[str, Any]) -> dt.date:
-    """Tell which day a run processes: its partition key, else ``conf["partition"]``.
+    """The day that a run processes: its partition key, else ``conf["partition"]``.
 
     Parameters
     ----------
@@ -64,7 +64,7 @@ def days(first: dt.date, last: dt.date) -> Iterator[dt.date]:
 
 
 def end_of(day: dt.date) -> dt.datetime:
-    """The instant at which `day` is over (UTC), the first that a run as of `day` does not see."""
+    """The end of `day` in UTC: the first instant that a run as of `day` does not see."""
     return dt.datetime.combine(day + ONE_DAY, dt.time(), tzinfo=dt.UTC)
 
 

@@ -1,6 +1,6 @@
 """Plans: all that one attempt of a stage has to do, by value, as a file in the attempt's folder.
 
-What works on a plan, here or on another machine, reads what the plan names and no settings.
+Whoever works on a plan, here or on another machine, reads what it names and no settings.
 """
 
 import datetime as dt
@@ -33,7 +33,7 @@ class Plan:
     attempt
         The attempt, 16 hex digits.
     version
-        Of the stage, when the attempt began.
+        The version of the stage when the attempt began.
     sections
         The sections of the data set's TOML that the stage reads, as JSON values.
     based_on
@@ -52,7 +52,7 @@ class Plan:
 
     @cached_property
     def config(self) -> Dataset:
-        """The sections as values; to read another one is an `AttributeError`."""
+        """The sections as values; reading any other raises `AttributeError`."""
         return of_sections(self.sections)
 
     @property
@@ -79,7 +79,7 @@ class Plan:
         counts: Mapping[str, int] | None = None,
         details: Mapping[str, Any] | None = None,
     ) -> Draft:
-        """The draft of a partition's record; of all inputs unless some are given."""
+        """The draft of a partition's record; it names all inputs of the plan unless `inputs` are given."""
         return Draft(
             stage=self.stage,
             partition=day.isoformat(),

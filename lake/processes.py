@@ -1,7 +1,7 @@
 """Processes of this machine: which of them run, and how they are ended with all that they start.
 
 What a session leader starts stays in its session, whatever process group it moves to and whatever
-becomes of its parent, so the session names all that has to end.
+becomes of its parent. So the session names all that has to end.
 """
 
 import logging
@@ -17,11 +17,11 @@ log = logging.getLogger(__name__)
 
 Members = Callable[[], list[psutil.Process]]
 
-POLL_SECONDS = 0.2
+POLL_SECONDS = 0.2  # how soon a process that was started meanwhile is seen and signalled
 
 
 def is_running(pid: int) -> bool:
-    """Whether a process runs; one that has ended counts no more, also where nobody reaps it."""
+    """Whether a process runs; a zombie, which has ended and waits to be reaped, does not."""
     try:
         return bool(psutil.Process(pid).status() != psutil.STATUS_ZOMBIE)
     except psutil.NoSuchProcess:
@@ -29,7 +29,7 @@ def is_running(pid: int) -> bool:
 
 
 def in_sessions(sessions: Collection[int]) -> list[psutil.Process]:
-    """Every process that runs in one of the sessions, also where their leaders are gone."""
+    """Every process that runs in one of the sessions, even if their leaders are gone."""
     return [process for process in psutil.process_iter() if _is_in(process.pid, sessions)]
 
 
@@ -41,12 +41,12 @@ def _is_in(pid: int, sessions: Collection[int]) -> bool:
 
 
 def end(members: Members, seconds: float) -> None:
-    """End processes by SIGTERM; by SIGKILL those that still run some seconds later, or when interrupted.
+    """End processes by SIGTERM; after so many seconds, or when interrupted, kill those that still run.
 
     Parameters
     ----------
     members
-        Gives those that run; asked again until there are none, as they may start others meanwhile.
+        Lists those that run. It is called until it lists none, as they may start others meanwhile.
     """
     try:
         _end_by(signal.SIGTERM, members, seconds)
@@ -58,7 +58,7 @@ def end(members: Members, seconds: float) -> None:
 
 
 def _end_by(number: signal.Signals, members: Members, seconds: float) -> None:
-    """Send a signal to each of them once, and wait until none runs, for some seconds at most."""
+    """Send a signal to each of them once, and wait until none runs, but no longer than `seconds`."""
     deadline = time.monotonic() + seconds
     signalled: set[psutil.Process] = set()
     while (left := set(members())) and time.monotonic() < deadline:

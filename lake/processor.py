@@ -1,7 +1,7 @@
-"""Which machine code decides bytes: fixed where it can be, named where it cannot.
+"""The machine code that decides bytes: it is fixed where that is possible, and recorded where it is not.
 
-OpenBLAS chooses its kernel by the processor, and each kernel sums in an order of its own: with another
-one ALS ends in other factors, and no user gets the same list. So every process of ours asks for the one
+OpenBLAS chooses its kernel by the processor, and each kernel sums in its own order. With another kernel
+ALS ends in other factors, and no user gets the same list. So every process of ours asks for the one
 kernel that all x86-64 machines with AVX2 have.
 """
 
@@ -14,7 +14,7 @@ from typing import Final
 
 BLAS_KERNEL: Final = "Haswell"
 VARIABLES: Final = {"OPENBLAS_CORETYPE": BLAS_KERNEL}
-"""What a process needs in its environment before it loads numpy, whose OpenBLAS reads it only then."""
+"""What the environment needs before numpy is loaded, since its OpenBLAS reads it only then."""
 
 
 @dataclass(frozen=True)
@@ -42,7 +42,7 @@ class Machine:
 
 
 def fix() -> None:
-    """Ask for the one kernel, whatever the environment said, for this process and those it starts."""
+    """Ask for `BLAS_KERNEL`, whatever the environment said, in this process and in those it starts."""
     os.environ.update(VARIABLES)
 
 

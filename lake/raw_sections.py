@@ -13,7 +13,7 @@ Action = Literal["off", "warn", "stop"]
 
 
 class RawColumns(Section):
-    """Which raw column holds which of ours, each another; a column that is not named is null in the lake."""
+    """Which raw column holds which of ours, no two the same; one that is not named is null in the lake."""
 
     user_id: Text
     """Who did it."""
@@ -43,7 +43,7 @@ class RawSection(Section):
     format: FileFormat
     """The format of these files."""
     timezone: Zone = "UTC"
-    """Of stamps that name no zone."""
+    """The zone of stamps that name none."""
     late_days: int = Field(default=0, ge=0, le=366)
     """How many days a row may come late."""
     closed_days: Sequence[Day] = ()
@@ -59,7 +59,7 @@ class EventsSection(Section):
     """Event types: the default, the weight of each, which are labels, which are unwanted."""
 
     default: Text
-    """The type of rows that name none; one that has a weight."""
+    """The type of rows that name none; it needs a weight."""
     weights: dict[Text, Weight] = Field(min_length=1)
     """How much an event of each type counts; one of weight 0 is an event too."""
     labels: Annotated[Sequence[Text], Field(min_length=1)]
@@ -87,7 +87,7 @@ class CatalogueColumns(Section):
     category: Text
     """The wider group that it belongs to."""
     subcategory: Text
-    """The narrower group; may be of the same column."""
+    """The narrower group; may be the same column."""
     brand: Text | None = None
     """Who makes it."""
 
@@ -96,7 +96,7 @@ class CatalogueSection(Section):
     """Where catalogue snapshots are; one counts from the day it was delivered."""
 
     files: Template
-    """Where a snapshot lands below `NIGHTJAR_RAW`; others than `raw.files`."""
+    """Where a snapshot lands below `NIGHTJAR_RAW`; not the same as `raw.files`."""
     format: FileFormat
     """The format of these files."""
     columns: CatalogueColumns
@@ -148,18 +148,18 @@ class Comparison(Section):
     action: Action = "warn"
     """Whether an unusual day passes in silence, warns, or is refused (`stop`)."""
     tolerance: float
-    """What is always borne, however steady the history: a factor (either way), or a share."""
+    """What always passes, however steady the history: a factor (either way), or a share."""
 
 
 class ByFactor(Comparison):
     """A number may be so many times the usual, or so many times less."""
 
     tolerance: float = Field(gt=1, le=1e6)
-    """How many times the usual, or how many times less, is always borne."""
+    """How many times the usual, or how many times less, always passes."""
 
 
 class ByShare(Comparison):
-    """So large a part of the whole may differ."""
+    """A part of the whole may differ."""
 
     tolerance: float = Field(gt=0, le=1)
     """How large a part of the whole may always differ."""
@@ -173,7 +173,7 @@ class CompareSection(Section):
     stop_after: int = Field(default=14, ge=0, le=366)
     """Days of history before which each comparison only warns; at most two thirds of `days`."""
     min_rows: int = Field(default=20, ge=1, le=10**12)
-    """Numbers of fewer rows than this say nothing."""
+    """A number that rests on fewer rows is not compared."""
     rows: ByFactor = ByFactor(tolerance=1.5)
     """Clean rows."""
     users: ByFactor = ByFactor(tolerance=1.5)
@@ -191,23 +191,23 @@ class CompareSection(Section):
     quantities: ByFactor = ByFactor(tolerance=2.5)
     """Quantiles (.1, .25, .5, .75, .9, .99) of those above 0, and the share of rows with one."""
     amount_scale: ByFactor = ByFactor(action="stop", tolerance=5.0)
-    """The quantiles .25 to .9 of amounts again, for a wrong unit: ten times the usual is found for sure."""
+    """Quantiles (.25 to .9) of amounts again, for a wrong unit: no history lets ten times the usual pass."""
     known_items: ByShare = ByShare(tolerance=0.02)
     """The share of rows whose item the catalogue has; more than usual is no fault."""
     catalogue: ByShare = ByShare(action="stop", tolerance=0.1)
-    """The share of the items of the catalogue before that a new one lacks."""
+    """The share of the previous catalogue's items that a new one lacks."""
 
     @field_validator("*", mode="before")
     @classmethod
-    def _keep_what_is_not_named(cls, value: Any, info: ValidationInfo) -> Any:
-        """A comparison of which one key is given keeps the default of the other."""
+    def _keep_defaults(cls, value: Any, info: ValidationInfo) -> Any:
+        """A comparison with only one of its keys given keeps the default of the other."""
         default = cls.model_fields[info.field_name or ""].default
         is_table = isinstance(default, Comparison) and isinstance(value, dict)
         return default.model_dump() | value if is_table else value
 
     @model_validator(mode="after")
     def _can_stop(self) -> "CompareSection":
-        if 3 * self.stop_after > 2 * self.days:  # a week may have two closed days
+        if 3 * self.stop_after > 2 * self.days:  # two days of each week may be closed, and so have no history
             most = 2 * self.days // 3
             raise ValueError(f"stop_after is {self.stop_after}: expected at most two thirds of days, {most}")
         return self

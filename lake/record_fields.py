@@ -1,4 +1,4 @@
-"""What the fields of a record's file must hold; what stages read of its details too."""
+"""What the fields of a record's file must hold, and those of its details that stages read."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -56,24 +56,24 @@ _WHAT = "record"
 
 
 def checked(entry: Mapping[str, Any], stage: str, partition: str, sequence: int) -> dict[str, Any]:
-    """The fields of a record that lies in a certain place.
+    """The fields of a record, checked against the place where it lies.
 
     Raises
     ------
     FormatError
-        When a field is missing or wrong, or the record is that of another place.
+        When a field is missing or wrong, or the record belongs to another place.
     """
     fields = check(dict(entry), _RECORD, _WHAT)
-    for name, here in (("stage", stage), ("partition", partition), ("sequence", sequence)):
-        if fields[name] != here:
-            raise FormatError(f"{_WHAT}: expected {name} {here!r}, as where it lies, found {fields[name]!r}")
+    for name, value in (("stage", stage), ("partition", partition), ("sequence", sequence)):
+        if fields[name] != value:
+            raise FormatError(f"{_WHAT}: expected {name} {value!r}, as where it lies, found {fields[name]!r}")
     check(fields["details"], _DETAILS, _WHAT, "details")
-    inputs = [check(one, _INPUT, _WHAT, f"inputs[{at}]") for at, one in enumerate(fields["inputs"])]
+    inputs = [check(source, _INPUT, _WHAT, f"inputs[{at}]") for at, source in enumerate(fields["inputs"])]
     tables = {name: _table(table, f"tables.{name}") for name, table in fields["tables"].items()}
     return fields | {"inputs": inputs, "tables": tables}
 
 
 def _table(value: Any, at: str) -> dict[str, Any]:
     fields = check(value, _TABLE, _WHAT, at)
-    files = [check(one, _FILE, _WHAT, f"{at}.files[{n}]") for n, one in enumerate(fields["files"])]
+    files = [check(file, _FILE, _WHAT, f"{at}.files[{n}]") for n, file in enumerate(fields["files"])]
     return fields | {"files": files}

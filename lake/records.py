@@ -129,7 +129,7 @@ class Record(Draft):
         Raises
         ------
         PermanentError
-            When the record does not tell it.
+            When the record lacks it.
         """
         if self.details.get(detail) is None:
             raise PermanentError(
@@ -144,7 +144,7 @@ class Record(Draft):
 
 
 def inputs_of(inputs: Iterable[Input], table: str) -> list[Input]:
-    """Those of some inputs that are partitions of one table, oldest first."""
+    """The inputs that are partitions of one table, oldest first."""
     return sorted((i for i in inputs if i.name == table), key=lambda i: i.partition)
 
 
@@ -153,7 +153,7 @@ def _digest(value: Any) -> str:
 
 
 def fingerprint(version: int, config_digest: str, inputs: Iterable[Input]) -> str:
-    """SHA-256 (hex) of a stage's version, configuration digest and inputs, in no order, without sequences."""
+    """SHA-256 (hex) of version, configuration digest and inputs, whatever their order and sequences."""
     return _digest([version, config_digest, sorted([i.name, i.partition, i.digest] for i in inputs)])
 
 
@@ -196,12 +196,12 @@ class Records:
         return self.at(stage, day.isoformat(), sequence) if sequence else None
 
     def history(self, stage: str, day: dt.date) -> Iterator[Record]:
-        """All records of a partition, newest first; each is read when it is asked for."""
+        """All records of a partition, newest first; each is read only when the caller comes to it."""
         for number in reversed(self._ledger(stage, day.isoformat()).sequences()):
             yield self.at(stage, day.isoformat(), number)
 
     def partitions(self, stage: str) -> dict[dt.date, int]:
-        """Every partition that has a record, with its current sequence, in order of days: one listing."""
+        """All partitions with a record and their current sequences, in order of days, by a single listing."""
         folder = f"{layout.RECORDS}/{stage}"
         names: dict[str, list[str]] = defaultdict(list)
         for path in names_in(self._storage, folder):
@@ -232,8 +232,8 @@ class Records:
         Returns
         -------
         Record
-            The record that now says so: a new one, or, where the same work is already
-            committed, the one that is there.
+            The current record: a new one or, where the same work is committed already, the one
+            that committed it.
 
         Raises
         ------
@@ -274,7 +274,7 @@ class Records:
         return max(sequences(names, uri, ending="", beside=layout.DECIDED), default=0)
 
     def mark_decided(self, day: dt.date, number: int) -> None:
-        """Mark that the decision of that night is made, or will not be."""
+        """Mark that the decision of that night is made, or never will be."""
         self._storage.put_new(layout.night_mark(day, number, layout.DECIDED), stamp().encode())
 
     def is_decided(self, day: dt.date, number: int) -> bool:
@@ -282,8 +282,8 @@ class Records:
         return self._storage.exists(layout.night_mark(day, number, layout.DECIDED))
 
 
-def _same(one: Draft, other: Draft) -> bool:
-    return one.fingerprint == other.fingerprint and one.content == other.content
+def _same(left: Draft, right: Draft) -> bool:
+    return left.fingerprint == right.fingerprint and left.content == right.content
 
 
 def _fields(draft: Draft) -> dict[str, Any]:

@@ -1,7 +1,7 @@
 """`lake.storage.Storage` on an S3 server, and what other libraries need to reach the same server.
 
-The server has to honour ``If-None-Match: *`` on a put; nothing else is asked of it than puts, reads
-and listings. Keys come from the environment (`AWS_ACCESS_KEY_ID`, `AWS_SECRET_ACCESS_KEY`, or
+The server has to honour ``If-None-Match: *`` on a put. Beyond puts, it only has to serve reads and
+listings. Keys come from the environment (`AWS_ACCESS_KEY_ID`, `AWS_SECRET_ACCESS_KEY`, or
 whatever else the AWS libraries find) and are never held here.
 """
 
@@ -32,15 +32,15 @@ log = logging.getLogger(__name__)
 T = TypeVar("T")
 
 ATTEMPTS: Final = 20
-"""Tries of one request; their pauses add up to 35 to 70 seconds."""
+"""Tries of one request: pauses of 35 to 70 seconds in all outlast the restart of a server."""
 
 _PAUSE: Final = tenacity.wait_exponential(0.05, 2.5) + tenacity.wait_random_exponential(0.05, 2.5)
-_WORTH_A_WARNING: Final = 5
+_WARN_AT: Final = 5  # fewer failures in a row are usual on a busy server
 _CHUNK: Final = 1 << 20
 _MISSING: Final = frozenset({"404", "NoSuchKey"})
 _TAKEN: Final = frozenset({"412", "PreconditionFailed"})
-_PASSING: Final = frozenset({"409", "ConditionalRequestConflict", "OperationAborted", "RequestTimeout"})
-"""What a server says, beside 429 and 5xx, of a request that may succeed when it is made again."""
+_TRANSIENT: Final = frozenset({"409", "ConditionalRequestConflict", "OperationAborted", "RequestTimeout"})
+"""Codes, beside 429 and 5xx, of failures after which the same request may succeed."""
 
 _NO_ANSWER: Final = (
     boto.ConnectionError,
@@ -97,7 +97,7 @@ class S3Storage:
         return f"{answer['ContentLength']} {answer['LastModified'].isoformat()} {answer['ETag']}"
 
     def _head(self, path: str) -> Any:
-        return _insist(self.uri(path), lambda: _client().head_object(**self._object(path)))
+        return _retry(self.uri(path), lambda: _client().head_object(**self._object(path)))
 
     def sha256(self, path: str) -> str:
         """See `Storage.sha256`."""
@@ -112,8 +112,7 @@ class S3Storage:
         return _Object(self.size(path), partial(self._range, path))  # type: ignore[return-value]
 
     def _range(self, path: str, start: int, length: int) -> bytes:
-        asked = f"bytes={start}-{start + length - 1}"
-        return self._get(path, lambda body: bytes(body.read()), Range=asked)
+        return self._get(path, lambda body: bytes(body.read()), Range=f"bytes={start}-{start + length - 1}")
 
     @contextmanager
     def fetched(self, path: str) -> Iterator[Path]:
@@ -125,8 +124,8 @@ class S3Storage:
 
     def _get(self, path: str, consume: Callable[[Any], T], **options: str) -> T:
         """Read an object from start to end; begin again when the connection ends before the body does."""
-        asked = self._object(path) | options
-        return _insist(self.uri(path), lambda: consume(_client().get_object(**asked)["Body"]))
+        query = self._object(path) | options
+        return _retry(self.uri(path), lambda: consume(_client().get_object(**query)["Body"]))
 
     def list(self, prefix: str) -> list[str]:
         """See `Storage.list`."""
@@ -137,7 +136,7 @@ class S3Storage:
         """All keys below a folder, page by page."""
         place: dict[str, str] = {"Bucket": self._bucket, "Prefix": self._key(start)}
         while place:
-            page = _insist(self.uri(start), partial(_list_page, place))
+            page = _retry(self.uri(start), partial(_list_page, place))
             yield from (entry["Key"] for entry in page.get("Contents", ()))
             more = page.get("NextContinuationToken")
             place = place | {"ContinuationToken": more} if more else {}
@@ -159,8 +158,8 @@ class S3Storage:
         Parameters
         ----------
         is_ours
-            Whether the object that is there is this one: asked when the request was made before, as
-            that may have succeeded and only its answer been lost.
+            Whether the object that exists is this one. Only retries call it: the put before may have
+            succeeded and only its answer been lost.
         """
         tries = count()
 
@@ -175,7 +174,7 @@ class S3Storage:
                 return not is_first and is_ours()
             return True
 
-        return _insist(self.uri(path), put)
+        return _retry(self.uri(path), put)
 
     def delta(self) -> dict[str, str]:
         """See `Storage.delta`; delta-rs finds the keys in the environment."""
@@ -193,7 +192,7 @@ class _Object(io.RawIOBase):
     size
         Its length in bytes.
     fetch
-        Gives the bytes from a start on, so many.
+        Reads bytes, by the position of the first and their number.
     """
 
     def __init__(self, size: int, fetch: Callable[[int, int], bytes]) -> None:
@@ -237,37 +236,37 @@ def _fill(file: BinaryIO, body: Any) -> None:
     file.flush()
 
 
-def _insist(uri: str, request: Callable[[], T]) -> T:
-    """Make a request; again while the server is away or busy, or an answer ends early.
+def _retry(uri: str, request: Callable[[], T]) -> T:
+    """Make a request, and retry it while the server is away or busy, or an answer ends early.
 
     Raises
     ------
     FileNotFoundError, ConfigError, StorageUnavailable
-        What the library raised, naming the address and never a key.
+        In place of the library's error; the message names the address and never a key.
     """
     retrying = tenacity.Retrying(
         stop=tenacity.stop_after_attempt(ATTEMPTS),
         wait=_PAUSE,
-        retry=tenacity.retry_if_exception(_may_pass),
-        before_sleep=partial(_report, uri),
+        retry=tenacity.retry_if_exception(_is_transient),
+        before_sleep=partial(_log_retry, uri),
         reraise=True,
     )
     try:
         return retrying(request)
     except (BotoCoreError, ClientError) as error:
-        raise _explained(uri, error) from error
+        raise _translate(uri, error) from error
 
 
-def _may_pass(error: BaseException) -> bool:
+def _is_transient(error: BaseException) -> bool:
     if isinstance(error, ClientError):
         status = error.response.get("ResponseMetadata", {}).get("HTTPStatusCode", 0)
-        return status == 429 or status >= 500 or _code(error) in _PASSING
+        return status == 429 or status >= 500 or _code(error) in _TRANSIENT
     return isinstance(error, _NO_ANSWER)
 
 
-def _report(uri: str, state: tenacity.RetryCallState) -> None:
-    """Log that a request is made again: a warning once it has failed a few times."""
-    level = logging.WARNING if state.attempt_number == _WORTH_A_WARNING else logging.DEBUG
+def _log_retry(uri: str, state: tenacity.RetryCallState) -> None:
+    """Log a retry; a warning is logged once, after a few failures."""
+    level = logging.WARNING if state.attempt_number == _WARN_AT else logging.DEBUG
     error = state.outcome.exception() if state.outcome else None
     reason = _code(error) or type(error).__name__
     log.log(level, "%s: %s from %s; trying again for a while", uri, reason, Endpoint.from_environment())
@@ -277,11 +276,11 @@ def _code(error: BaseException | None) -> str:
     return str(error.response.get("Error", {}).get("Code", "")) if isinstance(error, ClientError) else ""
 
 
-def _explained(uri: str, error: BotoCoreError | ClientError) -> NightjarError | FileNotFoundError:
+def _translate(uri: str, error: BotoCoreError | ClientError) -> NightjarError | FileNotFoundError:
     code, server = _code(error), Endpoint.from_environment()
     if code in _MISSING:
         return FileNotFoundError(f"{uri}: no such file")
-    if _may_pass(error):
+    if _is_transient(error):
         return StorageUnavailable(
             f"{uri}: expected an answer from {server}, found {code or type(error).__name__} after "
             f"{ATTEMPTS} tries; check AWS_ENDPOINT_URL and that the server is well, then run again"
@@ -302,7 +301,7 @@ def _client() -> Any:
 
 @cache
 def _client_of(process: int, endpoint: Endpoint) -> Any:
-    """The client of a process (connections must not be shared with a fork); `_insist` tries again."""
+    """The client of a process, as a fork must not share connections. It never retries: `_retry` does."""
     import boto3
     from botocore.config import Config
 
@@ -317,12 +316,12 @@ def _client_of(process: int, endpoint: Endpoint) -> Any:
 
 
 def make_bucket(uri: str) -> bool:
-    """Make the bucket of an address, on a server of one's own; False where it is there already."""
+    """Make the bucket of an address, on a server of one's own; False where it exists."""
     name = address.parse(uri).bucket
-    there = _insist(uri, lambda: _client().list_buckets())["Buckets"]
-    if name in {bucket["Name"] for bucket in there}:
+    buckets = _retry(uri, lambda: _client().list_buckets())["Buckets"]
+    if name in {bucket["Name"] for bucket in buckets}:
         return False
-    _insist(uri, lambda: _client().create_bucket(Bucket=name))
+    _retry(uri, lambda: _client().create_bucket(Bucket=name))
     return True
 
 
@@ -330,8 +329,8 @@ def spark_options() -> dict[str, str]:
     """How Spark's s3a reaches the server; it finds the keys in the environment.
 
     The committer is Hadoop's first version: a failed attempt leaves no file among the good ones.
-    Of s3a's ways to read, only the "classic" one asks again when a connection ends in the middle of
-    a file, and only where ranges are not read side by side ("vectored").
+    Of s3a's input streams, only the "classic" one reads on after a connection has ended in the middle
+    of a file, and only where ranges are not read in parallel ("vectored").
     """
     endpoint = Endpoint.from_environment()
     place = {

@@ -1,4 +1,4 @@
-"""Every column of the lake's tables is spelled here, with its type and what a missing row means.
+"""Every column of the lake's tables is spelled here, with its type.
 
 Types are names of our own; `spark_ddl` and `arrow_schema` turn them into what each engine calls them.
 """
@@ -83,13 +83,13 @@ class Table:
     stage
         The stage that makes it.
     partition
-        The column by which it is cut; no file holds it.
+        The partition column; no file holds it.
     columns
         The columns of its files, the key's first.
     key
         The columns that tell its rows apart; none where rows may be equal.
     features
-        What a feature table says of its keys.
+        The features of a feature table; none of other tables.
     """
 
     name: str
@@ -123,7 +123,7 @@ TABLES: Final = {table.name: table for table in _DECLARED}
 
 
 def copied_field(place: int) -> str:
-    """A column's name in the copy of a raw file, where names of its own might clash."""
+    """A column's name in the copy of a raw file, by its place: the raw file's own names might clash."""
     return f"c{place}"
 
 
@@ -150,10 +150,6 @@ def spark_ddl(table: str, id_type: str) -> str:
 
 def arrow_schema(table: str, id_type: str) -> "pa.Schema":
     """A table's columns as an Arrow schema, without the partition column."""
-    return _arrow(TABLES[table].columns, id_type)
-
-
-def _arrow(columns: Columns, id_type: str) -> "pa.Schema":
     import pyarrow as pa
 
     kinds = {
@@ -167,4 +163,4 @@ def _arrow(columns: Columns, id_type: str) -> "pa.Schema":
         "list<string>": pa.list_(pa.string()),
         "map<string,string>": pa.map_(pa.string(), pa.string()),
     }
-    return pa.schema([(name, kinds[kind]) for name, kind in columns.items()])
+    return pa.schema([(name, kinds[kind]) for name, kind in TABLES[table].columns.items()])

@@ -9,7 +9,7 @@ from lake.feature_spec import Window
 from lake.kinds import Count, Section, Seed, Sequence, Share, Trees
 
 Part = Annotated[float, Field(ge=1e-6, le=1)]
-"""A share that XGBoost takes, and that does something: it refuses what float32 cannot hold."""
+"""A share that has an effect, and that XGBoost takes: it refuses what float32 cannot hold."""
 Days = Annotated[int, Field(ge=1, le=366)]
 HalfLife = Annotated[int, Field(ge=1, le=3650)]
 _LOWER: Final = {
@@ -17,6 +17,7 @@ _LOWER: Final = {
     "long_days": "medium_days",
     "slow_half_life": "fast_half_life",
 }
+"""Of some keys the one that must be smaller."""
 
 
 class FeaturesSection(Section):
@@ -25,7 +26,7 @@ class FeaturesSection(Section):
     short_days: Days = 7
     """How many days the shortest window has: features that end in `_short`."""
     medium_days: Days = 28
-    """How many days the window between has, `_medium`; above `short_days`."""
+    """How many days the middle window has, `_medium`; above `short_days`."""
     long_days: Days = 91
     """How many days the longest window has, `_long`; above `medium_days`."""
     fast_half_life: HalfLife = 15
@@ -37,11 +38,11 @@ class FeaturesSection(Section):
     rebuy_days: Days = 28
     """Within how many days an item has to be bought again for `rebuy`."""
     rebuy_shrink: int = Field(default=20, ge=1, le=10**6)
-    """How many purchases of an item say as much of `rebuy` as its subcategory does."""
+    """How many purchases of an item count as much for `rebuy` as its whole subcategory."""
 
     @field_validator(*_LOWER)
     @classmethod
-    def _above_the_one_before(cls, days: int, info: ValidationInfo) -> int:
+    def _above_the_lower(cls, days: int, info: ValidationInfo) -> int:
         lower = _LOWER[info.field_name or ""]
         if days <= info.data.get(lower, 0):
             raise ValueError(f"expected more than {lower}, which is {info.data[lower]}")
@@ -54,7 +55,7 @@ class RetrievalSection(Section):
     factors: int = Field(default=64, ge=1, le=1024)
     """How many factors a user and an item have."""
     regularization: float = Field(default=8.0, ge=1e-3, le=1e6)  # below, float32 has no solution of ALS
-    """How strongly ALS holds factors down; who purchased too little beside it has none."""
+    """How strongly ALS holds factors down; users who purchased too little beside it get none."""
     alpha: float = Field(default=4.0, ge=1e-6, le=1e6)  # below, ALS does not move from its random start
     """How much a purchase weighs beside what was not bought."""
     damping: float = Field(default=4.0, ge=1e-6, le=1e6)
@@ -64,9 +65,9 @@ class RetrievalSection(Section):
     neighbours: int = Field(default=100, ge=1, le=1000)
     """How many nearest items each item keeps, by purchases weighted with BM25."""
     bm25_k1: float = Field(default=1.2, ge=0, le=1e6)
-    """How slowly further purchases of an item by a user cease to say more."""
+    """How slowly further purchases of an item by a user stop adding weight."""
     bm25_b: float = Field(default=0.75, ge=0, le=1)
-    """How far items that are bought more than others count less; 0 is not at all."""
+    """How much less items count that are bought more than others; 0 is not at all."""
     seed: Seed = 0
     """Of the random start of ALS."""
 
@@ -155,11 +156,11 @@ class PromotionSection(Section):
     coverage_share: float = Field(default=0.5, ge=0, le=2)
     """The least share of the best baseline's item coverage, so that lists do not shrink to a few items."""
     popularity_factor: float = Field(default=2.0, ge=0.01, le=1e6)
-    """How many times as popular as the best baseline's items its own are, at most."""
+    """How many times as popular as the best baseline's items its own may be."""
 
 
 class ListsSection(Section):
-    """Sizes of what a release holds, and the largest shares of users about which nothing is said."""
+    """Sizes of what a release holds, and the shares of users above which a warning comes."""
 
     length: int = Field(default=50, ge=1, le=1000)
     """How many items a user's list has; popular items fill it up beyond `candidates.limit`."""
@@ -170,24 +171,24 @@ class ListsSection(Section):
     buckets: int = Field(default=64, ge=1, le=100)  # the names of their files have two digits
     """How many files the lists of users, and those of items, are split into."""
     max_identical_share: float = Field(default=0.5, ge=0, le=1)
-    """A warning comes where more of the users get one and the same list."""
+    """A warning comes above this share of users with one and the same list."""
     max_fallback_share: float = Field(default=0.5, ge=0, le=1)
-    """A warning comes where more of the users get popular items only."""
+    """A warning comes above this share of users with popular items only."""
     max_empty_share: float = Field(default=0.01, ge=0, le=1)
-    """A warning comes where more of the users get an empty list."""
+    """A warning comes above this share of users with an empty list."""
     max_changed_share: float = Field(default=1.0, ge=0, le=1)
-    """A warning comes where more have another top ten than in the release before; 1 is never."""
+    """A warning comes above this share of users whose top ten differs from the last release; 1 is never."""
 
 
 class IndexSection(Section):
     """The Annoy index for item-to-item search."""
 
     trees: Annotated[Sequence[Trees], Field(min_length=1)] = (25, 50, 100, 200)
-    """Numbers of trees to try, ascending: the first that suffices is taken."""
+    """Numbers of trees to try, ascending; the first that suffices is taken."""
     search_k: int = Field(default=20_000, ge=1, le=2**31 - 1)
     """How many nodes a search looks at."""
     recall_at: int = Field(default=100, ge=1, le=10_000)
-    """Of how many nearest items recall is measured."""
+    """How many nearest items of each query recall is measured on."""
     recall_floor: Share = 0.95
     """The least recall; below it the index is left out, and readers search exactly."""
     queries: Count = 1000

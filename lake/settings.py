@@ -24,9 +24,9 @@ class _Variables(BaseSettings):
     )
 
 
-def _follows(said: str, default: Any = "") -> Any:
-    """A field whose default depends on the machine or on other fields, with words for it in the reference."""
-    return Field(default=default, json_schema_extra={"follows": said})
+def _follows(text: str, default: Any = "") -> Any:
+    """A field whose default depends on the machine or on other fields: as docs/settings.md words it."""
+    return Field(default=default, json_schema_extra={"follows": text})
 
 
 class Places(_Variables):
@@ -51,7 +51,7 @@ class Places(_Variables):
     @model_validator(mode="before")
     @classmethod
     def _fill_locations(cls, values: dict[str, Any]) -> dict[str, Any]:
-        """What is not set follows from home and lake; what is set, to nothing too, is judged as it is."""
+        """Fill what is not set from home and lake; what is set, even if to nothing, is validated as it is."""
         home = kinds.folder(values.get("home", CHECKOUT / ".nightjar"))
         lake = kinds.place_or(values.get("lake"), home / "lake")
         data = values.get("dataset", "complete_journey")
@@ -79,14 +79,14 @@ class Waits(_Variables):
 
 
 class Tasks(_Variables):
-    """How often a wait looks, when a task has failed, and how long it then rests, in seconds."""
+    """How often a wait looks, how long a task may take, and how long a failed one rests, in seconds."""
 
     poke_interval: PositiveDuration = dt.timedelta(minutes=1)
     """Between two looks of a wait."""
     light_timeout: PositiveDuration = dt.timedelta(minutes=30)
-    """After so long a light task has failed."""
+    """How long a light task may take; then it fails."""
     heavy_timeout: PositiveDuration = dt.timedelta(hours=2)
-    """After so long a heavy task has failed: Spark, training, lists."""
+    """How long a heavy task may take: Spark, training, lists; then it fails."""
     retry_delay: Duration = dt.timedelta(seconds=30)
     """Before a failed task is tried again, twice at most."""
 
@@ -109,9 +109,9 @@ class Resources(_Variables):
     """The port of Airflow's UI."""
 
 
-# Pydantic takes the fields of the last group first, and places are what one looks for.
+# Pydantic takes the fields of the last group first, and readers look for places first.
 class Settings(Resources, Spark, Tasks, Waits, Places):
-    """All variables. None of them changes what comes out, but for the data set that is chosen."""
+    """All variables. None of them changes what comes out, except for the choice of the data set."""
 
     def environment(self) -> dict[str, str]:
         """The variables that give these settings."""
@@ -123,7 +123,7 @@ class Settings(Resources, Spark, Tasks, Waits, Places):
 
 
 class Secrets(_Variables):
-    """What nobody else may know: no part of the settings, which are shown and handed on."""
+    """What nobody else may know. It is no part of the settings, which are shown and handed on."""
 
     admin_password: SecretStr = _follows("generated, in `<home>/airflow/passwords.json`", SecretStr(""))
     """The password of Airflow's user `admin`."""
@@ -140,5 +140,5 @@ def load() -> Settings:
     try:
         return Settings()
     except ValidationError as error:
-        said = (f"{PREFIX}{key.upper()}: {problem}" for key, problem in toml.problems(error, Settings))
-        raise ConfigError(f"environment: {'; '.join(said)}") from error
+        problems = (f"{PREFIX}{key.upper()}: {problem}" for key, problem in toml.problems(error, Settings))
+        raise ConfigError(f"environment: {'; '.join(problems)}") from error

@@ -1,7 +1,7 @@
 """Files below one root, behind one interface whose only write is create-only.
 
-A file that exists is never changed. So a reader sees a whole file or none, and of two writers
-of one path exactly one wins and the other is told.
+A file that exists is never changed. So a reader sees a whole file or none. Of two writers of one
+path exactly one wins, and the other learns of it.
 """
 
 import errno
@@ -41,7 +41,7 @@ class Storage(Protocol):
         """The file's length in bytes."""
 
     def version(self, path: str) -> str:
-        """What is another whenever the file's content may be; `FileNotFoundError` where there is none."""
+        """A text that changes whenever the content may have changed; `FileNotFoundError` without a file."""
 
     def sha256(self, path: str) -> str:
         """The digest of the file's bytes, in hex."""
@@ -50,7 +50,7 @@ class Storage(Protocol):
         """The whole file; `FileNotFoundError` where there is none."""
 
     def open(self, path: str) -> BinaryIO:
-        """The file, for reads here and there; `FileNotFoundError` where there is none."""
+        """The file, for reads in any order; `FileNotFoundError` where there is none."""
 
     def fetched(self, path: str) -> AbstractContextManager[Path]:
         """The file's content as a local file, to be read only while the context lasts."""
@@ -61,7 +61,7 @@ class Storage(Protocol):
         Raises
         ------
         NightjarError
-            When there is one that cannot be read: nobody may take that for an empty one.
+            When a folder cannot be read, lest somebody take it for an empty one.
         """
 
     def put_new(self, path: str, data: bytes) -> bool:
@@ -70,14 +70,14 @@ class Storage(Protocol):
         Raises
         ------
         PermanentError
-            When something that is no file has its name, or that of a folder above it.
+            When its path, or that of a folder above it, is taken by something of another kind.
         """
 
     def put_file(self, path: str, source: Path) -> bool:
         """`put_new` with the content of a local file."""
 
     def delta(self) -> dict[str, str]:
-        """What delta-rs has to be told to reach this place by its URI."""
+        """The options that delta-rs needs to reach this place by its URI."""
 
 
 class LocalStorage:
@@ -105,29 +105,29 @@ class LocalStorage:
 
     def size(self, path: str) -> int:
         """See `Storage.size`."""
-        found = self.local(path).stat()
-        if not stat.S_ISREG(found.st_mode):
+        status = self.local(path).stat()
+        if not stat.S_ISREG(status.st_mode):
             raise FileNotFoundError(errno.ENOENT, "this is no file", str(self.local(path)))
-        return found.st_size
+        return status.st_size
 
     def version(self, path: str) -> str:
         """See `Storage.version`."""
-        found = self.local(path).stat()
-        return f"{found.st_size} {found.st_mtime_ns} {found.st_ino}"
+        status = self.local(path).stat()
+        return f"{status.st_size} {status.st_mtime_ns} {status.st_ino}"
 
     def sha256(self, path: str) -> str:
         """See `Storage.sha256`."""
-        with _no_folder():
+        with _refuse_folder():
             return sha256_of(self.local(path))
 
     def read(self, path: str) -> bytes:
         """See `Storage.read`."""
-        with _no_folder():
+        with _refuse_folder():
             return self.local(path).read_bytes()
 
     def open(self, path: str) -> BinaryIO:
         """See `Storage.open`."""
-        with _no_folder():
+        with _refuse_folder():
             return self.local(path).open("rb")
 
     @contextmanager
@@ -158,7 +158,7 @@ class LocalStorage:
 
     def _create(self, path: str, fill: Callable[[BinaryIO], object]) -> bool:
         target = self.local(path)
-        if _is_there(target):
+        if _exists(target):
             return False
         with room_for(target):
             _make_folder(target.parent)
@@ -170,8 +170,8 @@ class LocalStorage:
 
 
 @contextmanager
-def _no_folder() -> Iterator[None]:
-    """A folder of a file's name is no such file."""
+def _refuse_folder() -> Iterator[None]:
+    """Raise `FileNotFoundError` where a folder has the file's name."""
     try:
         yield
     except IsADirectoryError as error:
@@ -179,13 +179,13 @@ def _no_folder() -> Iterator[None]:
 
 
 def _content(folder: Path) -> tuple[list[str], list[str]]:
-    """Names of the folders and of the files in a folder; none where it is not there.
+    """Names of the folders and of the files in a folder; none where it does not exist.
 
-    `os.walk` passes over a folder that it cannot read: a day's record would seem not to be there.
+    `os.walk` passes over a folder that it cannot read, so that a day's record would seem to be missing.
     """
     folders, files = [], []
-    with _readable(folder), os.scandir(folder) as found:
-        for entry in found:
+    with _readable(folder), os.scandir(folder) as entries:
+        for entry in entries:
             if entry.is_dir(follow_symlinks=False):
                 folders.append(entry.name)
             elif entry.is_file(follow_symlinks=False) or Path(entry.path).is_file():
@@ -198,10 +198,10 @@ def _readable(folder: Path) -> Iterator[None]:
     try:
         yield
     except FileNotFoundError as error:
-        if folder.is_symlink():  # to a disk that is not mounted, perhaps
-            raise _no_place(folder, "folder") from error
+        if folder.is_symlink():  # perhaps to a disk that is not mounted
+            raise _obstructed(folder, "folder") from error
     except NotADirectoryError as error:
-        raise _no_place(folder, "folder") from error
+        raise _obstructed(folder, "folder") from error
     except OSError as error:
         raise NightjarError(
             f"{folder}: expected a folder that can be read, found {error.strerror}; "
@@ -209,12 +209,12 @@ def _readable(folder: Path) -> Iterator[None]:
         ) from error
 
 
-def _is_there(target: Path) -> bool:
+def _exists(target: Path) -> bool:
     """Whether there is a file; `PermanentError` where something else has its name for good."""
     if not os.path.lexists(target):
         return False
     if not target.is_file():
-        raise _no_place(target, "file")
+        raise _obstructed(target, "file")
     return True
 
 
@@ -222,20 +222,20 @@ def _make_folder(folder: Path) -> None:
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except (FileExistsError, NotADirectoryError) as error:
-        raise _no_place(folder, "folder") from error
+        raise _obstructed(folder, "folder") from error
 
 
-def _no_place(path: Path, kind: str) -> PermanentError:
-    """The error where a path, or one above it, is none of a file or folder that belongs there."""
+def _obstructed(path: Path, kind: str) -> PermanentError:
+    """The error where something of another kind has a path, or one above it."""
     above = (parent for parent in path.parents if os.path.lexists(parent) and not parent.is_dir())
     wrong = next(above, path)
-    wanted = kind if wrong == path else "folder"
+    expected = kind if wrong == path else "folder"
     return PermanentError(
-        f"{wrong}: expected a {wanted} or nothing, found {_named(wrong)}; move it elsewhere, then run again"
+        f"{wrong}: expected a {expected} or nothing, found {_kind(wrong)}; move it elsewhere, then run again"
     )
 
 
-def _named(path: Path) -> str:
+def _kind(path: Path) -> str:
     if path.is_dir():
         return "a folder"
     if path.is_file():
@@ -244,7 +244,7 @@ def _named(path: Path) -> str:
 
 
 def _link_new(fill: Callable[[BinaryIO], object], target: Path) -> bool:
-    """Fill a temporary file and give it its name; it is gone afterwards, whatever happened."""
+    """Fill a temporary file and link it to its name; whatever happens, the temporary name is gone after."""
     handle, temporary = tempfile.mkstemp(dir=target.parent, prefix=".")
     try:
         with open(handle, "wb") as file:
@@ -254,7 +254,7 @@ def _link_new(fill: Callable[[BinaryIO], object], target: Path) -> bool:
         os.chmod(temporary, 0o644)
         os.link(temporary, target)
     except FileExistsError:
-        return not _is_there(target)
+        return not _exists(target)
     finally:
         os.unlink(temporary)
     _sync(target.parent)
@@ -277,7 +277,7 @@ def sha256_of(path: Path) -> str:
 
 @contextmanager
 def room_for(path: Path) -> Iterator[None]:
-    """Say it plainly where there is no room for a file: `DiskFull`."""
+    """Raise `DiskFull`, which says what to do, where there is no room for a file."""
     try:
         yield
     except OSError as error:
@@ -298,7 +298,7 @@ def open_storage(uri: str) -> Storage:
     Raises
     ------
     ConfigError
-        When the address is none.
+        When it is no such address.
     """
     try:
         place = address.parse(uri)

@@ -37,11 +37,11 @@ log = logging.getLogger(__name__)
 A = TypeVar("A")
 B = TypeVar("B")
 
-BATCH_ROWS: Final = 1 << 18
-MIRROR_TRIES: Final = 20
-_AT_ONCE: Final = 8
-_JITTER_SECONDS: Final = 0.5
-_DECORATION: Final = re.compile(r"\x1b\[[0-9;]*m|↳")
+BATCH_ROWS: Final = 1 << 18  # few enough to hold, and enough for each call of Arrow to pay
+MIRROR_TRIES: Final = 20  # a try fails when another mirror commits first, and they may be many
+_FILES_AT_ONCE: Final = 8  # each waits for the server most of its time
+_JITTER_SECONDS: Final = 0.5  # so that mirrors that collided do not collide again
+_DECORATION: Final = re.compile(r"\x1b\[[0-9;]*m|↳")  # colours and arrows in the messages of delta-rs
 
 
 def read(
@@ -52,12 +52,12 @@ def read(
     Parameters
     ----------
     columns
-        The columns wanted; None for all of the schema (which has no partition column).
+        The columns to read; None for all of the schema (which has no partition column).
 
     Raises
     ------
     PermanentError
-        When a file is not the one that was written: it names it, what was expected and what found.
+        When a file is not the one that was written; it names the file, what it expected and found.
     """
     whole = arrow_schema(table, id_type)
     schema = pa.schema([whole.field(name) for name in columns or whole.names])
@@ -94,10 +94,10 @@ def batches(
 
 @contextmanager
 def _verified(storage: Storage, file: TableFile) -> Iterator[pq.ParquetFile]:
-    """A data file to read from: it has the bytes that its record says, and the sums of its pages are right.
+    """A data file to read from: its length is that of its record, and the checksums of its pages are right.
 
-    Whatever is found in the way of that, while it is read too, is damage. Without the sums one bit in
-    a page is another value.
+    Any error is damage, while the caller reads too. Without the checksums a flipped bit in a page would
+    be another value.
     """
     try:
         with storage.fetched(file.path) as local:
@@ -106,7 +106,7 @@ def _verified(storage: Storage, file: TableFile) -> Iterator[pq.ParquetFile]:
                 yield opened
     except FileNotFoundError as error:
         raise _damaged(storage, file, f"a file of {file.bytes} bytes", "none") from error
-    except MemoryError:  # one of Arrow's is both
+    except MemoryError:  # Arrow's is an ArrowException too
         raise
     except (pa.ArrowException, OSError, LookupError) as error:
         if isinstance(error, OSError) and is_of_this_process(error):
@@ -133,19 +133,19 @@ def _damaged(storage: Storage, file: TableFile, expected: str, got: str) -> Perm
 
 
 def _each(work: Callable[[A], B], items: Iterable[A]) -> list[B]:
-    """Work on many files, several at once: a server takes its time for each."""
-    with ThreadPoolExecutor(_AT_ONCE) as pool:
+    """Work on many files, several at once."""
+    with ThreadPoolExecutor(_FILES_AT_ONCE) as pool:
         return list(pool.map(work, items))
 
 
 def describe(storage: Storage, table: str, attempt: str) -> dict[dt.date, tuple[TableFile, ...]]:
     """The Parquet files that an attempt wrote into a table, by partition, with bytes and rows."""
     paths = [path for path in storage.list(layout.staged(table, attempt)) if path.endswith(".parquet")]
-    found: dict[dt.date, list[TableFile]] = defaultdict(list)
+    partitions: dict[dt.date, list[TableFile]] = defaultdict(list)
     for file in _each(lambda path: _describe(storage, path), paths):
         day = dt.date.fromisoformat(PurePosixPath(file.path).parent.name.partition("=")[2])
-        found[day].append(file)
-    return {day: tuple(files) for day, files in sorted(found.items())}
+        partitions[day].append(file)
+    return {day: tuple(files) for day, files in sorted(partitions.items())}
 
 
 def _describe(storage: Storage, path: str) -> TableFile:
@@ -157,7 +157,7 @@ def _describe(storage: Storage, path: str) -> TableFile:
 def contents(
     storage: Storage, table: str, attempt: str, days: Iterable[dt.date], digests: Mapping[dt.date, str]
 ) -> dict[dt.date, TableContent]:
-    """`describe` as what records hold, also for days without a row.
+    """The content of each day, with or without rows, as its record holds it.
 
     Parameters
     ----------
@@ -166,13 +166,13 @@ def contents(
     """
     files = describe(storage, table, attempt)
     return {
-        day: TableContent(found, sum(f.rows for f in found), digests.get(day, EMPTY_DIGEST))
+        day: TableContent(part, sum(file.rows for file in part), digests.get(day, EMPTY_DIGEST))
         for day in days
-        for found in [files.get(day, ())]
+        for part in [files.get(day, ())]
     }
 
 
-EMPTY_DIGEST = "0:0:0"
+EMPTY_DIGEST = "0:0:0"  # of no rows
 
 
 def pinned(records: Records, source: Input) -> TableContent:
@@ -183,8 +183,8 @@ def pinned(records: Records, source: Input) -> TableContent:
 def mirror(storage: Storage, id_type: str) -> dict[str, int]:
     """Make every Delta table show the files that the current records name.
 
-    A table lies where its files lie; a commit names files and copies none. Where the table shows
-    them already nothing is committed. What an earlier mirror left undone is done.
+    A table lies where its files lie: a commit names files and copies none. Nothing is committed where
+    the table shows them already. A mirror also does what an earlier one left undone.
 
     Returns
     -------
@@ -194,8 +194,8 @@ def mirror(storage: Storage, id_type: str) -> dict[str, int]:
     Raises
     ------
     NightjarError
-        When it did not go `MIRROR_TRIES` times in a row: other mirrors were faster, the disk is
-        full, or the server loses connections in the middle of files, which delta-rs does not bear.
+        When it failed `MIRROR_TRIES` times in a row: other mirrors were faster, the disk is full,
+        or the server loses connections in the middle of files, after which delta-rs does not read on.
     """
     records = Records(storage)
     stages = {stage for stage in {table.stage for table in TABLES.values()} if records.partitions(stage)}
@@ -226,7 +226,7 @@ def _mirror(storage: Storage, records: Records, table: str, id_type: str) -> int
 
 
 def _follow(storage: Storage, records: Records, table: str, id_type: str) -> int:
-    """Commit what differs, on top of a version that was read before the records were."""
+    """Commit what differs, on top of a version that was opened before the records were read."""
     delta, schema = _open_delta(storage, table), _schema(table, id_type)
     if delta and delta.schema() != schema:
         _commit(delta, table, schema, [], "overwrite")  # no commit may both remove and add a file
@@ -254,11 +254,11 @@ def _commit(
     mode: Literal["append", "overwrite"],
 ) -> None:
     by = [TABLES[table].partition]
-    delta.create_write_transaction(actions, mode, schema, by, commit_properties=_once())
+    delta.create_write_transaction(actions, mode, schema, by, commit_properties=_no_retries())
 
 
-def _once() -> "CommitProperties":
-    """Not to try a commit again: delta-rs would let two first commits of one partition both stand."""
+def _no_retries() -> "CommitProperties":
+    """Commit once: delta-rs, when it tries again, lets two first commits of one partition both stand."""
     from deltalake import CommitProperties
 
     return CommitProperties(max_commit_retries=0)
@@ -291,7 +291,7 @@ def _create_delta(storage: Storage, table: str, schema: "Schema", added: "list[A
         added,
         partition_by=[TABLES[table].partition],
         storage_options=storage.delta(),
-        commit_properties=_once(),
+        commit_properties=_no_retries(),
     )
 
 
@@ -305,8 +305,8 @@ def _shown(delta: "DeltaTable", table: str) -> dict[str, dt.date]:
 def _named(records: Records, table: str) -> dict[str, tuple[TableFile, dt.date]]:
     """The files that the current records name, by path, with their partitions."""
     current = records.all_current(TABLES[table].stage, dt.date.max)
-    found = ((file, r.day) for r in current if table in r.tables for file in r.tables[table].files)
-    return {file.path: (file, day) for file, day in found}
+    files = ((file, r.day) for r in current if table in r.tables for file in r.tables[table].files)
+    return {file.path: (file, day) for file, day in files}
 
 
 def _addition(table: str, file: TableFile, day: dt.date) -> "AddAction":

@@ -1,4 +1,4 @@
-"""A TOML file as checked values, and what is said of those that are wrong."""
+"""A TOML file as checked values, and the messages about those that are wrong."""
 
 import difflib
 import re
@@ -27,9 +27,8 @@ def read(path: Path, kind: type[Model]) -> Model:
     try:
         return kind.model_validate(_values(path))
     except ValidationError as error:
-        found = problems(error, kind)
-        said = (f"{key}: {problem}" if key else problem for key, problem in found)
-        raise ConfigError(f"{path}: {'; '.join(said)}") from error
+        lines = (f"{key}: {problem}" if key else problem for key, problem in problems(error, kind))
+        raise ConfigError(f"{path}: {'; '.join(lines)}") from error
 
 
 def _values(path: Path) -> dict[str, Any]:
@@ -56,7 +55,7 @@ def _text(path: Path) -> str:
 
 
 def _keys(kind: type[BaseModel] | None, place: tuple[str | int, ...]) -> set[str]:
-    """The keys of the section at a place of a file of a kind."""
+    """The keys of the section that lies at a place of such a file."""
     for name in place:
         field = kind.model_fields.get(str(name)) if kind else None
         parts = (field.annotation, *get_args(field.annotation)) if field else ()
@@ -66,23 +65,23 @@ def _keys(kind: type[BaseModel] | None, place: tuple[str | int, ...]) -> set[str
 
 
 def problems(error: ValidationError, kind: type[BaseModel]) -> list[tuple[str, str]]:
-    """Each wrong value of a kind: its key's path, and what was expected and found."""
-    return [(".".join(map(str, one["loc"])), _said(one, kind)) for one in error.errors()]
+    """Each wrong value: its key's path, and what was expected and found."""
+    return [(".".join(map(str, detail["loc"])), _describe(detail, kind)) for detail in error.errors()]
 
 
-def _said(one: Any, kind: type[BaseModel]) -> str:
-    if one["type"] == "extra_forbidden":
-        *place, name = one["loc"]
+def _describe(detail: Any, kind: type[BaseModel]) -> str:
+    if detail["type"] == "extra_forbidden":
+        *place, name = detail["loc"]
         return f"there is no such key{near(str(name), _keys(kind, tuple(place)))}"
-    if one["type"] == "missing":
+    if detail["type"] == "missing":
         return "expected a value, found none"
-    said = re.sub("^(Input should|Value error,) ?", "", one["msg"])
-    said = re.sub("^be ", "expected ", re.sub("^(have|match) ", r"expected to \1 ", said))
-    plain = isinstance(one["input"], str | int | float | list | tuple) and "found" not in said
-    return f"{said}, found {redacted(repr(one['input']))}" if plain else said
+    text = re.sub("^(Input should|Value error,) ?", "", detail["msg"])
+    text = re.sub("^be ", "expected ", re.sub("^(have|match) ", r"expected to \1 ", text))
+    plain = isinstance(detail["input"], str | int | float | list | tuple) and "found" not in text
+    return f"{text}, found {redacted(repr(detail['input']))}" if plain else text
 
 
 def near(name: str, known: Iterable[str]) -> str:
     """A question whether the nearest of the known names was meant; empty where none is near."""
-    found = difflib.get_close_matches(name, sorted(known), 1)
-    return f" (did you mean {found[0]}?)" if found else ""
+    matches = difflib.get_close_matches(name, sorted(known), 1)
+    return f" (did you mean {matches[0]}?)" if matches else ""

@@ -1,1 +1,1 @@
-"""File checks: what has to hold of a raw file before a Spark session is worth starting."""
+"""File checks: what has to hold of a raw file before Spark is started for it."""

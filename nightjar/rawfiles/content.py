@@ -11,23 +11,22 @@ from spark_jobs.plans import RawColumn
 
 
 class Unfit(Exception):
-    """A raw file that cannot be taken: what was expected and found, and what to do."""
+    """A raw file that cannot be taken in: what was expected and found, and what to do."""
 
-    def __init__(self, expected: str, found: str, action: str = "deliver it again") -> None:
-        super().__init__(f"expected {expected}, found {found}; {action}")
-        self.expected, self.found, self.action = expected, found, action
+    def __init__(self, expected: str, actual: str, action: str = "deliver it again") -> None:
+        super().__init__(f"expected {expected}, found {actual}; {action}")
 
 
 @dataclass(frozen=True)
-class Asked:
-    """What the columns of a raw file are for.
+class ColumnSpec:
+    """How the columns of a raw file are used.
 
     Attributes
     ----------
     targets
         Our columns, each with the raw column that holds it and our type.
     whole
-        Whether the columns that are not mapped are wanted one by one, as a catalogue's are.
+        Whether the columns that are not mapped are read too, each by itself, as a catalogue's are.
     """
 
     targets: Targets
@@ -40,12 +39,12 @@ class Asked:
 
     @property
     def ids(self) -> frozenset[str]:
-        """Those of them that hold ids."""
+        """The mapped columns that hold ids."""
         return self._of(ID)
 
     @property
     def stamps(self) -> frozenset[str]:
-        """Those of them that hold stamps."""
+        """The mapped columns that hold stamps."""
         return self._of("timestamp")
 
     def _of(self, kind: str) -> frozenset[str]:
@@ -61,7 +60,7 @@ class Content:
     columns
         As Spark will read them.
     kinds
-        How the file itself calls each column's type.
+        The file's own name of each column's type.
     repeated
         Names that stand for more than one column.
     rows
@@ -81,11 +80,11 @@ class Content:
 
 
 def distinct(names: Sequence[str]) -> list[str]:
-    """The names in order; one that was there before gets a number that none has, as ``a (2)``."""
+    """The names in order; a repeated one gets a number that makes it new, as in ``a (2)``."""
     given: list[str] = []
     for name in names:
         numbered = (f"{name} ({number})" for number in count(2))
-        free = (other for other in numbered if other not in given and other not in names)
+        free = (candidate for candidate in numbered if candidate not in given and candidate not in names)
         given.append(next(free) if name in given else name)
     return given
 

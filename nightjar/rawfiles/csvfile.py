@@ -1,8 +1,8 @@
 """CSV files: records by RFC 4180, counted and taken apart by one strict parser.
 
-What a lenient parser would guess at is not guessed: a quote that is not closed, or that has text
-behind it, refuses the file; a record of more or fewer values than the header, or with a value that
-a quote opens behind a blank, is a malformed row.
+Nothing is guessed. A quote that is not closed, or that has text behind it, refuses the file. A record
+with more or fewer values than the header is a malformed row, and so is one with a quote that opens
+behind a blank.
 """
 
 import csv
@@ -11,7 +11,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Final
 
-from nightjar.rawfiles.content import Asked, Content, Unfit, distinct, repeated
+from nightjar.rawfiles.content import ColumnSpec, Content, Unfit, distinct, repeated
 from nightjar.rawfiles.text import Copy, Lines, open_lines
 from spark_jobs.casts import TEXT
 from spark_jobs.plans import RawColumn
@@ -22,7 +22,7 @@ _WHOLE: Final = "quotes that are closed, each before a comma or the line's end"
 _MEND: Final = 'write a quote inside a value twice (""), and close each'
 
 
-def read(path: Path, asked: Asked, copy: Path) -> Content:
+def read(path: Path, spec: ColumnSpec, copy: Path) -> Content:
     """Read a file and write its copy.
 
     Raises
@@ -44,7 +44,7 @@ def read(path: Path, asked: Asked, copy: Path) -> Content:
 
 
 def _records(lines: Lines) -> Iterator[list[str]]:
-    """The header and the records that are not blank lines; `lines.record` holds those of the last given."""
+    """The header, then each record that is no blank line; `lines.record` holds the lines of the last."""
     reader, width = csv.reader(lines, strict=True), 0
     while True:
         lines.record.clear()
@@ -61,7 +61,7 @@ def _records(lines: Lines) -> Iterator[list[str]]:
 
 
 def _put(copy: Copy, record: list[str], lines: Lines, width: int) -> bool:
-    """Add one record; whether it is a whole row."""
+    """Add a record to the copy; return whether it is a whole row."""
     whole = len(record) == width and not _has_odd_quote("".join(lines.record))
     if whole:
         copy.add([value or None for value in record])
@@ -71,20 +71,20 @@ def _put(copy: Copy, record: list[str], lines: Lines, width: int) -> bool:
 
 
 def _has_odd_quote(text: str) -> bool:
-    """Whether a quote opens a value behind a blank: the parser would take it and the comma in it for text."""
+    """Whether a quote opens a value behind a blank: the parser would take that quote for text."""
     if '"' not in text or not _BEHIND_A_BLANK.search(text):
         return False
     return bool(_BEHIND_A_BLANK.search(_QUOTED.sub('""', text)))
 
 
 def _require_closed(lines: Lines, width: int) -> None:
-    """Refuse a record in which rows have vanished."""
+    """Refuse a record that holds other rows, as its quote was not closed."""
     before = lines.number - len(lines.record)
     for first, last in _line_breaks(lines.record):
         if _swallowed(lines.record[first : last + 1], width):
             rows = f"takes in the rows up to line {before + last + 1}"
-            found = f"a quote that is not: one that opens in line {before + first + 1} and {rows}"
-            raise Unfit(_WHOLE, found, _MEND)
+            actual = f"a quote that is not: one that opens in line {before + first + 1} and {rows}"
+            raise Unfit(_WHOLE, actual, _MEND)
 
 
 def _line_breaks(lines: Sequence[str]) -> Iterator[tuple[int, int]]:
@@ -99,7 +99,7 @@ def _line_breaks(lines: Sequence[str]) -> Iterator[tuple[int, int]]:
 def _swallowed(lines: Sequence[str], width: int) -> bool:
     """Whether the lines of one value look like rows of their own: its quote was not closed.
 
-    Of many lines half within are enough; of two both have to.
+    Half of the lines between the first and the last are enough; without any, both of these have to.
     """
     inner = [line for line in lines[1:-1] if line.strip()]
     if inner:
@@ -108,13 +108,13 @@ def _swallowed(lines: Sequence[str], width: int) -> bool:
 
 
 def _may_be_row(line: str, width: int) -> bool:
-    """Whether a line is a row if its open quote is closed somewhere, or is none."""
+    """Whether a line would be a row if its open quote were closed somewhere, or left out."""
     opened = _last_quote(line)
     return _width(line) <= width <= _width(line[:opened] + line[opened + 1 :])
 
 
 def _width(line: str) -> int:
-    """How many values a line has when it is read alone; none where it cannot be."""
+    """How many values a line has when it is read alone; 0 where it cannot be read."""
     try:
         return len(next(csv.reader([line]), ()))
     except csv.Error:
@@ -134,18 +134,18 @@ def _last_quote(text: str) -> int:
 
 def _unfit(lines: Lines, why: str) -> Unfit:
     if "new-line" in why:
-        found = f"a carriage return alone in line {lines.number}"
-        return Unfit("line ends of \\n or \\r\\n", found, "deliver it with such line ends")
+        actual = f"a carriage return alone in line {lines.number}"
+        return Unfit("line ends of \\n or \\r\\n", actual, "deliver it with such line ends")
     if "limit" in why:
-        found = (
+        actual = (
             f"a longer one in line {lines.number} (perhaps the quote of line {_opened(lines)} is not closed)"
         )
-        return Unfit(f"values of at most {csv.field_size_limit()} letters", found, _MEND)
+        return Unfit(f"values of at most {csv.field_size_limit()} letters", actual, _MEND)
     return Unfit(_WHOLE, f"one that opens in line {_opened(lines)} and is not ({why})", _MEND)
 
 
 def _warnings(lines: Lines) -> tuple[str, ...]:
-    """A last row without a line end may have lost digits of its last value."""
+    """Warn of a last row without a line end: it may have lost digits of its last value."""
     if lines.last.endswith(("\n", "\r")):
         return ()
     return (f"line {lines.number}, the last, has no line end: it may be cut",)

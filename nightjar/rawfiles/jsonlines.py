@@ -1,4 +1,4 @@
-"""JSON lines: each line that is not blank is one row, an object, or malformed."""
+"""JSON lines: each line that is not blank is a row; one that is no object is malformed."""
 
 import json
 import re
@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, Final
 
-from nightjar.rawfiles.content import Asked, Content, Unfit
+from nightjar.rawfiles.content import ColumnSpec, Content, Unfit
 from nightjar.rawfiles.text import Copy, open_lines
 from spark_jobs.casts import TEXT
 from spark_jobs.plans import RawColumn
@@ -15,8 +15,8 @@ Row = dict[str, Any]
 
 _BLANK: Final = " \t\r\n"
 _SURROGATE: Final = re.compile(r"\\u[dD][89a-fA-F]")
-_MOST_NAMES: Final = 1000
-_SHOWN: Final = 60
+_MOST_NAMES: Final = 1000  # rows may each have names of their own, which would fill the memory
+_SHOWN: Final = 60  # letters of a line, so that a message stays short
 
 
 class _Number(str):
@@ -28,15 +28,15 @@ class _Number(str):
 _PLAIN: Final = frozenset({str, _Number, type(None)})
 
 
-def read(path: Path, asked: Asked, copy: Path) -> Content:
+def read(path: Path, spec: ColumnSpec, copy: Path) -> Content:
     """Read a file and write its copy: the mapped columns, or all that any row has, and each line.
 
     Raises
     ------
     Unfit
-        Where it is not UTF-8, naming the line, holds one array, or lines without any object.
+        Where a line, which is named, is not UTF-8, the file is one array, or no line is an object.
     """
-    names = sorted(_names(path) if asked.whole else asked.mapped)
+    names = sorted(_names(path) if spec.whole else spec.mapped)
     seen: dict[str, None] = {}
     rows, objects, first = 0, 0, ""
     with Copy(copy, len(names)) as written:
@@ -47,11 +47,11 @@ def read(path: Path, asked: Asked, copy: Path) -> Content:
             if row is not None:
                 objects += 1
                 _note(seen, row, names)
-            _put(written, line, row, names, asked)
+            _put(written, line, row, names, spec)
     if rows and not objects:
-        found = f"none in {rows} lines; the first is {first}"
-        raise Unfit("one JSON object a line", found, "write each row as an object in a line of its own")
-    given = [name for name in names if name in seen or asked.whole or not rows]
+        actual = f"none in {rows} lines; the first is {first}"
+        raise Unfit("one JSON object a line", actual, "write each row as an object in a line of its own")
+    given = [name for name in names if name in seen or spec.whole or not rows]
     columns = tuple(RawColumn(name, TEXT, "STRING") for name in given)
     return Content(columns, dict.fromkeys(seen, "text"), rows, True)
 
@@ -73,9 +73,9 @@ def _shown(line: str) -> str:
     return line if len(line) <= _SHOWN else f"{line[:_SHOWN]}..."
 
 
-def _put(copy: Copy, line: str, row: Row | None, names: Sequence[str], asked: Asked) -> None:
-    """Add one line, taken apart where it is an object of what is asked for."""
-    values = _values(row, names, asked) if row is not None else None
+def _put(copy: Copy, line: str, row: Row | None, names: Sequence[str], spec: ColumnSpec) -> None:
+    """Add a line to the copy: its values where it has usable ones, else as malformed."""
+    values = _values(row, names, spec) if row is not None else None
     if values is None:
         copy.add_malformed(line)
     else:
@@ -93,14 +93,14 @@ def _row(line: str) -> Row | None:
     return row if isinstance(row, dict) else None
 
 
-def _values(row: Row, names: Sequence[str], asked: Asked) -> list[str | None] | None:
-    """The values of some columns as text; None where a mapped one is none, or an id is true or false."""
+def _values(row: Row, names: Sequence[str], spec: ColumnSpec) -> list[str | None] | None:
+    """The values of columns as text; None where a mapped one is nested, or an id is true or false."""
     values = [row.get(name) for name in names]
     if _PLAIN.issuperset(map(type, values)):
         return values
-    if any(isinstance(row.get(name), dict | list) for name in asked.mapped):
+    if any(isinstance(row.get(name), dict | list) for name in spec.mapped):
         return None
-    if any(isinstance(row.get(name), bool) for name in asked.ids):
+    if any(isinstance(row.get(name), bool) for name in spec.ids):
         return None
     try:
         return [_text(value) for value in values]
@@ -131,18 +131,18 @@ def _names(path: Path) -> set[str]:
 
 
 def _note(seen: dict[str, None], row: Row, names: list[str]) -> None:
-    """Remember the names of a row, of very many only those asked for."""
+    """Note the names of a row; beyond `_MOST_NAMES` only those of `names`."""
     if not row.keys() <= seen.keys():
         more = row if len(seen) < _MOST_NAMES else [name for name in names if name in row]
         seen.update(dict.fromkeys(more))
 
 
 def _text(value: Any) -> str | None:
-    """A value as text: a string as it is, everything else as JSON has it, with the digits written."""
+    """A value as text: a string as it is, all else as JSON, with the digits as they were written."""
     if value is None or isinstance(value, str):
         return value
     if isinstance(value, dict):
-        return "{" + ",".join(f"{_inner(name)}:{_inner(one)}" for name, one in value.items()) + "}"
+        return "{" + ",".join(f"{_inner(name)}:{_inner(item)}" for name, item in value.items()) + "}"
     if isinstance(value, list):
         return "[" + ",".join(map(_inner, value)) + "]"
     return "true" if value else "false"

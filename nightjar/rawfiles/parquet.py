@@ -1,4 +1,4 @@
-"""Parquet files: every page is read and verified; what Spark cannot read as it is gets a copy that it can.
+"""Parquet files: every page is read and verified; a file that Spark cannot read is copied for it.
 
 Arrow reads more than Spark does: codecs, encodings and types. A file that Spark reads with equal
 values is left to it; any other is written anew, with the values that Spark has no type for as text.
@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from lake.schemas import copied_field
 from lake.storage import room_for
-from nightjar.rawfiles.content import Asked, Content, Unfit, distinct, repeated
+from nightjar.rawfiles.content import ColumnSpec, Content, Unfit, distinct, repeated
 from nightjar.rawfiles.words import in_words
 from spark_jobs.casts import TEXT, family
 from spark_jobs.plans import RawColumn
@@ -25,11 +25,11 @@ if TYPE_CHECKING:
     import pyarrow as pa
     import pyarrow.parquet as pq
 
-_BATCH_ROWS: Final = 1 << 16
-_BUFFER_BYTES: Final = 1 << 20
+_BATCH_ROWS: Final = 1 << 16  # read at once: bounds the memory
+_BUFFER_BYTES: Final = 1 << 20  # without a buffer Arrow would hold a whole column chunk
 
-# What Spark 4.2 reads; seen by reading one file of each. Not LZ4: of its two kinds, which Arrow tells as
-# one, Spark may lack the old.
+# What Spark 4.2 reads, as tried with one file of each. LZ4 is left out: Arrow has one name for its two kinds,
+# and Spark may lack the old one.
 _CODECS: Final = {"UNCOMPRESSED", "SNAPPY", "GZIP", "ZSTD"}
 _ENCODINGS: Final = {
     "PLAIN",
@@ -42,28 +42,28 @@ _ENCODINGS: Final = {
     "DELTA_BYTE_ARRAY",
 }
 _LOGICAL: Final = {"NONE", "STRING", "ENUM", "JSON", "DATE", "TIMESTAMP", "INT", "DECIMAL"}
-# What Parquet keeps of its writer's Arrow types, and as much that says nothing; the value follows.
+# The key of its writer's Arrow types in a footer, and a key as long that nobody reads; the value follows.
 _WRITTEN_TYPES: Final = re.compile(rb"\x18\x0cARROW:schema(?=\x18)")
 _NOTHING_KEPT: Final = b"\x18\x0carrow:ignore"
 _MAGIC: Final = b"PAR1"
 _TAIL: Final = 8
 """Bytes at a file's end: the size of its footer, and the magic."""
-# The last milliseconds of which Spark makes microseconds.
+# Spark makes microseconds of milliseconds; of more than these they overflow.
 _MOST_MILLIS: Final = (2**63 - 1) // 1000
-# Spark's own name for what it knows of a row's file.
+# Spark's own column about the file of a row.
 _RESERVED: Final = {"_metadata"}
 
 
 @dataclass(frozen=True)
 class _File:
-    """A Parquet file, opened, and what its columns are for."""
+    """An open Parquet file, and how its columns are used."""
 
     file: "pq.ParquetFile"
-    asked: Asked
+    spec: ColumnSpec
 
     @cached_property
     def schema(self) -> "pa.Schema":
-        """Its columns; those annotated as ENUM, as Avro's are, are text, which Arrow takes for bytes."""
+        """Its columns. Those annotated as ENUM, as Avro writes them, are text; Arrow takes them for bytes."""
         import pyarrow as pa
 
         schema = self.file.schema_arrow
@@ -76,7 +76,7 @@ class _File:
         return list(self.schema.names)
 
     def batches(self) -> "Iterator[pa.RecordBatch]":
-        """Its rows; texts are not judged here."""
+        """Its rows; texts are not checked here."""
         import pyarrow as pa
 
         for batch in self.file.iter_batches(batch_size=_BATCH_ROWS):
@@ -85,11 +85,11 @@ class _File:
             yield pa.RecordBatch.from_arrays(arrays, schema=self.schema)
 
 
-def read(path: Path, asked: Asked, copy: Path) -> Content:
+def read(path: Path, spec: ColumnSpec, copy: Path) -> Content:
     """Read and verify all pages of a file; write a copy where Spark cannot read the file with equal values.
 
-    Writers keep Arrow's types beside Parquet's. Where Arrow cannot read the file by those, which may
-    be newer than it, the file's own count.
+    Writers keep Arrow's types beside Parquet's. They may be newer than our Arrow: where it cannot
+    read the file by them, it reads the file by Parquet's types.
 
     Raises
     ------
@@ -100,16 +100,16 @@ def read(path: Path, asked: Asked, copy: Path) -> Content:
 
     faults = (pa.ArrowException, OSError, Unfit)
     try:
-        return _read(path, asked, copy)
+        return _read(path, spec, copy)
     except faults:
         with suppress(*faults):
             footer = _own_footer(path)
             if footer:
-                return _read(path, asked, copy, footer)
+                return _read(path, spec, copy, footer)
         raise
 
 
-def _read(path: Path, asked: Asked, copy: Path, footer: "pq.FileMetaData | None" = None) -> Content:
+def _read(path: Path, spec: ColumnSpec, copy: Path, footer: "pq.FileMetaData | None" = None) -> Content:
     import pyarrow.parquet as pq
 
     with pq.ParquetFile(
@@ -119,7 +119,7 @@ def _read(path: Path, asked: Asked, copy: Path, footer: "pq.FileMetaData | None"
         buffer_size=_BUFFER_BYTES,
         coerce_int96_timestamp_unit="us",
     ) as opened:
-        file = _File(opened, asked)
+        file = _File(opened, spec)
         _require_codecs(opened)
         worded = _verified(file)
         copied = bool(worded) or not _spark_reads(opened)
@@ -129,7 +129,7 @@ def _read(path: Path, asked: Asked, copy: Path, footer: "pq.FileMetaData | None"
 
 
 def _own_footer(path: Path) -> "pq.FileMetaData | None":
-    """A file's footer without the types of its writer; None where it keeps none."""
+    """A file's footer without its writer's Arrow types; None where it has none."""
     import pyarrow as pa
     import pyarrow.parquet as pq
 
@@ -156,20 +156,20 @@ def _require_codecs(file: "pq.ParquetFile") -> None:
     for chunk in _chunks(file):
         codec = chunk.compression
         if codec != "UNCOMPRESSED" and not pa.Codec.is_available(codec.lower()):
-            found = f"{codec} in column {chunk.path_in_schema}"
-            raise Unfit("a codec that can be read", found, "deliver it with snappy or zstd")
+            actual = f"{codec} in column {chunk.path_in_schema}"
+            raise Unfit("a codec that can be read", actual, "deliver it with snappy or zstd")
 
 
 def _verified(file: _File) -> set[str]:
-    """`_verify`, and the column in which a damaged page is."""
+    """`_verify`, whose error names the column of a damaged page."""
     import pyarrow as pa
 
     try:
         return _verify(file)
     except (pa.ArrowException, OSError) as error:
         reason = str(error).strip().partition("\n")[0]
-        found = f"column {_damaged(file.file)} that cannot be read ({reason})"
-        raise Unfit("a whole parquet file", found) from error
+        actual = f"column {_damaged(file.file)} that cannot be read ({reason})"
+        raise Unfit("a whole parquet file", actual) from error
 
 
 def _damaged(file: "pq.ParquetFile") -> str:
@@ -186,12 +186,12 @@ def _damaged(file: "pq.ParquetFile") -> str:
 
 
 def _verify(file: _File) -> set[str]:
-    """Read all pages; the names of columns that hold what their type in Spark does not."""
+    """Read all pages; return the columns with a value that their type in Spark cannot hold."""
     worded: set[str] = set()
     rows = 0
     for batch in file.batches():
         if not _is_valid(batch):
-            worded |= _unsafe(batch, rows, file.asked)
+            worded |= _unsafe(batch, rows, file.spec)
         worded |= _beyond(batch)
         rows += batch.num_rows
     if rows != file.file.metadata.num_rows:
@@ -209,21 +209,21 @@ def _is_valid(values: "pa.RecordBatch | pa.Array") -> bool:
     return True
 
 
-def _unsafe(batch: "pa.RecordBatch", before: int, asked: Asked) -> set[str]:
+def _unsafe(batch: "pa.RecordBatch", before: int, spec: ColumnSpec) -> set[str]:
     wrong = [
         (name, array)
         for name, array in zip(batch.schema.names, batch.columns, strict=True)
         if not _is_valid(array)
     ]
     for name, array in wrong:
-        if name in asked.mapped:
+        if name in spec.mapped:
             row = before + next(row for row in range(len(array)) if not _is_valid(array.slice(row, 1))) + 1
             raise Unfit(f"{array.type} values in column {name} (text in UTF-8)", f"other bytes in row {row}")
     return {name for name, _ in wrong}
 
 
 def _beyond(batch: "pa.RecordBatch") -> set[str]:
-    """The columns with milliseconds of which Spark makes no microseconds."""
+    """The columns with milliseconds that would overflow as Spark's microseconds."""
     pairs = zip(batch.schema.names, batch.columns, strict=True)
     return {name for name, array in pairs if any(_overflow(stamps) for stamps in _millis(array))}
 
@@ -237,7 +237,7 @@ def _overflow(stamps: "pa.Array") -> bool:
 
 
 def _millis(array: "pa.Array") -> "Iterator[pa.Array]":
-    """The stamps in milliseconds in an array, however deep."""
+    """The arrays of stamps in milliseconds within an array, at any depth."""
     import pyarrow as pa
     import pyarrow.types as is_
 
@@ -249,7 +249,7 @@ def _millis(array: "pa.Array") -> "Iterator[pa.Array]":
 
 
 def _within(array: "pa.Array") -> "list[pa.Array]":
-    """The arrays of which one of lists, structs, maps or an extension is made."""
+    """The arrays that an array of lists, structs, maps or an extension type is made of."""
     import pyarrow as pa
     import pyarrow.types as is_
 
@@ -275,14 +275,14 @@ def _spark_reads(file: "pq.ParquetFile") -> bool:
 
 
 def _may_hold_variants(paths: set[str]) -> bool:
-    """Whether a struct looks like a variant, which Spark reads as nothing else; Arrow does not tell."""
+    """Whether a struct looks like a variant, as which Spark then reads it; Arrow has no type for it."""
     structs = [path.removesuffix("metadata") for path in paths if path.endswith(".metadata")]
     parts = tuple(f"{struct}{part}" for struct in structs for part in ("value", "typed_value"))
     return any(path.startswith(parts) for path in paths) if parts else False
 
 
 def _is_plain(leaf: Any) -> bool:
-    """Whether Spark knows the type of a leaf; one without any value is known as an integer."""
+    """Whether Spark knows the type of a leaf; a leaf without any value is an integer to it."""
     kind = leaf.logical_type.type
     return kind in _LOGICAL or (kind == "UNKNOWN" and leaf.physical_type == "INT32")
 
@@ -299,18 +299,18 @@ def _columns(file: _File) -> tuple[RawColumn, ...]:
 
 
 def _leaves(file: "pq.ParquetFile", test: "Callable[[Any], bool]") -> set[str]:
-    """The paths of the leaves that pass a test; of a column of plain values it is its name."""
+    """The paths of the leaves that pass a test; the path of a column of plain values is its name."""
     leaves = (file.schema.column(number) for number in range(len(file.schema)))
     return {leaf.path for leaf in leaves if test(leaf)}
 
 
 def _instants(file: "pq.ParquetFile") -> set[str]:
-    """Columns of Spark's and Hive's old stamps, which are instants although Arrow takes them for local."""
+    """Columns of the old stamps of Spark and Hive: instants, though Arrow takes them for local times."""
     return _leaves(file, lambda leaf: leaf.physical_type == "INT96")
 
 
 def _copy(file: _File, path: Path, worded: set[str]) -> tuple[RawColumn, ...]:
-    """Write the values anew, of some columns in words; the columns as Spark reads them from there."""
+    """Write the copy, `worded` columns in words; return the columns as Spark reads them from it."""
     import pyarrow as pa
     import pyarrow.parquet as pq
 
@@ -322,16 +322,16 @@ def _copy(file: _File, path: Path, worded: set[str]) -> tuple[RawColumn, ...]:
         for batch in file.batches():
             arrays = [way(array) for way, array in zip(ways, batch.columns, strict=True)]
             writer.write_batch(pa.record_batch(arrays, schema=schema))
-    texts = worded & file.asked.stamps  # of any other target the type is judged, not the words
+    texts = worded & file.spec.stamps  # for any other target the type decides, not the words
     families = [
         TEXT if f.name in texts else "instant" if f.name in instants else family(f.type) for f in file.schema
     ]
-    found = zip(distinct(file.names), families, kinds, strict=True)
-    return tuple(RawColumn(name, kind, str(sql_type(arrow))) for name, kind, arrow in found)
+    columns = zip(distinct(file.names), families, kinds, strict=True)
+    return tuple(RawColumn(name, kind, str(sql_type(arrow))) for name, kind, arrow in columns)
 
 
 def _way(field: "pa.Field", instant: bool, worded: bool) -> "Callable[[pa.Array], pa.Array]":
-    """How the values of a column get a type that Spark has."""
+    """The function that gives a column's values a type that Spark has."""
     import pyarrow as pa
 
     if worded:
@@ -342,7 +342,7 @@ def _way(field: "pa.Field", instant: bool, worded: bool) -> "Callable[[pa.Array]
 
 
 def _readable(array: "pa.Array") -> "pa.Array":
-    """Equal values of a type that Spark has; as text where it has none."""
+    """Equal values of a type that Spark has; text where it has none."""
     import pyarrow as pa
 
     kind = array.type

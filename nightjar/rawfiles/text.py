@@ -11,9 +11,9 @@ from lake.storage import room_for
 from nightjar.rawfiles.content import Unfit
 
 LONGEST_LINE: Final = 1 << 24
-"""Bytes; what is longer is no line of a table, and would be held in memory as a whole."""
+"""Bytes. A longer line is none of a table, and would be in memory as a whole."""
 
-_BATCH_ROWS: Final = 20_000
+_BATCH_ROWS: Final = 20_000  # held until they are written: bounds the memory
 _UTF8_MARK: Final = b"\xef\xbb\xbf"
 _UTF16_MARKS: Final = (b"\xff\xfe", b"\xfe\xff")
 _GZIP: Final = b"\x1f\x8b"
@@ -27,7 +27,7 @@ class Lines:
     Attributes
     ----------
     number
-        Of the line given last, from 1.
+        The number of the line given last, from 1.
     last
         That line; empty before the first.
     record
@@ -59,13 +59,13 @@ class Lines:
         if len(data) == LONGEST_LINE:
             raise Unfit(f"lines of at most {LONGEST_LINE} bytes", f"a longer one, line {self.number}")
         if b"\0" in data:
-            found = f"a NUL byte in line {self.number} (perhaps it is UTF-16)"
-            raise Unfit(_EXPECTED, found, _ENCODE)
+            actual = f"a NUL byte in line {self.number} (perhaps it is UTF-16)"
+            raise Unfit(_EXPECTED, actual, _ENCODE)
         try:
             return data.decode()
         except UnicodeDecodeError as error:
-            found = f"byte 0x{data[error.start]:02x} at place {error.start + 1} of line {self.number}"
-            raise Unfit(_EXPECTED, f"{found} (perhaps it is Latin-1)", _ENCODE) from None
+            actual = f"byte 0x{data[error.start]:02x} at place {error.start + 1} of line {self.number}"
+            raise Unfit(_EXPECTED, f"{actual} (perhaps it is Latin-1)", _ENCODE) from None
 
 
 def _without_mark(data: bytes) -> bytes:
@@ -119,7 +119,7 @@ class Copy:
         self._add((*values, None, line))
 
     def add_malformed(self, text: str) -> None:
-        """Add a row that could not be."""
+        """Add the text of a row that could not be taken apart."""
         self._add((*(None,) * self._width, text, None))
 
     def _add(self, row: Sequence[str | None]) -> None:

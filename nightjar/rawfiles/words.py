@@ -1,4 +1,4 @@
-"""Values that Spark has no type for in words, which differ where the values do."""
+"""Words for values that Spark has no type for; different values have different words."""
 
 import base64
 import json
@@ -27,13 +27,13 @@ def _words(scalar: "pa.Scalar") -> str | None:
 
 
 def _value(scalar: "pa.Scalar") -> Any:
-    """A value as JSON has it; other bytes than UTF-8 escaped, bytes in base 64, a map as a list."""
+    """A value as JSON has it: bytes of a text that is no UTF-8 escaped, bytes in base 64, a map as a list."""
     import pyarrow as pa
 
     if not scalar.is_valid:
         return None
     if isinstance(scalar, pa.ListScalar):
-        return [_value(one) for one in scalar.values]
+        return [_value(item) for item in scalar.values]
     if isinstance(scalar, pa.StructScalar):
         fields = distinct([field.name for field in scalar.type])
         return {name: _value(scalar[place]) for place, name in enumerate(fields)}
@@ -43,7 +43,7 @@ def _value(scalar: "pa.Scalar") -> Any:
 
 
 def _plain(scalar: "pa.Scalar") -> Any:
-    """A value that has no others within."""
+    """A value that holds no other values."""
     import pyarrow as pa
     import pyarrow.types as is_
 
@@ -63,9 +63,9 @@ def _plain(scalar: "pa.Scalar") -> Any:
 
 
 def _stamp(scalar: "pa.Scalar") -> str | int:
-    """A stamp by the calendar, in UTC if it has a zone; its number beyond the years that Arrow has words for.
+    """A stamp by the calendar, in UTC if it has a zone; its number where Arrow cannot write the year.
 
-    No zone is looked up: a file may name one that there is not.
+    No zone is looked up: a file may name one that does not exist.
     """
     import pyarrow as pa
 

@@ -22,7 +22,7 @@ from lake.plan import Ending
 from lake.records import Draft, Input, Record, TableContent
 from lake.schemas import LANDED
 from lake.storage import Storage
-from nightjar.rawfiles.check import Checker, Wanted
+from nightjar.rawfiles.check import Checker, FileSpec
 from nightjar.stages import daychecks, overlap, rowsettings
 from nightjar.stages.attempt import list_faults
 from nightjar.stages.history import Past
@@ -164,7 +164,7 @@ def _checked(
     faults: dict[dt.date, str] = {}
     for day in days:
         events, items = _events(lake.raw, day, lake.data), _catalogues(lake.raw, day, lake.data)
-        checked = [_check(checker, wanted) for wanted in [*events, *items]]
+        checked = [_check(checker, spec) for spec in [*events, *items]]
         if wrong := [str(fault) for fault in checked if isinstance(fault, FileFault)]:
             faults[day] = "; ".join(wrong)
             continue
@@ -174,22 +174,22 @@ def _checked(
     return tuple(files), tuple(catalogues), faults
 
 
-def _check(checker: Checker, wanted: Wanted) -> RawFile | FileFault:
+def _check(checker: Checker, spec: FileSpec) -> RawFile | FileFault:
     try:
-        return checker.check(wanted)
+        return checker.check(spec)
     except FileFault as fault:
         return fault
 
 
-def _events(storage: Storage, day: dt.date, data: Dataset) -> list[Wanted]:
+def _events(storage: Storage, day: dt.date, data: Dataset) -> list[FileSpec]:
     """The day's events file; none of a closed day that has none."""
     name, closed = data.raw.path(day), day in data.raw.closed_days
     if closed and not storage.exists(name):
         return []
-    return [Wanted(name, day, data.raw.format, raw_targets(data.raw), data.id_type, may_be_empty=closed)]
+    return [FileSpec(name, day, data.raw.format, raw_targets(data.raw), data.id_type, may_be_empty=closed)]
 
 
-def _catalogues(storage: Storage, day: dt.date, data: Dataset) -> list[Wanted]:
+def _catalogues(storage: Storage, day: dt.date, data: Dataset) -> list[FileSpec]:
     """The catalogue that came on that day, if one did."""
     if data.catalogue is None:
         return []
@@ -197,7 +197,7 @@ def _catalogues(storage: Storage, day: dt.date, data: Dataset) -> list[Wanted]:
     if not storage.exists(name):
         return []
     targets = catalogue_targets(data.catalogue)
-    return [Wanted(name, day, data.catalogue.format, targets, data.id_type, whole=True)]
+    return [FileSpec(name, day, data.catalogue.format, targets, data.id_type, whole=True)]
 
 
 def _check_staged(plan: ExtractPlan, made: ExtractResult, lake: Lake) -> list[Check]:

@@ -19,8 +19,8 @@ from lake.schemas import MALFORMED
 from lake.storage import open_storage
 from nightjar.rawfiles import check as check_module
 from nightjar.rawfiles import csvfile, text
-from nightjar.rawfiles.check import Checker, Wanted
-from nightjar.rawfiles.content import Asked, distinct
+from nightjar.rawfiles.check import Checker, FileSpec
+from nightjar.rawfiles.content import ColumnSpec, distinct
 from nightjar.stages import attempt as attempts
 from nightjar.stages.ingest import Ingest
 
@@ -40,7 +40,7 @@ def check(tmp_path):
         (tmp_path / name).write_bytes(data)
         lake = open_storage((tmp_path / "lake").as_uri())
         checker = Checker(open_storage(tmp_path.as_uri()), lake, "a1")
-        return checker.check(Wanted(name, DAY, kind, targets, id_type, whole, empty))
+        return checker.check(FileSpec(name, DAY, kind, targets, id_type, whole, empty))
 
     return check_file
 
@@ -535,7 +535,7 @@ def test_a_folder_at_the_place_of_a_file_is_told(tmp_path):
     (tmp_path / "day.parquet" / "part-0.parquet").write_bytes(b"x")
     checker = Checker(open_storage(tmp_path.as_uri()), open_storage(tmp_path.as_uri()), "a1")
     with pytest.raises(FileFault, match="found a folder of 1 files; deliver it as one file"):
-        checker.check(Wanted("day.parquet", DAY, "parquet", TARGETS, "int64"))
+        checker.check(FileSpec("day.parquet", DAY, "parquet", TARGETS, "int64"))
 
 
 def test_files_that_spark_reads_itself_get_no_copy(check, tmp_path):
@@ -555,7 +555,7 @@ def test_what_a_csv_writer_wrote_is_what_is_read(tmp_path_factory, rows):
     folder = tmp_path_factory.mktemp("csv")
     quoted = [",".join('"' + value.replace('"', '""') + '"' for value in row) + "\r\n" for row in rows]
     (folder / "x.csv").write_text("a,b,c\r\n" + "".join(quoted), encoding="utf-8", newline="")
-    content = csvfile.read(folder / "x.csv", Asked({}), folder / "copy.parquet")
+    content = csvfile.read(folder / "x.csv", ColumnSpec({}), folder / "copy.parquet")
     copied = pq.read_table(folder / "copy.parquet").to_pylist()
     assert content.rows == len(rows)
     assert [tuple(row[f"c{n}"] or "" for n in range(3)) for row in copied] == rows

@@ -1,8 +1,9 @@
-"""A day beside the data set's own last days: each comparison is one check, with the band it was held to.
+"""A day compared with the data set's own last days: each comparison is one check, which names its band.
 
 A band lies around the median of the days before, or of those of the same weekday where there are
-four. Its half is twice what 9 of 10 of these days kept to, wider where they are few, and at least
-the setting's tolerance. Factors are compared as logarithms, so that ten times and a tenth are alike.
+four. Half its width is twice the distance that 9 of 10 past days kept from their medians, more where
+days are few, and at least the setting's tolerance. Factors are compared as logarithms, so that ten
+times and a tenth are alike.
 """
 
 import datetime as dt
@@ -17,15 +18,15 @@ from validation.gate import CRITICAL, WARNING, Check, Severity
 from validation.profile import Profile
 from validation.series import FEWEST_DAYS, HIGH, LOW, History, Series, all_series
 
-_FEWEST_WEEKDAYS: Final = 4
-_SPREADS: Final = 2.0
+_FEWEST_WEEKDAYS: Final = 4  # the median of fewer would follow single days
+_SPREADS: Final = 2.0  # 1 in 10 past days lies beyond one spread, and was no fault
 _FEW: Final = 7
-"""A spread seen on n days counts 1 + 7/n times: of few days the week-end may be missing."""
+"""A spread of n days counts 1 + 7/n times, as few days may lack a week-end."""
 
 
 @dataclass(frozen=True)
 class _Verdict:
-    """A series against its band; `strain` is above 1 outside of it, `days` are those that have the number."""
+    """A series against its band: `strain` is above 1 outside of it, `days` counts those with the number."""
 
     strain: float
     found: str
@@ -39,15 +40,15 @@ def compare(day: dt.date, profile: Profile, history: History, config: CompareSec
     Parameters
     ----------
     day
-        Whose profile it is.
+        The day of the profile.
     history
         The profiles of the days before that count: committed, not closed, at most `config.days` back.
 
     Returns
     -------
     list of Check
-        One for each comparison that can be made and is not off; of one with several numbers the
-        one farthest out.
+        One for each comparison that can be made and is not off; where it has several numbers, for
+        the one farthest out.
     """
     if len(history) < FEWEST_DAYS:
         enough = f"{FEWEST_DAYS} days or more to compare with"
@@ -81,7 +82,7 @@ def compare_catalogue(
 
 
 def no_catalogue(day: dt.date, path: str) -> Check:
-    """A warning where the data set names a catalogue and none has come yet, perhaps by a wrong path."""
+    """A warning that the data set names a catalogue and none has come yet; its path may be wrong."""
     found = f"none, nor a file {path}; items have no names, and all of them may be listed"
     return Check(f"{day}.compare.catalogue", WARNING, False, found, "a catalogue delivered by then")
 
@@ -93,8 +94,8 @@ def _check(day: dt.date, name: str, how: Comparison, verdict: _Verdict, config: 
         f"; warns only: {verdict.days} of {config.stop_after} days" if how.action == "stop" and early else ""
     )
     passed = verdict.strain <= 1
-    told = "" if passed or severity == WARNING else _remedy(name, how)
-    return Check(f"{day}.compare.{name}", severity, passed, verdict.found + told, verdict.expected + why)
+    remedy = "" if passed or severity == WARNING else _remedy(name, how)
+    return Check(f"{day}.compare.{name}", severity, passed, verdict.found + remedy, verdict.expected + why)
 
 
 def _remedy(name: str, how: Comparison) -> str:
@@ -104,14 +105,14 @@ def _remedy(name: str, how: Comparison) -> str:
     )
 
 
-def _farthest(day: dt.date, series: Iterable[Series], how: Comparison) -> _Verdict:
-    """Of equals the first, whatever their last digit."""
-    return max((_judged(day, one, how) for one in series), key=lambda verdict: round(verdict.strain, 9))
+def _farthest(day: dt.date, numbers: Iterable[Series], how: Comparison) -> _Verdict:
+    """The verdict farthest out; of those that are equal but for rounding, the first."""
+    return max((_judge(day, series, how) for series in numbers), key=lambda verdict: round(verdict.strain, 9))
 
 
-def _judged(day: dt.date, series: Series, how: Comparison) -> _Verdict:
+def _judge(day: dt.date, series: Series, how: Comparison) -> _Verdict:
     """One number against its band."""
-    to, back = (_same, _same) if isinstance(how, ByShare) else (_log, math.exp)
+    to, back = (_identity, _identity) if isinstance(how, ByShare) else (_log, math.exp)
     most = math.inf if series.widest is None else to(series.widest)
     band = _Band.of(day, {then: to(value) for then, value in series.past.items()}, to(how.tolerance), most)
     low, usual, high = (series.words(back(band.usual + side * band.half)) for side in (LOW, 0, HIGH))
@@ -123,23 +124,23 @@ def _judged(day: dt.date, series: Series, how: Comparison) -> _Verdict:
     return _Verdict(strain, found, expected, len(series.past))
 
 
-def _same(value: float) -> float:
+def _identity(value: float) -> float:
     return value
 
 
 def _log(value: float) -> float:
-    """None at all counts as a half."""
+    """The logarithm; of 0 that of a half, since 0 has none."""
     return math.log(value or 0.5)
 
 
 @dataclass(frozen=True)
 class _Band:
-    """What a number is held to: so far from the usual, either way.
+    """How far a number may be from the usual, either way.
 
     Attributes
     ----------
     days, width
-        How `usual` and `half` were made, in words.
+        In words: the days of which `usual` is the median, and what `half` follows.
     """
 
     usual: float
@@ -149,20 +150,20 @@ class _Band:
 
     @classmethod
     def of(cls, day: dt.date, past: Mapping[dt.date, float], tolerance: float, most: float) -> "_Band":
-        """The band of a day, no wider than the tolerance or `most`, whichever is more."""
+        """The band of a day, no wider than the larger of tolerance and `most`."""
         weekdays = _by_weekday(past)
         usual = {weekday: statistics.median(values) for weekday, values in weekdays.items()}
         away = [abs(value - usual[then.weekday()]) for then, value in past.items()]
         kept = statistics.quantiles(away, n=10, method="inclusive")[-1]
         spread = min(_SPREADS * kept * (1 + _FEW / len(past)), most)
-        of = len(weekdays[day.weekday()])
-        days = f"{of} days" if of == len(past) else f"{of} {day:%A}s"
+        count = len(weekdays[day.weekday()])
+        days = f"{count} days" if count == len(past) else f"{count} {day:%A}s"
         width = "the tolerance" if spread <= tolerance else f"twice the spread of {len(past)} days"
         return cls(usual[day.weekday()], max(spread, tolerance), days, width)
 
 
 def _by_weekday(past: Mapping[dt.date, float]) -> dict[int, list[float]]:
-    """What a weekday is compared with: its own days where there are four, else all."""
+    """The past values that each weekday is compared with: its own where there are four, else all."""
     own: dict[int, list[float]] = {weekday: [] for weekday in range(7)}
     for day, value in past.items():
         own[day.weekday()].append(value)

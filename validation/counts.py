@@ -1,7 +1,7 @@
-"""What expectations ask of rows, counted in one pass over batches of Arrow and in bounded memory.
+"""Count the rows that break expectations, in one pass over batches of Arrow and in bounded memory.
 
-Great Expectations judges the counts, and not the rows: on a pandas frame it calls a Python function
-for every value (`column_values.between` maps over the series), which takes minutes where Arrow
+Great Expectations judges the counts, and not the rows: in a pandas column of decimals or float32 it
+calls a Python function for every value (`column_values.between`), which takes minutes where Arrow
 takes a second.
 """
 
@@ -19,17 +19,17 @@ from lake.tables import BATCH_ROWS
 from validation.rules import Expectation
 
 Batches = Callable[[Sequence[str]], Iterable[pa.RecordBatch]]
-"""Reads the columns named, of those that are there, batch by batch and anew at each call."""
+"""Reads those of the named columns that exist, batch by batch, and from the start at each call."""
 
 Hashes = NDArray[np.uint64]
 
 MOST_KEYS: Final = 1 << 24
-"""How many hashes of keys are held at a time: 128 MiB, and some times that while they are sorted."""
+"""How many hashes of keys are held at a time: 128 MiB, and a few times that while they are sorted."""
 
-_SHOWN: Final = 3
+_SHOWN: Final = 3  # examples that a message has room for
 _ODD: Final = np.uint64(0x9E3779B97F4A7C15)  # 2^64 / golden ratio: any odd number would do
-_DIGITS: Final = 38
-_EXACT: Final = Context(prec=2 * _DIGITS)
+_DIGITS: Final = 38  # the most that a decimal128 has
+_EXACT: Final = Context(prec=2 * _DIGITS)  # the default of 28 digits could not hold a bound
 
 
 @dataclass(frozen=True)
@@ -43,7 +43,7 @@ class Tally:
     against
         How many of them break it; None where they lack a column that it names.
     examples
-        Some values that do.
+        Some values that break it.
     """
 
     expectation: Expectation
@@ -57,24 +57,24 @@ class Counter(Protocol):
 
     @property
     def columns(self) -> Sequence[str]:
-        """What it looks at."""
+        """The columns that it looks at."""
 
     def add(self, batch: pa.RecordBatch) -> None:
         """Take a batch into account."""
 
 
-def held(frame: pa.Table) -> Batches:
+def in_batches(frame: pa.Table) -> Batches:
     """A table in memory as batches."""
 
     def read(columns: Sequence[str]) -> Iterator[pa.RecordBatch]:
-        there = [name for name in columns if name in frame.column_names]
-        yield from frame.select(there).to_batches(max_chunksize=BATCH_ROWS)
+        existing = [name for name in columns if name in frame.column_names]
+        yield from frame.select(existing).to_batches(max_chunksize=BATCH_ROWS)
 
     return read
 
 
 def tally(rows: Batches, expectations: Iterable[Expectation], also: Sequence[Counter] = ()) -> list[Tally]:
-    """Count what is against each expectation, in their order.
+    """Count the rows that break each expectation, in their order.
 
     Parameters
     ----------
@@ -107,25 +107,25 @@ def _counter(expectation: Expectation) -> "Violations | Duplicates":
 
 
 class Violations:
-    """Counts the values of one column that break an expectation about values, in the rows it speaks of."""
+    """Counts the values of one column that break an expectation, in the rows that it speaks of."""
 
     def __init__(self, expectation: Expectation) -> None:
         self._expectation = expectation
         self.columns = (str(expectation.arguments["column"]), *expectation.where)
         self._rows = self._against = 0
-        self._is_there = True
+        self._has_columns = True
         self._examples: list[Any] = []
 
     def add(self, batch: pa.RecordBatch) -> None:
         """See `Counter.add`."""
         self._rows += batch.num_rows
         if not set(self.columns) <= set(batch.schema.names):
-            self._is_there = False
+            self._has_columns = False
             return
         values = batch[self.columns[0]]
         bad = _BREAKS[self._expectation.kind](values, self._expectation.arguments)
-        for name, some in self._expectation.where.items():
-            bad = pc.and_(bad, pc.is_in(batch[name], value_set=pa.array(some, batch[name].type)))
+        for name, texts in self._expectation.where.items():
+            bad = pc.and_(bad, pc.is_in(batch[name], value_set=pa.array(texts, batch[name].type)))
         against = pc.sum(bad).as_py() or 0
         if against and len(self._examples) < _SHOWN:
             self._examples += values.filter(bad).slice(0, _SHOWN - len(self._examples)).to_pylist()
@@ -133,7 +133,7 @@ class Violations:
 
     def tally(self, rows: Batches) -> Tally:
         """What was counted."""
-        against = self._against if self._is_there else None
+        against = self._against if self._has_columns else None
         return Tally(self._expectation, self._rows, against, tuple(self._examples))
 
 
@@ -167,7 +167,7 @@ def _comparable(values: pa.Array, low: Any, high: Any) -> tuple[pa.Array, Any, A
 def _decimal(bound: Any, kind: pa.Decimal128Type, rounding: str) -> Any:
     """A bound in a decimal's steps, rounded inwards; one that no value can reach is cut to what fits.
 
-    It is what it is written as, as in Spark's rules: 9999.99, not the double next to it.
+    The bound is the number as written, 9999.99 and not the double next to it, as in Spark's rules.
     """
     if bound is None:
         return None
@@ -177,7 +177,7 @@ def _decimal(bound: Any, kind: pa.Decimal128Type, rounding: str) -> Any:
 
 
 def _unknown(values: pa.Array, arguments: Mapping[str, Any]) -> pa.Array:
-    """Other than the values named; what is missing is not."""
+    """Not among the values named; what is missing is not unknown."""
     known = pa.array(arguments["value_set"], values.type)
     return pc.and_not(pc.is_valid(values), pc.is_in(values, value_set=known))
 
@@ -192,10 +192,10 @@ _BREAKS: Final[dict[str, Callable[[pa.Array, Mapping[str, Any]], pa.Array]]] = {
 class Duplicates:
     """Counts rows whose key another row has too; a key of which every part is missing does not count.
 
-    Exact in bounded memory, however rows lie in files. Equal keys have equal hashes: hashes that
-    occur once prove that their keys do. The few that occur more often are looked at again, by
-    their keys. Where hashes are too many to hold, those of a half, a quarter, ... are, and the
-    rows are read once more for each other part.
+    Exact in bounded memory, however rows lie in files. Equal keys have equal hashes, so a hash that
+    occurs once proves that its key does. For the few hashes that occur more often, rows are read
+    again and counted by key. Where hashes are too many to hold, only those of a half, a quarter, ...
+    are held, and the rows are read once more for each other part.
 
     Parameters
     ----------
@@ -216,7 +216,7 @@ class Duplicates:
         self._seen.add(_hashes(batch, self.columns)[1])
 
     def tally(self, rows: Batches) -> Tally:
-        """What was counted; reads the rows again where any hash occurs twice, or for other parts."""
+        """What was counted; reads the rows again where a hash occurs twice, and for each other part."""
         groups = [_repeated(rows, self.columns, self._seen.twice())]
         for part in range(1, self._seen.parts):
             seen = _Seen(self._seen.most, self._seen.parts, part)
@@ -229,7 +229,7 @@ class Duplicates:
 
 
 class _Seen:
-    """Which hashes of one part of all have been seen, and which of them more than once."""
+    """The hashes of one part of all that were seen, and those of them that were seen more than once."""
 
     def __init__(self, most: int, parts: int = 1, part: int = 0) -> None:
         self.most = most
@@ -247,7 +247,7 @@ class _Seen:
         return hashes if self.parts == 1 else hashes[hashes % np.uint64(self.parts) == self._part]
 
     def _merge(self) -> None:
-        """Sort what is new into what is held; give half of it up while that is too much."""
+        """Sort the new hashes into those held; while these are too many, give up half of them."""
         self._once, times = np.unique(np.concatenate([self._once, *self._new]), return_counts=True)
         self._new = []
         self._twice = np.union1d(self._twice, self._once[times > 1])
@@ -262,47 +262,47 @@ class _Seen:
 
 
 def _hashes(batch: pa.RecordBatch, columns: Sequence[str]) -> tuple[pa.Array, Hashes]:
-    """Which rows have a key, or a part of one, and the hash of each that does."""
-    some = pa.array(np.zeros(batch.num_rows, bool))
+    """Which rows have a key, or a part of one, and the hash of each such row."""
+    keyed = pa.array(np.zeros(batch.num_rows, bool))
     combined = np.zeros(batch.num_rows, np.uint64)
     for name in columns:
-        some = pc.or_(some, pc.is_valid(batch[name]))
+        keyed = pc.or_(keyed, pc.is_valid(batch[name]))
         combined = combined * _ODD + _hash(batch[name])
-    return some, combined[np.asarray(some)]
+    return keyed, combined[np.asarray(keyed)]
 
 
 def _hash(values: pa.Array) -> Hashes:
-    """A hash of each value, by its distinct values; a missing one has the hash 0."""
+    """The hash of each value, made once for each distinct one; a missing value has the hash 0."""
     from pandas.util import hash_array
 
     encoded = values.dictionary_encode()
     distinct = encoded.dictionary.to_numpy(zero_copy_only=False)
     hashes = np.append(hash_array(distinct, categorize=False), np.uint64(0))
     places = np.asarray(encoded.indices.fill_null(len(distinct)))
-    found: Hashes = hashes[places]
-    return found
+    hashed: Hashes = hashes[places]
+    return hashed
 
 
 _COUNT: Final = "count of rows"
 
 
 def _repeated(rows: Batches, columns: Sequence[str], suspects: Hashes) -> pa.Table:
-    """The keys with one of these hashes that more than one row has, and how many have each."""
+    """Of the keys with one of these hashes those that several rows have, and how many rows have each."""
     keys = list(columns)
-    found: pa.Table | None = None
+    counted: pa.Table | None = None
     for batch in rows(keys) if len(suspects) else ():
-        some, hashes = _hashes(batch, keys)
-        there = pa.Table.from_batches([batch]).select(keys).filter(some)
-        there = there.filter(pa.array(np.isin(hashes, suspects)))
-        there = there.append_column(_COUNT, pa.array(np.ones(len(there), np.int64)))
-        found = _grouped(there if found is None else pa.concat_tables([found, there]), keys)
+        keyed, hashes = _hashes(batch, keys)
+        part = pa.Table.from_batches([batch]).select(keys).filter(keyed)
+        part = part.filter(pa.array(np.isin(hashes, suspects)))
+        part = part.append_column(_COUNT, pa.array(np.ones(len(part), np.int64)))
+        counted = _grouped(part if counted is None else pa.concat_tables([counted, part]), keys)
     empty = pa.table({_COUNT: pa.array([], pa.int64())})
-    return empty if found is None else found.filter(pc.greater(found[_COUNT], 1))
+    return empty if counted is None else counted.filter(pc.greater(counted[_COUNT], 1))
 
 
 def _examples(group: pa.Table, columns: Sequence[str]) -> list[Any]:
-    some = group.slice(0, _SHOWN).to_pylist()
-    keys = [tuple(row[name] for name in columns) for row in some]
+    rows = group.slice(0, _SHOWN).to_pylist()
+    keys = [tuple(row[name] for name in columns) for row in rows]
     return [key[0] for key in keys] if len(columns) == 1 else keys
 
 
@@ -332,7 +332,7 @@ class Distinct:
 
     @property
     def value(self) -> int:
-        """How many there are."""
+        """How many distinct values there are."""
         self._merge()
         return sum(map(len, self._parts))
 

@@ -1,7 +1,7 @@
 """Great Expectations suites on what was staged: interactions, catalogue, features and lists.
 
 Rows are counted with Arrow (`validation.counts`); Great Expectations judges the counts, in an
-ephemeral context. Each result is matched to the rule that asked for it; a rule without a result has
+ephemeral context. Each result carries the number of its rule (`_RULE`); a rule without a result has
 failed.
 """
 
@@ -16,18 +16,18 @@ import pyarrow.compute as pc
 
 from lake.feature_spec import FEATURES
 from lake.schemas import CATEGORY, EVENT_TS, ITEM, LANDED, NAME, TABLES, USER
-from validation.counts import Batches, Counter, Tally, held, tally
+from validation.counts import Batches, Counter, Tally, in_batches, tally
 from validation.gate import CRITICAL, WARNING, Check, Severity
 from validation.rules import LAG, Expectation, Ruled, between, expectations_of, not_null, row_rules, unique
 
 K = TypeVar("K")
 
-_LARGEST: Final = 3.4e38
+_LARGEST: Final = 3.4e38  # just below the largest float32: what is above is infinite
 _RULE: Final = "rule"
 
 
 def run_suite(rows: Batches, expectations: Sequence[Expectation]) -> list[Check]:
-    """Count what is against each expectation, and let Great Expectations judge.
+    """Count the rows that break each expectation, and let Great Expectations judge.
 
     Returns
     -------
@@ -39,14 +39,14 @@ def run_suite(rows: Batches, expectations: Sequence[Expectation]) -> list[Check]
 
 def judge_each(tallies: Mapping[K, Sequence[Tally]]) -> dict[K, list[Check]]:
     """`judge` for many tables in one suite."""
-    checks = iter(judge([one for some in tallies.values() for one in some]))
-    return {key: [next(checks) for _ in some] for key, some in tallies.items()}
+    checks = iter(judge([counted for group in tallies.values() for counted in group]))
+    return {key: [next(checks) for _ in group] for key, group in tallies.items()}
 
 
 def judge(tallies: Sequence[Tally]) -> list[Check]:
-    """Let Great Expectations judge counts: of no rule may any row be against it.
+    """Let Great Expectations judge counts: no row may break a rule.
 
-    It sees a frame of one row, which has a column for each rule: how many rows break it. A rule
+    It sees a frame of one row with a column for each rule, the number of rows that break it. A rule
     that could not be counted has no column, so that its expectation fails.
 
     Returns
@@ -59,14 +59,15 @@ def judge(tallies: Sequence[Tally]) -> list[Check]:
     gx = _great_expectations()
     context = gx.get_context(mode="ephemeral")
     context.variables.progress_bars = {"globally": False, "metric_calculations": False}
-    counts = {f"{at}": [one.against] for at, one in enumerate(tallies) if one.against is not None}
+    counts = {f"{at}": [rule.against] for at, rule in enumerate(tallies) if rule.against is not None}
     asset = context.data_sources.add_pandas("staged").add_dataframe_asset("counts")
     definition = asset.add_batch_definition_whole_dataframe("all")
-    asked = [_make(gx, f"{at}", one.expectation) for at, one in enumerate(tallies)]
+    expectations = [_make(gx, f"{at}", rule.expectation) for at, rule in enumerate(tallies)]
     batch = definition.get_batch({"dataframe": pd.DataFrame(counts, index=[0])})
-    found = batch.validate(gx.ExpectationSuite(name="suite", expectations=asked), result_format="BASIC")
-    results = {result.expectation_config.meta[_RULE]: result for result in found.results}
-    return [_check(one, results.get(f"{at}")) for at, one in enumerate(tallies)]
+    suite = gx.ExpectationSuite(name="suite", expectations=expectations)
+    validated = batch.validate(suite, result_format="BASIC").results
+    results = {result.expectation_config.meta[_RULE]: result for result in validated}
+    return [_check(rule, results.get(f"{at}")) for at, rule in enumerate(tallies)]
 
 
 def _great_expectations() -> Any:
@@ -74,22 +75,22 @@ def _great_expectations() -> Any:
     logging.getLogger("great_expectations").setLevel(logging.WARNING)
     import great_expectations as gx
 
-    # This module sets a level of its own.
+    # At its import this module sets a level of its own.
     logging.getLogger("great_expectations.data_context.types.base").setLevel(logging.WARNING)
     return gx
 
 
 def _make(gx: Any, rule: str, expectation: Expectation) -> Any:
-    # The largest of one value: expectations about each value do three times the work.
+    # The maximum of a single value: an expectation about each value does three times the work.
     bounds = {"column": rule, "min_value": 0, "max_value": 0}
     return gx.expectations.ExpectColumnMaxToBeBetween(
         **bounds, severity=expectation.severity, meta={_RULE: rule}
     )
 
 
-def _check(one: Tally, result: Any) -> Check:
-    expectation = one.expectation
-    passed, found = (False, "no result") if result is None else (bool(result.success), _found(one))
+def _check(rule: Tally, result: Any) -> Check:
+    expectation = rule.expectation
+    passed, found = (False, "no result") if result is None else (bool(result.success), _describe(rule))
     return Check(expectation.name, expectation.severity, passed, found, _words(expectation))
 
 
@@ -101,15 +102,15 @@ def _words(expectation: Expectation) -> str:
     return f"{expectation.kind}({arguments})" + "".join(rows)
 
 
-def _found(one: Tally) -> str:
-    if one.against is None:
-        return f"{one.rows} rows without this column"
-    some = ", ".join(map(str, one.examples))
-    return f"{one.against} of {one.rows} rows against it" + (f" ({some})" if some else "")
+def _describe(rule: Tally) -> str:
+    if rule.against is None:
+        return f"{rule.rows} rows without this column"
+    examples = ", ".join(map(str, rule.examples))
+    return f"{rule.against} of {rule.rows} rows against it" + (f" ({examples})" if examples else "")
 
 
 def check_interactions(rows: Batches, data: Ruled) -> list[Check]:
-    """Ask of staged interactions what the row rules left.
+    """Check that staged interactions hold only what the row rules let pass.
 
     Parameters
     ----------
@@ -120,7 +121,7 @@ def check_interactions(rows: Batches, data: Ruled) -> list[Check]:
 
 
 def _with_lag(rows: Batches) -> Batches:
-    """The same rows, and how many days before they landed their events were."""
+    """The same rows, and how many days after its event each has landed."""
 
     def read(columns: Sequence[str]) -> Iterator[pa.RecordBatch]:
         needed = dict.fromkeys([*(name for name in columns if name != LAG), EVENT_TS, LANDED])
@@ -132,13 +133,13 @@ def _with_lag(rows: Batches) -> Batches:
 
 
 def check_catalogue(frame: pa.Table) -> list[Check]:
-    """Ask of a staged catalogue that items are there, once, and can be shown."""
-    named = [not_null(NAME, WARNING), not_null(CATEGORY, WARNING)]
-    return run_suite(held(frame), [not_null(ITEM), unique(ITEM), *named])
+    """Check that a staged catalogue has each item once, that none lacks its id, and that all can be shown."""
+    shown = [not_null(NAME, WARNING), not_null(CATEGORY, WARNING)]
+    return run_suite(in_batches(frame), [not_null(ITEM), unique(ITEM), *shown])
 
 
 def check_features(table: str, rows: Batches) -> list[Check]:
-    """Ask of a staged feature table that keys are there, once, and that features are finite and not negative.
+    """Check that a staged feature table has whole keys, each once, and finite features, none negative.
 
     Parameters
     ----------
@@ -148,26 +149,26 @@ def check_features(table: str, rows: Batches) -> list[Check]:
         Its rows as of one day.
     """
     counted = tally_features(table, rows)
-    return [some_rows(table, counted[0].rows), *judge(counted)]
+    return [not_empty(table, counted[0].rows), *judge(counted)]
 
 
 def tally_features(table: str, rows: Batches, also: Sequence[Counter] = ()) -> list[Tally]:
     """Count what `check_features` judges, with other counters in the same pass."""
     keys = list(TABLES[table].key)
     features = FEATURES[table]
-    asked = [*(not_null(key) for key in keys), unique(*keys)]
-    asked += [between(feature.name, 0, _LARGEST) for feature in features]
-    asked += [not_null(feature.name) for feature in features if feature.absent == 0]
-    return tally(rows, asked, also)
+    expected = [*(not_null(key) for key in keys), unique(*keys)]
+    expected += [between(feature.name, 0, _LARGEST) for feature in features]
+    expected += [not_null(feature.name) for feature in features if feature.absent == 0]
+    return tally(rows, expected, also)
 
 
-def some_rows(what: str, rows: int, severity: Severity = CRITICAL) -> Check:
-    """That a table is not empty."""
+def not_empty(what: str, rows: int, severity: Severity = CRITICAL) -> Check:
+    """Check that a table is not empty."""
     return Check(f"{what}_rows", severity, rows > 0, f"{rows} rows", "at least 1 row")
 
 
 def check_lists(frame: pa.Table, id_type: str, length: int) -> list[Check]:
-    """Ask of a release's lists that each is whole, in order and without an item twice.
+    """Check that each list of a release is whole, in order and without an item twice.
 
     Parameters
     ----------
@@ -180,7 +181,7 @@ def check_lists(frame: pa.Table, id_type: str, length: int) -> list[Check]:
         The most items that a list may have.
     """
     faults = _list_faults(frame)
-    asked = [
+    expected = [
         not_null(USER),
         unique(USER),
         not_null("items"),
@@ -194,11 +195,11 @@ def check_lists(frame: pa.Table, id_type: str, length: int) -> list[Check]:
     columns = frame.select([USER, "fallback", "code"])
     for name, values in derived.items():
         columns = columns.append_column(name, values)
-    return [some_rows("lists", len(frame)), *run_suite(held(columns), asked)]
+    return [not_empty("lists", len(frame)), *run_suite(in_batches(columns), expected)]
 
 
 def _list_faults(frame: pa.Table) -> dict[str, Any]:
-    """How many faults each list has, of each kind (int64 arrays, one value a user)."""
+    """How many faults of each kind each list has (int64 arrays, one value a user)."""
     items, scores = (frame[name].combine_chunks() for name in ("item_ids", "scores"))
     ids = _codes(items.flatten())
     values = scores.flatten().to_numpy(zero_copy_only=False)
@@ -223,8 +224,7 @@ def _codes(ids: pa.Array) -> Any:
     """Numbers in the order of the ids (strings by their UTF-8 bytes); -1 where an id is null."""
     distinct = pc.unique(ids).drop_null()
     ranked = distinct.take(pc.sort_indices(distinct))
-    found = pc.index_in(ids, ranked).fill_null(-1)
-    return np.asarray(found, dtype=np.int64)
+    return np.asarray(pc.index_in(ids, ranked).fill_null(-1), dtype=np.int64)
 
 
 def _lengths(lists: pa.ListArray) -> Any:
@@ -240,5 +240,5 @@ def _arrow(counts: Any) -> pa.Array:
 
 
 def named(prefix: str, checks: Iterable[Check]) -> list[Check]:
-    """The same checks, their names led by what they were asked of."""
+    """The same checks, with a prefix before their names."""
     return [Check(f"{prefix}.{c.name}", c.severity, c.passed, c.found, c.expected) for c in checks]

@@ -16,12 +16,12 @@ WARNING: Final = "warning"
 
 @dataclass(frozen=True)
 class Check:
-    """What one rule found.
+    """The result of one rule.
 
     Attributes
     ----------
     name
-        The rule, with the table or day that it was asked of.
+        The rule, with the table or day that it judged.
     severity
         ``critical`` stops the stage, ``warning`` is reported only.
     passed
@@ -43,7 +43,7 @@ def failed(checks: Iterable[Check]) -> list[Check]:
 
 
 def require(checks: Iterable[Check], what: str = "the gate", report: str = "") -> None:
-    """Return when every critical check passed; warnings that did not are logged.
+    """Refuse what fails a critical check, and log each warning that did not pass.
 
     Parameters
     ----------
@@ -63,9 +63,6 @@ def require(checks: Iterable[Check], what: str = "the gate", report: str = "") -
             log.warning("%s: %s: expected %s, found %s", what, check.name, check.expected, check.found)
     stopped = failed(checks)
     if stopped:
-        told = "; ".join(f"{c.name}: expected {c.expected}, found {c.found}" for c in stopped)
-        raise GateFailed(f"{what} was refused: {told}. Nothing was committed{_see(report)}")
-
-
-def _see(report: str) -> str:
-    return f"; the report is {report}" if report else ""
+        faults = "; ".join(f"{c.name}: expected {c.expected}, found {c.found}" for c in stopped)
+        page = f"; the report is {report}" if report else ""
+        raise GateFailed(f"{what} was refused: {faults}. Nothing was committed{page}")

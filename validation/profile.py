@@ -6,7 +6,7 @@ from typing import Final
 QUANTILES: Final = (0.1, 0.25, 0.5, 0.75, 0.9, 0.99)
 """Of the numbers above 0, exact, with linear interpolation between neighbours."""
 MOST_SEGMENTS: Final = 1000
-"""How many segments of a day are kept by name, those with the most rows (ties: the first by name)."""
+"""How many segments a profile names, so that it stays small: those with the most rows, then by name."""
 NO_SEGMENT: Final = "(none)"
 OTHER_SEGMENTS: Final = "(others)"
 

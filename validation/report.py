@@ -83,7 +83,7 @@ def write(
 
 
 def _page(title: str, checks: Sequence[Check], counts: Mapping[str, Mapping[str, int]]) -> str:
-    """The page; what did not hold comes first."""
+    """The page; failed checks come first."""
     from jinja2 import Environment
 
     page = Environment(autoescape=True).from_string(_PAGE)

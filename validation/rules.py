@@ -1,9 +1,9 @@
-"""The one table of row rules: what Spark sets aside, and what Great Expectations then finds kept.
+"""The one table of row rules: what Spark sets aside, and what Great Expectations then checks of the rest.
 
 A rule's `bad` is an SQL predicate over a row's cast columns, their words (the raw values as text, null
 where none is given), its landed day, and its text where it was malformed. Where it holds, the
-rule's name is one of the row's reasons. Its `expectation` is the same rule, turned round, as Great
-Expectations has to find it in what was staged.
+rule's name is one of the row's reasons. Its `expectation` is the converse, which Great Expectations
+checks on staged rows.
 """
 
 from collections.abc import Iterable, Mapping
@@ -34,18 +34,18 @@ Kind = Literal["bad", "ignored", "return", "rounded"]
 
 @dataclass(frozen=True)
 class Expectation:
-    """What Great Expectations has to find.
+    """What has to hold of staged rows, for Great Expectations.
 
     Attributes
     ----------
     name
-        The check that comes of it.
+        The name of its check.
     kind
         The class in `great_expectations.expectations`, without its leading ``Expect``.
     arguments
-        What it is made with.
+        The arguments of that class.
     where
-        Columns, and for each the values of the rows that it speaks of; empty for all rows.
+        For each of some columns the values of the rows that it speaks of; empty for all rows.
     """
 
     name: str
@@ -105,14 +105,14 @@ class Rule:
     column
         The column of ours that it judges.
     bad
-        SQL predicate of the rows that it speaks of.
+        SQL predicate of the rows that break it.
     expectation
         What then holds of every staged row; None where the staged columns cannot show it.
     kind
         ``bad`` is a fault, and counts against the budget; ``ignored`` and ``return`` are set aside
-        and counted apart; ``rounded`` is counted and told, and the row stays clean.
+        and counted apart; ``rounded`` is counted and reported, and the row stays clean.
     alone
-        Whether no other rule is asked of such a row: its columns mean nothing, or it is not wanted.
+        Whether no other rule judges such a row: its columns mean nothing, or it is to be ignored.
     """
 
     name: str
@@ -143,18 +143,18 @@ def _malformed() -> Rule:
 def _id_rules(column: str, id_type: str, rules: RulesSection) -> tuple[Rule, ...]:
     """An id is there, readable, and stands for somebody."""
     listed = _set(text.lower() for text in rules.sentinels)
-    told = f"lower({_words(column)})"
+    word = f"lower({_words(column)})"
     sentinel = Rule(
-        f"{column}_sentinel", column, f"{told} IN {listed} OR CAST({column} AS STRING) IN {listed}"
+        f"{column}_sentinel", column, f"{word} IN {listed} OR CAST({column} AS STRING) IN {listed}"
     )
     unreadable = _unreadable(column)
-    unreadable = replace(unreadable, bad=f"{unreadable.bad} AND {told} NOT IN {listed}")
-    found = (_missing(column), sentinel, unreadable)
-    return found if id_type == "int64" else (*found, *_text_id_rules(column, rules))
+    unreadable = replace(unreadable, bad=f"{unreadable.bad} AND {word} NOT IN {listed}")
+    common = (_missing(column), sentinel, unreadable)
+    return common if id_type == "int64" else (*common, *_text_id_rules(column, rules))
 
 
 def _text_id_rules(column: str, rules: RulesSection) -> tuple[Rule, ...]:
-    """Texts that can be no key: too long, unseen in part, in quotes, or a whole number's float twin."""
+    """Texts that can be no key: too long, partly invisible, in quotes, or a whole number as a float."""
     bad = f"length({column}) > {rules.max_id_length} OR {column} RLIKE {_literal(_UNFIT)}"
     unfit = Rule(f"{column}_out_of_bounds", column, bad)
     twin = Rule(f"{column}_written_as_float", column, f"{column} RLIKE '{_FLOAT}'")
@@ -167,7 +167,7 @@ _UNSEEN: Final = (
     r"[\x00-\x1f\x7f-\x9f\xad\u034f\u061c\u115f\u1160\u17b4\u17b5\u180b-\u180f\u200b-\u200f\u2028-\u202e"
     r"\u2060-\u206f\u3164\ufdd0-\ufdef\ufe00-\ufe0f\ufeff\uffa0\ufff0-\uffff\x{e0000}-\x{e0fff}]"
 )
-# All of it in quotes: somebody has quoted it twice, or read it without knowing such quotes.
+# An id in quotes: somebody has quoted it twice, or has read it without knowing such quotes.
 _QUOTES: Final = "[\"'`\u00ab\u00bb\u2018-\u201f]"
 _UNFIT: Final = f"{_UNSEEN}|^{_QUOTES}(.*{_QUOTES})?$"
 # 12.0, 1e+16, and 1.2345678E7, as Java writes doubles from ten millions on; 12e4 may be an id.
@@ -175,16 +175,16 @@ _FLOAT: Final = "^[+-]?[0-9]+([.]0+|[eE][+][0-9]+|[.][0-9]+[eE][+]?[0-9]+)$"
 
 
 def _of_labels(rule: Rule, labels: tuple[str, ...]) -> Rule:
-    """The same rule of label events alone."""
+    """The same rule, for label events alone."""
     assert rule.expectation
     bad = f"{rule.bad} AND {EVENT_TYPE} IN {_set(labels)}"
     return replace(rule, bad=bad, expectation=replace(rule.expectation, where={EVENT_TYPE: labels}))
 
 
 def _number_rules(column: str, rules: RulesSection, labels: tuple[str, ...]) -> tuple[Rule, ...]:
-    """A number is plain, within its bound, as exact as its column, and there for events that are labels.
+    """A number is readable, within its bound, no finer than its column, and given for events that are labels.
 
-    Views and their like often have none.
+    Other events, such as views, often have none.
     """
     missing, unreadable = _of_labels(_missing(column), labels), _unreadable(column)
     highest = rules.max_quantity if column == QUANTITY else rules.max_amount
@@ -229,7 +229,7 @@ def _unknown(events: EventsSection) -> Rule:
 
 
 def _set(texts: Iterable[str]) -> str:
-    """Texts as an SQL list; none as a list of what is no word."""
+    """Texts as an SQL list; SQL has no empty one, so without texts it holds the empty text."""
     return "(" + (", ".join(_literal(text) for text in texts) or "''") + ")"
 
 
@@ -238,7 +238,7 @@ def _literal(text: str) -> str:
 
 
 def row_rules(data: Ruled) -> tuple[Rule, ...]:
-    """The rules of a data set's events, in the order in which reasons are told.
+    """The rules of a data set's events, in the order of a row's reasons.
 
     A quantity of 0 is fine. A data set without quantities or amounts has no rule about them.
     """
@@ -258,11 +258,10 @@ def row_rules(data: Ruled) -> tuple[Rule, ...]:
 
 
 def item_rules(data: Ruled) -> tuple[Rule, ...]:
-    """The rules of a catalogue's rows; that an item is there once is judged over all of them."""
+    """The rules of a catalogue's rows; whether items are repeated is judged over all rows."""
     return (_malformed(), *_id_rules(ITEM, data.id_type, data.rules))
 
 
 def expectations_of(rules: Iterable[Rule]) -> list[Expectation]:
-    """What has to hold of staged rows; two rules may share one, such as the ends of a bound."""
-    found = {e.name: e for e in (rule.expectation for rule in rules) if e}
-    return list(found.values())
+    """The expectations of rules, each once: two rules may share one, such as the ends of a bound."""
+    return list({e.name: e for e in (rule.expectation for rule in rules) if e}.values())

@@ -11,7 +11,7 @@ from typing import Final
 from validation.profile import QUANTILES, Profile, Values
 
 FEWEST_DAYS: Final = 3
-"""With fewer days of history nothing is compared."""
+"""With fewer days of history nothing is compared: a median of two follows each of them."""
 LOW: Final = -1
 HIGH: Final = 1
 _SCALE: Final = (0.25, 0.5, 0.75, 0.9)
@@ -32,7 +32,7 @@ class Series:
     name
         What it is, in words.
     words
-        How a number is told.
+        How a number is written.
     sides
         Which side of the usual is a fault: `LOW`, `HIGH`.
     widest
@@ -57,22 +57,22 @@ def all_series(profile: Profile, history: History, least: int) -> dict[str, list
     """
     if max(profile.rows, statistics.median(then.rows for then in history.values())) < least:
         return {}
-    asked = {
-        "rows": _counts("rows", profile, history, lambda one: one.rows),
-        "users": _counts("users", profile, history, lambda one: one.users),
-        "items": _counts("items", profile, history, lambda one: one.items),
-        "busiest_user": _counts("rows of one user", profile, history, lambda one: one.busiest, HIGH),
+    comparisons = {
+        "rows": _counts("rows", profile, history, lambda day: day.rows),
+        "users": _counts("users", profile, history, lambda day: day.users),
+        "items": _counts("items", profile, history, lambda day: day.items),
+        "busiest_user": _counts("rows of one user", profile, history, lambda day: day.busiest, HIGH),
         "event_types": _event_types(profile, history, least),
         "segments": _segments(profile, history),
-        "amounts": _spread("amount", profile, history, least, lambda one: one.amounts),
-        "quantities": _spread("quantity", profile, history, least, lambda one: one.quantities),
+        "amounts": _spread("amount", profile, history, least, lambda day: day.amounts),
+        "quantities": _spread("quantity", profile, history, least, lambda day: day.quantities),
         "amount_scale": (
-            replace(one, widest=_UNIT)
-            for one in _quantiles("amount", profile, history, least, lambda one: one.amounts, _SCALE)
+            replace(series, widest=_UNIT)
+            for series in _quantiles("amount", profile, history, least, lambda day: day.amounts, _SCALE)
         ),
         "known_items": _known(profile, history),
     }
-    return {name: [one for one in found if len(one.past) >= FEWEST_DAYS] for name, found in asked.items()}
+    return {name: [s for s in group if len(s.past) >= FEWEST_DAYS] for name, group in comparisons.items()}
 
 
 def _whole(value: float) -> str:
@@ -95,7 +95,7 @@ def _counts(
 
 
 def _part(rows: int, profile: Profile) -> float:
-    """A part of a day's rows, between none and all of them: so that a part of none has a logarithm."""
+    """A part of a day's rows, kept above 0 and below 1, so that it has a logarithm."""
     return (rows + 0.5) / (profile.rows + 1)
 
 
@@ -123,14 +123,14 @@ def _spread(what: str, profile: Profile, history: History, least: int, of: _Valu
 
 
 def _quantiles(
-    what: str, profile: Profile, history: History, least: int, of: _Values, asked: tuple[float, ...]
+    what: str, profile: Profile, history: History, least: int, of: _Values, chosen: tuple[float, ...]
 ) -> Iterator[Series]:
     today = of(profile)
     if today is None or today.count < least:
         return
     enough = {day: values for day, values in _mapped(history, of).items() if values.count >= least}
     for place, quantile in enumerate(QUANTILES):
-        if quantile in asked:
+        if quantile in chosen:
             past = {day: values.quantiles[place] for day, values in enough.items()}
             yield Series(f"{what} p{quantile * 100:g}", today.quantiles[place], past, _number)
 
@@ -152,8 +152,8 @@ def _known(profile: Profile, history: History) -> Iterator[Series]:
 def _segments(profile: Profile, history: History) -> Iterator[Series]:
     """The share of rows that would have to change their segment for the usual shares.
 
-    A past day is measured by the usual shares of the other days; those of n days that include it
-    are nearer by the factor (n - 1) / n.
+    A past day is compared with the mean of the other days. The mean of all n days includes the day
+    itself and so is nearer to it, by the factor (n - 1) / n.
     """
     past = {day: _shares(then.segments) for day, then in history.items() if then.segments}
     if not profile.segments or len(past) < FEWEST_DAYS:
@@ -162,22 +162,22 @@ def _segments(profile: Profile, history: History) -> Iterator[Series]:
     others = len(past) / (len(past) - 1)
     moved = {day: others * _distance(shares, usual) for day, shares in past.items()}
     most = max(sorted({*today, *usual}), key=lambda name: abs(today.get(name, 0) - usual.get(name, 0)))
-    told = f"{most}: {today.get(most, 0):.2%} for {usual.get(most, 0):.2%}"
-    name = f"rows in other segments than usual (most {told}):"
+    change = f"{most}: {today.get(most, 0):.2%} for {usual.get(most, 0):.2%}"
+    name = f"rows in other segments than usual (most {change}):"
     yield Series(name, _distance(today, usual), moved, _percent, (HIGH,))
 
 
 def _shares(rows: Mapping[str, int]) -> dict[str, float]:
     total = sum(rows.values())
-    return {name: found / total for name, found in rows.items()}
+    return {name: count / total for name, count in rows.items()}
 
 
 def _mean(days: Collection[Mapping[str, float]]) -> dict[str, float]:
     """The mean share of each segment, whatever the order of days."""
-    found: dict[str, list[float]] = defaultdict(list)
+    by_name: dict[str, list[float]] = defaultdict(list)
     for name, share in ((name, share) for shares in days for name, share in shares.items()):
-        found[name].append(share)
-    return {name: math.fsum(shares) / len(days) for name, shares in found.items()}
+        by_name[name].append(share)
+    return {name: math.fsum(shares) / len(days) for name, shares in by_name.items()}
 
 
 def _distance(shares: Mapping[str, float], usual: Mapping[str, float]) -> float:

@@ -201,7 +201,7 @@ def _checks(
     for (as_of, table), of_table in judged.items():
         # A catalogue may have no subcategories, or none of the items seen so far: nights go on without.
         severity: Severity = WARNING if table == _CATEGORIES else CRITICAL
-        rows = expectations.some_rows(table, counted[as_of].rows(table), severity)
+        rows = expectations.not_empty(table, counted[as_of].rows(table), severity)
         checks[as_of] += expectations.named(table, [rows, *of_table])
     return {
         as_of: expectations.named(f"{as_of}", [*of_day, *counted[as_of].consistency()])

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from validation.counts import Distinct, Duplicates, Total, held, tally
+from validation.counts import Distinct, Duplicates, Total, in_batches, tally
 from validation.expectations import judge
 from validation.rules import Expectation, between, not_null, unique
 
@@ -42,7 +42,7 @@ def test_a_bound_is_the_number_that_is_written():
     for written in ("9999.99", "0.29", "19.99", "500.01", "999999.99", "-9999.99"):
         frame = pa.table({"x": pa.array([Decimal(written)], pa.decimal128(18, 2))})
         bound = float(written)
-        (one,) = tally(held(frame), [between("x", bound, bound)])
+        (one,) = tally(in_batches(frame), [between("x", bound, bound)])
         assert (written, one.against) == (written, 0)
 
 
@@ -167,7 +167,7 @@ def test_the_verdict_is_whether_any_row_is_against_it(rows):
         against(values["x"], rules[2]),
         against(values["x"], rules[3]),
     ]
-    checks = judge(tally(held(frame), rules))
+    checks = judge(tally(in_batches(frame), rules))
     assert [check.passed for check in checks] == [count == 0 for count in expected]
     assert [check.found.split(" (")[0] for check in checks] == [
         f"{count} of {len(rows)} rows against it" for count in expected

@@ -9,7 +9,7 @@ from lake.feature_spec import FEATURES
 from lake.raw_sections import EventsSection, RawSection, RulesSection
 from lake.schemas import arrow_schema
 from validation import expectations
-from validation.counts import Tally, held
+from validation.counts import Tally, in_batches
 from validation.expectations import (
     check_catalogue,
     check_features,
@@ -42,7 +42,7 @@ def _failed(checks):
 def test_results_come_in_the_order_asked_and_say_what_was_found():
     frame = pa.table({"a": [1, 2, -3], "b": ["x", None, "x"]})
     checks = run_suite(
-        held(frame), [unique("b"), between("a", 0), not_null("b", "warning"), unique("a", "b")]
+        in_batches(frame), [unique("b"), between("a", 0), not_null("b", "warning"), unique("a", "b")]
     )
     assert [(check.name, check.passed) for check in checks] == [
         ("b_unique", False),
@@ -55,7 +55,7 @@ def test_results_come_in_the_order_asked_and_say_what_was_found():
 
 
 def test_an_expectation_about_a_column_that_is_not_there_has_failed():
-    (check,) = run_suite(held(pa.table({"a": [1]})), [not_null("b")])
+    (check,) = run_suite(in_batches(pa.table({"a": [1]})), [not_null("b")])
     assert (check.passed, check.found) == (False, "1 rows without this column")
 
 
@@ -119,19 +119,19 @@ def _interactions(**changes):
     ],
 )
 def test_interactions(changes, failed):
-    assert _failed(check_interactions(held(_interactions(**changes)), RULED)) == failed
+    assert _failed(check_interactions(in_batches(_interactions(**changes)), RULED)) == failed
 
 
 def test_what_is_asked_of_labels_only_says_so():
-    checks = {check.name: check for check in check_interactions(held(_interactions()), RULED)}
+    checks = {check.name: check for check in check_interactions(in_batches(_interactions()), RULED)}
     assert checks["amount_present"].expected == "ColumnValuesToNotBeNull(column=amount), event_type being buy"
     assert checks["event_ts_present"].expected == "ColumnValuesToNotBeNull(column=event_ts)"
     columns = _interactions().drop_columns(["event_type"])
-    assert "amount_present" in _failed(check_interactions(held(columns), RULED))
+    assert "amount_present" in _failed(check_interactions(in_batches(columns), RULED))
 
 
 def test_no_interactions_at_all_break_no_row_rule():
-    assert _failed(check_interactions(held(_interactions().slice(0, 0)), RULED)) == set()
+    assert _failed(check_interactions(in_batches(_interactions().slice(0, 0)), RULED)) == set()
 
 
 def test_catalogue():
@@ -150,7 +150,7 @@ def _features(table, **changes):
 
 @pytest.mark.parametrize("table", FEATURES)
 def test_features_that_are_fine(table):
-    assert _failed(check_features(table, held(_features(table)))) == set()
+    assert _failed(check_features(table, in_batches(_features(table)))) == set()
 
 
 @pytest.mark.parametrize(
@@ -166,12 +166,12 @@ def test_features_that_are_fine(table):
     ],
 )
 def test_features(changes, failed):
-    rows = held(_features("user_item_features", **changes))
+    rows = in_batches(_features("user_item_features", **changes))
     assert _failed(check_features("user_item_features", rows)) == failed
 
 
 def test_an_empty_feature_table_is_refused():
-    checks = check_features("user_features", held(_features("user_features").slice(0, 0)))
+    checks = check_features("user_features", in_batches(_features("user_features").slice(0, 0)))
     assert "user_features_rows" in _failed(checks)
 
 
@@ -231,4 +231,4 @@ def test_ties_of_string_ids_go_by_their_bytes():
 
 def test_an_unknown_expectation_is_an_error():
     with pytest.raises(ValueError, match="x: nothing counts what is against NothingOfTheKind"):
-        run_suite(held(pa.table({"a": [1]})), [Expectation("x", "NothingOfTheKind")])
+        run_suite(in_batches(pa.table({"a": [1]})), [Expectation("x", "NothingOfTheKind")])

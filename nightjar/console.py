@@ -14,12 +14,12 @@ from rich.text import Text
 
 from lake.settings import Settings
 
-HEARTBEAT_SECONDS = 20
+HEARTBEAT_SECONDS = 20  # soon enough to show that nothing hangs
 PACKAGES = ("lake", "nightjar", "precompute", "recommender", "spark_jobs", "topn", "training", "validation")
 
 for _stream in (sys.stdout, sys.stderr):
     if isinstance(_stream, io.TextIOWrapper):
-        # A letter that the terminal does not know is shown as its code, and ends no command.
+        # A letter that the terminal lacks is shown as its code, instead of ending the command by an error.
         _stream.reconfigure(errors="backslashreplace")
 
 console = Console(highlight=False, soft_wrap=True, width=None if sys.stdout.isatty() else 120)
@@ -29,7 +29,7 @@ class _ConsoleHandler(logging.Handler):
     def emit(self, record: logging.LogRecord) -> None:
         try:
             console.print(f"    {self.format(record)}", style="dim", markup=False)
-        except Exception:  # as every handler does: a line of the log ends no work
+        except Exception:  # as in every handler: a line of the log ends no work
             self.handleError(record)
 
 
@@ -45,7 +45,7 @@ def show_progress_log() -> None:
 
 @contextmanager
 def step(title: str) -> Iterator[None]:
-    """Say that a step begins, that it is still going on, and how long it took or that it failed."""
+    """Say that a step begins, that it goes on, and after how long it ended or failed."""
     began = time.monotonic()
     console.print(f"[bold]>[/bold] {title}")
     done = threading.Event()
@@ -68,11 +68,11 @@ def _beat(title: str, began: float, done: threading.Event) -> None:
 
 
 def add_row(table: Table, *cells: str | Text) -> None:
-    """Add a row whose texts are shown as they are: rich takes what stands in brackets for markup."""
+    """Add a row whose texts are shown as they are: rich would take words in brackets for markup."""
     table.add_row(*(Text(cell) if isinstance(cell, str) else cell for cell in cells))
 
 
 def print_settings(settings: Settings) -> None:
     """Print every setting, without secrets."""
-    told = ", ".join(f"{name}={value}" for name, value in settings.redacted().items())
-    console.print(Text(f"settings: {told}"))
+    values = ", ".join(f"{name}={value}" for name, value in settings.redacted().items())
+    console.print(Text(f"settings: {values}"))

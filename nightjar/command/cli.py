@@ -51,7 +51,7 @@ class Ids(TyperCommand):
     """A command whose argument is an id, which may begin with a dash as a negative number does."""
 
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
-        """Take numbers below zero for arguments; of other dashes say how they are given."""
+        """Take negative numbers as arguments; say how other ids that begin with a dash are given."""
         ours = {name: param for param in self.get_params(ctx) for name in param.opts}
         valued = {name for name, param in ours.items() if not getattr(param, "is_flag", False)}
         at = args.index("--") if "--" in args else len(args)
@@ -96,17 +96,17 @@ def run(
     from nightjar.stages import night
 
     show_progress_log()
-    found = settings.load()
-    data, today = read_dataset(found.dataset), partitions.utc_now().date()
+    config = settings.load()
+    data, today = read_dataset(config.dataset), partitions.utc_now().date()
     day = data.require_day(partitions.parse(partition), today=today)
     if force and what is not What.precompute:
         raise typer.BadParameter("--force goes with precompute only")
     if what is What.night:
-        night.run(day, found)
+        night.run(day, config)
     elif what is What.precompute:
-        night.run_precompute(day, found, force)
+        night.run_precompute(day, config, force)
     else:
-        night.run_stage(StageName(what), day, found)
+        night.run_stage(StageName(what), day, config)
 
 
 @_command
@@ -196,9 +196,9 @@ def demo(
 
     os.environ.setdefault("NIGHTJAR_POKE_INTERVAL", "5")
     show_progress_log()
-    found = settings.load()
-    print_settings(found)
-    run_demo(partitions.parse(partition), found)
+    config = settings.load()
+    print_settings(config)
+    run_demo(partitions.parse(partition), config)
 
 
 @_command
@@ -207,9 +207,9 @@ def up() -> None:
     from nightjar.servers import local_airflow
 
     show_progress_log()
-    found = settings.load()
-    print_settings(found)
-    started = local_airflow.start(found, found.port)
+    config = settings.load()
+    print_settings(config)
+    started = local_airflow.start(config, config.port)
     console.print(f"Airflow is at {started.url}: user {started.user}, password {started.password}")
     console.print("`make down` stops it.")
 

@@ -1,6 +1,6 @@
 """The main job on the default data, from nothing: raw days, history, one night, the release.
 
-What is there already is not done again, so that a second run prints the same at once.
+Finished work is not done again, so that a second run prints the same at once.
 """
 
 import datetime as dt
@@ -43,9 +43,9 @@ def run(day: dt.date, settings: Settings) -> None:
 
 
 def _lacks_history(day: dt.date, settings: Settings) -> bool:
-    there = Records(open_storage(settings.lake)).partitions(StageName.INGEST)
+    ingested = Records(open_storage(settings.lake)).partitions(StageName.INGEST)
     first = read_dataset(settings.dataset).first_day
-    return any(before not in there for before in days(first, day - ONE_DAY))
+    return any(before not in ingested for before in days(first, day - ONE_DAY))
 
 
 def _lacks_release(day: dt.date, settings: Settings) -> bool:

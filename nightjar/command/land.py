@@ -29,7 +29,7 @@ STAMP: Final = "transaction_timestamp"
 
 @dataclass(frozen=True)
 class Landed:
-    """What `land` put: how many files are new, how many were there, and the rows of all of them."""
+    """How many files `land` put, how many existed already, and the rows of all of them."""
 
     new: int
     kept: int
@@ -49,7 +49,7 @@ def land(
     Parameters
     ----------
     first, last
-        The days wanted, both included; by default all of the data set's.
+        The first and last day to land; by default all days of the data set.
     households
         Keep only this many households (those with the lowest SHA-256 of their id).
 
@@ -65,11 +65,11 @@ def land(
     _require_days(data, first, last)
     storage, source = open_storage(settings.raw), _source()
     days = _by_day(_sampled(_transactions(source), households))
-    wanted = {day: rows for day, rows in days.items() if (first or data.first_day) <= day <= (last or day)}
-    put = [_put(storage, data.raw.path(day), rows) for day, rows in wanted.items()]
+    chosen = {day: rows for day, rows in days.items() if (first or data.first_day) <= day <= (last or day)}
+    put = [_put(storage, data.raw.path(day), rows) for day, rows in chosen.items()]
     if data.catalogue:
         put.append(_put(storage, data.catalogue.path(data.first_day), _catalogue(source)))
-    landed = Landed(sum(put), len(put) - sum(put), sum(len(rows) for rows in wanted.values()))
+    landed = Landed(sum(put), len(put) - sum(put), sum(len(rows) for rows in chosen.values()))
     log.info("landed %d new files below %s; %d were there", landed.new, settings.raw, landed.kept)
     return landed
 
@@ -129,16 +129,16 @@ def _by_day(rows: "pa.Table") -> dict[dt.date, "pa.Table"]:
 
     day = rows[STAMP].to_numpy().astype("datetime64[D]")
     order = np.argsort(day, kind="stable")
-    found, starts, counts = np.unique(day[order], return_index=True, return_counts=True)
+    dates, starts, counts = np.unique(day[order], return_index=True, return_counts=True)
     sorted_rows = rows.take(order)
     return {
         date.item(): sorted_rows.slice(int(start), int(count))
-        for date, start, count in zip(found, starts, counts, strict=True)
+        for date, start, count in zip(dates, starts, counts, strict=True)
     }
 
 
 def _catalogue(source: Path) -> "pa.Table":
-    """The products; a product without a type or a size is called by what is known of it."""
+    """The products; the name of one without a type or a size is made of what is known of it."""
     import pyarrow as pa
     import pyarrow.compute as pc
     import pyarrow.parquet as pq

@@ -29,7 +29,7 @@ TABLES: Final[dict[str, str]] = {
     TableName.QUARANTINE: "events",
     TableName.CATALOGUE_QUARANTINE: "catalogue",
 }
-_AT_ONCE: Final = 10_000
+_AT_ONCE: Final = 10_000  # rows in memory as Python objects
 _ATTEMPT: Final = Rule(
     "16 hex digits", lambda value: isinstance(value, str) and re.fullmatch("[0-9a-f]{16}", value) is not None
 )
@@ -40,12 +40,12 @@ Place = tuple[str, int, str]
 
 @dataclass(frozen=True)
 class Aside:
-    """What a day's rows were set aside for.
+    """The rows of a day that were set aside.
 
     Attributes
     ----------
     source
-        The record or attempt that it is of, in words.
+        The record or attempt that they belong to, in words.
     counts
         Rows by table, kind and reason; a row with two reasons counts for both.
     examples
@@ -58,7 +58,7 @@ class Aside:
 
 
 def show(day: dt.date, attempt: str, limit: int, lake: Lake) -> None:
-    """Print what was set aside of a day, each reason with its count and its first rows.
+    """Print the rows of a day that were set aside: each reason with its count and its first rows.
 
     Parameters
     ----------
@@ -72,32 +72,32 @@ def show(day: dt.date, attempt: str, limit: int, lake: Lake) -> None:
     PermanentError
         When there is no such attempt, or nothing of that day.
     """
-    found = look(day, attempt, limit, lake)
-    if not found.counts:
-        console.print(Text(f"{found.source}: no row was set aside"))
+    aside = look(day, attempt, limit, lake)
+    if not aside.counts:
+        console.print(Text(f"{aside.source}: no row was set aside"))
         return
-    console.print(_table(found))
+    console.print(_table(aside))
 
 
 def look(day: dt.date, attempt: str, limit: int, lake: Lake) -> Aside:
     """What `show` prints."""
     storage = lake.storage
     source, contents = _find(lake, day, attempt)
-    found = Aside(source)
+    aside = Aside(source)
     for table in TABLES:
         files = contents[table].files if table in contents else ()
         for rows in _batches(storage, table, lake.data.id_type, files):
             for key, place in _places(table, rows):
-                found.counts[key] += 1
-                kept = found.examples.get(key, [])
-                found.examples[key] = nsmallest(limit, [*kept, place])
-    return found
+                aside.counts[key] += 1
+                kept = aside.examples.get(key, [])
+                aside.examples[key] = nsmallest(limit, [*kept, place])
+    return aside
 
 
 def _batches(
     storage: Storage, table: str, id_type: str, files: Iterable[TableFile]
 ) -> Iterator[list[dict[str, object]]]:
-    """Rows by some thousands, as of a refused day there may be millions."""
+    """Rows batch by batch: a refused day may have millions."""
     for file in files:
         for batch in tables.read(storage, table, id_type, [file]).to_batches(max_chunksize=_AT_ONCE):
             yield batch.to_pylist()
@@ -111,7 +111,7 @@ def _places(table: str, rows: Iterable[Mapping[str, object]]) -> Iterable[tuple[
 
 
 def _find(lake: Lake, day: dt.date, attempt: str) -> tuple[str, Mapping[str, TableContent]]:
-    """Where the rows are from, and the content of each table."""
+    """The record or attempt of the rows, in words, and the content of each table."""
     record = None if attempt else lake.records.current(StageName.INGEST, day)
     if record:
         return f"{day}, record {record.sequence} (attempt {record.attempt})", record.tables
@@ -121,7 +121,7 @@ def _find(lake: Lake, day: dt.date, attempt: str) -> tuple[str, Mapping[str, Tab
         days = ", ".join(map(str, sorted(result.counts)))
         raise PermanentError(f"attempt {attempt} is of {days}, not of {day}: give one of its days")
     return f"{day}, attempt {attempt}", {
-        name: found[day] for name, found in result.tables.items() if day in found
+        name: of_days[day] for name, of_days in result.tables.items() if day in of_days
     }
 
 
@@ -155,13 +155,13 @@ def _result(storage: Storage, attempt: str) -> ExtractResult:
         ) from error
 
 
-def _table(found: Aside) -> Table:
-    title = Text(f"set aside of {found.source}", "table.title")
+def _table(aside: Aside) -> Table:
+    title = Text(f"set aside of {aside.source}", "table.title")
     table = Table(title=title, title_justify="left", show_lines=True)
     for name, justify in (("of", "left"), ("kind", "left"), ("reason", "left"), ("rows", "right")):
         table.add_column(name, justify=justify, no_wrap=True)  # type: ignore[arg-type]
     table.add_column("first of them: file, row number, raw row", overflow="fold")
-    for key, count in sorted(found.counts.items(), key=lambda item: (item[0][0], -item[1], item[0])):
-        told = "\n".join(f"{file} {number}: {row}" for file, number, row in found.examples[key])
-        add_row(table, TABLES[key[0]], key[1], key[2], f"{count:,}", told)
+    for key, count in sorted(aside.counts.items(), key=lambda item: (item[0][0], -item[1], item[0])):
+        examples = "\n".join(f"{file} {number}: {row}" for file, number, row in aside.examples[key])
+        add_row(table, TABLES[key[0]], key[1], key[2], f"{count:,}", examples)
     return table

@@ -55,7 +55,7 @@ def page() -> str:
 
 
 def places_of(kind: Kind, path: str = "") -> dict[Kind, list[str]]:
-    """A model and those within it, in their order, with the paths of the keys that hold each."""
+    """A model and the models within it, in their order, each with the paths of the keys that hold it."""
     places = {kind: [path]}
     for name, field in kind.model_fields.items():
         for inner in models_in(field):
@@ -74,7 +74,7 @@ def _section(kind: Kind, places: list[str]) -> str:
     first, *others = places
     names = [
         f"`[{first}]`" if first else "Above the sections",
-        *(f"`{one.split('.')[-1]}`" for one in others),
+        *(f"`{place.split('.')[-1]}`" for place in others),
     ]
     shared = {"needed": False, "follows": "as above"} if others else {}
     rows = (_row(f"`{key}`", schema | shared, _toml) for key, schema in _fields(kind))
@@ -92,7 +92,7 @@ def _table(title: str, kind: Kind, first: str, rows: Iterable[str]) -> str:
 
 
 def _fields(kind: Kind) -> Iterator[tuple[str, Schema]]:
-    """The schema of each field with its default, but for sections that are told of by their class alone."""
+    """The schema of each field with its default; a section without words of its own is left out."""
     schema, defaults = kind.model_json_schema(), kind.model_construct().model_dump(mode="json")
     for key, field in schema["properties"].items():
         if "description" in field:
@@ -101,7 +101,7 @@ def _fields(kind: Kind) -> Iterator[tuple[str, Schema]]:
 
 
 def _without_null(schema: Schema) -> Schema:
-    return next((one for one in schema.get("anyOf", ()) if one != {"type": "null"}), {}) | schema
+    return next((option for option in schema.get("anyOf", ()) if option != {"type": "null"}), {}) | schema
 
 
 def _row(key: str, schema: Schema, write: Callable[[Any], str]) -> str:
@@ -112,7 +112,7 @@ def _row(key: str, schema: Schema, write: Callable[[Any], str]) -> str:
 
 def _toml(value: Any) -> str:
     if isinstance(value, dict):
-        return f"{{ {', '.join(f'{key} = {_toml(one)}' for key, one in value.items())} }}"
+        return f"{{ {', '.join(f'{key} = {_toml(item)}' for key, item in value.items())} }}"
     if isinstance(value, list):
         return f"[{', '.join(map(_toml, value))}]"
     return json.dumps(value) if isinstance(value, str | bool) else f"{value:_}"
@@ -122,11 +122,11 @@ def _type(schema: Schema) -> str:
     if "$ref" in schema:
         return "table"
     if schema["type"] in ("array", "object"):
-        return f"{'list' if schema['type'] == 'array' else 'table'} of {_type(_one_of(schema))}s"
+        return f"{'list' if schema['type'] == 'array' else 'table'} of {_type(_value_schema(schema))}s"
     return "date" if schema.get("format") == "date" else TYPES[schema["type"]]
 
 
-def _one_of(schema: Schema) -> Schema:
+def _value_schema(schema: Schema) -> Schema:
     """The schema of each value of a list or table."""
     any_key = next(iter(schema.get("patternProperties", {}).values()), None)
     return schema.get("items") or schema.get("additionalProperties") or any_key or {}
@@ -135,13 +135,13 @@ def _one_of(schema: Schema) -> Schema:
 def bounds(schema: Schema) -> str:
     """What values a field may have, in words."""
     if schema.get("type") in ("array", "object"):
-        return ", ".join(filter(None, [bounds(_one_of(schema)), _at_least_one(schema)]))
+        return ", ".join(filter(None, [bounds(_value_schema(schema)), _minimum_size(schema)]))
     if "enum" in schema:
         return ", ".join(f"`{json.dumps(value)}`" for value in schema["enum"])
     return schema.get("form") or _range(schema)
 
 
-def _at_least_one(schema: Schema) -> str:
+def _minimum_size(schema: Schema) -> str:
     return "one at least" if {"minLength", "minItems", "minProperties"} & schema.keys() else ""
 
 
@@ -158,13 +158,13 @@ def _number(value: float) -> str:
 
 
 def _reader_rows() -> Iterator[str]:
-    """The reader stands alone, without pydantic: its variables are constants with words below them."""
+    """The variables of the reader, which has no pydantic: constants with words below them."""
     for pair in pairwise(ast.parse(inspect.getsource(cache)).body):
         match pair:
             case ast.Assign(value=ast.Constant(value=str(name))), ast.Expr(
-                value=ast.Constant(value=str(said))
+                value=ast.Constant(value=str(meaning))
             ):
-                yield f"| `{name}` | {said} |"
+                yield f"| `{name}` | {meaning} |"
 
 
 if __name__ == "__main__":

@@ -28,14 +28,14 @@ def print_list(settings: Settings, user: str, length: int) -> None:
     console.print(_list(reader, reader.for_user(user), length))
 
 
-def _list(reader: Reader, found: Recommendations, length: int) -> Table:
-    kind = FALLBACKS[found.fallback]
-    title = Text(f"user {found.user_id}: {kind} list of {found.release_id}", "table.title")
+def _list(reader: Reader, answer: Recommendations, length: int) -> Table:
+    kind = FALLBACKS[answer.fallback]
+    title = Text(f"user {answer.user_id}: {kind} list of {answer.release_id}", "table.title")
     table = Table(title=title, title_justify="left")
     for name in ("", "item", "what it is", "category", "score"):
         table.add_column(name, justify="right" if name in ("", "score") else "left")
-    items = reader.catalogue(found.items[:length])
-    for rank, (item, score) in enumerate(zip(found.items[:length], found.scores, strict=False), 1):
+    items = reader.catalogue(answer.items[:length])
+    for rank, (item, score) in enumerate(zip(answer.items[:length], answer.scores, strict=False), 1):
         known = items.get(item)
         what, category = (known.name, known.category) if known else (None, None)
         add_row(table, str(rank), str(item), what or "", category or "", f"{score:.4f}")
@@ -101,8 +101,8 @@ def _checks(checks: Sequence[Check]) -> Table:
 def _metrics(metrics: Mapping[str, Any]) -> Table:
     """The contestants beside each other, best first; the NDCG with its 95% interval.
 
-    The format of releases leaves metrics to whoever writes them: what is not of our shape is left
-    blank, and a contestant that is no table of metrics is shown in its own cell.
+    The format of releases leaves metrics to whoever writes them. What is not of our shape is left
+    blank; a contestant that is no table of metrics is shown in its own cell.
     """
     title = "offline metrics of the decision" if metrics else "the decision was not evaluated"
     table = Table(title=title, title_justify="left")
@@ -110,24 +110,24 @@ def _metrics(metrics: Mapping[str, Any]) -> Table:
     for name in METRICS:
         table.add_column(name, justify="right", no_wrap=True)
     for model in sorted(metrics, key=lambda name: (-_order(metrics[name]), name)):
-        found = metrics[model]
-        if isinstance(found, Mapping):
-            add_row(table, model, *(_shown(name, found.get(name)) for name in METRICS))
+        estimates = metrics[model]
+        if isinstance(estimates, Mapping):
+            add_row(table, model, *(_shown(name, estimates.get(name)) for name in METRICS))
         else:
-            add_row(table, f"{model}: {found}")
+            add_row(table, f"{model}: {estimates}")
     return table
 
 
 def _order(metrics: Any) -> float:
-    found = _number(metrics.get("ndcg") if isinstance(metrics, Mapping) else None)
-    return -math.inf if found is None else found
+    ndcg = _number(metrics.get("ndcg") if isinstance(metrics, Mapping) else None)
+    return -math.inf if ndcg is None else ndcg
 
 
 def _number(estimate: Any, part: str = "value") -> float | None:
     """A part of an estimate; the value may stand alone."""
-    told = estimate if isinstance(estimate, Mapping) else {"value": estimate}
-    found = told.get(part)
-    return found if isinstance(found, int | float) else None
+    parts = estimate if isinstance(estimate, Mapping) else {"value": estimate}
+    value = parts.get(part)
+    return value if isinstance(value, int | float) else None
 
 
 def _shown(name: str, estimate: Any) -> str:

@@ -15,7 +15,7 @@ from lake.processes import end, in_sessions, is_running
 
 log = logging.getLogger(__name__)
 
-STOP_SECONDS = 20
+STOP_SECONDS = 20  # then SIGKILL: whoever stops Airflow waits for it
 
 
 @dataclass(frozen=True)
@@ -25,9 +25,9 @@ class Component:
     Attributes
     ----------
     name
-        What it is, for people.
+        Its name for people.
     pid, started, boot
-        Its process id, when it was started and the boot of the machine: ids are used again.
+        Its process id, its start and the boot of the machine: an id alone is used again.
     log
         The file that has its output.
     """
@@ -46,12 +46,12 @@ class Component:
         return (started, _boot()) == (self.started, self.boot)
 
     def owns_session(self) -> bool:
-        """Whether a session of this id would still be that of this leader.
+        """Whether a session of this id is still the session of this leader.
 
-        The kernel gives an id to no new process while a session has it.
+        The kernel gives no new process an id that a session still has.
         """
-        found = _start_ticks(self.pid)
-        return self._is(self.started if found is None else found)
+        ticks = _start_ticks(self.pid)
+        return self._is(self.started if ticks is None else ticks)
 
     def last_lines(self, count: int = 20) -> str:
         """The end of its output."""
@@ -100,7 +100,7 @@ def _boot() -> str:
 
 
 def members(components: Iterable[Component]) -> list[psutil.Process]:
-    """Every process of the components' sessions, also where the leader itself is gone."""
+    """Every process of the components' sessions, even where the leader itself is gone."""
     return in_sessions({component.pid for component in components if component.owns_session()})
 
 

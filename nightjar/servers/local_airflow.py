@@ -1,7 +1,7 @@
 """Starts and stops a local Airflow: api-server, scheduler and dag-processor.
 
 Each component leads a session of its own, so that everything it has started can be found and
-ended, whatever became of the component itself. What each is started with stands in `programs`.
+ended, whatever became of the component itself. `programs` says how each is started.
 """
 
 import datetime as dt
@@ -35,7 +35,7 @@ POOLS = {
     "precompute": "Lists and index",
     "mirror": "Delta tables",
 }
-POKE_INTERVAL = dt.timedelta(seconds=5)
+POKE_INTERVAL = dt.timedelta(seconds=5)  # somebody waits for a local Airflow
 ARTIFACTS = "MLFLOW_ARTIFACTS_DESTINATION"
 SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
@@ -103,7 +103,7 @@ def running(settings: Settings, port: int | None = None) -> Iterator[Airflow]:
 
 @contextmanager
 def _signals(handler: Handler) -> Iterator[None]:
-    """Handle the signals that end a program so; one that is ignored, as under nohup, stays ignored."""
+    """Let `handler` take the signals that end a program; ignored ones, as under nohup, stay ignored."""
     heard = [number for number in SIGNALS if signal.getsignal(number) not in (signal.SIG_IGN, None)]
     before = {number: signal.signal(number, handler) for number in heard}
     try:
@@ -125,7 +125,7 @@ def _exit_once(number: int, frame: FrameType | None) -> None:
 def start(settings: Settings, port: int | None = None) -> Airflow:
     """Start Airflow and wait until it is healthy, with its pools made.
 
-    What is left of one that has lost a part is stopped first, tasks too: they are tried again.
+    The rest of an Airflow that has lost a part is stopped first; its tasks are tried again.
 
     Parameters
     ----------
@@ -170,12 +170,12 @@ def _require_free(port: int) -> None:
 
 
 def stop(settings: Settings) -> bool:
-    """Stop whatever runs of Airflow; returns when nothing of it is left, with whether anything was."""
+    """Stop all that runs of Airflow; return, when nothing of it is left, whether anything ran."""
     components = _components(settings)
-    found = bool(background.members(components))
+    was_running = bool(background.members(components))
     background.stop(components)
     _components_file(settings).unlink(missing_ok=True)
-    return found
+    return was_running
 
 
 def _spawn_all(settings: Settings, port: int) -> None:

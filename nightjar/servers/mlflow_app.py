@@ -16,7 +16,7 @@ ASK = {"WWW-Authenticate": 'Basic realm="MLflow", charset="UTF-8"'}
 
 
 class Login:
-    """An app that answers those only who send the user and password, by HTTP basic authentication.
+    """An app that answers only those who send the user and password, by HTTP basic authentication.
 
     `/health` and `/version` answer everybody.
     """

@@ -1,7 +1,7 @@
 """The start script of each server: its command and environment, the same here and in a container.
 
-Secrets come from the environment. Those of Airflow are else generated, once, into private files in
-`NIGHTJAR_HOME`. They go to the servers by environment only: everyone may read a process's arguments.
+Secrets come from the environment. Secrets of Airflow that it lacks are generated once, into private files
+in `NIGHTJAR_HOME`. Servers get them by environment only: everyone may read a process's arguments.
 """
 
 import base64
@@ -39,7 +39,7 @@ class Server(StrEnum):
     s3 = "s3"
 
 
-# The log servers would listen on every address; the api-server reads the files itself.
+# Log servers are off: they would listen on every address, and the api-server reads the files itself.
 AIRFLOW = {
     Server.api_server: ["api-server"],
     Server.scheduler: ["scheduler", "--skip-serve-logs"],
@@ -47,9 +47,9 @@ AIRFLOW = {
     Server.triggerer: ["triggerer", "--skip-serve-logs"],
 }
 PORTS = {Server.mlflow: 5000, Server.s3: 7070}
-# How soon Airflow notices what has ended (seconds): a task's process, which its supervisor may miss for
-# one such interval and which must be heard of before a sensor looks again; a supervisor that was
-# killed; a scheduler, whose queued tasks are then queued anew; a task that no supervisor began.
+# How soon, in seconds, Airflow notices that a task's process has ended (its supervisor may miss it for one
+# such interval, and must learn of it before a sensor pokes again), that a supervisor was killed, that a
+# scheduler has ended, whose queued tasks are then queued anew, and that no supervisor began a task.
 NOTICE = {
     "AIRFLOW__WORKERS__MIN_HEARTBEAT_INTERVAL": "2",
     "AIRFLOW__SCHEDULER__TASK_INSTANCE_HEARTBEAT_TIMEOUT": "30",
@@ -108,7 +108,7 @@ def program(server: Server, settings: Settings, host: str = LOOPBACK, port: int 
 def is_healthy(server: Server, settings: Settings, port: int | None = None) -> bool:
     """Whether a server says that it is healthy.
 
-    Airflow's parts are asked about by way of the api-server, which knows when each was last heard of.
+    The api-server answers for all parts of Airflow: it knows when each last reported.
 
     Parameters
     ----------
@@ -121,9 +121,9 @@ def is_healthy(server: Server, settings: Settings, port: int | None = None) -> b
 
 
 def airflow_url(settings: Settings) -> str:
-    """Where the api-server is found from here."""
-    told = os.environ.get(API_ADDRESS)
-    return told.removesuffix(EXECUTION) if told else f"http://{LOOPBACK}:{settings.port}"
+    """The address of the api-server, as seen from here."""
+    address = os.environ.get(API_ADDRESS)
+    return address.removesuffix(EXECUTION) if address else f"http://{LOOPBACK}:{settings.port}"
 
 
 def _mlflow(settings: Settings, host: str, port: int) -> Program:
@@ -199,34 +199,34 @@ def _configuration(settings: Settings, host: str, port: int) -> dict[str, str]:
 
 
 def _no_proxy() -> dict[str, str]:
-    """Reach this machine directly, as what the environment names; programs read either variable."""
+    """Use no proxy for this machine, nor for hosts that the environment names; programs read either."""
     named = ",".join(os.environ.get(name, "") for name in ("NO_PROXY", "no_proxy")).split(",")
     hosts = ",".join(dict.fromkeys([*filter(None, named), *HERE]))
     return {"NO_PROXY": hosts, "no_proxy": hosts}
 
 
 def airflow_home(places: Places) -> Path:
-    """Airflow's own folder, which nobody else may look into."""
+    """Airflow's own folder, which its owner alone may look into."""
     return private_folder(places.home / "airflow")
 
 
 def password(places: Places) -> str:
     """The password of Airflow's user: `NIGHTJAR_ADMIN_PASSWORD`, else one that is generated once."""
-    file, told = _password_file(places), Secrets().admin_password.get_secret_value()
+    file, given = _password_file(places), Secrets().admin_password.get_secret_value()
     kept: str | None = json.loads(file.read_text())[USER] if file.exists() else None
-    wanted = told or kept or secrets.token_urlsafe(16)
-    if wanted != kept:
-        _write_private(file, json.dumps({USER: wanted}))
-    return wanted
+    secret = given or kept or secrets.token_urlsafe(16)
+    if secret != kept:
+        _write_private(file, json.dumps({USER: secret}))
+    return secret
 
 
 def _password_file(places: Places) -> Path:
     return airflow_home(places) / "passwords.json"
 
 
-def _kept_secrets(places: Places, told: Mapping[str, str]) -> dict[str, str]:
+def _kept_secrets(places: Places, env: Mapping[str, str]) -> dict[str, str]:
     """Airflow's secrets, generated where the environment lacks one and none was generated before."""
-    if all(told.get(name) for name in SECRETS):
+    if all(env.get(name) for name in SECRETS):
         return {}
     file = airflow_home(places) / "secrets.json"
     if not file.exists():

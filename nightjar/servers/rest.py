@@ -17,7 +17,7 @@ Json = dict[str, Any]
 Reprocess = Literal["none", "failed", "completed"]
 
 ENDED_RUN = frozenset({"success", "failed"})
-TOLD = frozenset({"running", "success", "failed", "skipped", "upstream_failed", "up_for_retry"})
+LOGGED = frozenset({"running", "success", "failed", "skipped", "upstream_failed", "up_for_retry"})
 TRIES = 20
 RETRY_SECONDS = 0.5
 CONFLICT = 409
@@ -31,7 +31,7 @@ class RestError(NightjarError):
 
 
 class Undone(RestError):
-    """A request may be made again: it cannot have arrived, or it does no harm twice."""
+    """A request failed that may be made again: it did not arrive, or does no harm when repeated."""
 
 
 @dataclass(frozen=True)
@@ -117,7 +117,7 @@ class Client:
         reraise=True,
     )
     def _try(self, method: str, path: str, *, again: bool = False, **kwargs: Any) -> httpx.Response:
-        """Send a request; anew where it cannot have arrived, or where `again` or a GET does no harm."""
+        """Send a request; repeat it where it did not arrive, or where it is a GET or `again` allows it."""
         again = again or method == "GET"
         try:
             answer = self._http.request(method, path, **kwargs)
@@ -133,7 +133,7 @@ class Client:
         return self._send(method, f"/api/v2/{path}", **kwargs)
 
     def put_pool(self, name: str, slots: int, description: str) -> None:
-        """Make a pool; one that is there already is left as it is."""
+        """Make a pool; an existing one is left as it is."""
         pool = {"name": name, "slots": slots, "description": description, "include_deferred": False}
         answer = self._try("POST", "/api/v2/pools", json=pool, again=True)
         if answer.is_error and answer.status_code != CONFLICT:
@@ -148,7 +148,7 @@ class Client:
         return {e["filename"]: e["stack_trace"] for e in self._api("GET", "importErrors")["import_errors"]}
 
     def dags(self) -> dict[str, bool]:
-        """The DAGs there are, and whether each is paused."""
+        """All DAGs, and whether each is paused."""
         return {dag["dag_id"]: dag["is_paused"] for dag in self._api("GET", "dags")["dags"]}
 
     def wait_for_dag(self, dag: str) -> None:
@@ -159,15 +159,15 @@ class Client:
         RestError
             When a DAG file cannot be read.
         Still
-            When no other DAG appears for long either.
+            When no DAG at all has appeared for long.
         """
         wait_until(lambda: self._has(dag), self.dags, f"DAG {dag} to appear")
 
     def _has(self, dag: str) -> bool:
-        there = dag in self.dags()
-        if not there and (errors := self.import_errors()):
+        exists = dag in self.dags()
+        if not exists and (errors := self.import_errors()):
             raise RestError(f"DAG files with errors: {errors}")
-        return there
+        return exists
 
     def unpause(self, dag: str, paused: bool = False) -> None:
         """Let a DAG run (or, with `paused`, not any more)."""
@@ -181,8 +181,8 @@ class Client:
 
     def runs(self, dag: str) -> list[Run]:
         """All runs of a DAG, oldest first."""
-        found = self._api("GET", f"dags/{dag}/dagRuns", params={"limit": 500, "order_by": "run_after"})
-        return [_run(entry) for entry in found["dag_runs"]]
+        listing = self._api("GET", f"dags/{dag}/dagRuns", params={"limit": 500, "order_by": "run_after"})
+        return [_run(entry) for entry in listing["dag_runs"]]
 
     def run(self, dag: str, run_id: str) -> Run:
         """One run."""
@@ -194,25 +194,25 @@ class Client:
         Parameters
         ----------
         still
-            Seconds after which it is given up if no run of the DAG and none of their tasks moves.
+            Seconds after which the wait is given up if no run of the DAG and none of its tasks moves.
 
         Raises
         ------
         Still
             When nothing of the DAG moves; the message names the tasks with their states.
         """
-        told: dict[str, str | None] = {}
+        logged: dict[str, str | None] = {}
 
         def ended() -> bool:
             over = self.run(dag, run_id).state in ENDED_RUN
-            self._log_changes(dag, run_id, told)
+            self._log_changes(dag, run_id, logged)
             return over
 
         wait_until(ended, lambda: self.progress(dag), f"{dag} {run_id} to end", still=still)
         return self.run(dag, run_id)
 
     def progress(self, dag: str) -> Json:
-        """How far a DAG's runs are: the state of each, and for those that go on also its tasks' states."""
+        """How far a DAG's runs are: the state of each that has ended, else the states of its tasks."""
         return {
             run.id: run.state
             if run.state in ENDED_RUN
@@ -220,17 +220,17 @@ class Client:
             for run in self.runs(dag)
         }
 
-    def _log_changes(self, dag: str, run_id: str, told: dict[str, str | None]) -> None:
+    def _log_changes(self, dag: str, run_id: str, logged: dict[str, str | None]) -> None:
         for task in self.tasks(dag, run_id):
-            if task.state in TOLD and told.get(task.id) != task.state:
-                told[task.id] = task.state
+            if task.state in LOGGED and logged.get(task.id) != task.state:
+                logged[task.id] = task.state
                 took = f" after {task.seconds:.1f} s" if task.seconds and task.state != "running" else ""
                 log.info("%s: %s%s", task.id, task.state, took)
 
     def tasks(self, dag: str, run_id: str) -> list[Task]:
         """The tasks of a run, in the order in which they started."""
-        found = self._api("GET", f"dags/{dag}/dagRuns/{run_id}/taskInstances", params={"limit": 500})
-        return sorted((_task(entry) for entry in found["task_instances"]), key=_started)
+        listing = self._api("GET", f"dags/{dag}/dagRuns/{run_id}/taskInstances", params={"limit": 500})
+        return sorted((_task(entry) for entry in listing["task_instances"]), key=_started)
 
     def logs(self, dag: str, run_id: str, task: str, number: int = 1) -> str:
         """The log of one try of a task, as lines of text."""
@@ -257,7 +257,7 @@ class Client:
         Parameters
         ----------
         reprocess
-            Beside the partitions that have no run: ``none`` others, those whose newest run
+            Which partitions to run besides those without a run: ``none``, those whose newest run
             ``failed``, or all whose newest run is ``completed``.
         max_active_runs
             How many runs go on at once: the API's own default, where the UI's form proposes 1.
@@ -276,7 +276,7 @@ class Client:
         return backfill_id
 
     def cancel_backfill(self, backfill: int) -> None:
-        """Start no more runs of a backfill: those that wait fail, those that have begun go on."""
+        """Start no more runs of a backfill: runs that wait fail, runs that have begun go on."""
         self._api("PUT", f"backfills/{backfill}/cancel")
 
     def wait_for_backfill(self, dag: str, backfill: int) -> None:

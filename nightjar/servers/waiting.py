@@ -1,6 +1,6 @@
-"""The one way to wait: for as long as something moves, however long it takes in all.
+"""The one way to wait: as long as something moves, without a limit on the total time.
 
-A total time says more of the machine than of what is waited for.
+A total time says more of the machine than of the thing that is waited for.
 """
 
 import time
@@ -8,7 +8,7 @@ from collections.abc import Callable
 
 from lake.errors import NightjarError
 
-STILL_SECONDS = 900.0
+STILL_SECONDS = 900.0  # giving up a wait too late costs less than giving it up too early
 POLL_SECONDS = 1.0
 
 
@@ -24,13 +24,13 @@ def wait_until(
     still: float = STILL_SECONDS,
     pause: float = POLL_SECONDS,
 ) -> None:
-    """Wait until `done` gives something true.
+    """Wait until `done` returns something true.
 
     Parameters
     ----------
     movement
-        Gives what can be seen of the progress: a value that differs from the one before once
-        anything has moved.
+        Returns what can be seen of the progress: a value that changes whenever anything has
+        moved.
     what
         What is waited for, for the message.
     still

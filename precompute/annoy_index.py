@@ -35,7 +35,7 @@ class Built:
         Median microseconds of a query, for provenance.
     """
 
-    index: fmt.Index | None
+    index: fmt.IndexSummary | None
     warnings: tuple[str, ...] = ()
     latency_us: float = 0.0
 
@@ -62,7 +62,7 @@ def build(path: Path, units: Float32, config: IndexSection) -> Built:
         log.info("Annoy with %d trees: recall@%d %.4f", trees, config.recall_at, reached)
         if reached >= config.recall_floor:
             index.save(str(path))
-            return Built(fmt.Index(trees, config.search_k, reached, path.stat().st_size), (), latency)
+            return Built(fmt.IndexSummary(trees, config.search_k, reached, path.stat().st_size), (), latency)
     return Built(None, (_too_low(reached, config),))
 
 

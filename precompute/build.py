@@ -224,8 +224,10 @@ def _origin(sources: Sources, plan: PrecomputePlan) -> release.Description:
     )
 
 
-def _bundle(decision: Record) -> fmt.Bundle:
-    return fmt.Bundle(decision.require("bundle_id"), decision.require("bundle_as_of"), decision.outcome)
+def _bundle(decision: Record) -> fmt.BundleReference:
+    return fmt.BundleReference(
+        decision.require("bundle_id"), decision.require("bundle_as_of"), decision.outcome
+    )
 
 
 def _told(checks: Iterable[Check]) -> list[str]:

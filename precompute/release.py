@@ -21,7 +21,7 @@ class Description:
 
     as_of: str
     config_digest: str
-    bundle: fmt.Bundle | None
+    bundle: fmt.BundleReference | None
     baseline: str | None
     inputs: Mapping[str, str]
     missing_days: tuple[str, ...]
@@ -29,7 +29,7 @@ class Description:
     buckets: int
     counts: Mapping[str, int] = field(default_factory=dict)
     checks: tuple[Check, ...] = ()
-    index: fmt.Index | None = None
+    index: fmt.IndexSummary | None = None
     warnings: tuple[str, ...] = ()
 
 
@@ -50,7 +50,7 @@ def seal(folder: Path, described: Description) -> bytes:
         missing_days=described.missing_days,
         counts=dict(described.counts),
         metrics=dict(described.metrics),
-        checks=tuple(fmt.Check(check.name, check.severity, check.passed) for check in described.checks),
+        checks=tuple(fmt.CheckResult(check.name, check.severity, check.passed) for check in described.checks),
         index=described.index,
         warnings=described.warnings,
         files={path.relative_to(folder).as_posix(): _entry(path) for path in _files(folder)},

@@ -12,7 +12,7 @@ depends on tiles, threads, the processor's vectors, or which users share a block
 and ``|y|`` are Euclidean norms; the lengths that end a user may be of another metric.
 
 This module hands blocks of users to threads. What is refused stands in `topn.arguments`, the order of
-the items in `topn.catalogue`, what a length is in `topn.metric`, what a thread does with a block of
+the items in `topn.ordering`, what a length is in `topn.metric`, what a thread does with a block of
 users in `topn.solver`, and what happens to the candidates in `topn.pools`.
 """
 
@@ -28,8 +28,8 @@ from scipy.sparse import csr_matrix
 from topn import solver
 from topn.arguments import Problem, checked
 from topn.arrays import Float32, Int32, Int64, Mask, blocks
-from topn.catalogue import Catalogue, catalogue_of
 from topn.exclusions import list_bounds
+from topn.ordering import OrderedItems, order_items
 from topn.pools import Pools
 from topn.simd import WIDTH
 
@@ -118,7 +118,7 @@ def top_n(
     problem = checked(user_factors, item_factors, n, exclude, allowed)
     bounds = list_bounds(problem.exclusions, problem.allowed, problem.n)
     lists = bounds, np.empty(bounds[-1], np.int32), np.empty(bounds[-1], np.float32)
-    work = _Work(problem, catalogue_of(problem), prune, lists)
+    work = _Work(problem, order_items(problem), prune, lists)
     computed = work.run(max(1, threads or cpu_count()), memory_mib, on_progress)
     return TopN(*lists, computed / max(1, len(problem.users) * int(problem.allowed.sum())))
 
@@ -126,14 +126,14 @@ def top_n(
 @dataclass(frozen=True)
 class _Work:
     problem: Problem
-    catalogue: Catalogue
+    ordered: OrderedItems
     prune: bool
     lists: tuple[Int64, Int32, Float32]
 
     @property
     def capacity(self) -> int:
         """How many candidates of a user are held at most."""
-        n = min(self.problem.n, len(self.catalogue.norms))
+        n = min(self.problem.n, len(self.ordered.norms))
         return n + max(n, LEAST_SPARE)
 
     def run(self, threads: int, memory_mib: int, on_progress: Progress | None) -> int:
@@ -149,7 +149,7 @@ class _Work:
 
     def _affordable(self, threads: int, memory_mib: int) -> tuple[int, int]:
         """How many threads, and how many users each has at a time."""
-        (users, factors), items = self.problem.users.shape, len(self.catalogue.norms)
+        (users, factors), items = self.problem.users.shape, len(self.ordered.norms)
         user = 8 * self.capacity + 4 * factors + items // 8 + 80
         tile, panel = 4 * _tallest() * (WIDTH + 4) + 24 * self.capacity, WIDTH * user
         room = memory_mib * 2**20 - 48 * items
@@ -158,7 +158,7 @@ class _Work:
         return threads, WIDTH * max(1, min((room // threads - tile) // panel, even, BLOCK_PANELS))
 
     def _space(self, size: int) -> Space:
-        items, factors = len(self.catalogue.norms), self.problem.users.shape[1]
+        items, factors = len(self.ordered.norms), self.problem.users.shape[1]
         return solver.workspace(size, factors, items, self.capacity, _tallest())
 
     def _solve(self, share: slice, size: int, spaces: SimpleQueue[Space]) -> int:
@@ -172,7 +172,7 @@ class _Work:
         bounds, items, scores = self.lists
         computed: int = solver.solve_block(
             self.problem.users[block],
-            self.catalogue,
+            self.ordered,
             self.problem.exclusions.rows(block),
             (FIRST_ITEMS, TILE_ITEMS),
             self.prune,

@@ -5,8 +5,8 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from topn.arrays import Float32, Int32, Int64, UInt32
-from topn.catalogue import Catalogue
 from topn.jit import jit
+from topn.ordering import OrderedItems
 from topn.selection import float_of, floor_of_keys, in_order, ordinal, ranking_keys
 from topn.vectors import true_scores
 
@@ -65,13 +65,13 @@ def margin_of(slack: float, norm: float) -> np.float32:
 
 
 @jit
-def shrink(user: int, factors: Float32, pools: Pools, catalogue: Catalogue) -> None:
+def shrink(user: int, factors: Float32, pools: Pools, ordered: OrderedItems) -> None:
     """Raise a user's floor to what `n` of the candidates reach; drop those that cannot count."""
     this, values, places = pools.users[user], pools.values[user], pools.places[user]
     true, n = this.true, this.n
     held = _drop_hidden(values, places, this.clean, this.held, pools.hidden[user])
     if held > n:
-        margin = margin_of(this.slack, catalogue.norms[places[min(true, held - 1)]])
+        margin = margin_of(this.slack, ordered.norms[places[min(true, held - 1)]])
         keys = pools.keys[:held]
         for at in range(held):
             keys[at] = ordinal(values[at] - (margin if at >= true else np.float32(0)))
@@ -81,7 +81,7 @@ def shrink(user: int, factors: Float32, pools: Pools, catalogue: Catalogue) -> N
         held = _keep(values, places, true, held, this.true, floor - margin)
     this.held = this.clean = held
     if held > n + (len(values) - n) // 2:  # too many scores nearly equal
-        settle(user, factors, pools, catalogue)
+        settle(user, factors, pools, ordered)
 
 
 @jit
@@ -106,19 +106,19 @@ def _keep(values: Float32, places: Int32, start: int, stop: int, to: int, least:
 
 
 @jit
-def settle(user: int, factors: Float32, pools: Pools, catalogue: Catalogue) -> None:
+def settle(user: int, factors: Float32, pools: Pools, ordered: OrderedItems) -> None:
     """Keep the best of a user's candidates by true score, in order."""
     this = pools.users[user]
     held, kept, true = this.held, min(this.n, this.held), this.true
     values, places = pools.values[user, :held], pools.places[user, :held]
-    codes = catalogue.codes[places]
+    codes = ordered.codes[places]
     if true < held:
-        off = this.slack * catalogue.norms[places[true]] * (UNIT64 / UNIT)
-        true_scores(factors, catalogue.factors, codes[true:], off, values[true:])
+        off = this.slack * ordered.norms[places[true]] * (UNIT64 / UNIT)
+        true_scores(factors, ordered.factors, codes[true:], off, values[true:])
     keys = in_order(ranking_keys(values, codes))
     for at in range(kept):
         values[at] = float_of(~(keys[at] >> 32))
-        places[at] = catalogue.places[keys[at] & 0xFFFFFFFF]
+        places[at] = ordered.places[keys[at] & 0xFFFFFFFF]
     this.held = this.clean = this.true = kept
     if kept == this.n:
         this.floor = values[kept - 1]
@@ -126,19 +126,19 @@ def settle(user: int, factors: Float32, pools: Pools, catalogue: Catalogue) -> N
 
 @jit
 def write_list(
-    user: int, factors: Float32, pools: Pools, catalogue: Catalogue, out: tuple[Int64, Int32, Float32]
+    user: int, factors: Float32, pools: Pools, ordered: OrderedItems, out: tuple[Int64, Int32, Float32]
 ) -> None:
     """Put a user's final list where it belongs."""
     this, (bounds, items, scores) = pools.users[user], out
     n, start = this.n, bounds[user]
     if this.length == 0:
-        _write_first(catalogue.places, pools.hidden[user], items[start : start + n])
+        _write_first(ordered.places, pools.hidden[user], items[start : start + n])
         scores[start : start + n] = 0
     elif n > 0:
-        shrink(user, factors, pools, catalogue)
-        settle(user, factors, pools, catalogue)
+        shrink(user, factors, pools, ordered)
+        settle(user, factors, pools, ordered)
         for rank in range(n):
-            items[start + rank] = catalogue.codes[pools.places[user, rank]]
+            items[start + rank] = ordered.codes[pools.places[user, rank]]
             scores[start + rank] = pools.values[user, rank]
 
 

@@ -8,8 +8,8 @@ from typing import NamedTuple
 import numpy as np
 
 from topn.arrays import Float32, Int32, Int64, UInt32
-from topn.catalogue import Catalogue
 from topn.jit import jit
+from topn.ordering import OrderedItems
 from topn.pools import TINY, UNIT, USER, Pools, Users, margin_of, shrink, write_list
 from topn.selection import floors_of_lanes
 from topn.simd import ROWS, WIDTH, products, reached, trailing_zeros
@@ -68,7 +68,7 @@ def workspace(users: int, factors: int, items: int, capacity: int, tile: int) ->
 @jit
 def solve_block(
     factors: Float32,
-    catalogue: Catalogue,
+    ordered: OrderedItems,
     exclusions: tuple[Int64, Int32],
     tiles: tuple[int, int],
     prune: bool,
@@ -93,31 +93,31 @@ def solve_block(
         Where each user's list begins in the two arrays that follow, items and scores.
     """
     (pools, scratch), bounds = space, out[0]
-    _open(factors, catalogue, exclusions, pools, bounds)
+    _open(factors, ordered, exclusions, pools, bounds)
     active = _active(pools.users[: len(factors)])
     _fill_panels(scratch.panels, factors, active)
-    left, computed, start, stop = len(active), 0, 0, min(tiles[0], len(catalogue.norms))
+    left, computed, start, stop = len(active), 0, 0, min(tiles[0], len(ordered.norms))
     while start < stop and left > 0:
         if prune:
-            left = _drop_finished(active, left, scratch.panels, factors, pools, catalogue, start)
+            left = _drop_finished(active, left, scratch.panels, factors, pools, ordered, start)
         for first in range(0, left, WIDTH):
             lanes = active[first : min(first + WIDTH, left)]
             panel = scratch.panels[first // WIDTH]
             if start == 0:
-                hits = _score_first(panel, lanes, pools, catalogue, stop, scratch)
+                hits = _score_first(panel, lanes, pools, ordered, stop, scratch)
             else:
-                hits = _score(panel, lanes, pools, catalogue, start, stop, scratch)
-            _collect(scratch, hits, start, lanes, factors, pools, catalogue)
+                hits = _score(panel, lanes, pools, ordered, start, stop, scratch)
+            _collect(scratch, hits, start, lanes, factors, pools, ordered)
         computed += left * (stop - start)
-        start, stop = stop, min(stop + tiles[1], len(catalogue.norms))
+        start, stop = stop, min(stop + tiles[1], len(ordered.norms))
     for user in range(len(factors)):
-        write_list(user, factors[user], pools, catalogue, out)
+        write_list(user, factors[user], pools, ordered, out)
     return computed
 
 
 @jit
 def _open(
-    factors: Float32, catalogue: Catalogue, exclusions: tuple[Int64, Int32], pools: Pools, bounds: Int64
+    factors: Float32, ordered: OrderedItems, exclusions: tuple[Int64, Int32], pools: Pools, bounds: Int64
 ) -> None:
     """Give the pools to these users, empty."""
     lengths = norms(factors)
@@ -128,11 +128,11 @@ def _open(
         this.length = lengths[user]
         this.slack = lengths[user] * (UNIT * (factors.shape[1] + SPARE))
         this.floor = -np.inf
-    if len(catalogue.users_metric):
-        lengths = lengths_in(factors, catalogue.users_metric)
+    if len(ordered.users_metric):
+        lengths = lengths_in(factors, ordered.users_metric)
         for user in range(len(factors)):
             pools.users[user].length = lengths[user]
-    _mark_hidden(pools.hidden[: len(factors)], exclusions[0], exclusions[1], catalogue.places)
+    _mark_hidden(pools.hidden[: len(factors)], exclusions[0], exclusions[1], ordered.places)
 
 
 @jit
@@ -172,17 +172,17 @@ def _drop_finished(
     panels: Float32,
     factors: Float32,
     pools: Pools,
-    catalogue: Catalogue,
+    ordered: OrderedItems,
     start: int,
 ) -> int:
     """Keep, at the front, the users for whom an item from this place on could still count."""
     at, users = 0, pools.users
     while at < left:
         user = active[at]
-        best = users[user].length * catalogue.lengths[start] * ROUNDING + TINY
+        best = users[user].length * ordered.lengths[start] * ROUNDING + TINY
         is_near = users[user].floor <= best < NEAR * users[user].floor
         if is_near and users[user].held - users[user].clean >= FRESH:
-            shrink(user, factors[user], pools, catalogue)
+            shrink(user, factors[user], pools, ordered)
         if best >= users[user].floor:
             at += 1
         else:
@@ -194,13 +194,13 @@ def _drop_finished(
 
 @jit
 def _score_first(
-    panel: Float32, lanes: Int64, pools: Pools, catalogue: Catalogue, stop: int, scratch: Scratch
+    panel: Float32, lanes: Int64, pools: Pools, ordered: OrderedItems, stop: int, scratch: Scratch
 ) -> int:
     """Multiply a panel by the first tile, which sets the floors; returns what `_score` does."""
     for first in range(0, stop, ROWS):
-        products(panel, catalogue.factors, catalogue.codes, first, scratch.scores, first)
-    _first_floors(scratch.scores[:stop], lanes, pools, catalogue.norms[0])
-    _set_cuts(scratch.cuts, lanes, pools.users, catalogue.norms[0])
+        products(panel, ordered.factors, ordered.codes, first, scratch.scores, first)
+    _first_floors(scratch.scores[:stop], lanes, pools, ordered.norms[0])
+    _set_cuts(scratch.cuts, lanes, pools.users, ordered.norms[0])
     return _note(scratch, 0, 0, stop)
 
 
@@ -232,13 +232,13 @@ def _hide(scores: Float32, lane: int, hidden: UInt32) -> None:
 
 @jit
 def _score(
-    panel: Float32, lanes: Int64, pools: Pools, catalogue: Catalogue, start: int, stop: int, scratch: Scratch
+    panel: Float32, lanes: Int64, pools: Pools, ordered: OrderedItems, start: int, stop: int, scratch: Scratch
 ) -> int:
     """Multiply a panel by a tile; returns how many rows of the scores have any that count."""
     scores, hits = scratch.scores, 0
-    _set_cuts(scratch.cuts, lanes, pools.users, catalogue.norms[start])
+    _set_cuts(scratch.cuts, lanes, pools.users, ordered.norms[start])
     for first in range(0, stop - start, ROWS):
-        products(panel, catalogue.factors, catalogue.codes, start + first, scores, first)
+        products(panel, ordered.factors, ordered.codes, start + first, scores, first)
         hits = _note(scratch, hits, first, min(first + ROWS, stop - start))
     return hits
 
@@ -269,7 +269,7 @@ def _collect(
     lanes: Int64,
     factors: Float32,
     pools: Pools,
-    catalogue: Catalogue,
+    ordered: OrderedItems,
 ) -> None:
     """Take the scores that count into the pools of their users."""
     rows, bits, scores = scratch.rows, scratch.lanes, scratch.scores
@@ -285,4 +285,4 @@ def _collect(
         places[user, held] = start + row
         users[user].held = held + 1
         if held + 1 == capacity:
-            shrink(user, factors[user], pools, catalogue)
+            shrink(user, factors[user], pools, ordered)

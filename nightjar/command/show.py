@@ -15,7 +15,7 @@ from lake.settings import Settings
 from nightjar.console import add_row, console
 from nightjar_reader import Reader
 from nightjar_reader.answers import Recommendations
-from nightjar_reader.format import Check, LedgerEntry, Manifest
+from nightjar_reader.format import CheckResult, LedgerEntry, Manifest
 
 FALLBACKS = ("personal", "popular in the segment", "popular")
 METRICS = ("ndcg", "recall", "hit_rate", "map", "coverage", "novelty")
@@ -88,7 +88,7 @@ def _facts(manifest: Manifest) -> list[str]:
     ]
 
 
-def _checks(checks: Sequence[Check]) -> Table:
+def _checks(checks: Sequence[CheckResult]) -> Table:
     table = Table(title="gate", title_justify="left")
     for name in ("check", "severity", "result"):
         table.add_column(name)

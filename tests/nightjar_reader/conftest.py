@@ -116,17 +116,17 @@ def manifest_of(folder: Path, as_of: str) -> fmt.Manifest:
         for path in folder.rglob("*")
         if path.is_file()
     }
-    index = fmt.Index(10, 1000, 1.0, files[fmt.INDEX].bytes) if fmt.INDEX in files else None
+    index = fmt.IndexSummary(10, 1000, 1.0, files[fmt.INDEX].bytes) if fmt.INDEX in files else None
     return fmt.Manifest(
         as_of=as_of,
         config_digest="c" * 64,
-        bundle=fmt.Bundle("b" * 16, as_of, "promoted"),
+        bundle=fmt.BundleReference("b" * 16, as_of, "promoted"),
         baseline=None,
         inputs={"user_features": "23:1:2"},
         missing_days=(),
         counts={"users": 23, "items": 30},
         metrics={"ndcg@10": 0.31},
-        checks=(fmt.Check("lists not empty", "critical", True),),
+        checks=(fmt.CheckResult("lists not empty", "critical", True),),
         index=index,
         warnings=(),
         files=files,

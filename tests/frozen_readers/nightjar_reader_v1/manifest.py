@@ -35,7 +35,7 @@ _WHAT = "manifest"
 
 
 @dataclass(frozen=True)
-class Bundle:
+class BundleReference:
     """The model behind the lists, and the decision that named it."""
 
     id: str
@@ -44,7 +44,7 @@ class Bundle:
 
 
 @dataclass(frozen=True)
-class Check:
+class CheckResult:
     """One check of the release's content."""
 
     name: str
@@ -53,7 +53,7 @@ class Check:
 
 
 @dataclass(frozen=True)
-class Index:
+class IndexSummary:
     """How the Annoy index was built, and what it reaches."""
 
     trees: int
@@ -76,14 +76,14 @@ class Manifest:
 
     as_of: str
     config_digest: str
-    bundle: Bundle | None
+    bundle: BundleReference | None
     baseline: str | None
     inputs: Mapping[str, str]
     missing_days: tuple[str, ...]
     counts: Mapping[str, int]
     metrics: Mapping[str, Any]
-    checks: tuple[Check, ...]
-    index: Index | None
+    checks: tuple[CheckResult, ...]
+    index: IndexSummary | None
     warnings: tuple[str, ...]
     files: Mapping[str, FileEntry]
     buckets: int = BUCKETS
@@ -158,11 +158,12 @@ def parse(data: bytes) -> Manifest:
 def _manifest(value: dict[str, Any]) -> Manifest:
     bundle, index = value["bundle"], value["index"]
     parts = {
-        "bundle": None if bundle is None else Bundle(**check(bundle, _BUNDLE, _WHAT, "bundle")),
-        "index": None if index is None else Index(**check(index, _INDEX, _WHAT, "index")),
+        "bundle": None if bundle is None else BundleReference(**check(bundle, _BUNDLE, _WHAT, "bundle")),
+        "index": None if index is None else IndexSummary(**check(index, _INDEX, _WHAT, "index")),
         "missing_days": tuple(value["missing_days"]),
         "checks": tuple(
-            Check(**check(one, _CHECK, _WHAT, f"checks[{at}]")) for at, one in enumerate(value["checks"])
+            CheckResult(**check(one, _CHECK, _WHAT, f"checks[{at}]"))
+            for at, one in enumerate(value["checks"])
         ),
         "warnings": tuple(value["warnings"]),
         "files": {path: _file(path, entry) for path, entry in value["files"].items()},

@@ -206,7 +206,7 @@ def test_the_manifest_says_where_the_release_comes_from(whole):
     manifest = whole.manifest(whole.night(DAYS[0]).release_id)
     decision = whole.records.current("train", DAYS[0])
     assert manifest.as_of == "2024-01-01"
-    assert manifest.bundle == fmt.Bundle(decision.details["bundle_id"], "2024-01-01", "baseline")
+    assert manifest.bundle == fmt.BundleReference(decision.details["bundle_id"], "2024-01-01", "baseline")
     assert manifest.baseline == "personal_frequency"
     assert manifest.metrics == {"x": {"ndcg": 0.3}}
     assert manifest.missing_days == ("2023-12-31",)

@@ -11,7 +11,7 @@ from topn.metric import metric_of
 from topn.simd import ROWS
 
 
-class Catalogue(NamedTuple):
+class OrderedItems(NamedTuple):
     """The items. The *place* of an item is where it stands in the order by length.
 
     Attributes
@@ -39,7 +39,7 @@ class Catalogue(NamedTuple):
     users_metric: Float64
 
 
-def catalogue_of(problem: Problem) -> Catalogue:
+def order_items(problem: Problem) -> OrderedItems:
     """The allowed items by falling length.
 
     Of items with the same factors only so many are kept, by code, as a list and the exclusions of one
@@ -54,7 +54,7 @@ def catalogue_of(problem: Problem) -> Catalogue:
     places[codes] = np.arange(len(codes), dtype=np.int32)
     padded = np.append(codes, np.repeat(codes[-1:], ROWS - 1))
     longest = np.maximum.accumulate(problem.norms[codes][::-1])[::-1].copy()
-    return Catalogue(items, lengths[codes], padded, longest, places, metric.users)
+    return OrderedItems(items, lengths[codes], padded, longest, places, metric.users)
 
 
 def _by_length(items: Float32, lengths: Float64, codes: Int32) -> Int32:

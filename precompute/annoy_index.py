@@ -8,17 +8,14 @@ from typing import Any
 
 import numpy as np
 from annoy import AnnoyIndex
-from numpy.typing import NDArray
 
 from lake.sections import IndexSection
 from nightjar_reader import format as fmt
 from precompute.similar import neighbours
+from recommender.arrays import Float32, Int64
 from topn import TopN
 
 log = logging.getLogger(__name__)
-
-Float32 = NDArray[np.float32]
-Codes = NDArray[np.int64]
 
 
 @dataclass(frozen=True)
@@ -83,7 +80,7 @@ def _plant(units: Float32, trees: int, seed: int) -> Any:
 
 
 def _measure(
-    index: Any, units: Float32, asked: Codes, exact: TopN, config: IndexSection
+    index: Any, units: Float32, asked: Int64, exact: TopN, config: IndexSection
 ) -> tuple[float, float]:
     """Recall over all queries, rounded to 6 digits, and the median microseconds of one."""
     scores = [exact.scores[a:b] for a, b in zip(exact.indptr[:-1], exact.indptr[1:], strict=True)]
@@ -103,7 +100,7 @@ def _search(index: Any, units: Float32, config: IndexSection, code: int, best: F
     return _hits(units, code, others, best), seconds
 
 
-def _hits(units: Float32, code: int, others: Codes, best: Float32) -> int:
+def _hits(units: Float32, code: int, others: Int64, best: Float32) -> int:
     """How many of the items found score at least as much as the last of the exact list."""
     if not len(best):
         return 0

@@ -26,6 +26,7 @@ from nightjar_reader import format as fmt
 from precompute import annoy_index, columns, items, lists, release, similar
 from recommender import bundle, scoring
 from recommender import view as views
+from recommender.arrays import Float32
 from recommender.bundle import Bundle
 from recommender.ids import Ids
 from recommender.view import View
@@ -182,7 +183,7 @@ def _build(
     return described, built.latency_us
 
 
-def _index(folder: Path, units: items.Float32 | None, data: Dataset, watch: _Watch) -> annoy_index.Built:
+def _index(folder: Path, units: Float32 | None, data: Dataset, watch: _Watch) -> annoy_index.Built:
     if units is None:
         return annoy_index.Built(None)
     with watch.step("index"):
@@ -200,7 +201,7 @@ def _write_lists(
 
 
 def _write_factors(
-    folder: Path, factors: items.Factors, units: items.Float32, data: Dataset, plan: PrecomputePlan
+    folder: Path, factors: items.Factors, units: Float32, data: Dataset, plan: PrecomputePlan
 ) -> None:
     release.save(folder / fmt.USER_FACTORS, factors.users)
     release.save(folder / fmt.ITEM_FACTORS, factors.items)

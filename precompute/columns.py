@@ -10,11 +10,9 @@ from pathlib import Path
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
-from numpy.typing import NDArray
 
 from nightjar_reader import format as fmt
-
-Int64 = NDArray[np.int64]
+from recommender.arrays import Int32, Int64
 
 _WHOLE = 1 << 20
 
@@ -41,7 +39,7 @@ def write(table: pa.Table, path: Path, key: str | None = None) -> None:
             writer.write_table(table, row_group_size=fmt.ROW_GROUP if key else _WHOLE)
 
 
-def gather(indptr: Int64, rows: Int64) -> tuple[NDArray[np.int32], Int64]:
+def gather(indptr: Int64, rows: Int64) -> tuple[Int32, Int64]:
     """Where the elements of some lists lie.
 
     Parameters
@@ -63,11 +61,11 @@ def gather(indptr: Int64, rows: Int64) -> tuple[NDArray[np.int32], Int64]:
     return offsets.astype(np.int32), places
 
 
-def as_lists(offsets: NDArray[np.int32], values: pa.Array, kind: pa.DataType) -> pa.Array:
+def as_lists(offsets: Int32, values: pa.Array, kind: pa.DataType) -> pa.Array:
     """An Arrow list column of that type."""
     return pa.ListArray.from_arrays(pa.array(offsets, pa.int32()), values, type=kind)
 
 
-def buckets(ids: pa.Array, count: int) -> NDArray[np.int64]:
+def buckets(ids: pa.Array, count: int) -> Int64:
     """The bucket of each id."""
     return np.fromiter((fmt.bucket(key, count) for key in ids.to_pylist()), np.int64, len(ids))

@@ -4,17 +4,14 @@ from dataclasses import dataclass
 
 import numpy as np
 import pyarrow as pa
-from numpy.typing import NDArray
 
 from lake.errors import PermanentError
 from lake.schemas import CATEGORY, ITEM, NAME
 from nightjar_reader import format as fmt
+from recommender.arrays import Float32, Int32
 from recommender.ids import Ids
 from recommender.retrieval import Retrieval, align, known
 from recommender.view import View
-
-Float32 = NDArray[np.float32]
-Int32 = NDArray[np.int32]
 
 
 @dataclass(frozen=True)

@@ -6,13 +6,13 @@ from pathlib import Path
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
-from numpy.typing import NDArray
 
 from lake.dataset import Dataset
 from lake.sections import ListsSection
 from nightjar_reader import format as fmt
 from precompute import columns
 from precompute.items import Factors
+from recommender.arrays import Bool, Int32, Int64
 from recommender.ids import Ids
 from recommender.scoring import Lists, popular
 from recommender.view import View
@@ -45,7 +45,7 @@ def table(night: View, lists: Lists, factors: Factors | None, id_type: fmt.IdTyp
     return pa.table(parts, schema=schema)
 
 
-def codes_column(codes: NDArray[np.int32]) -> pa.Array:
+def codes_column(codes: Int32) -> pa.Array:
     """Codes as a column; -1 is null."""
     return pa.array(codes, pa.int32(), mask=codes < 0)
 
@@ -58,7 +58,7 @@ def write(folder: Path, lists: pa.Table, buckets: int) -> None:
         columns.write(lists.take(rows), folder / fmt.lists_path(number), fmt.USER_ID)
 
 
-def popular_table(night: View, allowed: NDArray[np.bool_], data: Dataset) -> pa.Table:
+def popular_table(night: View, allowed: Bool, data: Dataset) -> pa.Table:
     """The global list of popular items: one row, whose segment is null."""
     schema = fmt.popular_schema(data.id_type)
     codes, scores = popular(night, allowed, data.lists.popular)
@@ -172,7 +172,7 @@ def _empty_for_a_reason(lists: pa.Table, night: View, repeats: bool) -> Check:
     return Check(name, CRITICAL, wrong == 0, found, expected)
 
 
-def _listed_and_seen(night: View, users: NDArray[np.int32]) -> NDArray[np.int64]:
+def _listed_and_seen(night: View, users: Int32) -> Int64:
     """How many of the listed items each user has seen."""
     seen = night.weights[np.maximum(users, 0)]
     owner = np.repeat(np.arange(len(users)), np.diff(seen.indptr))

@@ -4,15 +4,13 @@ from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
-from numpy.typing import NDArray
 from scipy.sparse import csr_matrix
 
 from nightjar_reader import format as fmt
 from precompute import columns
+from recommender.arrays import Float32, Int64
 from recommender.ids import Ids
 from topn import TopN, top_n
-
-Float32 = NDArray[np.float32]
 
 
 def unit_rows(factors: Float32) -> Float32:
@@ -23,7 +21,7 @@ def unit_rows(factors: Float32) -> Float32:
 
 
 def neighbours(
-    units: Float32, n: int, *, of: NDArray[np.int64] | None = None, memory_mib: int = 64, threads: int = 1
+    units: Float32, n: int, *, of: Int64 | None = None, memory_mib: int = 64, threads: int = 1
 ) -> TopN:
     """The `n` other items of the largest cosine, for each item.
 
@@ -50,7 +48,7 @@ def write(folder: Path, items: Ids, found: TopN, buckets: int, id_type: fmt.IdTy
         columns.write(_table(items, found, rows, id_type), folder / fmt.similar_path(number), fmt.ITEM_ID)
 
 
-def _table(items: Ids, found: TopN, rows: NDArray[np.int64], id_type: fmt.IdType) -> pa.Table:
+def _table(items: Ids, found: TopN, rows: Int64, id_type: fmt.IdType) -> pa.Table:
     schema = fmt.similar_schema(id_type)
     offsets, places = columns.gather(found.indptr, rows)
     ids, scores = items.take(found.items[places]), pa.array(found.scores[places])

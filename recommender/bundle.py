@@ -24,6 +24,7 @@ from lake.errors import PermanentError
 from lake.ledger import names_in
 from lake.storage import Storage, sha256_of
 from nightjar_reader.sequences import pass_over
+from recommender.arrays import Float32, Int32
 from recommender.candidates import most_popular
 from recommender.ids import Ids
 from recommender.matrix import FEATURES
@@ -294,7 +295,7 @@ class Model:
             }
         )
 
-    def _lists(self, codes: NDArray[np.int32]) -> list[tuple[NDArray[np.int32], NDArray[np.float32]]]:
+    def _lists(self, codes: Int32) -> list[tuple[Int32, Float32]]:
         found = self._retrieval
         everything = np.ones(len(found.items), bool)
         common = most_popular(found.popularity, everything, self._length)

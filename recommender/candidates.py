@@ -8,17 +8,14 @@ from dataclasses import dataclass
 from typing import Any, Protocol
 
 import numpy as np
-from numpy.typing import NDArray
 from scipy.sparse import csr_matrix
 
 from lake.dataset import Dataset
 from recommender import kernels
-from recommender.ids import Int32
+from recommender.arrays import Bool, Float32, Int8, Int32, Int64
 from recommender.retrieval import Retrieval, known
-from recommender.view import Float32, Int64, View
+from recommender.view import View
 from topn import top_n
-
-Mask = NDArray[np.bool_]
 
 
 @dataclass(frozen=True)
@@ -53,7 +50,7 @@ class Own:
     """What the user bought before, by decayed purchases."""
 
     night: View
-    allowed: Mask
+    allowed: Bool
 
     def rank(self, users: Int32, n: int) -> Ranked:
         """The best `n` of the user's own items."""
@@ -67,7 +64,7 @@ class Als:
 
     night: View
     retrieval: Retrieval
-    allowed: Mask
+    allowed: Bool
     repeats: bool
     threads: int
 
@@ -90,7 +87,7 @@ class ItemItem:
 
     night: View
     retrieval: Retrieval
-    allowed: Mask
+    allowed: Bool
     repeats: bool
 
     def rank(self, users: Int32, n: int) -> Ranked:
@@ -104,11 +101,11 @@ class ItemItem:
 
 
 @dataclass(frozen=True)
-class Popular:
+class MostPopular:
     """What most users bought lately, the same for everybody."""
 
     popularity: Float32
-    allowed: Mask
+    allowed: Bool
 
     def rank(self, users: Int32, n: int) -> Ranked:
         """The `n` most popular items."""
@@ -117,7 +114,7 @@ class Popular:
         return Ranked(start, start + len(items), items, scores)
 
 
-def most_popular(popularity: Float32, allowed: Mask, n: int) -> tuple[Int32, Float32]:
+def most_popular(popularity: Float32, allowed: Bool, n: int) -> tuple[Int32, Float32]:
     """The `n` largest of what is allowed, with their scores; ties by code.
 
     Examples
@@ -138,7 +135,7 @@ def csr_parts(matrix: Any) -> tuple[Int64, Int32, Float32]:
     return indptr, indices, values
 
 
-def best(indptr: Int64, items: Int32, scores: Float32, allowed: Mask, n: int) -> Ranked:
+def best(indptr: Int64, items: Int32, scores: Float32, allowed: Bool, n: int) -> Ranked:
     """The best `n` allowed of each row of a CSR matrix, score descending, then code ascending."""
     row = np.repeat(np.arange(len(indptr) - 1), np.diff(indptr))
     keep = allowed[items]
@@ -165,7 +162,7 @@ class Mixed:
 
     indptr: Int64
     items: Int32
-    sources: NDArray[np.int8]
+    sources: Int8
 
 
 def mix(ranked: list[Ranked], limit: int, n_items: int, banned: Any = None) -> Mixed:
@@ -218,7 +215,7 @@ class Candidates:
 
     indptr: Int64
     items: Int32
-    personal: Mask
+    personal: Bool
 
     @property
     def rows(self) -> Int64:
@@ -232,7 +229,7 @@ def candidates(
     data: Dataset,
     users: Int32 | None,
     threads: int,
-    allowed: Mask | None = None,
+    allowed: Bool | None = None,
 ) -> Candidates:
     """Find at most `data.candidates.limit` items for each user.
 
@@ -257,7 +254,7 @@ def candidates(
         ItemItem(night, retrieval, allowed, data.repeats).rank(users, config.item_item)
         if config.item_item
         else nothing(len(users)),
-        Popular(retrieval.popularity, allowed).rank(users, wide),
+        MostPopular(retrieval.popularity, allowed).rank(users, wide),
     ]
     mixed = mix(ranked, config.limit, width, seen)
     found = Candidates(mixed.indptr, mixed.items, np.zeros(len(users), bool))

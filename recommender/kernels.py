@@ -7,14 +7,9 @@ in index order.
 from pathlib import Path
 
 import numpy as np
-from numpy.typing import NDArray
 
+from recommender.arrays import Bool, Float32, Float64, Int8, Int32, Int64
 from topn import Compiler
-
-Float32 = NDArray[np.float32]
-Float64 = NDArray[np.float64]
-Int32 = NDArray[np.int32]
-Int64 = NDArray[np.int64]
 
 jit = Compiler(Path(__file__)).jit
 
@@ -22,7 +17,7 @@ jit = Compiler(Path(__file__)).jit
 @jit
 def mix(
     start: Int64, stop: Int64, pool: Int32, banned: Int64, banned_items: Int32, limit: int, n_items: int
-) -> tuple[Int64, Int32, NDArray[np.int8]]:
+) -> tuple[Int64, Int32, Int8]:
     """Draw unique items from ranked sources: all of the first one, then one of each other in turn.
 
     Parameters
@@ -115,7 +110,7 @@ def nearest(
     linked: Int32,
     strength: Float32,
     users: Int32,
-    allowed: NDArray[np.bool_],
+    allowed: Bool,
     repeats: bool,
     n: int,
 ) -> tuple[Int64, Int32, Float32]:
@@ -172,7 +167,7 @@ def _keep_largest(
     links: Int64,
     linked: Int32,
     total: Float64,
-    allowed: NDArray[np.bool_],
+    allowed: Bool,
     best: Int32,
     scores: Float32,
 ) -> int:

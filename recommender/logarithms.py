@@ -10,7 +10,7 @@ from typing import Final
 import numpy as np
 import numpy.typing as npt
 
-Floats = npt.NDArray[np.float64]
+from recommender.arrays import Float64
 
 _LN2_HIGH: Final = 6.93147180369123816490e-01
 _LN2_LOW: Final = 1.90821492927058770002e-10
@@ -23,7 +23,7 @@ _ODD: Final = (
 )
 
 
-def log(values: npt.ArrayLike) -> Floats:
+def log(values: npt.ArrayLike) -> Float64:
     """Natural logarithm of positive finite numbers, float64."""
     fraction, power = np.frexp(np.asarray(values, np.float64))
     low = fraction < np.sqrt(0.5)
@@ -34,26 +34,26 @@ def log(values: npt.ArrayLike) -> Floats:
     fourth = square * square
     series = fourth * _polynomial(_EVEN, fourth) + square * _polynomial(_ODD, fourth)
     half = 0.5 * rest * rest
-    logarithm: Floats = power * _LN2_HIGH - ((half - (share * (half + series) + power * _LN2_LOW)) - rest)
+    logarithm: Float64 = power * _LN2_HIGH - ((half - (share * (half + series) + power * _LN2_LOW)) - rest)
     return logarithm
 
 
-def _polynomial(coefficients: tuple[float, ...], values: Floats) -> Floats:
-    total: Floats = np.full_like(values, coefficients[-1])
+def _polynomial(coefficients: tuple[float, ...], values: Float64) -> Float64:
+    total: Float64 = np.full_like(values, coefficients[-1])
     for coefficient in reversed(coefficients[:-1]):
         total = coefficient + values * total
     return total
 
 
-def log1p(values: npt.ArrayLike) -> Floats:
+def log1p(values: npt.ArrayLike) -> Float64:
     """``log(1 + values)`` of finite numbers above -1, float64, also where they are tiny."""
     values = np.asarray(values, np.float64)
     total = 1 + values
-    rounded_off: Floats = log(total) + (values - (total - 1)) / total
+    rounded_off: Float64 = log(total) + (values - (total - 1)) / total
     return rounded_off
 
 
-def log2(values: npt.ArrayLike) -> Floats:
+def log2(values: npt.ArrayLike) -> Float64:
     """Logarithm to base 2 of positive finite numbers, float64."""
     return log(values) / _LN2
 

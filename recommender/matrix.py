@@ -4,16 +4,15 @@ from collections.abc import Iterator
 from typing import Final
 
 import numpy as np
-from numpy.typing import NDArray
 
 from lake.feature_spec import DAYS, TRIP_DAYS, WEIGHT, within
 from lake.feature_spec import FEATURES as COLUMNS
 from lake.names import TableName
 from recommender import kernels
+from recommender.arrays import Bool, Float32, Int32, Int64
 from recommender.candidates import Candidates, csr_parts
-from recommender.ids import Int32
 from recommender.retrieval import Retrieval, known
-from recommender.view import Float32, Int64, View
+from recommender.view import View
 from topn import dots
 
 TABLES: Final = {
@@ -93,7 +92,7 @@ def _derived(
 
 def _als(retrieval: Retrieval, user: Int32, item: Int32) -> Float32:
     scores: Float32 = dots(retrieval.user_factors, retrieval.item_factors, user, item)
-    missing: NDArray[np.bool_] = ~known(retrieval.user_factors)[user] | ~known(retrieval.item_factors)[item]
+    missing: Bool = ~known(retrieval.user_factors)[user] | ~known(retrieval.item_factors)[item]
     scores[missing] = np.nan
     return scores
 

@@ -5,7 +5,6 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 from scipy.sparse import coo_matrix, csr_matrix
 from scipy.sparse.csgraph import connected_components
 from threadpoolctl import threadpool_limits
@@ -14,9 +13,10 @@ from lake import processor
 from lake.feature_spec import WEIGHT
 from lake.names import TableName
 from lake.sections import RetrievalSection
-from recommender.ids import Ids, Int32
+from recommender.arrays import Bool, Float32, Float64, Int32
+from recommender.ids import Ids
 from recommender.logarithms import log, log1p
-from recommender.view import Float32, View
+from recommender.view import View
 
 logger = logging.getLogger(__name__)
 
@@ -147,7 +147,7 @@ def _groups(confidence: Any) -> tuple[Int32, Int32]:
     return group[:users], group[users:]
 
 
-def _longest(rows: Float32, group: Int32, groups: int) -> NDArray[np.float64]:
+def _longest(rows: Float32, group: Int32, groups: int) -> Float64:
     """The length of the longest row of each group."""
     squares = np.zeros(groups)
     np.maximum.at(squares, group, np.einsum("ij,ij->i", rows, rows, dtype=np.float64))
@@ -232,7 +232,7 @@ def align(retrieval: Retrieval, night: View) -> Retrieval:
     )
 
 
-def known(factors: Float32) -> NDArray[np.bool_]:
+def known(factors: Float32) -> Bool:
     """Which rows of factors are of something known, bool ``[rows]``."""
     return np.asarray(factors.any(axis=1))
 

@@ -9,17 +9,16 @@ from dataclasses import dataclass, replace
 from typing import Any, Final
 
 import numpy as np
-from numpy.typing import NDArray
 
 from lake.dataset import Dataset
+from recommender.arrays import Bool, Float32, Float64, Int8, Int32, Int64
 from recommender.bundle import Bundle, mismatch
 from recommender.candidates import (
     Als,
     Candidates,
     ItemItem,
-    Mask,
+    MostPopular,
     Own,
-    Popular,
     Ranked,
     Source,
     best,
@@ -27,10 +26,9 @@ from recommender.candidates import (
     mix,
     most_popular,
 )
-from recommender.ids import Int32
 from recommender.matrix import FEATURES, matrix
 from recommender.retrieval import Retrieval, align, popularity
-from recommender.view import Float32, Int64, View
+from recommender.view import View
 
 __all__ = [
     "BASELINES",
@@ -75,11 +73,11 @@ class Lists:
     indptr: Int64
     items: Int32
     scores: Float32
-    fallback: NDArray[np.int8]
+    fallback: Int8
     warnings: tuple[str, ...] = ()
 
 
-def popular(night: View, allowed: Mask, n: int) -> tuple[Int32, Float32]:
+def popular(night: View, allowed: Bool, n: int) -> tuple[Int32, Float32]:
     """The `n` most popular allowed items of a day, with their scores, ties by code."""
     return most_popular(popularity(night), allowed, n)
 
@@ -115,7 +113,7 @@ def predict(booster: bytes, features: Float32, threads: int) -> Float32:
 
 
 def personal_lists(
-    night: View, bundle: Bundle | None, data: Dataset, n: int, allowed: Mask, threads: int
+    night: View, bundle: Bundle | None, data: Dataset, n: int, allowed: Bool, threads: int
 ) -> Lists:
     """Make the lists of a night for every user, as the decision behind its bundle says.
 
@@ -148,7 +146,7 @@ def baseline_lists(
     retrieval: Retrieval | None,
     data: Dataset,
     n: int,
-    allowed: Mask,
+    allowed: Bool,
     threads: int,
     users: Int32 | None = None,
 ) -> Lists:
@@ -172,7 +170,7 @@ def ranked_lists(
     booster: bytes,
     data: Dataset,
     n: int,
-    allowed: Mask,
+    allowed: Bool,
     threads: int,
     users: Int32 | None = None,
 ) -> Lists:
@@ -197,7 +195,7 @@ class _Making:
     night: View
     data: Dataset
     n: int
-    allowed: Mask
+    allowed: Bool
     threads: int
     users: Int32 | None = None
 
@@ -245,7 +243,7 @@ class _Making:
         """Enough popular items that `n` are left whatever a user has seen, or has in the list above."""
         seen = self._seen(users)
         wide = self.n if seen is None else self.n + int(np.diff(seen.indptr).max(initial=0))
-        return Popular(popularity(self.night), self.allowed).rank(users, wide)
+        return MostPopular(popularity(self.night), self.allowed).rank(users, wide)
 
     def _only_popular(self, users: Int32) -> Lists:
         mixed = mix([self._popular(users)], self.n, len(self.night.items), self._seen(users))
@@ -267,7 +265,7 @@ class _Making:
         return Lists(mixed.indptr, items, scores, fallback)
 
 
-def _floor(ranked: Ranked) -> NDArray[np.float64]:
+def _floor(ranked: Ranked) -> Float64:
     lowest = np.zeros(len(ranked.start))
     some = ranked.stop > ranked.start
     lowest[some] = np.minimum(ranked.scores[ranked.stop[some] - 1], 0)

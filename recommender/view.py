@@ -8,7 +8,6 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
-from numpy.typing import NDArray
 from scipy.sparse import csr_matrix
 
 from lake import tables
@@ -18,10 +17,8 @@ from lake.names import TableName
 from lake.records import Record, Records
 from lake.schemas import ITEM, SUBCATEGORY, USER
 from lake.storage import Storage
-from recommender.ids import Ids, Int32
-
-Float32 = NDArray[np.float32]
-Int64 = NDArray[np.int64]
+from recommender.arrays import Bool, Float32, Int32, Int64
+from recommender.ids import Ids
 
 
 @dataclass(frozen=True)
@@ -99,7 +96,7 @@ class View:
     category: Rows
     categories: int
     subcategory: Int32
-    listed: NDArray[np.bool_]
+    listed: Bool
     origin: Origin = Origin()
     popular_window: Window = "medium"
 
@@ -229,7 +226,7 @@ def _subcategory(items: Ids, kinds: Ids, catalogue: pa.Table | None) -> Int32:
     return out
 
 
-def _listed(items: Ids, catalogue: pa.Table | None) -> NDArray[np.bool_]:
+def _listed(items: Ids, catalogue: pa.Table | None) -> Bool:
     if catalogue is None:
         return np.ones(len(items), bool)
     out = np.zeros(len(items), bool)

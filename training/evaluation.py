@@ -5,15 +5,12 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
-import numpy.typing as npt
 
 from lake.sections import EvaluationSection
+from recommender.arrays import Float64, Int32
 from recommender.logarithms import log2
 from training.labels import Truth
 from training.metrics import Estimate, estimate, estimate_coverage, mean_over_list, means, per_user, resamples
-
-Ints = npt.NDArray[np.int32]
-Floats = npt.NDArray[np.float64]
 
 CHALLENGER = "challenger"
 CHAMPION = "champion"
@@ -46,10 +43,10 @@ class Field:
     """
 
     as_of: dt.date
-    users: Ints
+    users: Int32
     truth: Truth
-    item_users: Floats
-    item_users_lately: Floats
+    item_users: Float64
+    item_users_lately: Float64
     known_users: int
     listed: int
 
@@ -97,7 +94,7 @@ class Evaluation:
         return self.scores[name].metrics["ndcg"].value
 
 
-def evaluate(field: Field, lists: Mapping[str, Ints], config: EvaluationSection) -> Evaluation:
+def evaluate(field: Field, lists: Mapping[str, Int32], config: EvaluationSection) -> Evaluation:
     """Compare contestants.
 
     Parameters
@@ -124,19 +121,19 @@ def evaluate(field: Field, lists: Mapping[str, Ints], config: EvaluationSection)
     return Evaluation(field.as_of, len(field.users), config.cut, scores, best, gains, _churn(lists))
 
 
-def _vectors(field: Field, lists: Ints) -> dict[str, Floats]:
+def _vectors(field: Field, lists: Int32) -> dict[str, Float64]:
     hits = field.truth.holds(field.users[:, None], lists)
     novelty = -log2(np.maximum(field.item_users, 1) / field.known_users)
     return per_user(hits, field.truth.counts[field.users]) | {"novelty": mean_over_list(lists, novelty)}
 
 
-def _score(field: Field, lists: Ints, vectors: Mapping[str, Floats], samples: Ints) -> Score:
+def _score(field: Field, lists: Int32, vectors: Mapping[str, Float64], samples: Int32) -> Score:
     coverage = estimate_coverage(lists, samples, field.listed)
     popularity = float(mean_over_list(lists, field.item_users_lately).mean())
     return Score(means(vectors, samples) | {"coverage": coverage}, popularity)
 
 
-def _churn(lists: Mapping[str, Ints]) -> float | None:
+def _churn(lists: Mapping[str, Int32]) -> float | None:
     if CHALLENGER not in lists or CHAMPION not in lists:
         return None
     new, old = lists[CHALLENGER], lists[CHAMPION]

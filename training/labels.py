@@ -5,7 +5,6 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
-import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
@@ -16,11 +15,10 @@ from lake.names import TableName
 from lake.partitions import end_of
 from lake.records import Record
 from lake.schemas import EVENT_TS, EVENT_TYPE, ITEM, USER
+from recommender.arrays import Bool, Int32, Int64
 
 if TYPE_CHECKING:
     from recommender.view import View
-
-Ints = npt.NDArray[np.int32]
 
 
 @dataclass(frozen=True)
@@ -35,11 +33,11 @@ class Truth:
         int32 [users of the night]: true items of each, unknown ones included.
     """
 
-    users: Ints
-    items: Ints
-    counts: Ints
+    users: Int32
+    items: Int32
+    counts: Int32
 
-    def holds(self, users: Ints, items: Ints) -> npt.NDArray[np.bool_]:
+    def holds(self, users: Int32, items: Int32) -> Bool:
         """Whether each pair of codes is a true one; the arrays broadcast."""
         keys = _keys(self.users, self.items)
         wanted = _keys(users, items)
@@ -49,7 +47,7 @@ class Truth:
         return np.asarray((keys[places] == wanted) & (items >= 0))
 
 
-def _keys(users: Ints, items: Ints) -> npt.NDArray[np.int64]:
+def _keys(users: Int32, items: Int32) -> Int64:
     return (users.astype(np.int64) << 32) + items
 
 
@@ -108,7 +106,7 @@ def labels(events: pa.Table, night: "View", as_of: dt.date, last: dt.date, data:
     return Truth(users, items, counts)
 
 
-def _bought(night: "View", users: Ints, items: Ints) -> npt.NDArray[np.bool_]:
+def _bought(night: "View", users: Int32, items: Int32) -> Bool:
     keys = users.astype(np.int64) * len(night.items) + items
     return np.asarray(np.isin(keys, night.pair.keys) & (items >= 0))
 

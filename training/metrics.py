@@ -10,11 +10,8 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
+from recommender.arrays import Bool, Float64, Int32, Int64
 from recommender.logarithms import log2
-
-Floats = npt.NDArray[np.float64]
-Ints = npt.NDArray[np.int32]
-Bools = npt.NDArray[np.bool_]
 
 
 @dataclass(frozen=True)
@@ -26,7 +23,7 @@ class Estimate:
     high: float
 
 
-def head(indptr: npt.NDArray[np.int64], items: Ints, users: Ints, cut: int) -> Ints:
+def head(indptr: Int64, items: Int32, users: Int32, cut: int) -> Int32:
     """The first `cut` items of each user's list as int32 [len(users), cut], -1 where it is shorter.
 
     Examples
@@ -42,7 +39,7 @@ def head(indptr: npt.NDArray[np.int64], items: Ints, users: Ints, cut: int) -> I
     return found
 
 
-def discounts(cut: int) -> Floats:
+def discounts(cut: int) -> Float64:
     """1 / log2(rank + 1) of the ranks 1..cut.
 
     Examples
@@ -53,7 +50,7 @@ def discounts(cut: int) -> Floats:
     return 1.0 / log2(np.arange(2, cut + 2))
 
 
-def ideal(counts: npt.ArrayLike, cut: int) -> Floats:
+def ideal(counts: npt.ArrayLike, cut: int) -> Float64:
     """The DCG of a perfect list of each user, who has `counts` true items; 0 where there are none.
 
     Examples
@@ -65,7 +62,7 @@ def ideal(counts: npt.ArrayLike, cut: int) -> Floats:
     return np.asarray(best[np.minimum(counts, cut)], dtype=np.float64)
 
 
-def per_user(hits: Bools, counts: Ints) -> dict[str, Floats]:
+def per_user(hits: Bool, counts: Int32) -> dict[str, Float64]:
     """NDCG, recall, hit rate and MAP of each user.
 
     Parameters
@@ -98,7 +95,7 @@ def per_user(hits: Bools, counts: Ints) -> dict[str, Floats]:
     }
 
 
-def mean_over_list(lists: Ints, values: Floats) -> Floats:
+def mean_over_list(lists: Int32, values: Float64) -> Float64:
     """The mean of an item's value over each user's list, 0 for an empty list.
 
     Parameters
@@ -119,7 +116,7 @@ def mean_over_list(lists: Ints, values: Floats) -> Floats:
     return np.asarray(total / np.maximum(there.sum(axis=1), 1), dtype=np.float64)
 
 
-def resamples(users: int, draws: int, seed: int) -> Ints:
+def resamples(users: int, draws: int, seed: int) -> Int32:
     """How often each user is in each bootstrap sample: int32 [draws, users], each row sums to `users`.
 
     Examples
@@ -134,7 +131,7 @@ def resamples(users: int, draws: int, seed: int) -> Ints:
     return counts
 
 
-def estimate(values: Floats, samples: Ints) -> Estimate:
+def estimate(values: Float64, samples: Int32) -> Estimate:
     """The mean of one value a user, with the interval that the resamples give.
 
     Examples
@@ -147,7 +144,7 @@ def estimate(values: Floats, samples: Ints) -> Estimate:
     return _interval(float(values.mean()), means)
 
 
-def estimate_coverage(lists: Ints, samples: Ints, items: int) -> Estimate:
+def estimate_coverage(lists: Int32, samples: Int32, items: int) -> Estimate:
     """The share of all `items` that stand in at least one user's list.
 
     A resample holds fewer different users and so fewer items: its spread is what counts, so the
@@ -173,14 +170,14 @@ def _distinct(codes: npt.NDArray[np.intp], real: npt.NDArray[np.intp], size: int
     return int(found[real].sum())
 
 
-def _interval(value: float, draws: Floats) -> Estimate:
+def _interval(value: float, draws: Float64) -> Estimate:
     low, high = np.quantile(
         draws, (0.025, 0.975)
     )  # by custom; a champion stands while zero lies below `high`
     return Estimate(value, float(low), float(high))
 
 
-def means(vectors: Mapping[str, Floats], samples: Ints) -> dict[str, Estimate]:
+def means(vectors: Mapping[str, Float64], samples: Int32) -> dict[str, Estimate]:
     """`estimate` of each metric.
 
     Examples

@@ -15,7 +15,6 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
-import numpy.typing as npt
 import pyarrow as pa
 
 from lake import layout
@@ -28,6 +27,7 @@ from lake.plan import Plan
 from lake.processor import Machine
 from lake.records import Input, Record
 from recommender import bundle, retrieval, scoring, view
+from recommender.arrays import Int32
 from training import labels, promotion, ranker, sets
 from training.evaluation import CHALLENGER, CHAMPION, Evaluation, Field, baselines, evaluate
 from training.metrics import head
@@ -273,9 +273,7 @@ def _field(there: view.View, truth: labels.Truth) -> Field:
     )
 
 
-def _contestants(
-    there: view.View, users: npt.NDArray[np.int32], boosters: Boosters, work: _Work
-) -> dict[str, npt.NDArray[np.int32]]:
+def _contestants(there: view.View, users: Int32, boosters: Boosters, work: _Work) -> dict[str, Int32]:
     """The first items of the lists that each contestant would have shipped, int32 [users, cut]."""
     fitted, cut, threads = work.fit(there), work.data.evaluation.cut, work.plan.threads
     found = {

@@ -5,10 +5,10 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final
 
 import numpy as np
-import numpy.typing as npt
 import pyarrow as pa
 
 from lake.dataset import Dataset
+from recommender.arrays import Bool, Float32, Int32, Int64, UInt64
 from training.labels import Truth
 from training.metrics import ideal
 
@@ -16,10 +16,6 @@ if TYPE_CHECKING:
     from recommender.ids import Ids
     from recommender.retrieval import Retrieval
     from recommender.view import View
-
-Ints = npt.NDArray[np.int32]
-Floats = npt.NDArray[np.float32]
-Bits = npt.NDArray[np.uint64]
 
 
 BLOCK_USERS: Final = 8192
@@ -42,10 +38,10 @@ class RankingSet:
         int32 [rows]: the user's code, ascending.
     """
 
-    features: Floats
-    labels: Floats
-    weights: Floats
-    groups: Ints
+    features: Float32
+    labels: Float32
+    weights: Float32
+    groups: Int32
 
 
 @dataclass(frozen=True)
@@ -101,7 +97,7 @@ def build(night: "View", retrieval: "Retrieval", truth: Truth, data: Dataset, th
     return Snapshots([part for part in parts if len(part.labels)], len(users), len(taken))
 
 
-def sample(night: "View", users: Ints, most: int) -> Ints:
+def sample(night: "View", users: Int32, most: int) -> Int32:
     """At most so many users, in order of their codes: those with the lowest `mix` of id and day.
 
     Which they are depends on ids and day alone; another day has others, so that snapshots
@@ -114,7 +110,7 @@ def sample(night: "View", users: Ints, most: int) -> Ints:
 
 
 def _part(
-    night: "View", retrieval: "Retrieval", truth: Truth, data: Dataset, users: Ints, threads: int
+    night: "View", retrieval: "Retrieval", truth: Truth, data: Dataset, users: Int32, threads: int
 ) -> RankingSet:
     from recommender.candidates import Candidates, candidates
     from recommender.matrix import matrix
@@ -136,7 +132,7 @@ def _part(
     )
 
 
-def choose(rows: Ints, positive: npt.NDArray[np.bool_], rank: Bits, negatives: int) -> npt.NDArray[np.int64]:
+def choose(rows: Int32, positive: Bool, rank: UInt64, negatives: int) -> Int64:
     """Which candidates are rows of the set, in their order.
 
     Parameters
@@ -159,7 +155,7 @@ def choose(rows: Ints, positive: npt.NDArray[np.bool_], rank: Bits, negatives: i
     return np.sort(order[taken & has_positive])
 
 
-def mix(users: Bits, items: Bits) -> Bits:
+def mix(users: UInt64, items: UInt64) -> UInt64:
     """A pseudo-random uint64 of each pair: ``f(f(user) + item)``, f the finaliser of SplitMix64.
 
     Depends on the ids alone; of one user no two different `items` give the same number.
@@ -167,14 +163,14 @@ def mix(users: Bits, items: Bits) -> Bits:
     return _finalise(_finalise(users) + items)
 
 
-def _finalise(values: Bits) -> Bits:
+def _finalise(values: UInt64) -> UInt64:
     values = values + np.uint64(0x9E3779B97F4A7C15)
     values = (values ^ (values >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
     values = (values ^ (values >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
     return values ^ (values >> np.uint64(31))
 
 
-def id_bits(values: pa.Array) -> Bits:
+def id_bits(values: pa.Array) -> UInt64:
     """Ids as uint64: integers as they are, strings by the first 8 bytes of the BLAKE2b of their UTF-8."""
     if pa.types.is_integer(values.type):
         return np.asarray(values.to_numpy(zero_copy_only=False), dtype=np.int64).view(np.uint64)
@@ -182,10 +178,10 @@ def id_bits(values: pa.Array) -> Bits:
     return np.frombuffer(b"".join(digests), dtype="<u8").astype(np.uint64)
 
 
-def _hashes(night: "View", users: Ints, items: Ints) -> Bits:
+def _hashes(night: "View", users: Int32, items: Int32) -> UInt64:
     return mix(_bits_of(night.users, users), _bits_of(night.items, items))
 
 
-def _bits_of(ids: "Ids", codes: Ints) -> Bits:
+def _bits_of(ids: "Ids", codes: Int32) -> UInt64:
     distinct, places = np.unique(codes, return_inverse=True)
     return id_bits(ids.take(distinct))[places]

@@ -9,8 +9,8 @@ from scipy.sparse import csr_matrix
 from recommender.candidates import (
     Als,
     ItemItem,
+    MostPopular,
     Own,
-    Popular,
     Ranked,
     best,
     candidates,
@@ -118,7 +118,7 @@ def test_item_item_is_the_product_with_the_similarity(night, fitted):
 
 
 def test_popular_is_the_same_for_everybody(night, fitted):
-    found = Popular(fitted.popularity, night.listed).rank(np.array([0, 5], np.int32), 4)
+    found = MostPopular(fitted.popularity, night.listed).rank(np.array([0, 5], np.int32), 4)
     assert found.start.tolist() == [0, 0]
     assert found.stop.tolist() == [4, 4]
 

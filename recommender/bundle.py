@@ -62,7 +62,7 @@ FILES: Final = frozenset(
 )
 """All that a bundle has, the booster not always; nothing else in its folder is read."""
 
-LENGTH: Final = 50  # of the lists that `mlflow.pyfunc` gives
+LENGTH: Final = 50  # of the lists that `mlflow.pyfunc` gives: the default of `lists.length`
 CONFIG: Final = ("repeats", "features", "retrieval", "candidates", "training", "ranker")
 
 
@@ -147,12 +147,12 @@ def digest(files: Mapping[str, bytes]) -> str:
 
 
 def publish(storage: Storage, folder: Path, bundle_id: str) -> None:
-    """Put a bundle's files, create-only, `MLmodel` last; a file that is there with equal bytes is fine.
+    """Put a bundle's files, create-only, `MLmodel` last; a file that exists with equal bytes is fine.
 
     Raises
     ------
     PermanentError
-        When a file is there with other bytes.
+        When a file exists with other bytes.
     """
     names = sorted((path.name for path in folder.iterdir()), key=lambda name: (name == MLMODEL, name))
     for name in names:
@@ -165,7 +165,7 @@ def publish(storage: Storage, folder: Path, bundle_id: str) -> None:
 
 
 def load(storage: Storage, bundle_id: str) -> Bundle:
-    """Read a bundle and verify it against its id; what else lies in its folder is named in a warning.
+    """Read a bundle and verify it against its id; a warning names what else lies in its folder.
 
     Raises
     ------
@@ -177,28 +177,28 @@ def load(storage: Storage, bundle_id: str) -> Bundle:
     for stray in sorted(names - FILES):
         pass_over(storage.uri(f"{folder}/{stray}"), "a bundle's files alone")
     files = {name: storage.read(f"{folder}/{name}") for name in sorted(names & FILES)}
-    found = digest(files)
-    if found != bundle_id:
+    actual = digest(files)
+    if actual != bundle_id:
         raise PermanentError(
-            f"bundle {storage.uri(folder)}: its {len(files)} files have the digest {found}, "
+            f"bundle {storage.uri(folder)}: its {len(files)} files have the digest {actual}, "
             f"expected {bundle_id}: one is missing, changed or added; train that night again"
         )
     return _decode(bundle_id, files)
 
 
 def _decode(bundle_id: str, files: Mapping[str, bytes]) -> Bundle:
-    said = json.loads(files[DESCRIPTION])
+    description = json.loads(files[DESCRIPTION])
     return Bundle(
         bundle_id=bundle_id,
-        as_of=dt.date.fromisoformat(said["as_of"]),
-        outcome=said["outcome"],
-        baseline=said["baseline"],
+        as_of=dt.date.fromisoformat(description["as_of"]),
+        outcome=description["outcome"],
+        baseline=description["baseline"],
         retrieval=_decode_retrieval(files),
         booster=files.get(BOOSTER),
-        features=tuple(said["features"]),
-        features_version=said["features_version"],
-        features_digest=said["features_digest"],
-        config=said["config"],
+        features=tuple(description["features"]),
+        features_version=description["features_version"],
+        features_digest=description["features_digest"],
+        config=description["config"],
     )
 
 
@@ -209,7 +209,7 @@ def mismatch(bundle: Bundle, features: Origin) -> str | None:
         "features version": (bundle.features_version, features.version),
         "features configuration": (bundle.features_digest, features.config_digest),
     }
-    differing = [name for name, (had, wanted) in expected.items() if had != wanted]
+    differing = [name for name, (trained, current) in expected.items() if trained != current]
     if not differing:
         return None
     return f"the booster of bundle {bundle.bundle_id[:12]} was trained for another {', '.join(differing)}"
@@ -296,10 +296,11 @@ class Model:
         )
 
     def _lists(self, codes: Int32) -> list[tuple[Int32, Float32]]:
-        found = self._retrieval
-        everything = np.ones(len(found.items), bool)
-        common = most_popular(found.popularity, everything, self._length)
-        best = top_n(found.user_factors[np.maximum(codes, 0)], found.item_factors, self._length, threads=1)
+        retrieval = self._retrieval
+        everything = np.ones(len(retrieval.items), bool)
+        common = most_popular(retrieval.popularity, everything, self._length)
+        users = retrieval.user_factors[np.maximum(codes, 0)]
+        best = top_n(users, retrieval.item_factors, self._length, threads=1)
         parts = [slice(best.indptr[row], best.indptr[row + 1]) for row in range(len(codes))]
         return [
             (best.items[part], best.scores[part]) if code >= 0 else common

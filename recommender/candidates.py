@@ -1,7 +1,7 @@
 """Candidates: which items of a user are worth scoring.
 
 Each source ranks items for users with its one verb, `rank`; `candidates` mixes them: the user's
-own history first, then one of each other source in turn.
+own history first, then one item of each other source in turn.
 """
 
 from dataclasses import dataclass
@@ -29,7 +29,7 @@ class Ranked:
     items
         int32 codes.
     scores
-        float32, one an item.
+        float32, one per item.
     """
 
     start: Int64
@@ -73,12 +73,12 @@ class Als:
         factors = self.retrieval.user_factors[users]
         items = self.retrieval.item_factors
         seen = None if self.repeats else self.night.weights[users]
-        found = top_n(
+        nearest = top_n(
             factors, items, n, exclude=seen, allowed=self.allowed & known(items), threads=self.threads
         )
-        start = found.indptr[:-1].astype(np.int64)
-        stop = np.where(known(factors), found.indptr[1:], start).astype(np.int64)
-        return Ranked(start, stop, found.items, found.scores)
+        start = nearest.indptr[:-1].astype(np.int64)
+        stop = np.where(known(factors), nearest.indptr[1:], start).astype(np.int64)
+        return Ranked(start, stop, nearest.items, nearest.scores)
 
 
 @dataclass(frozen=True)
@@ -115,7 +115,7 @@ class MostPopular:
 
 
 def most_popular(popularity: Float32, allowed: Bool, n: int) -> tuple[Int32, Float32]:
-    """The `n` largest of what is allowed, with their scores; ties by code.
+    """The `n` most popular allowed items, with their scores; ties by code.
 
     Examples
     --------
@@ -157,7 +157,7 @@ class Mixed:
     items
         int32 codes.
     sources
-        int8: which source gave the item; 0 is the one that came first.
+        int8: which source gave the item; 0 is the first one.
     """
 
     indptr: Int64
@@ -257,6 +257,6 @@ def candidates(
         MostPopular(retrieval.popularity, allowed).rank(users, wide),
     ]
     mixed = mix(ranked, config.limit, width, seen)
-    found = Candidates(mixed.indptr, mixed.items, np.zeros(len(users), bool))
-    found.personal[found.rows[mixed.sources < len(ranked) - 1]] = True
-    return found
+    chosen = Candidates(mixed.indptr, mixed.items, np.zeros(len(users), bool))
+    chosen.personal[chosen.rows[mixed.sources < len(ranked) - 1]] = True
+    return chosen

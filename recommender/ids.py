@@ -49,11 +49,11 @@ class Ids:
         """
         if not len(self):
             return np.full(len(ids), -1, np.int32)
-        found = pc.index_in(ids.cast(self.values.type), value_set=self.values, skip_nulls=True)
-        return np.asarray(_flat(found.fill_null(-1)), np.int32)
+        places = pc.index_in(ids.cast(self.values.type), value_set=self.values, skip_nulls=True)
+        return np.asarray(_flat(places.fill_null(-1)), np.int32)
 
     def take(self, codes: Int32) -> pa.Array:
-        """The ids of codes; -1 is an `pyarrow.ArrowIndexError`."""
+        """The ids of codes; a code of -1 raises `pyarrow.ArrowIndexError`."""
         return self.values.take(pa.array(codes, pa.int32()))
 
 

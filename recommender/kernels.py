@@ -148,7 +148,7 @@ def nearest(
 def _add_up(
     bought: Int32, weights: Float32, links: Int64, linked: Int32, strength: Float32, total: Float64
 ) -> None:
-    """Only what is near to something bought is touched, so that a row costs as much as it has."""
+    """Add up what is near to the items bought; nothing else is touched, so a row costs what it holds."""
     for k in range(len(bought)):
         for j in range(links[bought[k]], links[bought[k] + 1]):
             total[linked[j]] += np.float64(weights[k]) * np.float64(strength[j])
@@ -171,7 +171,7 @@ def _keep_largest(
     best: Int32,
     scores: Float32,
 ) -> int:
-    """Insert what `_add_up` touched into `best` in order; a sum that was looked at becomes 0."""
+    """Insert what `_add_up` touched into `best` in order; each sum becomes 0 once it is read."""
     size = 0
     for item in bought:
         for j in range(links[item], links[item + 1]):

@@ -1,8 +1,8 @@
 """Logarithms whose last digit is the same on every processor.
 
-numpy takes other code for its logarithms where there is AVX-512, which may differ in the last digit
-from that of other processors. These use nothing but ``+ - * /`` on float64, which IEEE 754 leaves no
-choice, by the method of FreeBSD's ``e_log.c`` (fdlibm): less than one unit in the last place off.
+Where a processor has AVX-512, numpy runs other code for its logarithms, and the last digit may differ.
+The functions here use only ``+ - * /`` on float64, whose results IEEE 754 fixes. The method is that of
+FreeBSD's ``e_log.c`` (fdlibm): the error is less than one unit in the last place.
 """
 
 from typing import Final

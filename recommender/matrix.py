@@ -36,7 +36,7 @@ FEATURES: Final[tuple[str, ...]] = (
 """
 
 
-def matrix(night: View, retrieval: Retrieval, users: Int32, found: Candidates) -> Float32:
+def matrix(night: View, retrieval: Retrieval, users: Int32, candidates: Candidates) -> Float32:
     """Gather the features of candidates.
 
     Parameters
@@ -44,20 +44,20 @@ def matrix(night: View, retrieval: Retrieval, users: Int32, found: Candidates) -
     retrieval
         By the night's codes.
     users
-        int32 ``[users]``: the user code of each row of `found`.
+        int32 ``[users]``: the user code of each row of `candidates`.
 
     Returns
     -------
     float32 array
         ``[candidates, len(FEATURES)]``; NaN where a feature is not known.
     """
-    user, item = users[found.rows].astype(np.int32), found.items
+    user, item = users[candidates.rows].astype(np.int32), candidates.items
     out = np.empty((len(item), len(FEATURES)), np.float32)
     at = 0
     for part in _gathered(night, user, item):
         out[:, at : at + part.shape[1]] = part
         at += part.shape[1]
-    for values in _derived(out, night, retrieval, users, found):
+    for values in _derived(out, night, retrieval, users, candidates):
         out[:, at] = values
         at += 1
     return out
@@ -77,7 +77,7 @@ def _category_keys(night: View, user: Int32, item: Int32) -> Int64:
 
 
 def _derived(
-    known_part: Float32, night: View, retrieval: Retrieval, users: Int32, found: Candidates
+    known_part: Float32, night: View, retrieval: Retrieval, users: Int32, candidates: Candidates
 ) -> Iterator[Float32]:
     def column(table: str, name: str) -> Float32:
         values: Float32 = known_part[:, FEATURES.index(f"{table}.{name}")]
@@ -86,8 +86,8 @@ def _derived(
     yield column("pair", WEIGHT) / (column("category", WEIGHT) + np.float32(1e-9))
     yield column("pair", DAYS) / column("user", TRIP_DAYS)
     yield column("pair", within(DAYS, "medium")) / (column("user", within(TRIP_DAYS, "medium")) + 1)
-    yield _als(retrieval, users[found.rows], found.items)
-    yield _item_item(night, retrieval, users, found)
+    yield _als(retrieval, users[candidates.rows], candidates.items)
+    yield _item_item(night, retrieval, users, candidates)
 
 
 def _als(retrieval: Retrieval, user: Int32, item: Int32) -> Float32:
@@ -97,7 +97,8 @@ def _als(retrieval: Retrieval, user: Int32, item: Int32) -> Float32:
     return scores
 
 
-def _item_item(night: View, retrieval: Retrieval, users: Int32, found: Candidates) -> Float32:
+def _item_item(night: View, retrieval: Retrieval, users: Int32, candidates: Candidates) -> Float32:
     bought, near = csr_parts(night.weights), csr_parts(retrieval.similarity)
-    scores: Float32 = kernels.spread(*bought, *near, users.astype(np.int32), found.indptr, found.items)
+    users = users.astype(np.int32)
+    scores: Float32 = kernels.spread(*bought, *near, users, candidates.indptr, candidates.items)
     return scores

@@ -66,8 +66,8 @@ def popularity(night: View) -> Float32:
 def als(weights: Any, config: RetrievalSection, threads: int) -> tuple[Float32, Float32]:
     """User and item factors from decayed purchases, CSR float32 users x items.
 
-    Who has no purchase of any weight gets a row of zeros: "not known", and nobody's neighbour. So does
-    everybody of whom ALS learns nothing, which a warning tells.
+    A user or item without a purchase of any weight gets a row of zeros: "not known", and nobody's
+    neighbour. So does one of whom ALS learns nothing; then a warning says so.
     """
     confidence = _weighty(weights)
     confidence.data = log1p(config.damping * confidence.data.astype(np.float64)).astype(np.float32)
@@ -84,7 +84,7 @@ def als(weights: Any, config: RetrievalSection, threads: int) -> tuple[Float32, 
 
 
 def _fitted(confidence: Any, config: RetrievalSection, threads: int) -> tuple[Float32, Float32] | None:
-    """What ALS makes of it; None, with a warning, where its equations have no solution in float32."""
+    """The factors that ALS fits; None, with a warning, where its equations have no solution in float32."""
     from implicit.cpu.als import AlternatingLeastSquares
     from implicit.recommender_base import ModelFitError
 
@@ -111,16 +111,16 @@ def _fitted(confidence: Any, config: RetrievalSection, threads: int) -> tuple[Fl
 
 
 def _forget_noise(confidence: Any, users: Float32, items: Float32, config: RetrievalSection) -> None:
-    """Put zeros in place of factors that have no meaning.
+    """Set factors that have no meaning to zero.
 
     Where purchases weigh too little, each iteration shrinks all factors by the same part, until only
-    noise is left: rows of any norm, down to 1e-22, whose lists are chance. So the best score there may
-    be, which is about 1 where something is learned, ends below a mean score of the start. Single rows of
-    a small norm are those of small weights; they point where they should, and stay.
+    noise is left: rows of any norm, down to 1e-22, whose lists are chance. The best possible score is
+    about 1 where ALS learns something. That of noise ends below the mean score of the start. A single
+    row of a small norm is one of small weights: it points where it should, and stays.
 
-    Users and items whom no purchases join, not even by way of others, shrink by themselves, such as two
-    shops without a common item. So each such group is judged by its own best score. One user alone, or
-    one item, has nothing to be learned of others: they stay as they are while others have factors.
+    Users and items that no purchases join, not even through others, shrink on their own: two shops
+    without a common item, for example. So each such group is judged by its own best score. A group of
+    one user, or of one item, has nothing to learn from others: it stays unless every group is noise.
     """
     of_user, of_item = _groups(confidence)
     groups = 1 + max(of_user.max(initial=-1), of_item.max(initial=-1))
@@ -136,7 +136,7 @@ def _forget_noise(confidence: Any, users: Float32, items: Float32, config: Retri
 
 
 def _groups(confidence: Any) -> tuple[Int32, Int32]:
-    """The group of each user and of each item: those whom purchases join, be it by way of others."""
+    """The group of each user and each item: purchases join its members, directly or through others."""
     users, items = confidence.shape
     ends = np.full(items, confidence.nnz, confidence.indptr.dtype)
     joined = csr_matrix(
@@ -174,7 +174,7 @@ def _weighty(weights: Any) -> Any:
 
 
 def _warn_of_kernels() -> None:
-    """Say when a BLAS that sums in another order was loaded before the one kernel was asked for."""
+    """Warn of a BLAS that was loaded before its kernel was set, and so sums in another order."""
     others = set(processor.blas_kernels()) - {processor.BLAS_KERNEL}
     if others:
         logger.warning(
@@ -200,8 +200,8 @@ def _neighbours(night: View, config: RetrievalSection, threads: int) -> Any:
 def _bm25(weights: Any, config: RetrievalSection) -> Any:
     """Purchases weighted by BM25, items as documents and users as terms, CSR float64 users x items.
 
-    As `implicit.nearest_neighbours.bm25_weight` does, but for its logarithms, whose last digit is left
-    to the processor.
+    Does what `implicit.nearest_neighbours.bm25_weight` does, but with our own logarithms: the last digit
+    of numpy's depends on the processor.
     """
     purchases = coo_matrix(weights.T)
     sizes = np.ravel(purchases.sum(axis=1, dtype=np.float64))
@@ -233,7 +233,7 @@ def align(retrieval: Retrieval, night: View) -> Retrieval:
 
 
 def known(factors: Float32) -> Bool:
-    """Which rows of factors are of something known, bool ``[rows]``."""
+    """Which rows of factors are known, so not all zeros, bool ``[rows]``."""
     return np.asarray(factors.any(axis=1))
 
 

@@ -49,7 +49,7 @@ PERSONAL, SEGMENT, GLOBAL = 0, 1, 2
 BASELINES: Final = ("popularity", "personal_frequency", "als", "item_item")
 
 BLOCK_USERS: Final = 8192
-"""Users whose candidates and features are held at a time."""
+"""Users whose candidates and features are held at a time: a bound on memory, which changes no list."""
 
 
 @dataclass(frozen=True)
@@ -82,20 +82,20 @@ def popular(night: View, allowed: Bool, n: int) -> tuple[Int32, Float32]:
     return most_popular(popularity(night), allowed, n)
 
 
-def order(scores: Float32, found: Candidates, n: int) -> Lists:
+def order(scores: Float32, chosen: Candidates, n: int) -> Lists:
     """The best `n` candidates of each user, score descending, then code ascending.
 
     Parameters
     ----------
     scores
-        float32, one a candidate.
+        float32, one per candidate.
     """
-    everything = np.ones(int(found.items.max(initial=-1)) + 1, bool)
-    ranked = best(found.indptr, found.items, scores.astype(np.float32), everything, n)
+    everything = np.ones(int(chosen.items.max(initial=-1)) + 1, bool)
+    ranked = best(chosen.indptr, chosen.items, scores.astype(np.float32), everything, n)
     size = ranked.stop - ranked.start
     indptr = _ends(size)
     rows = np.arange(indptr[-1]) + np.repeat(ranked.start - indptr[:-1], size)
-    fallback = np.where(found.personal, PERSONAL, GLOBAL).astype(np.int8)
+    fallback = np.where(chosen.personal, PERSONAL, GLOBAL).astype(np.int8)
     return Lists(indptr, ranked.items[rows], ranked.scores[rows], fallback)
 
 
@@ -130,14 +130,14 @@ def personal_lists(
     allowed
         bool ``[items]``: what may be in a list, decided before candidates are cut.
     """
-    making = _Making(night, data, n, allowed, threads)
+    maker = _ListMaker(night, data, n, allowed, threads)
     reason = mismatch(bundle, night.origin) if bundle is not None and bundle.booster is not None else None
     if bundle is None or reason is not None or not (bundle.booster or bundle.baseline):
-        return replace(making.untested(), warnings=(reason,) if reason else ())
+        return replace(maker.untested(), warnings=(reason,) if reason else ())
     retrieval = align(bundle.retrieval, night)
     if bundle.booster is None:
-        return making.baseline(str(bundle.baseline), retrieval)
-    return making.ranked(retrieval, bundle.booster)
+        return maker.baseline(str(bundle.baseline), retrieval)
+    return maker.ranked(retrieval, bundle.booster)
 
 
 def baseline_lists(
@@ -159,9 +159,9 @@ def baseline_lists(
     retrieval
         By the night's codes; popularity and personal frequency do without.
     users
-        Codes of those whose lists are wanted; None for every user.
+        Codes of the users who get a list; None for every user.
     """
-    return _Making(night, data, n, allowed, threads, users).baseline(name, retrieval)
+    return _ListMaker(night, data, n, allowed, threads, users).baseline(name, retrieval)
 
 
 def ranked_lists(
@@ -183,13 +183,13 @@ def ranked_lists(
     booster
         XGBoost's model in UBJSON, trained on `FEATURES`.
     users
-        Codes of those whose lists are wanted; None for every user.
+        Codes of the users who get a list; None for every user.
     """
-    return _Making(night, data, n, allowed, threads, users).ranked(retrieval, booster)
+    return _ListMaker(night, data, n, allowed, threads, users).ranked(retrieval, booster)
 
 
 @dataclass(frozen=True)
-class _Making:
+class _ListMaker:
     """Lists of one night under one set of rules."""
 
     night: View
@@ -229,11 +229,11 @@ class _Making:
         return ItemItem(self.night, retrieval, self.allowed, self.data.repeats)
 
     def _scored(self, retrieval: Retrieval, booster: bytes, users: Int32) -> Lists:
-        found = candidates(self.night, retrieval, self.data, users, self.threads, self.allowed)
-        scores = predict(booster, matrix(self.night, retrieval, users, found), self.threads)
-        ordered = order(scores, found, self.n)
+        chosen = candidates(self.night, retrieval, self.data, users, self.threads, self.allowed)
+        scores = predict(booster, matrix(self.night, retrieval, users, chosen), self.threads)
+        ordered = order(scores, chosen, self.n)
         start, stop = ordered.indptr[:-1], ordered.indptr[1:]
-        only_personal = np.where(found.personal, stop, start)
+        only_personal = np.where(chosen.personal, stop, start)
         return self._filled(Ranked(start, only_personal, ordered.items, ordered.scores), users)
 
     def _seen(self, users: Int32) -> Any:
@@ -267,8 +267,8 @@ class _Making:
 
 def _floor(ranked: Ranked) -> Float64:
     lowest = np.zeros(len(ranked.start))
-    some = ranked.stop > ranked.start
-    lowest[some] = np.minimum(ranked.scores[ranked.stop[some] - 1], 0)
+    has_items = ranked.stop > ranked.start
+    lowest[has_items] = np.minimum(ranked.scores[ranked.stop[has_items] - 1], 0)
     return lowest
 
 

@@ -40,8 +40,8 @@ class Rows:
         """The rows of some keys, float32 ``[len(keys), features]``."""
         at = np.searchsorted(self.keys, keys)
         at[at == len(self.keys)] = -1
-        found = self.keys[at] == keys if len(self.keys) else np.zeros(len(keys), bool)
-        rows: Float32 = self.values[np.where(found, at, -1)]
+        is_known = self.keys[at] == keys if len(self.keys) else np.zeros(len(keys), bool)
+        rows: Float32 = self.values[np.where(is_known, at, -1)]
         return rows
 
 
@@ -159,21 +159,21 @@ def _read(storage: Storage, name: str, data: Dataset, content: Any) -> pa.Table:
     return tables.read(storage, name, data.id_type, content.files, columns)
 
 
-def build(day: dt.date, found: Mapping[str, pa.Table], catalogue: pa.Table | None) -> View:
+def build(day: dt.date, feature_tables: Mapping[str, pa.Table], catalogue: pa.Table | None) -> View:
     """The night of feature tables in memory.
 
     Parameters
     ----------
-    found
+    feature_tables
         The four feature tables, by name, in any order of rows.
     catalogue
         At least `item_id` and `subcategory`; None where the data set has no catalogue.
     """
-    return _assemble(day, found.__getitem__, catalogue)
+    return _assemble(day, feature_tables.__getitem__, catalogue)
 
 
 def _assemble(day: dt.date, table: Callable[[str], pa.Table], catalogue: pa.Table | None) -> View:
-    """Each table is asked for once, laid out and let go, so that no two of them are held at a time."""
+    """Read, lay out and release one table after the other, so that no two are held at a time."""
     users, user = _dense(TableName.USERS, table(TableName.USERS), USER)
     items, item = _dense(TableName.ITEMS, table(TableName.ITEMS), ITEM)
     pair = _rows(TableName.PAIRS, table(TableName.PAIRS), (USER, users), (ITEM, items))
@@ -206,10 +206,11 @@ def _categories(rows: pa.Table, users: Ids) -> tuple[Ids, Rows]:
     return kinds, _rows(TableName.CATEGORIES, rows, (USER, users), (SUBCATEGORY, kinds))
 
 
-def _rows(name: str, rows: pa.Table, one: tuple[str, Ids], other: tuple[str, Ids]) -> Rows:
-    """Column by column into their places: there is one copy of a table beside the table itself."""
-    (key, ids), (other_key, other_ids) = one, other
-    keys = ids.codes(rows[key]).astype(np.int64) * len(other_ids) + other_ids.codes(rows[other_key])
+def _rows(name: str, rows: pa.Table, outer: tuple[str, Ids], inner: tuple[str, Ids]) -> Rows:
+    """Fill in the values column by column: there is one copy of a table beside the table itself."""
+    (outer_key, outer_ids), (inner_key, inner_ids) = outer, inner
+    keys = outer_ids.codes(rows[outer_key]).astype(np.int64) * len(inner_ids)
+    keys += inner_ids.codes(rows[inner_key])
     order = np.argsort(keys, kind="stable")
     values = np.empty((len(rows) + 1, len(FEATURES[name])), np.float32)
     for at, feature in enumerate(FEATURES[name]):

@@ -18,13 +18,13 @@ BASELINES = ("popularity", "personal_frequency", "als", "item_item")
 
 
 def baselines(repeats: bool) -> tuple[str, ...]:
-    """The baselines that apply: own purchases are none where repeats are not recommended."""
+    """The baselines that apply; personal frequency does not where repeats are not recommended."""
     return tuple(name for name in BASELINES if repeats or name != "personal_frequency")
 
 
 @dataclass(frozen=True)
 class Field:
-    """On what contestants are compared.
+    """What contestants are compared on.
 
     Attributes
     ----------
@@ -108,7 +108,7 @@ def evaluate(field: Field, lists: Mapping[str, Int32], config: EvaluationSection
         Cut, draws and seed.
     """
     samples = resamples(len(field.users), config.draws, config.seed)
-    vectors = {name: _vectors(field, found) for name, found in lists.items()}
+    vectors = {name: _vectors(field, items) for name, items in lists.items()}
     scores = {name: _score(field, lists[name], vectors[name], samples) for name in lists}
     best = max(
         (name for name in BASELINES if name in scores), key=lambda name: scores[name].metrics["ndcg"].value
@@ -137,6 +137,6 @@ def _churn(lists: Mapping[str, Int32]) -> float | None:
     if CHALLENGER not in lists or CHAMPION not in lists:
         return None
     new, old = lists[CHALLENGER], lists[CHAMPION]
-    there = new >= 0
+    is_item = new >= 0
     kept = (new[:, :, None] == old[:, None, :]).any(axis=2)
-    return float((there & ~kept).sum() / max(int(there.sum()), 1))
+    return float((is_item & ~kept).sum() / max(int(is_item.sum()), 1))

@@ -40,11 +40,11 @@ class Truth:
     def holds(self, users: Int32, items: Int32) -> Bool:
         """Whether each pair of codes is a true one; the arrays broadcast."""
         keys = _keys(self.users, self.items)
-        wanted = _keys(users, items)
+        pairs = _keys(users, items)
         if not len(keys):
-            return np.zeros(wanted.shape, dtype=bool)
-        places = np.minimum(np.searchsorted(keys, wanted), len(keys) - 1)
-        return np.asarray((keys[places] == wanted) & (items >= 0))
+            return np.zeros(pairs.shape, dtype=bool)
+        places = np.minimum(np.searchsorted(keys, pairs), len(keys) - 1)
+        return np.asarray((keys[places] == pairs) & (items >= 0))
 
 
 def _keys(users: Int32, items: Int32) -> Int64:
@@ -59,7 +59,7 @@ def read(lake: Lake, features: Record, first: dt.date, data: Dataset) -> pa.Tabl
     features
         The feature record of D: only rows with ``landed <= D`` are among its pins.
     first
-        The earliest as-of day that asks for labels.
+        The earliest as-of day that needs labels.
 
     Returns
     -------

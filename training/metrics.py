@@ -1,6 +1,6 @@
-"""Binary ranking metrics of one list a user, cut at k, and their bootstrap intervals.
+"""Binary ranking metrics of one list per user, cut at k, and their bootstrap intervals.
 
-All of them work on `hits`, a matrix with one row a user and one column a rank; what is not
+All of them work on `hits`, a matrix with one row per user and one column per rank; what is not
 recommended counts as a miss. Sums run in a fixed order, so that no result depends on threads.
 """
 
@@ -33,10 +33,10 @@ def head(indptr: Int64, items: Int32, users: Int32, cut: int) -> Int32:
     [[7, 8], [5, -1]]
     """
     places = indptr[users][:, None] + np.arange(cut)
-    there = places < indptr[users + 1][:, None]
-    found = np.full(there.shape, -1, dtype=np.int32)
-    found[there] = items[places[there]]
-    return found
+    is_item = places < indptr[users + 1][:, None]
+    first = np.full(is_item.shape, -1, dtype=np.int32)
+    first[is_item] = items[places[is_item]]
+    return first
 
 
 def discounts(cut: int) -> Float64:
@@ -80,8 +80,8 @@ def per_user(hits: Bool, counts: Int32) -> dict[str, Float64]:
     Examples
     --------
     >>> hits = np.array([[True, False], [False, True]])
-    >>> found = per_user(hits, np.int32([1, 2]))
-    >>> {name: values.round(4).tolist() for name, values in found.items()}
+    >>> metrics = per_user(hits, np.int32([1, 2]))
+    >>> {name: values.round(4).tolist() for name, values in metrics.items()}
     {'ndcg': [1.0, 0.3869], 'recall': [1.0, 0.5], 'hit_rate': [1.0, 1.0], 'map': [1.0, 0.25]}
     """
     cut = hits.shape[1]
@@ -111,9 +111,9 @@ def mean_over_list(lists: Int32, values: Float64) -> Float64:
     >>> mean_over_list(lists, np.array([1.0, 3.0])).tolist()
     [2.0, 3.0, 0.0]
     """
-    there = lists >= 0
-    total = np.where(there, values[lists], 0.0).sum(axis=1)
-    return np.asarray(total / np.maximum(there.sum(axis=1), 1), dtype=np.float64)
+    is_item = lists >= 0
+    total = np.where(is_item, values[lists], 0.0).sum(axis=1)
+    return np.asarray(total / np.maximum(is_item.sum(axis=1), 1), dtype=np.float64)
 
 
 def resamples(users: int, draws: int, seed: int) -> Int32:
@@ -132,7 +132,7 @@ def resamples(users: int, draws: int, seed: int) -> Int32:
 
 
 def estimate(values: Float64, samples: Int32) -> Estimate:
-    """The mean of one value a user, with the interval that the resamples give.
+    """The mean of one value per user, with the interval that the resamples give.
 
     Examples
     --------
@@ -147,8 +147,8 @@ def estimate(values: Float64, samples: Int32) -> Estimate:
 def estimate_coverage(lists: Int32, samples: Int32, items: int) -> Estimate:
     """The share of all `items` that stand in at least one user's list.
 
-    A resample holds fewer different users and so fewer items: its spread is what counts, so the
-    interval is moved to have the value in its middle.
+    A resample holds fewer distinct users and so fewer items. Only its spread counts: the interval is
+    shifted so that the median of the resamples is the value.
 
     Examples
     --------
@@ -165,15 +165,14 @@ def estimate_coverage(lists: Int32, samples: Int32, items: int) -> Estimate:
 
 
 def _distinct(codes: npt.NDArray[np.intp], real: npt.NDArray[np.intp], size: int) -> int:
-    found = np.zeros(size, dtype=bool)
-    found[codes] = True
-    return int(found[real].sum())
+    is_listed = np.zeros(size, dtype=bool)
+    is_listed[codes] = True
+    return int(is_listed[real].sum())
 
 
 def _interval(value: float, draws: Float64) -> Estimate:
-    low, high = np.quantile(
-        draws, (0.025, 0.975)
-    )  # by custom; a champion stands while zero lies below `high`
+    # 95% is the custom; a champion stands while zero lies below `high`
+    low, high = np.quantile(draws, (0.025, 0.975))
     return Estimate(value, float(low), float(high))
 
 

@@ -48,7 +48,7 @@ class TrainPlan(Plan):
     Attributes
     ----------
     champion
-        Whom the challenger meets; None where there is none yet.
+        The model that the challenger has to match; None where there is none yet.
     threads
         Changes nothing in the result.
     """
@@ -100,9 +100,8 @@ class TrainResult:
 def run(plan: TrainPlan, lake: Lake) -> TrainResult:
     """Train, evaluate, decide, and put the bundle that the decision asks for.
 
-    It is evaluated as of the last day whose labels are all there.
-
-    Same plan, same bytes of the bundle and same numbers.
+    The evaluation is as of the last day whose labels are complete. The same plan gives the same bytes of
+    the bundle and the same numbers.
     """
     work = _Work(plan, lake)
     rows = _ranking_set(work)
@@ -175,19 +174,19 @@ def _step(text: str) -> Iterator[None]:
 
 
 def _ranking_set(work: _Work) -> Snapshots:
-    """The sets of all snapshots; without a part where they have no positive."""
+    """The ranking sets of all snapshots; without parts where none has a positive."""
     events = work.events()
-    found = Snapshots()
+    snapshots = Snapshots()
     for day in work.snapshots:
         with _step(f"ranking set as of {day}"):
-            found += _snapshot_set(day, events, work)
-    return found
+            snapshots += _snapshot_set(day, events, work)
+    return snapshots
 
 
 def _snapshot_set(day: dt.date, events: pa.Table, work: _Work) -> Snapshots:
-    there = work.night_of(day)
-    truth = labels.labels(events, there, day, work.evaluated, work.data)
-    return sets.build(there, work.fit(there), truth, work.data, work.plan.threads)
+    night = work.night_of(day)
+    truth = labels.labels(events, night, day, work.evaluated, work.data)
+    return sets.build(night, work.fit(night), truth, work.data, work.plan.threads)
 
 
 def _set_counts(rows: Snapshots) -> dict[str, int]:
@@ -207,7 +206,7 @@ def _notes_on(rows: Snapshots, data: Dataset) -> tuple[str, ...]:
 
 
 def _gaps(work: _Work) -> tuple[str, ...]:
-    """What days that nobody delivered took from labels: of all contestants alike, but the numbers sink."""
+    """Notes on days that labels lack: it is the same for all contestants, but their numbers sink."""
     first = min(work.snapshots, default=work.evaluated)
     learned = _gap(work, first, work.evaluated, "the ranker learned")
     return learned + _gap(work, work.evaluated, work.plan.day, "the models were judged")
@@ -220,7 +219,7 @@ def _gap(work: _Work, after: dt.date, last: dt.date, who: str) -> tuple[str, ...
 
 
 def _fit_ranker(parts: list[RankingSet], work: _Work) -> bytes:
-    """The booster; `parts` is empty afterwards, since rows and their quantiles together are the peak."""
+    """Fit the booster and empty `parts`: rows and their quantiles together are the peak of memory."""
     config, threads = work.data.ranker, work.plan.threads
     with _step(f"quantiles of {sum(len(part.labels) for part in parts):,} rows"):
         matrix = ranker.quantised(parts, config, threads)
@@ -240,11 +239,11 @@ def _champion(work: _Work) -> tuple[bytes | None, tuple[str, ...]]:
     """The champion's booster, or why it does not fit tonight's features."""
     if work.plan.champion is None:
         return None, ()
-    found = bundle.load(work.lake.storage, work.plan.champion.bundle_id)
-    reason = bundle.mismatch(found, work.origin)
+    champion = bundle.load(work.lake.storage, work.plan.champion.bundle_id)
+    reason = bundle.mismatch(champion, work.origin)
     if reason:
         return None, (reason,)
-    return found.booster, ()
+    return champion.booster, ()
 
 
 def _evaluate(boosters: Boosters, work: _Work) -> Evaluation | None:
@@ -253,38 +252,38 @@ def _evaluate(boosters: Boosters, work: _Work) -> Evaluation | None:
     if day not in work.plan.snapshots:
         return None
     with _step(f"evaluation as of {day}"):
-        there = work.night_of(day)
-        truth = labels.labels(work.events(), there, day, work.plan.day, work.data)
-        judged = _field(there, truth)
+        night = work.night_of(day)
+        truth = labels.labels(work.events(), night, day, work.plan.day, work.data)
+        judged = _field(night, truth)
         if not len(judged.users):
             return None
-        return evaluate(judged, _contestants(there, judged.users, boosters, work), work.data.evaluation)
+        return evaluate(judged, _contestants(night, judged.users, boosters, work), work.data.evaluation)
 
 
-def _field(there: view.View, truth: labels.Truth) -> Field:
+def _field(night: view.View, truth: labels.Truth) -> Field:
     return Field(
-        as_of=there.day,
+        as_of=night.day,
         users=np.unique(truth.users),
         truth=truth,
-        item_users=there.column(TableName.ITEMS, USERS).astype(np.float64),
-        item_users_lately=there.users_lately.astype(np.float64),
-        known_users=len(there.users),
-        listed=max(1, int(there.listed.sum())),
+        item_users=night.column(TableName.ITEMS, USERS).astype(np.float64),
+        item_users_lately=night.users_lately.astype(np.float64),
+        known_users=len(night.users),
+        listed=max(1, int(night.listed.sum())),
     )
 
 
-def _contestants(there: view.View, users: Int32, boosters: Boosters, work: _Work) -> dict[str, Int32]:
+def _contestants(night: view.View, users: Int32, boosters: Boosters, work: _Work) -> dict[str, Int32]:
     """The first items of the lists that each contestant would have shipped, int32 [users, cut]."""
-    fitted, cut, threads = work.fit(there), work.data.evaluation.cut, work.plan.threads
-    found = {
-        name: scoring.baseline_lists(name, there, fitted, work.data, cut, there.listed, threads, users)
+    fitted, cut, threads = work.fit(night), work.data.evaluation.cut, work.plan.threads
+    contestants = {
+        name: scoring.baseline_lists(name, night, fitted, work.data, cut, night.listed, threads, users)
         for name in baselines(work.data.repeats)
     } | {
-        name: scoring.ranked_lists(there, fitted, booster, work.data, cut, there.listed, threads, users)
+        name: scoring.ranked_lists(night, fitted, booster, work.data, cut, night.listed, threads, users)
         for name, booster in boosters.items()
     }
     places = np.arange(len(users), dtype=np.int32)
-    return {name: head(lists.indptr, lists.items, places, cut) for name, lists in found.items()}
+    return {name: head(lists.indptr, lists.items, places, cut) for name, lists in contestants.items()}
 
 
 def _why_untested(booster: bytes | None, evaluation: Evaluation | None, work: _Work) -> str:

@@ -12,15 +12,15 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-REPORT_EVERY = 30
+REPORT_EVERY = 30  # rounds: four lines of log at the default of 120
 PAIRS_PER_SAMPLE = 15
 """How many places of a user's list `rank:ndcg` sets in order at a time: a little more than are judged."""
 
 
 def quantised(parts: Sequence[RankingSet], config: RankerSection, threads: int) -> "xgboost.QuantileDMatrix":
-    """The parts as what `train` works on; how they are cut changes nothing in it.
+    """Quantise the rows for `train`; how they are cut into parts changes nothing.
 
-    XGBoost goes over them several times, so that all are held until it is done, but none is copied.
+    XGBoost iterates over the parts several times: all are held until it is done, and none is copied.
 
     Parameters
     ----------

@@ -23,9 +23,9 @@ from lake.decisions import WITH_BOOSTER, Outcome
 log = logging.getLogger(__name__)
 
 ALIAS = "champion"
-TRIES = 3
-SECONDS = 60.0  # for all of it: a timeout of the network ends one silence, not a server that drips
-_PAGE = 1000
+TRIES = 3  # a decision during each of them is unlikely, and the next night sets the alias again
+SECONDS = 60.0  # for all requests together: MLflow's timeout ends one silence, not a server that drips
+_PAGE = 1000  # versions in one answer: more than two years of nights
 SETTINGS = {
     "MLFLOW_DISABLE_TELEMETRY": "true",
     "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "1",
@@ -61,7 +61,7 @@ class Version:
 
 @dataclass(frozen=True)
 class Registered:
-    """What a night came to know of its bundle's version in MLflow."""
+    """The version of a night's bundle in MLflow."""
 
     version: str
 
@@ -83,7 +83,7 @@ def mirror(uri: str, dataset: str, decisions: Decisions) -> dict[str, str]:
     uri
         The tracking URI.
     decisions
-        Asked again after the alias was set, so that of two processes the later one leaves it right.
+        Called again after the alias was set, so that of two processes the later one leaves it right.
 
     Returns
     -------
@@ -107,7 +107,7 @@ def mirror(uri: str, dataset: str, decisions: Decisions) -> dict[str, str]:
 
 
 def _in_time(work: Callable[[], dict[str, str]]) -> dict[str, str]:
-    """What the work gives; a `TimeoutError` when it takes too long, and it is left to itself."""
+    """The result of the work; raises `TimeoutError` after `SECONDS`, and lets the work run on."""
     done: Future[dict[str, str]] = Future()
 
     def run() -> None:
@@ -129,10 +129,10 @@ def _mirror(uri: str, name: str, decisions: Decisions) -> dict[str, str]:
 
 
 def _catch_up(client: Any, name: str, decisions: Sequence[Version]) -> dict[str, str]:
-    """The version of each decision's bundle, made where there is none; one search where all are there."""
+    """The version of each decision's bundle, made where it is missing; one search where none is."""
     _ensure_model(client, name)
-    found = _registered(client, name)
-    numbers = {bundle_id: _keep_lowest(client, name, versions) for bundle_id, versions in found.items()}
+    registered = _registered(client, name)
+    numbers = {bundle_id: _keep_lowest(client, name, versions) for bundle_id, versions in registered.items()}
     for decision in decisions:
         if decision.bundle_id not in numbers:
             numbers[decision.bundle_id] = register(client, name, decision)
@@ -142,18 +142,18 @@ def _catch_up(client: Any, name: str, decisions: Sequence[Version]) -> dict[str,
 
 def _registered(client: Any, name: str) -> dict[str, list[str]]:
     """The numbers of all versions, ascending, by bundle."""
-    found: dict[str, list[str]] = defaultdict(list)
+    by_bundle: dict[str, list[str]] = defaultdict(list)
     token = None
     while True:
         page = client.search_model_versions(f"name = '{name}'", max_results=_PAGE, page_token=token)
         for version in page:
-            found[version.tags.get("bundle_id", "")].append(str(version.version))
+            by_bundle[version.tags.get("bundle_id", "")].append(str(version.version))
         if not (token := page.token):
-            return {bundle_id: sorted(numbers, key=int) for bundle_id, numbers in found.items() if bundle_id}
+            return {bundle: sorted(numbers, key=int) for bundle, numbers in by_bundle.items() if bundle}
 
 
 def register(client: Any, name: str, version: Version) -> str:
-    """The number of the bundle's one version, made where there is none; the model is there."""
+    """The number of the bundle's one version, made where there is none; the model must exist."""
     if not _versions(client, name, version.bundle_id):
         client.create_model_version(name, source=version.source, tags=version.all_tags)
     return _keep_lowest(client, name, _versions(client, name, version.bundle_id))
@@ -167,7 +167,7 @@ def _keep_lowest(client: Any, name: str, numbers: Sequence[str]) -> str:
 
 @contextmanager
 def _alone(uri: str) -> Iterator[None]:
-    """Be the only process of this machine that uses an SQLite store: MLflow creates it without a lock."""
+    """Lock an SQLite store against other processes of this machine: MLflow creates it without a lock."""
     if not uri.startswith("sqlite:///"):
         yield
         return
@@ -202,8 +202,8 @@ def _ensure_model(client: Any, name: str) -> None:
 
 
 def _versions(client: Any, name: str, bundle_id: str) -> list[str]:
-    found = client.search_model_versions(f"name = '{name}' and tags.bundle_id = '{bundle_id}'")
-    return sorted((str(version.version) for version in found), key=int)
+    versions = client.search_model_versions(f"name = '{name}' and tags.bundle_id = '{bundle_id}'")
+    return sorted((str(version.version) for version in versions), key=int)
 
 
 def _delete(client: Any, name: str, number: str) -> None:
@@ -219,16 +219,16 @@ def _delete(client: Any, name: str, number: str) -> None:
 def _follow(client: Any, name: str, numbers: Mapping[str, str], decisions: Decisions) -> None:
     """Set the alias until it says what the records say; never to an older as-of."""
     for _ in range(TRIES):
-        wanted = _champion(decisions())
-        if wanted is None:
+        champion = _champion(decisions())
+        if champion is None:
             return
-        number = numbers.get(wanted.bundle_id) or register(client, name, wanted)
+        number = numbers.get(champion.bundle_id) or register(client, name, champion)
         current = _aliased(client, name)
-        if current is not None and current.tags.get("as_of", "") > wanted.as_of:
+        if current is not None and current.tags.get("as_of", "") > champion.as_of:
             return
         if current is None or str(current.version) != number:
             client.set_registered_model_alias(name, ALIAS, number)
-        if _champion(decisions()) == wanted:
+        if _champion(decisions()) == champion:
             return
 
 

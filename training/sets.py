@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 
 BLOCK_USERS: Final = 8192
-"""Users whose candidates are held at a time, and whose rows are one part of a set."""
+"""Users whose candidates are held at a time, and whose rows are one part of a set: a bound on memory."""
 
 
 @dataclass(frozen=True)
@@ -51,7 +51,7 @@ class Snapshots:
     Attributes
     ----------
     parts
-        None is empty, and no user is in two parts of a snapshot.
+        Each has a row at least, and no user is in two parts of a snapshot.
     users, taken
         How many users had a label, and how many of them were taken; summed over snapshots.
     """
@@ -98,10 +98,10 @@ def build(night: "View", retrieval: "Retrieval", truth: Truth, data: Dataset, th
 
 
 def sample(night: "View", users: Int32, most: int) -> Int32:
-    """At most so many users, in order of their codes: those with the lowest `mix` of id and day.
+    """At most `most` users, in order of their codes: those with the lowest `mix` of id and day.
 
-    Which they are depends on ids and day alone; another day has others, so that snapshots
-    together know more users than each of them.
+    The choice depends on ids and day alone. Another day gives other users, so that all snapshots
+    together know more users than one of them.
     """
     if len(users) <= most:
         return users
@@ -115,12 +115,12 @@ def _part(
     from recommender.candidates import Candidates, candidates
     from recommender.matrix import matrix
 
-    found = candidates(night, retrieval, data, users, threads)
-    rows = np.repeat(np.arange(len(users), dtype=np.int32), np.diff(found.indptr))
-    positive = truth.holds(users[rows], found.items)
-    rank = _hashes(night, users[rows], found.items)
+    pool = candidates(night, retrieval, data, users, threads)
+    rows = np.repeat(np.arange(len(users), dtype=np.int32), np.diff(pool.indptr))
+    positive = truth.holds(users[rows], pool.items)
+    rank = _hashes(night, users[rows], pool.items)
     chosen = choose(rows, positive, rank, data.training.negatives)
-    rows, items, positive = rows[chosen], found.items[chosen], positive[chosen]
+    rows, items, positive = rows[chosen], pool.items[chosen], positive[chosen]
     kept, owners = np.unique(rows, return_inverse=True)
     indptr = np.concatenate([[0], np.cumsum(np.bincount(owners, minlength=len(kept)))]).astype(np.int64)
     weights = 1.0 / ideal(truth.counts[users[kept]], data.evaluation.cut)

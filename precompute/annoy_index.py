@@ -1,4 +1,4 @@
-"""The Annoy index of the items: the fewest trees that reach the recall asked for, or none."""
+"""The Annoy index of the items: with the fewest trees that reach the required recall, or no index."""
 
 import logging
 import time
@@ -20,7 +20,7 @@ log = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class Built:
-    """What came of it.
+    """An index that was built, or why there is none.
 
     Attributes
     ----------
@@ -40,8 +40,8 @@ class Built:
 def build(path: Path, units: Float32, config: IndexSection) -> Built:
     """Build the index into a file, with the first number of trees whose recall is enough.
 
-    Recall counts what the index finds for a query among the exact `recall_at` best others; one that
-    scores as much as the last of these counts too.
+    Recall is the share of the exact `recall_at` best other items of a query that the index finds. An
+    item that scores as much as the last of these counts too.
 
     Parameters
     ----------
@@ -50,12 +50,12 @@ def build(path: Path, units: Float32, config: IndexSection) -> Built:
     units
         float32 ``[items, f]``, rows of length 1.
     """
-    asked = np.unique(np.linspace(0, len(units) - 1, config.queries).astype(np.int64))
-    exact = neighbours(units, config.recall_at, of=asked)
+    codes = np.unique(np.linspace(0, len(units) - 1, config.queries).astype(np.int64))
+    exact = neighbours(units, config.recall_at, of=codes)
     reached = 0.0
     for trees in config.trees:
         index = _plant(units, trees, config.seed)
-        reached, latency = _measure(index, units, asked, exact, config)
+        reached, latency = _measure(index, units, codes, exact, config)
         log.info("Annoy with %d trees: recall@%d %.4f", trees, config.recall_at, reached)
         if reached >= config.recall_floor:
             index.save(str(path))
@@ -80,14 +80,14 @@ def _plant(units: Float32, trees: int, seed: int) -> Any:
 
 
 def _measure(
-    index: Any, units: Float32, asked: Int64, exact: TopN, config: IndexSection
+    index: Any, units: Float32, codes: Int64, exact: TopN, config: IndexSection
 ) -> tuple[float, float]:
     """Recall over all queries, rounded to 6 digits, and the median microseconds of one."""
     scores = [exact.scores[a:b] for a, b in zip(exact.indptr[:-1], exact.indptr[1:], strict=True)]
-    answers = [_search(index, units, config, *query) for query in zip(asked.tolist(), scores, strict=True)]
-    wanted = sum(len(best) for best in scores)
-    found = sum(hits for hits, _ in answers)
-    recall = round(found / wanted, 6) if wanted else 1.0
+    answers = [_search(index, units, config, *query) for query in zip(codes.tolist(), scores, strict=True)]
+    total = sum(len(best) for best in scores)
+    recalled = sum(hits for hits, _ in answers)
+    recall = round(recalled / total, 6) if total else 1.0
     return recall, float(np.median([seconds for _, seconds in answers])) * 1e6
 
 

@@ -37,7 +37,7 @@ log = logging.getLogger(__name__)
 
 @dataclass(frozen=True, kw_only=True)
 class PrecomputePlan(Plan):
-    """What lists to make; its partition is the as-of day.
+    """Which lists to make; its partition is the as-of day.
 
     Attributes
     ----------
@@ -59,7 +59,7 @@ class PrecomputePlan(Plan):
 
 @dataclass(frozen=True)
 class PrecomputeResult:
-    """What came of it; the release lies in the attempt's folder.
+    """What precompute made; the release lies in the attempt's folder.
 
     Attributes
     ----------
@@ -157,11 +157,11 @@ def _build(
     factors = items.factors(night, sources.bundle.retrieval if sources.bundle else None)
     units = similar.unit_rows(factors.items) if factors else None
     lacking = items.lacking(factors, night) if sources.bundle else ()
-    # Annoy builds on one thread: what else there is to do is done meanwhile
+    # Annoy builds on one thread: all other work is done meanwhile
     with ThreadPoolExecutor(1) as pool:
         indexing = pool.submit(_index, folder, units, data, watch)
         with watch.step("lists"):
-            made, rows = _write_lists(folder, sources, factors, plan.threads)
+            personal, rows = _write_lists(folder, sources, factors, plan.threads)
         columns.write(lists.popular_table(night, night.listed, data), folder / fmt.POPULAR)
         catalogue = items.table(night, sources.catalogue, factors, data.id_type)
         columns.write(catalogue, folder / fmt.ITEMS)
@@ -169,7 +169,7 @@ def _build(
             with watch.step("similar"):
                 _write_factors(folder, factors, units, data, plan)
         with watch.step("checks"):
-            counts = _counts(made, catalogue, factors)
+            counts = _counts(personal, catalogue, factors)
             impersonal = lists.check_shares(counts, data.lists)
             checks = lists.check(rows, night, Ids(catalogue[fmt.ITEM_ID].combine_chunks()), data)
         built = indexing.result()
@@ -178,7 +178,7 @@ def _build(
         counts=counts,
         checks=(*checks, *impersonal),
         index=built.index,
-        warnings=(*made.warnings, *lacking, *built.warnings, *_told(impersonal)),
+        warnings=(*personal.warnings, *lacking, *built.warnings, *_sentences(impersonal)),
     )
     return described, built.latency_us
 
@@ -194,10 +194,10 @@ def _write_lists(
     folder: Path, sources: Sources, factors: items.Factors | None, threads: int
 ) -> tuple[scoring.Lists, pa.Table]:
     night, data = sources.night, sources.data
-    made = scoring.personal_lists(night, sources.bundle, data, data.lists.length, night.listed, threads)
-    rows = lists.table(night, made, factors, data.id_type)
+    personal = scoring.personal_lists(night, sources.bundle, data, data.lists.length, night.listed, threads)
+    rows = lists.table(night, personal, factors, data.id_type)
     lists.write(folder, rows, data.lists.buckets)
-    return made, rows
+    return personal, rows
 
 
 def _write_factors(
@@ -205,8 +205,8 @@ def _write_factors(
 ) -> None:
     release.save(folder / fmt.USER_FACTORS, factors.users)
     release.save(folder / fmt.ITEM_FACTORS, factors.items)
-    found = similar.neighbours(units, data.lists.similar, threads=plan.threads)
-    similar.write(folder, factors.item_ids, found, data.lists.buckets, data.id_type)
+    neighbours = similar.neighbours(units, data.lists.similar, threads=plan.threads)
+    similar.write(folder, factors.item_ids, neighbours, data.lists.buckets, data.id_type)
 
 
 def _origin(sources: Sources, plan: PrecomputePlan) -> release.Description:
@@ -231,20 +231,20 @@ def _bundle(decision: Record) -> fmt.BundleReference:
     )
 
 
-def _told(checks: Iterable[Check]) -> list[str]:
-    """What the manifest says of checks that did not hold; it names numbers, and checks do not."""
+def _sentences(checks: Iterable[Check]) -> list[str]:
+    """The warnings of checks that failed: they have the numbers, which a manifest's checks lack."""
     return [f"{check.found}; expected {check.expected}" for check in checks if not check.passed]
 
 
-def _counts(made: scoring.Lists, catalogue: pa.Table, factors: items.Factors | None) -> dict[str, int]:
+def _counts(personal: scoring.Lists, catalogue: pa.Table, factors: items.Factors | None) -> dict[str, int]:
     return {
-        "users": len(made.fallback),
-        "recommendations": len(made.items),
-        **lists.shares(made),
+        "users": len(personal.fallback),
+        "recommendations": len(personal.items),
+        **lists.shares(personal),
         "users_with_factors": len(factors.users) if factors else 0,
         "items": len(catalogue),
         "items_with_factors": len(factors.items) if factors else 0,
-        "items_recommended": len(np.unique(made.items)),
+        "items_recommended": len(np.unique(personal.items)),
     }
 
 

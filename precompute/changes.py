@@ -1,4 +1,4 @@
-"""What a release changes for users against the one that readers follow now; for people, in provenance."""
+"""What a release changes for users, compared with the current one; for people, in provenance."""
 
 import logging
 from collections.abc import Callable, Sequence
@@ -18,7 +18,7 @@ from validation.gate import WARNING, Check
 
 log = logging.getLogger(__name__)
 
-TOP: Final = 10
+TOP: Final = 10  # the head of a list, which people see first
 _CHECK: Final = "top_ten_changed_share"
 
 PathOf = Callable[[str], str]
@@ -51,8 +51,8 @@ def compare(
 ) -> Changes:
     """Compare a release that was built with the one that is current.
 
-    A release that is damaged or cannot be read is no reason to hold the next one up: then nothing is
-    compared, and the reason is told.
+    A damaged or unreadable release does not hold the next one up: then nothing is compared, and the
+    result says why.
 
     Parameters
     ----------
@@ -72,13 +72,13 @@ def compare(
         return Changes(before, reason=f"{type(error).__name__}: {error}")
 
 
-def check(found: Changes, sizes: ListsSection) -> list[Check]:
-    """Warn where more users than usual get another top ten; nothing where nothing was compared."""
-    if found.reason:
+def check(changes: Changes, sizes: ListsSection) -> list[Check]:
+    """Warn where more users than allowed get another top ten; nothing where nothing was compared."""
+    if changes.reason:
         return []
-    share, most = found.top_ten_changed / max(found.users, 1), sizes.max_changed_share
-    told = f"{found.top_ten_changed} of {found.users} users ({share:.2%}) against {found.before}"
-    return [Check(_CHECK, WARNING, share <= most, told, f"at most {most:.2%} of the users")]
+    share, most = changes.top_ten_changed / max(changes.users, 1), sizes.max_changed_share
+    sentence = f"{changes.top_ten_changed} of {changes.users} users ({share:.2%}) against {changes.before}"
+    return [Check(_CHECK, WARNING, share <= most, sentence, f"at most {most:.2%} of the users")]
 
 
 def _tops(storage: Storage, path_of: PathOf, manifest_sha256: str | None = None) -> pa.Table:
@@ -111,8 +111,8 @@ def _compare(before: str, old: pa.Table, new: pa.Table) -> Changes:
     now = _items(new.filter(both))
     changed = pc.not_equal(was, now).fill_null(False)
     shorter = pc.xor(pc.is_null(was), pc.is_null(now))
-    other = np.asarray(pc.or_(changed, shorter)).reshape(-1, TOP)
-    return Changes(before, len(other), int(other.any(axis=1).sum()))
+    differs = np.asarray(pc.or_(changed, shorter)).reshape(-1, TOP)
+    return Changes(before, len(differs), int(differs.any(axis=1).sum()))
 
 
 def _items(rows: pa.Table) -> pa.Array:

@@ -1,6 +1,6 @@
 """Lists of different lengths as Parquet: the same content gives the same bytes.
 
-What is written, every reader takes with its defaults: plain values, zstd, three-level lists.
+Every reader takes the files with its defaults: plain values, zstd, three-level lists.
 BYTE_STREAM_SPLIT would save a sixteenth, but Spark cannot read it (SPARK-56894), nor can older
 readers; dictionaries and deltas save nothing, as a row group holds few ids more than once.
 """
@@ -14,7 +14,7 @@ import pyarrow.parquet as pq
 from nightjar_reader import format as fmt
 from recommender.arrays import Int32, Int64
 
-_WHOLE = 1 << 20
+_WHOLE = 1 << 20  # rows of a group: one group for all but very large tables that are read whole
 
 
 def write(table: pa.Table, path: Path, key: str | None = None) -> None:
@@ -47,7 +47,7 @@ def gather(indptr: Int64, rows: Int64) -> tuple[Int32, Int64]:
     indptr
         int64 ``[lists + 1]``: list ``k`` is ``indptr[k]:indptr[k + 1]``.
     rows
-        The lists wanted.
+        The lists to gather.
 
     Returns
     -------

@@ -44,40 +44,40 @@ def factors(night: View, retrieval: Retrieval | None) -> Factors | None:
     """
     if retrieval is None:
         return None
-    found = align(retrieval, night)
-    items = np.flatnonzero(night.listed & known(found.item_factors)).astype(np.int32)
+    aligned = align(retrieval, night)
+    items = np.flatnonzero(night.listed & known(aligned.item_factors)).astype(np.int32)
     if not len(items):
         return None
-    users = known(found.user_factors)
+    users = known(aligned.user_factors)
     codes = np.where(users, np.cumsum(users) - 1, -1).astype(np.int32)
     return Factors(
-        np.ascontiguousarray(found.user_factors[users], np.float32),
-        np.ascontiguousarray(found.item_factors[items], np.float32),
+        np.ascontiguousarray(aligned.user_factors[users], np.float32),
+        np.ascontiguousarray(aligned.item_factors[items], np.float32),
         codes,
         Ids(night.items.take(items)),
     )
 
 
-def lacking(found: Factors | None, night: View) -> tuple[str, ...]:
-    """What is to be told where a bundle has no factors of any item, or user, of the night."""
+def lacking(shipped: Factors | None, night: View) -> tuple[str, ...]:
+    """Warnings of a bundle that has factors of no item, or of no user, of the night."""
     users, items = len(night.users), int(night.listed.sum())
-    if found is None:
+    if shipped is None:
         return (
             f"the bundle has factors of none of {items} items: this release has no factors, no index and no "
             "item-to-item lists; see what its training warned of",
         )
-    if users and not len(found.users):
+    if users and not len(shipped.users):
         return (f"the bundle has factors of none of {users} users: no list is by them",)
     return ()
 
 
-def table(night: View, catalogue: pa.Table | None, found: Factors | None, id_type: fmt.IdType) -> pa.Table:
+def table(night: View, catalogue: pa.Table | None, shipped: Factors | None, id_type: fmt.IdType) -> pa.Table:
     """Every item that a list may contain, sorted by id, with its row in the factors or null.
 
     Parameters
     ----------
     catalogue
-        The catalogue as of the night; None where there is none: then the items seen.
+        The catalogue as of the night; None without one: then the rows are the items seen.
 
     Raises
     ------
@@ -85,7 +85,7 @@ def table(night: View, catalogue: pa.Table | None, found: Factors | None, id_typ
         When the catalogue has an item twice.
     """
     ids, names = _named(night, catalogue)
-    codes = np.full(len(ids), -1, np.int32) if found is None else found.item_ids.codes(ids.values)
+    codes = np.full(len(ids), -1, np.int32) if shipped is None else shipped.item_ids.codes(ids.values)
     parts = {
         fmt.ITEM_ID: ids.values,
         fmt.CODE: pa.array(codes, pa.int32(), mask=codes < 0),

@@ -28,7 +28,7 @@ def table(night: View, lists: Lists, factors: Factors | None, id_type: fmt.IdTyp
     Parameters
     ----------
     factors
-        Whose user codes the rows name; null codes without.
+        Their user codes fill the column of codes; it is null without them.
     """
     schema = fmt.lists_schema(id_type)
     offsets = lists.indptr.astype(np.int32)
@@ -51,7 +51,7 @@ def codes_column(codes: Int32) -> pa.Array:
 
 
 def write(folder: Path, lists: pa.Table, buckets: int) -> None:
-    """Write every bucket's file, also of those without a user."""
+    """Write the file of every bucket, also of one without users."""
     bucket = columns.buckets(lists[fmt.USER_ID].combine_chunks(), buckets)
     for number in range(buckets):
         rows = pa.array(np.flatnonzero(bucket == number))
@@ -88,33 +88,33 @@ def check(lists: pa.Table, night: View, items: Ids, data: Dataset) -> list[Check
         list, that a list is empty only where nothing is left, and that all items are in the
         catalogue.
     """
-    found = check_lists(lists, data.id_type, data.lists.length)
+    checks = check_lists(lists, data.id_type, data.lists.length)
     return [
-        *found,
+        *checks,
         _all_users(lists, night),
         _empty_for_a_reason(lists, night, data.repeats),
         _all_listed(lists, items),
     ]
 
 
-def shares(made: Lists) -> dict[str, int]:
+def shares(lists: Lists) -> dict[str, int]:
     """How many lists are not the user's own: what `check_shares` judges, as counts of the manifest."""
     return {
-        "users_with_global_fallback": int((made.fallback == fmt.FALLBACK_GLOBAL).sum()),
-        "users_with_the_same_list": most_alike(made),
-        "empty_lists": int((np.diff(made.indptr) == 0).sum()),
+        "users_with_global_fallback": int((lists.fallback == fmt.FALLBACK_GLOBAL).sum()),
+        "users_with_the_same_list": most_alike(lists),
+        "empty_lists": int((np.diff(lists.indptr) == 0).sum()),
     }
 
 
 def check_shares(counts: Mapping[str, int], sizes: ListsSection) -> list[Check]:
-    """Warn of lists that are whole and in order, and of no use.
+    """Warn of lists that are valid and of no use.
 
     Parameters
     ----------
     counts
         ``users`` and those of `shares`.
     sizes
-        The largest shares that are nothing to speak of.
+        The largest shares that need no warning.
     """
     judged = (
         ("identical_lists", "users_with_the_same_list", sizes.max_identical_share, "one and the same list"),
@@ -125,23 +125,23 @@ def check_shares(counts: Mapping[str, int], sizes: ListsSection) -> list[Check]:
     return [_share(name, counts[count], users, most, what) for name, count, most, what in judged]
 
 
-def _share(name: str, some: int, users: int, most: float, what: str) -> Check:
-    share = some / max(users, 1)
-    found = f"{some} of {users} users ({share:.2%}) get {what}"
+def _share(name: str, count: int, users: int, most: float, what: str) -> Check:
+    share = count / max(users, 1)
+    found = f"{count} of {users} users ({share:.2%}) get {what}"
     return Check(f"{name}_share", WARNING, share <= most, found, f"at most {most:.2%} of the users")
 
 
-def most_alike(made: Lists) -> int:
-    """How many users have the list that most have; 0 where no two users have the same one.
+def most_alike(lists: Lists) -> int:
+    """How many users share the most common list; 0 where no two users have the same one.
 
     Lists are grouped by a sum over their items, modulo 2^64; those of the largest group are then
     compared item by item.
     """
-    start, sizes = made.indptr[:-1], np.diff(made.indptr)
+    start, sizes = lists.indptr[:-1], np.diff(lists.indptr)
     sums = np.zeros(len(sizes), np.uint64)
     for at in range(int(sizes.max(initial=0))):
         longer = np.flatnonzero(sizes > at)
-        item = made.items[start[longer] + at].astype(np.uint64) + np.uint64(1)
+        item = lists.items[start[longer] + at].astype(np.uint64) + np.uint64(1)
         sums[longer] = sums[longer] * _ODD + item
     _, first, times = np.unique(sums[sizes > 0], return_index=True, return_counts=True)
     if not len(first):
@@ -149,15 +149,15 @@ def most_alike(made: Lists) -> int:
     model = np.flatnonzero(sizes)[first[times.argmax()]]
     alike = np.flatnonzero((sums == sums[model]) & (sizes == sizes[model]))
     for at in range(int(sizes[model])):
-        alike = alike[made.items[start[alike] + at] == made.items[start[model] + at]]
+        alike = alike[lists.items[start[alike] + at] == lists.items[start[model] + at]]
     return len(alike) if len(alike) > 1 else 0
 
 
 def _empty_for_a_reason(lists: pa.Table, night: View, repeats: bool) -> Check:
-    """An empty list says that nothing is left: no item that anybody had is listed that the user has not seen.
+    """Whether nothing is left for whoever has an empty list: the user has seen all items that are listed.
 
-    Where that is so of every user because no such item is listed at all, nobody would get anything, a
-    stranger neither: the catalogue is not of these events.
+    Where no item of the events is listed at all, every list is empty, and a stranger gets nothing either:
+    the catalogue is not of these events.
     """
     name, lengths = "empty_for_a_reason", pc.list_value_length(lists[fmt.ITEM_IDS]).fill_null(0)
     if not night.listed.any() and not pc.any(pc.greater(lengths, 0)).as_py():

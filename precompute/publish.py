@@ -1,8 +1,8 @@
 """Releases and their ledger: a release is put whole, and only an entry of the ledger makes it current.
 
-The ledger is read before the release to publish is asked for. So whoever appends an entry has seen
-all entries before it and a release that is no older than those who wrote them saw: a slow writer
-cannot move readers back.
+A writer reads the ledger first, then the release to publish. So it has seen all entries before its own,
+and a release that is no older than those that the earlier writers saw: a slow writer cannot move readers
+back.
 """
 
 import logging
@@ -75,7 +75,7 @@ def put_release(
     Raises
     ------
     PermanentError
-        When a file is there with other content, or a source file is not what the manifest says.
+        When a file exists with other content, or a source file is not what the manifest says.
     """
     manifest = fmt.parse(source.read(path_of(fmt.MANIFEST)))
     for file, entry in sorted(manifest.files.items()):
@@ -85,12 +85,12 @@ def put_release(
 
 def _copy(source: Storage, origin: str, target: Storage, path: str, sha256: str) -> None:
     with source.fetched(origin) as local:
-        if (found := sha256_of(local)) != sha256:
-            raise PermanentError(f"{origin}: built with sha256 {sha256}, now {found}; run precompute again")
+        if (digest := sha256_of(local)) != sha256:
+            raise PermanentError(f"{origin}: built with sha256 {sha256}, now {digest}; run precompute again")
         is_new = target.put_file(path, local)
-    if not is_new and (there := target.sha256(path)) != sha256:
+    if not is_new and (stored := target.sha256(path)) != sha256:
         raise PermanentError(
-            f"{target.uri(path)}: expected sha256 {sha256}, found a file of {there}; "
+            f"{target.uri(path)}: expected sha256 {sha256}, found a file of {stored}; "
             "it is damaged: remove that release's folder and publish again"
         )
 
@@ -103,8 +103,8 @@ def entries(
     Parameters
     ----------
     whole
-        Refuse a ledger of which an older entry is damaged, for whom decides by what was published or
-        rolled back from before. Else such entries are left out with a warning, never the newest.
+        Refuse a ledger with a damaged older entry: for callers that decide by earlier publications and
+        rollbacks. Else such an entry is left out with a warning; the newest never is.
 
     Raises
     ------
@@ -164,7 +164,7 @@ def withdrawn(history: Sequence[fmt.LedgerEntry]) -> set[str]:
 
 
 def decide(history: Sequence[fmt.LedgerEntry], release: Candidate, force: bool = False) -> State:
-    """Tell what is to become of a release; ``published`` means that an entry is to be appended."""
+    """Decide what becomes of a release; ``published`` means that an entry has to be appended."""
     if release.key in _keys(history):
         return "current"
     if force:
@@ -183,10 +183,10 @@ def publish(
     Parameters
     ----------
     candidate
-        Asked anew each time that another writer was faster.
+        Called again each time that another writer was faster.
     force
-        Also publish an older day, or a release that was rolled back from; so also over older entries
-        that are damaged.
+        Also publish an older day, or a release that was rolled back from, even when older entries are
+        damaged.
 
     Raises
     ------
@@ -207,14 +207,14 @@ def publish(
 
 
 def _verified(storage: Storage, release: Candidate) -> Candidate:
-    """The release as it is there: no entry may name another digest, by which no reader would find it."""
-    there = verify(storage, release.release_id)
-    if there.key != release.key:
+    """The release as it is stored: no reader would find one that an entry names by another digest."""
+    stored = verify(storage, release.release_id)
+    if stored.key != release.key:
         raise PermanentError(
             f"release {release.release_id}: expected a manifest of sha256 {release.manifest_sha256}, found "
-            f"{there.manifest_sha256}; nothing is published: run precompute of {release.as_of} again"
+            f"{stored.manifest_sha256}; nothing is published: run precompute of {release.as_of} again"
         )
-    return there
+    return stored
 
 
 def _stays(history: Sequence[fmt.LedgerEntry], release: Candidate, state: State) -> Published:
@@ -258,9 +258,9 @@ def _append(storage: Storage, entry: fmt.LedgerEntry) -> bool:
 
 
 def rollback(storage: Storage, release_id: str, reason: str, actor: str) -> Published:
-    """Make readers follow a release that is there, whatever its day.
+    """Make readers follow an existing release, whatever its day.
 
-    It needs the newest entry alone: older ones that are damaged do not stop it.
+    Only the newest entry is needed: damaged older ones do not stop it.
 
     Raises
     ------
@@ -284,7 +284,7 @@ def rollback(storage: Storage, release_id: str, reason: str, actor: str) -> Publ
 def split(
     storage: Storage, weights: Mapping[str, float], experiment: fmt.Experiment, reason: str, actor: str
 ) -> int:
-    """Share the users between releases that are there.
+    """Share the users between existing releases.
 
     Parameters
     ----------

@@ -1,4 +1,4 @@
-"""Item-to-item lists: for each item with factors the others of the largest cosine."""
+"""Item-to-item lists: for each item with factors, the other items of the largest cosine."""
 
 from pathlib import Path
 
@@ -30,28 +30,28 @@ def neighbours(
     units
         float32 ``[items, f]``, rows of length 1.
     of
-        Codes of the items asked about; None for all.
+        Codes of the items to find neighbours of; None for all.
     """
-    asked = np.arange(len(units)) if of is None else of
+    codes = np.arange(len(units)) if of is None else of
     itself = csr_matrix(
-        (np.ones(len(asked), np.int8), asked.astype(np.int32), np.arange(len(asked) + 1)),
-        shape=(len(asked), len(units)),
+        (np.ones(len(codes), np.int8), codes.astype(np.int32), np.arange(len(codes) + 1)),
+        shape=(len(codes), len(units)),
     )
-    return top_n(units[asked], units, n, exclude=itself, memory_mib=memory_mib, threads=threads)
+    return top_n(units[codes], units, n, exclude=itself, memory_mib=memory_mib, threads=threads)
 
 
-def write(folder: Path, items: Ids, found: TopN, buckets: int, id_type: fmt.IdType) -> None:
+def write(folder: Path, items: Ids, nearest: TopN, buckets: int, id_type: fmt.IdType) -> None:
     """Write every bucket's file, sorted by item id."""
     bucket = columns.buckets(items.values, buckets)
     for number in range(buckets):
         rows = np.flatnonzero(bucket == number)
-        columns.write(_table(items, found, rows, id_type), folder / fmt.similar_path(number), fmt.ITEM_ID)
+        columns.write(_table(items, nearest, rows, id_type), folder / fmt.similar_path(number), fmt.ITEM_ID)
 
 
-def _table(items: Ids, found: TopN, rows: Int64, id_type: fmt.IdType) -> pa.Table:
+def _table(items: Ids, nearest: TopN, rows: Int64, id_type: fmt.IdType) -> pa.Table:
     schema = fmt.similar_schema(id_type)
-    offsets, places = columns.gather(found.indptr, rows)
-    ids, scores = items.take(found.items[places]), pa.array(found.scores[places])
+    offsets, places = columns.gather(nearest.indptr, rows)
+    ids, scores = items.take(nearest.items[places]), pa.array(nearest.scores[places])
     parts = {
         fmt.ITEM_ID: items.take(rows.astype(np.int32)),
         fmt.ITEM_IDS: columns.as_lists(offsets, ids, schema.field(fmt.ITEM_IDS).type),

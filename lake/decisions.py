@@ -227,12 +227,18 @@ def serving(records: Records, day: dt.date) -> Record | None:
     return next(newest(records, day), None)
 
 
-def bundle_input(record: Record, features_version: int) -> Input:
-    """A decision as an input of lists, which depend on its outcome, its baseline and its bundle.
+def bundle_input(record: Record, features: Record) -> Input:
+    """A decision as an input of lists: its digest is its outcome, baseline and bundle, as one text.
 
-    They depend on the version of the features too: a booster of another version is not used.
+    Version and configuration of the features belong to it: a booster of other features is not used.
     """
     decision = decision_of(record)
-    parts = (decision.outcome, decision.baseline, decision.bundle_id, features_version)
+    parts = (
+        decision.outcome,
+        decision.baseline,
+        decision.bundle_id,
+        features.version,
+        features.config_digest,
+    )
     digest = "/".join(str(part or "") for part in parts)
     return Input(BUNDLE, digest, record.partition, record.sequence)

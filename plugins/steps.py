@@ -25,12 +25,17 @@ log = logging.getLogger(__name__)
 Reference = dict[str, Any]
 
 ATTEMPT_KEY = "attempt"
+MOST_TOLD = 60  # a bootstrap of years would put half a megabyte of counts into Airflow's database
 RAN = frozenset({"success", "failed"})
+
+
+def _name(record: Record) -> str:
+    return f"{record.stage}/{record.partition}/{record.sequence}"
 
 
 def _reference(record: Record) -> Reference:
     return {
-        "record": f"{record.stage}/{record.partition}/{record.sequence}",
+        "record": _name(record),
         "outcome": record.outcome,
         "fingerprint": record.fingerprint,
         "counts": dict(record.counts),
@@ -48,14 +53,15 @@ def open_night() -> int:
 
 @task
 @reported()
-def commit(stage: StageName, attempt: str) -> list[Reference]:
-    """Validate what the work of an attempt wrote and commit it, partition by partition."""
+def commit(stage: StageName, attempt: str) -> list[Reference | str]:
+    """Validate what the work of an attempt wrote and commit it; gives the records, of many by name alone."""
     from nightjar.stages import attempt as attempts
     from nightjar.stages import runner
 
     settings = load()
     chosen = runner.open_stage(stage, settings)
-    return [_reference(record) for record in attempts.commit(Lake.open(settings), chosen, attempt)]
+    records = attempts.commit(Lake.open(settings), chosen, attempt)
+    return [_reference(record) if len(records) <= MOST_TOLD else _name(record) for record in records]
 
 
 @task

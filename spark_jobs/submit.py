@@ -59,7 +59,7 @@ class Job:
     Attributes
     ----------
     name
-        ``extract`` or ``features``.
+        ``extract`` or ``feature_tables``.
     plan_uri
         The program's only argument.
     master, conf, environment
@@ -110,7 +110,7 @@ def submit(name: str, attempt: str, settings: Settings, start: Callable[[Job], s
     Parameters
     ----------
     name
-        ``extract`` or ``features``.
+        ``extract`` or ``feature_tables``.
     attempt
         The attempt; it is run once.
     start
@@ -121,9 +121,9 @@ def submit(name: str, attempt: str, settings: Settings, start: Callable[[Job], s
     NightjarError
         The job's own error, or `JobFailed` when the job left none.
     """
-    storage = open_storage(settings.lake)
+    storage, job = open_storage(settings.lake), job_of(name, attempt, settings)
     try:
-        ending = start(job_of(name, attempt, settings))
+        ending = start(job)
     except Exception as failure:
         raise_job_error(storage, attempt, str(failure))
         raise

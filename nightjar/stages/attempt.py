@@ -11,6 +11,7 @@ from lake.lake import Lake
 from lake.plan import Plan
 from lake.records import Record
 from nightjar.stages.stage import Checks, Stage
+from validation.gate import Check, require
 
 log = logging.getLogger(__name__)
 
@@ -79,11 +80,15 @@ def commit(lake: Lake, stage: Stage[P, M], attempt: str) -> list[Record]:
     """
     plan, made = read_plan(lake, stage, attempt), read_made(lake, stage, attempt)
     checks = stage.check(lake, plan, made)
-    report = _report(lake, stage, plan, made, checks)
+    common = stage.check_all(lake, plan, made)
+    report = _report(lake, stage, plan, made, checks, common)
+    require(common, f"{stage.NAME} of {min(checks)} to {max(checks)}", report)
     if stage.WHOLE:
         for day in checks:
             stage.require(lake, plan, day, checks[day], report)
     records, refusals = _commit_each(lake, stage, plan, made, checks, report)
+    if len(checks) > 1:
+        log.info("%s: committed %d partitions of %d", stage.NAME, len(records), len(checks))
     if records:
         log.info("%s", stage.describe(records))
     _raise(refusals)
@@ -101,7 +106,9 @@ def _commit_each(
             if not stage.WHOLE:
                 stage.require(lake, plan, day, checks[day], report)
             stage.put(lake, plan, made)
-            records.append(lake.records.commit(stage.draft(plan, made, day), plan.based_on[day]))
+            record = lake.records.commit(stage.draft(plan, made, day), plan.based_on[day])
+            records.append(record)
+            stage.follow(lake, plan, record)
         except (FileFault, GateFailed, Conflict) as error:
             if stage.WHOLE and day < plan.day:
                 log.warning("%s; the record that is there stays", error)
@@ -110,11 +117,11 @@ def _commit_each(
     return records, refusals
 
 
-def _report(lake: Lake, stage: Stage[P, M], plan: P, made: M, checks: Checks) -> str:
+def _report(lake: Lake, stage: Stage[P, M], plan: P, made: M, checks: Checks, common: Sequence[Check]) -> str:
     """Write the report of an attempt and return its address; empty where nothing was checked."""
     from validation import report
 
-    all_checks = [check for of_day in checks.values() for check in of_day]
+    all_checks = [*common, *(check for of_day in checks.values() for check in of_day)]
     if not all_checks:
         return ""
     first, last = min(checks), max(checks)

@@ -85,7 +85,8 @@ class Ingest(Stage[ExtractPlan, ExtractResult]):
         """Judge each day by itself; a day that passes is history for the days after it."""
         faults = plan.faults | made.faults
         days = sorted({*plan.based_on, *faults})
-        staged, past = _check_staged(plan, made, lake), Past(days, lake)
+        staged = _check_staged(plan, made, lake) if len(days) == 1 else []
+        past = Past(days, lake)
         checks: dict[dt.date, list[Check]] = {}
         for day in days:
             if day in faults:
@@ -95,6 +96,11 @@ class Ingest(Stage[ExtractPlan, ExtractResult]):
             if not failed(checks[day]):
                 past.accept(day, plan.attempt, made)
         return checks
+
+    def check_all(self, lake: Lake, plan: ExtractPlan, made: ExtractResult) -> Sequence[Check]:
+        """The suite on the rows of a range; of a single day it is among the day's own checks."""
+        is_range = len({*plan.based_on, *plan.faults, *made.faults}) > 1
+        return _check_staged(plan, made, lake) if is_range else ()
 
     def require(
         self, lake: Lake, plan: ExtractPlan, day: dt.date, checks: Sequence[Check], report: str
@@ -128,6 +134,12 @@ class Ingest(Stage[ExtractPlan, ExtractResult]):
             counts=made.counts[day],
             details={rowsettings.DETAIL: plan.row_settings},
         )
+
+    def follow(self, lake: Lake, plan: ExtractPlan, record: Record) -> None:
+        """Keep the profile also under the attempt that the record names, which may be an earlier one."""
+        profile = layout.profile(record.day, plan.attempt)
+        if record.attempt != plan.attempt and lake.storage.exists(profile):
+            lake.storage.put_new(layout.profile(record.day, record.attempt), lake.storage.read(profile))
 
     def counts(self, plan: ExtractPlan, made: ExtractResult) -> Mapping[str, Mapping[str, int]]:
         """The rows of each day by what became of them."""

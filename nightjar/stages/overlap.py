@@ -28,13 +28,13 @@ def check(day: dt.date, plan: ExtractPlan, made: ExtractResult, lake: Lake) -> l
     """
     if not plan.config.raw.late_days:
         return []
-    own, reach = _staged(day, made, lake), plan.config.raw.late_days * ONE_DAY
+    own, reach = _staged(day, plan, made, lake), plan.config.raw.late_days * ONE_DAY
     late = _late(day, own)
-    earlier = (_of(near_day, made, lake) for near_day in days(day - reach, day - ONE_DAY))
+    earlier = (_of(near_day, plan, made, lake) for near_day in days(day - reach, day - ONE_DAY))
     before = _warning(f"{day}.overlap", late, earlier, "late rows", "no late row that landed before")
     # A later day of the same attempt compares itself with this one.
     later = [then for then in days(day + ONE_DAY, day + reach) if then not in made.counts]
-    theirs = [_late(then, _of(then, made, lake)) for then in later]
+    theirs = [_late(then, _of(then, plan, made, lake)) for then in later]
     expected = "no row that landed late on a later day, which may hold it for this one: run that day again"
     after = _warning(f"{day}.overlap_with_later", own, theirs, "rows", expected)
     return [before, after] if any(len(rows) for rows in theirs) else [before]
@@ -68,18 +68,18 @@ def _late(day: dt.date, rows: "pa.Table") -> "pa.Table":
     return rows.filter(pc.less(rows[EVENT_TS], start))
 
 
-def _of(day: dt.date, made: ExtractResult, lake: Lake) -> "pa.Table":
+def _of(day: dt.date, plan: ExtractPlan, made: ExtractResult, lake: Lake) -> "pa.Table":
     """The rows of a day: staged, else committed; none where it has none."""
     if day in made.counts:
-        return _staged(day, made, lake)
+        return _staged(day, plan, made, lake)
     record = lake.records.current(StageName.INGEST, day)
-    return _rows(record.tables[TableName.INTERACTIONS].files if record else (), lake)
+    return _rows(record.tables[TableName.INTERACTIONS].files if record else (), plan, lake)
 
 
-def _staged(day: dt.date, made: ExtractResult, lake: Lake) -> "pa.Table":
+def _staged(day: dt.date, plan: ExtractPlan, made: ExtractResult, lake: Lake) -> "pa.Table":
     content = made.tables[TableName.INTERACTIONS].get(day)
-    return _rows(content.files if content else (), lake)
+    return _rows(content.files if content else (), plan, lake)
 
 
-def _rows(files: "Sequence[TableFile]", lake: Lake) -> "pa.Table":
-    return tables.read(lake.storage, TableName.INTERACTIONS, lake.data.id_type, files, _COLUMNS)
+def _rows(files: "Sequence[TableFile]", plan: ExtractPlan, lake: Lake) -> "pa.Table":
+    return tables.read(lake.storage, TableName.INTERACTIONS, plan.config.id_type, files, _COLUMNS)

@@ -77,13 +77,13 @@ class Precompute(Stage[PrecomputePlan, PrecomputeResult]):
         return {plan.day: [*made.checks, *changes.check(compared, plan.config.lists)]}
 
     def _compare(self, lake: Lake, plan: PrecomputePlan) -> Changes:
-        """Compare the release with what readers follow now; keep the result, as a retry may see another."""
+        """Compare the release with what readers follow; the first comparison stays, also for a retry."""
         current = publishing.current(publishing.entries(lake.releases, whole=self.whole_ledger))
         compared = changes.compare(
             lake.storage, lambda file: folder_of(plan.attempt, file), lake.releases, current
         )
         messages.write(lake.storage, layout.changes(plan.attempt), compared)
-        return compared
+        return messages.read(lake.storage, layout.changes(plan.attempt), Changes)
 
     def put(self, lake: Lake, plan: PrecomputePlan, made: PrecomputeResult) -> None:
         """Put the release's files beside other releases; no entry of the ledger names them yet."""
@@ -117,7 +117,7 @@ class Precompute(Stage[PrecomputePlan, PrecomputeResult]):
 def _inputs(lake: Lake, features: Record) -> tuple[Input, ...]:
     """Features and pinned catalogue of D, and the decision's bundle."""
     decision = decisions.serving(lake.records, features.day)
-    bundle = [decisions.bundle_input(decision, features.version)] if decision else []
+    bundle = [decisions.bundle_input(decision, features)] if decision else []
     tables = (table_input(features, table) for table in FEATURES)
     return (*tables, *features.inputs_of(TableName.CATALOGUE), *bundle)
 

@@ -84,6 +84,13 @@ class Stage(ABC, Generic[P, M]):
     def put(self, lake: Lake, plan: P, made: M) -> None:
         """Put the files that a record names where others read them; called before it is appended."""
 
+    def check_all(self, lake: Lake, plan: P, made: M) -> Sequence[Check]:
+        """Checks of an attempt as a whole: where one fails no partition is committed."""
+        return ()
+
+    def follow(self, lake: Lake, plan: P, record: Record) -> None:
+        """Put what follows a record; called after it is appended, also where it was there before."""
+
     def counts(self, plan: P, made: M) -> Mapping[str, Mapping[str, int]]:
         """The numbers that the report shows, by partition or table."""
         return {}

@@ -12,6 +12,7 @@ from lake.records import Draft, Record, Records
 from lake.storage import LocalStorage
 
 FIRST = dt.date(2017, 1, 1)
+FEATURES = Record("features", "2024-01-01", "a", "committed", 1, "c", sequence=1)
 NIGHTS = st.dates(dt.date(2017, 1, 1), dt.date(2017, 12, 31))
 WORDS = st.text(max_size=5)
 SCORES = st.floats(0, 1)
@@ -115,7 +116,15 @@ def test_a_damaged_decision_that_a_newer_of_its_day_replaced_stops_no_lists(reco
 )
 def test_what_lists_follow_is_another_where_outcome_baseline_or_bundle_is(change):
     def of(decision):
-        return decisions.bundle_input(Record(**dataclasses.asdict(draft(FIRST, decision))), 1).digest
+        return decisions.bundle_input(Record(**dataclasses.asdict(draft(FIRST, decision))), FEATURES).digest
 
     decision = Decision(Outcome.BASELINE, "b", FIRST, baseline="popularity")
     assert of(dataclasses.replace(decision, **change)) != of(decision)
+
+
+@pytest.mark.parametrize("change", [{"version": 2}, {"config_digest": "other"}], ids=str)
+def test_what_lists_follow_is_another_where_the_features_are(change):
+    """A booster of other features is not used, and lists by it and without it had one fingerprint."""
+    record = Record(**dataclasses.asdict(draft(FIRST, Decision(Outcome.PROMOTED, "b", FIRST))))
+    other = dataclasses.replace(FEATURES, **change)
+    assert decisions.bundle_input(record, FEATURES).digest != decisions.bundle_input(record, other).digest

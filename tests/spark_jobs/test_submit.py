@@ -8,7 +8,7 @@ import time
 import pytest
 
 from lake import layout, messages
-from lake.errors import GateFailed, JobFailed
+from lake.errors import ConfigError, GateFailed, JobFailed
 from lake.settings import Settings
 from lake.storage import open_storage
 from nightjar.servers.waiting import wait_until
@@ -137,3 +137,14 @@ def test_spark_submit_runs_a_job_with_the_embedded_java(tiny, tiny_row, monkeypa
     attempt = attempts.begin(tiny.lake, Ingest(), [DAY])
     submit("extract", attempt, tiny.settings)
     assert attempts.commit(tiny.lake, Ingest(), attempt)[-1].counts["clean"] == 2
+
+
+def test_a_machine_without_java_is_told_so_as_what_no_retry_mends(tmp_path, monkeypatch):
+    """It was a job without a result, and was tried twice more."""
+
+    def missing(settings):
+        raise ConfigError("no Java 17 or newer")
+
+    monkeypatch.setattr("spark_jobs.submit.environment", missing)
+    with pytest.raises(ConfigError, match="no Java 17"):
+        submit("extract", "a1", Settings(home=tmp_path))

@@ -1,6 +1,7 @@
 """What is the same for all stages, on one that doubles numbers."""
 
 import datetime as dt
+import json
 from dataclasses import dataclass
 from typing import ClassVar
 
@@ -118,6 +119,36 @@ def test_reasons_of_two_kinds_are_told_together(tiny):
         attempts.commit(tiny.lake, Faulty(refused=(ONE,)), attempt)
     assert error.type is PermanentError
     assert _numbers(tiny.lake) == {THREE: 6}
+
+
+def test_a_check_of_the_whole_attempt_refuses_all_of_it_in_one_sentence_and_is_reported_once(tiny):
+    class Suspect(Double):
+        def check_all(self, lake, plan, made):
+            return [Check("rows", CRITICAL, False, "one too many", "as many")]
+
+    attempt = _attempt(tiny.lake, Suspect(), [ONE, TWO])
+    with pytest.raises(
+        GateFailed, match=r"^features of 2024-01-01 to 2024-01-02 was refused: rows: "
+    ) as error:
+        attempts.commit(tiny.lake, Suspect(), attempt)
+    assert "\n" not in str(error.value)
+    assert _numbers(tiny.lake) == {}
+    (report,) = (p for p in tiny.lake.storage.list(layout.REPORTS) if p.endswith(".json"))
+    names = [check["name"] for check in json.loads(tiny.lake.storage.read(report))["checks"]]
+    assert names == ["rows", "doubled", "doubled"]
+
+
+def test_what_follows_a_record_follows_the_one_that_was_there_before_too(tiny):
+    followed = []
+
+    class Followed(Double):
+        def follow(self, lake, plan, record):
+            followed.append((plan.attempt, record.attempt))
+
+    first, second = (_attempt(tiny.lake, Followed(), [ONE]) for _ in range(2))
+    for attempt in (first, second):
+        attempts.commit(tiny.lake, Followed(), attempt)
+    assert followed == [(first, first), (second, first)]
 
 
 def test_a_plan_holds_the_sections_that_its_stage_reads_and_no_other(tiny):

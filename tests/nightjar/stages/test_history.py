@@ -1,6 +1,7 @@
 import datetime as dt
 import json
 import logging
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -172,3 +173,19 @@ def test_a_catalogue_of_fewer_items_only_warns_in_the_first_two_weeks(tiny_with,
         known = Past([AFTER], tiny.lake).before(AFTER)
     assert list(known) == [day for day in WEEK if day not in (FIRST, BEFORE, AFTER)]
     assert "the profile of 2024-01-01 cannot be read" in caplog.text
+
+
+@pytest.mark.spark
+@pytest.mark.usefixtures("spark")
+def test_a_day_that_was_closed_is_history_once_it_is_not(tiny, tiny_row):
+    """Its record stayed, and its profile lay under the attempt that no record names."""
+    tiny.put(CLOSED, [tiny_row(CLOSED)])
+    first = tiny.ingest(CLOSED)
+    toml = Path(tiny.settings.dataset)
+    opened = toml.with_name("opened.toml")
+    opened.write_text(toml.read_text().replace("closed_days = [2024-01-03]", "closed_days = []"))
+    later = replace(tiny, settings=tiny.settings.model_copy(update={"dataset": str(opened)}))
+    again = later.ingest(CLOSED)
+    assert (again.sequence, again.attempt) == (2, first.attempt)
+    after = CLOSED + dt.timedelta(days=1)
+    assert list(Past([after], later.lake).before(after)) == [CLOSED]

@@ -114,7 +114,7 @@ class Ingest(Stage[ExtractPlan, ExtractResult]):
         GateFailed
             When a critical check failed.
         """
-        if checks[0].name == _files_check(day):
+        if checks and checks[0].name == _files_check(day):
             raise FileFault(checks[0].found)
         try:
             super().require(lake, plan, day, checks, report)

@@ -124,6 +124,8 @@ def submit(name: str, attempt: str, settings: Settings, start: Callable[[Job], s
     storage, job = open_storage(settings.lake), job_of(name, attempt, settings)
     try:
         ending = start(job)
+    except NightjarError:  # nothing was started: this says what is missing here
+        raise
     except Exception as failure:
         raise_job_error(storage, attempt, str(failure))
         raise

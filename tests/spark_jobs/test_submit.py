@@ -139,12 +139,13 @@ def test_spark_submit_runs_a_job_with_the_embedded_java(tiny, tiny_row, monkeypa
     assert attempts.commit(tiny.lake, Ingest(), attempt)[-1].counts["clean"] == 2
 
 
-def test_a_machine_without_java_is_told_so_as_what_no_retry_mends(tmp_path, monkeypatch):
+@pytest.mark.parametrize("lacking", ["environment", "spark_home"])
+def test_a_machine_without_java_or_spark_is_told_so_as_what_no_retry_mends(tmp_path, monkeypatch, lacking):
     """It was a job without a result, and was tried twice more."""
 
-    def missing(settings):
-        raise ConfigError("no Java 17 or newer")
+    def missing(*_):
+        raise ConfigError("none is here")
 
-    monkeypatch.setattr("spark_jobs.submit.environment", missing)
-    with pytest.raises(ConfigError, match="no Java 17"):
+    monkeypatch.setattr(f"spark_jobs.submit.{lacking}", missing)
+    with pytest.raises(ConfigError, match="^none is here$"):
         submit("extract", "a1", Settings(home=tmp_path))

@@ -127,3 +127,15 @@ def test_without_a_night_there_is_nothing_to_decide(decide):
     asked, message = decide(night=None)
     assert asked == []
     assert "open_night failed" in message
+
+
+@pytest.mark.parametrize(("days", "kind"), [(1, dict), (steps.MOST_TOLD, dict), (steps.MOST_TOLD + 1, str)])
+def test_a_bootstrap_of_years_leaves_the_names_of_its_records_alone(monkeypatch, tmp_path, days, kind):
+    """Counts of two years were half a megabyte in Airflow's database."""
+    records = [Record("ingest", DAY, "a", "committed", 1, "c", sequence=n + 1) for n in range(days)]
+    monkeypatch.setenv("NIGHTJAR_HOME", str(tmp_path))
+    monkeypatch.setattr("nightjar.stages.attempt.commit", lambda lake, stage, attempt: records)
+    references = steps.commit.function("ingest", "a")
+    assert {type(reference) for reference in references} == {kind}
+    names = [one if kind is str else one["record"] for one in references]
+    assert names == [f"ingest/{DAY}/{n + 1}" for n in range(days)]

@@ -30,6 +30,7 @@ from nightjar_reader import format as fmt
 from nightjar_reader.reader import Reader
 from precompute import lists
 from precompute.build import folder_of
+from precompute.changes import Changes
 from recommender import bundle
 from recommender.ids import Ids
 from recommender.retrieval import Retrieval
@@ -460,3 +461,15 @@ def test_building_an_attempt_twice_builds_once(whole):
     before = whole.storage.local(folder_of(attempt, fmt.MANIFEST)).stat().st_mtime_ns
     attempts.work(whole.lake, Precompute(), attempt)
     assert whole.storage.local(folder_of(attempt, fmt.MANIFEST)).stat().st_mtime_ns == before
+
+
+def test_a_retry_tells_what_the_first_try_compared(whole, monkeypatch):
+    """Readers may have moved meanwhile: report and provenance would tell two comparisons."""
+    stage, lake = Precompute(2), whole.lake
+    attempt = attempts.begin(lake, stage, [DAYS[0]])
+    attempts.work(lake, stage, attempt)
+    plan, made = attempts.read_plan(lake, stage, attempt), attempts.read_made(lake, stage, attempt)
+    first = stage.check(lake, plan, made)
+    another = Changes("another release", users=10, top_ten_changed=10)
+    monkeypatch.setattr("precompute.changes.compare", lambda *_: another)
+    assert stage.check(lake, plan, made) == first

@@ -1,4 +1,4 @@
-"""Which S3 server the usual AWS_* variables name. Keys are read by each library itself, never here."""
+"""The S3 server that the usual AWS_* variables name. Each library reads the keys by itself."""
 
 import os
 import re
@@ -11,7 +11,7 @@ from nightjar_reader.errors import ReaderError
 if TYPE_CHECKING:
     import pyarrow.fs as pafs
 
-DEFAULT_REGION = "us-east-1"
+DEFAULT_REGION = "us-east-1"  # servers other than AWS accept it by default
 ATTEMPTS = 11
 """Tries of one request by an Arrow file system; their pauses add up to 51 seconds."""
 
@@ -23,14 +23,14 @@ class Endpoint:
     Attributes
     ----------
     url
-        Its address; empty for the one of AWS itself.
+        Its address; empty for AWS itself.
     region
         The region that requests are signed for.
 
     Raises
     ------
     ReaderError
-        When the address is none.
+        When the address is invalid.
     """
 
     url: str
@@ -56,11 +56,11 @@ class Endpoint:
         return self.url.startswith("http://")
 
     def filesystem(self) -> "pafs.S3FileSystem":
-        """The server as an Arrow file system, which makes a failed request again."""
+        """The server as an Arrow file system, which retries failed requests."""
         import pyarrow.fs as pafs
 
-        place = urlsplit(self.url)
-        named = {"endpoint_override": place.netloc, "scheme": place.scheme} if self.url else {}
-        # The "standard" strategy gives up at once when many requests have failed a short while ago.
+        parts = urlsplit(self.url)
+        overrides = {"endpoint_override": parts.netloc, "scheme": parts.scheme} if self.url else {}
+        # The "standard" strategy gives up at once after many failures in a short time.
         retries = pafs.AwsDefaultS3RetryStrategy(max_attempts=ATTEMPTS)
-        return pafs.S3FileSystem(region=self.region, retry_strategy=retries, **named)
+        return pafs.S3FileSystem(region=self.region, retry_strategy=retries, **overrides)

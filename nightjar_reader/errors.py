@@ -7,7 +7,7 @@ _OF_THIS_PROCESS = (errno.EMFILE, errno.ENFILE, errno.ENOMEM)
 
 
 def is_of_this_process(error: OSError) -> bool:
-    """Whether an error of a disk says nothing about the file: this process has no handles or memory left."""
+    """Whether a disk error is no fault of the file: this process has no handles or memory left."""
     return error.errno in _OF_THIS_PROCESS
 
 
@@ -20,7 +20,7 @@ class FormatError(ReaderError, ValueError):
 
 
 class EntryUnreadable(ReaderError):
-    """An entry of the ledger that its disk does not give."""
+    """An entry of the ledger cannot be read from its disk."""
 
 
 class BadId(ReaderError, ValueError):
@@ -48,7 +48,7 @@ class ReleaseCorrupt(ReaderError):
 
 
 class ReleaseUnreadable(ReleaseCorrupt, FormatError):
-    """A file of a release is the one that was published, and not what the release format says."""
+    """A file of a release is the published one, but is not what the release format says."""
 
     advice = (
         "This reader cannot read the release: update the reader, or roll back to (or pin) another release."
@@ -68,5 +68,5 @@ class NoUsableRelease(ReleaseCorrupt):
         newest = next(iter(tried.values()))
         super().__init__(newest.file, newest.expected, newest.found)
         self.tried = tried
-        named = "".join(f"\n  {release_id}: {error}" for release_id, error in tried.items())
-        self.args = (f"{address}: no release in the ledger is usable.{named}",)
+        lines = "".join(f"\n  {release_id}: {error}" for release_id, error in tried.items())
+        self.args = (f"{address}: no release in the ledger is usable.{lines}",)

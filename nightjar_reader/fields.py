@@ -1,8 +1,8 @@
 """JSON objects of the release format, read field by field.
 
-A field that this reader knows has exactly the type and range that ``docs/release-format.md`` gives
-it. A field that it does not know was added by a later writer, who raises ``min_reader`` where a
-reader that passes it over would answer wrongly.
+A known field must have exactly the type and range that ``docs/release-format.md`` gives it. An unknown
+field was added by a later writer and is ignored. If ignoring it would make answers wrong, that writer
+raises ``min_reader``.
 """
 
 import datetime as dt
@@ -17,12 +17,12 @@ from nightjar_reader.errors import FormatError
 
 FORMAT = 1
 READER = 1
-"""What this reader knows of the format: it refuses what asks for more by ``min_reader``."""
+"""The version of this reader, which refuses files of a higher ``min_reader``."""
 
 _DAY = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}")
 _STAMP = re.compile(rf"{_DAY.pattern}T[0-9]{{2}}:[0-9]{{2}}:[0-9]{{2}}(\.[0-9]{{1,9}})?(Z|\+00:00)")
 _HEX = re.compile(r"[0-9a-f]{64}")
-_SHOWN = 80
+_SHOWN = 80  # characters of a value, so that a message stays readable
 
 
 @dataclass(frozen=True)
@@ -32,9 +32,9 @@ class Rule:
     Attributes
     ----------
     expected
-        In words.
+        What it must be, in words.
     holds
-        Whether a value is that.
+        Tells whether a value is right.
     is_optional
         Whether the field may be absent.
     """
@@ -100,24 +100,24 @@ LIST = Rule("a list", lambda value: isinstance(value, list))
 
 
 def or_null(rule: Rule) -> Rule:
-    """The same, or null."""
+    """The same rule, with null allowed."""
     return Rule(f"{rule.expected}, or null", lambda value: value is None or rule.holds(value))
 
 
 def optional(rule: Rule) -> Rule:
-    """The same, in a field that may be absent."""
+    """The same rule, for a field that may be absent."""
     return Rule(rule.expected, rule.holds, is_optional=True)
 
 
 def list_of(rule: Rule) -> Rule:
-    """A list of such values."""
+    """A list whose values all follow the rule."""
     return Rule(
         f"a list, each {rule.expected}", lambda value: isinstance(value, list) and all(map(rule.holds, value))
     )
 
 
 def object_of(rule: Rule) -> Rule:
-    """An object whose values are such."""
+    """An object whose values all follow the rule."""
     return Rule(
         f"an object, each value {rule.expected}",
         lambda value: isinstance(value, dict) and all(map(rule.holds, value.values())),
@@ -125,19 +125,19 @@ def object_of(rule: Rule) -> Rule:
 
 
 def check(value: Any, rules: Mapping[str, Rule], what: str, at: str = "") -> dict[str, Any]:
-    """Take the fields that the rules name from an object, and pass over the others.
+    """Take the fields that the rules name from an object; other fields are ignored.
 
     Parameters
     ----------
     what
-        The whole of which it is a part, for the message.
+        What the object is part of, for the message.
     at
-        Where in the whole the object stands, such as ``releases[0]``.
+        Where the object stands in it, such as ``releases[0]``.
 
     Raises
     ------
     FormatError
-        Naming the first field that is missing or wrong, what was expected there and what found.
+        Names the first field that is missing or wrong, with what was expected and what was found.
     """
     require(value, OBJECT, what, at)
     prefix = f"{at}." if at else ""
@@ -150,7 +150,7 @@ def check(value: Any, rules: Mapping[str, Rule], what: str, at: str = "") -> dic
 
 
 def require(value: Any, rule: Rule, what: str, at: str) -> None:
-    """Refuse a value that its rule does not hold for; `FormatError` names the field."""
+    """Raise `FormatError`, which names the field, if the value breaks the rule."""
     if not rule.holds(value):
         raise FormatError(
             f"{what}: expected {at + ' to be ' if at else ''}{rule.expected}, found {shown(value)}"
@@ -158,7 +158,7 @@ def require(value: Any, rule: Rule, what: str, at: str) -> None:
 
 
 def shown(value: Any) -> str:
-    """A value as messages show it, not at any length."""
+    """A value as messages show it, cut at a length."""
     text = ascii(value) if isinstance(value, str) and not is_text(value) else repr(value)
     return text if len(text) <= _SHOWN else f"{text[:_SHOWN]}..."
 
@@ -184,7 +184,7 @@ def _no_constant(text: str) -> None:
 
 
 def _once_each(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    """An object of the pairs: of a name that is there twice every language takes another value."""
+    """An object of the pairs. A repeated name is refused, as languages differ in which value they take."""
     value = dict(pairs)
     if len(value) < len(pairs):
         names = [name for name, _ in pairs]
@@ -193,16 +193,16 @@ def _once_each(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
 
 
 def require_version(value: Mapping[str, Any], what: str) -> None:
-    """Refuse what a later writer made for later readers only, before any of its fields is judged.
+    """Refuse a file that is for later readers only; call this before its fields are checked.
 
     Raises
     ------
     FormatError
         When it is of another format, or asks for a newer reader.
     """
-    found = value.get("format")
-    if not (is_integer(found) and found == FORMAT):
-        raise FormatError(f"{what}: expected format {FORMAT}, found {shown(found)}; update the reader")
+    version = value.get("format")
+    if not (is_integer(version) and version == FORMAT):
+        raise FormatError(f"{what}: expected format {FORMAT}, found {shown(version)}; update the reader")
     least = value.get("min_reader", 1)
     require(least, POSITIVE, what, "min_reader")
     if least > READER:

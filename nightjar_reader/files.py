@@ -20,27 +20,27 @@ from nightjar_reader.errors import ReaderError
 
 T = TypeVar("T")
 
-_CHUNK = 1 << 20
-_TRIES = 10
-_PAUSE = 0.05
+_CHUNK = 1 << 20  # bytes of a read: few requests, little memory
+_TRIES = 10  # of a request whose answer was misread
+_PAUSE = 0.05  # seconds between two tries
 _MISREAD = "INTERNAL_FAILURE"
-"""What Arrow says, and does not ask again, when a busy server's answer is longer than the file asked for."""
+"""Arrow's error, without a retry, when a busy server's answer is longer than the file requested."""
 
 
 class _Finalizer:
-    """The end of the AWS library in Arrow, which joins threads that a forked process has not.
+    """Skips the shutdown of Arrow's AWS library in a forked child whose parent has used S3.
 
-    So Arrow's own end waits for ever, and without it the library's C++ destructors crash. A child of a
-    process that has used S3 leaves out both, as children of `multiprocessing` do: Python ends as ever,
-    then the process does.
+    That shutdown joins threads, which a child does not have, so it waits for ever. Without it the
+    library's C++ destructors crash. So the child skips both, as children of `multiprocessing` do:
+    Python ends as usual, and then the process exits at once.
     """
 
     def __init__(self) -> None:
         self.is_needed = False
-        forks.tell(self)
+        forks.register(self)
 
     def after_fork(self) -> None:
-        """Leave it out where the parent has begun to use the library."""
+        """Skip the shutdown if the parent has begun to use the library."""
         if self.is_needed:
             atexit.unregister(pafs.ensure_s3_finalized)
             libc = ctypes.CDLL(None)
@@ -58,8 +58,8 @@ class Files:
     ----------
     uri
         ``file:///folder``, the path of a folder, or ``s3://bucket/prefix``. The usual AWS_*
-        variables say where the S3 server is, and who asks. What else it could be is refused
-        (`nightjar_reader.address.parse`).
+        variables name the S3 server and the keys. `nightjar_reader.address.parse` refuses
+        anything else.
     """
 
     def __init__(self, uri: str) -> None:
@@ -70,13 +70,13 @@ class Files:
             self._root = "/".join(filter(None, (place.bucket, place.path)))
             with forks.requests:
                 self._connect()
-            forks.tell(self)
+            forks.register(self)
         else:
             self._folder, self._root = Path(place.path), place.path
             self._connected = pafs.LocalFileSystem()
 
     def after_fork(self) -> None:
-        """Connect anew when something is asked for: a connection serves one process."""
+        """Drop the connection, which serves one process; the next request connects anew."""
         self._connected = None
 
     def _connect(self) -> pafs.FileSystem:
@@ -103,35 +103,35 @@ class Files:
 
     def open(self, path: str) -> pa.NativeFile:
         """The file, for reads at any position; `FileNotFoundError` where there is none."""
-        return self._insist(path, lambda: self._connect().open_input_file(self._full(path)))
+        return self._retry(path, lambda: self._connect().open_input_file(self._full(path)))
 
     def read(self, path: str) -> bytes:
         """The whole file; `FileNotFoundError` where there is none."""
         with self.open(path) as file:
-            content: bytes = self._insist(path, file.read)
+            content: bytes = self._retry(path, file.read)
         return content
 
     def names(self, folder: str) -> list[str]:
         """The names of the files in a folder; empty where there is no such folder."""
         selector = pafs.FileSelector(self._full(folder), allow_not_found=True)
         try:
-            found = self._insist(folder, lambda: self._connect().get_file_info(selector))
-        except OSError as error:  # of a disk; a server's are no OSErrors
+            infos = self._retry(folder, lambda: self._connect().get_file_info(selector))
+        except OSError as error:  # of a disk: a server's are no OSErrors
             raise ReaderError(
                 f"{self.uri(folder)}: expected a folder that can be listed, found {error}; "
                 "check the address, and who may read there"
             ) from error
-        return [info.base_name for info in found if info.is_file]
+        return [info.base_name for info in infos if info.is_file]
 
     def pieces(self, path: str) -> Iterator[bytes]:
         """The file from start to end; `FileNotFoundError` where there is none."""
         with self.open(path) as file:
-            while piece := self._insist(path, partial(file.read, _CHUNK)):
+            while piece := self._retry(path, partial(file.read, _CHUNK)):
                 yield piece
 
-    def _insist(self, path: str, request: Callable[[], T]) -> T:
-        """Make a request, again where Arrow does not; in the end name the address and what to check."""
-        for left in reversed(range(_TRIES)):
+    def _retry(self, path: str, request: Callable[[], T]) -> T:
+        """Make a request, and retry it where Arrow does not; the error says what to check."""
+        for tries_left in reversed(range(_TRIES)):
             try:
                 with nullcontext() if self._folder else forks.requests:
                     return request()
@@ -140,7 +140,7 @@ class Files:
             except OSError as error:
                 if self._folder:
                     raise
-                if not left or _MISREAD not in str(error):
+                if not tries_left or _MISREAD not in str(error):
                     raise ReaderError(
                         f"{self.uri(path)}: cannot be read from {Endpoint.from_environment()} ({error}); "
                         "check AWS_ENDPOINT_URL, the keys in AWS_*, and that the server is well"
@@ -150,7 +150,7 @@ class Files:
 
 
 def pieces_of(file: pa.NativeFile) -> Iterator[bytes]:
-    """An open file of this machine from start to end; where others read it is left as it is."""
+    """The bytes of an open local file, in pieces. Its position, which others may use, does not move."""
     at = 0
     while piece := os.pread(file.fileno(), _CHUNK, at):
         yield piece
@@ -158,7 +158,7 @@ def pieces_of(file: pa.NativeFile) -> Iterator[bytes]:
 
 
 def hashed(pieces: Iterable[bytes], copy: BinaryIO | None = None) -> tuple[int, str]:
-    """Length and SHA-256 of all pieces; `copy` takes them."""
+    """Length and SHA-256 of all pieces, which are also written to `copy`."""
     digest, length = hashlib.sha256(), 0
     for piece in pieces:
         digest.update(piece)

@@ -1,4 +1,4 @@
-"""What a process that was forked must make anew, and what must not be under way while it is forked."""
+"""Forks: what a child must make anew, and what must not be under way at a fork."""
 
 import os
 import time
@@ -7,29 +7,29 @@ from typing import Protocol
 from weakref import WeakSet
 
 _PATIENCE = 120.0
-"""Seconds that a fork waits; above what one request may take with all its tries."""
+"""Seconds that a fork waits at most: longer than one request may take with all its tries."""
 
 
 class Forked(Protocol):
-    """Holds what a child must not use: locks that no thread there gives back, handles of its parent."""
+    """Holds what a child must not use: locks that no thread of it releases, handles of its parent."""
 
     def after_fork(self) -> None:
         """Make it anew; called in the child before anything else runs there."""
 
 
-_held: WeakSet[Forked] = WeakSet()
+_holders: WeakSet[Forked] = WeakSet()
 
 
-def tell(holder: Forked) -> None:
+def register(holder: Forked) -> None:
     """Call the holder's `after_fork` in every process that is forked while it lives."""
-    _held.add(holder)
+    _holders.add(holder)
 
 
 class Requests:
-    """A context for requests to a server; while a process is forked there are none.
+    """A context for requests to a server, which keeps them from being under way at a fork.
 
-    The AWS library in Arrow holds locks during a request. A child that is forked then hangs in its
-    first own request.
+    The AWS library in Arrow holds locks during a request. A child that is forked meanwhile hangs in
+    its first own request.
     """
 
     def __init__(self) -> None:
@@ -52,21 +52,21 @@ class Requests:
             self._changed.notify_all()
 
     def before_fork(self) -> None:
-        """Let those under way end, and none begin."""
+        """Wait for requests under way, and let none begin."""
         deadline = time.monotonic() + _PATIENCE
         with self._changed:
             self._forks += 1
-            while self._under_way and (left := deadline - time.monotonic()) > 0:
-                self._changed.wait(left)
+            while self._under_way and (seconds := deadline - time.monotonic()) > 0:
+                self._changed.wait(seconds)
 
     def in_parent(self) -> None:
-        """Go on."""
+        """Let requests begin again."""
         with self._changed:
             self._forks -= 1
             self._changed.notify_all()
 
     def in_child(self) -> None:
-        """Begin anew, with no other thread."""
+        """Begin anew: the child has no other thread."""
         self._open()
 
 
@@ -75,7 +75,7 @@ requests = Requests()
 
 def _in_child() -> None:
     requests.in_child()
-    for holder in list(_held):
+    for holder in list(_holders):
         holder.after_fork()
 
 

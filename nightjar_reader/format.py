@@ -1,8 +1,8 @@
 """The release format: every path and column of releases and their ledger is spelled here.
 
-Manifests and entries are in modules of their own, and all names of the format can be had from this
-one. The format in words, for programs in other languages: ``docs/release-format.md``. Importing this
-module loads only the standard library, so that every layer and every DAG may import it.
+Manifests and entries have modules of their own; this one exports all names of the format.
+``docs/release-format.md`` describes the format for programs in other languages. Importing this module
+loads only the standard library, so that every layer and every DAG may import it.
 """
 
 from collections.abc import Sequence
@@ -65,7 +65,7 @@ __all__ = [
     "sha256",
 ]
 
-ROW_GROUP = 256
+ROW_GROUP = 256  # rows, all of which are read for one of them
 
 RELEASES = "releases"
 LEDGER = "ledger"

@@ -1,4 +1,4 @@
-"""Which bucket and which arm an id belongs to, in any language: by the SHA-256 of its text."""
+"""The bucket and the arm of an id, by the SHA-256 of its text: the same in every language."""
 
 import hashlib
 from bisect import bisect_right
@@ -37,8 +37,8 @@ def arm(user_id: int | str, weights: Sequence[float], salt: str | None = None) -
     weights
         Those of the ledger entry's releases, in its order; each above 0.
     salt
-        That of the entry's experiment; None where it names none. Under another salt the users are
-        shared out anew, independently of before.
+        That of the entry's experiment; None if the entry has none. Another salt assigns users anew,
+        independently of the salt before.
 
     Returns
     -------
@@ -48,7 +48,7 @@ def arm(user_id: int | str, weights: Sequence[float], salt: str | None = None) -
         colon before it where there is a salt.
     """
     text = str(user_id) if salt is None else f"{salt}:{user_id}"
-    # added up one by one: from Python 3.12 on, sum() rounds otherwise than other languages do
+    # Not sum(): from Python 3.12 on it rounds unlike other languages (python/cpython#100425).
     cumulated = list(accumulate(map(float, weights)))
     point = int.from_bytes(_hash(text)[4:8], "big") / 2**32 * cumulated[-1]
     return min(bisect_right(cumulated, point), len(cumulated) - 1)

@@ -13,21 +13,21 @@ from nightjar_reader.answers import Id
 
 
 class KeyedFile:
-    """One such file; its footer is read once, a row costs one row group.
+    """One such file. Its footer is read once; to read a row is to read its row group.
 
     Parameters
     ----------
     source
         The open file.
     columns
-        Those that it must have; it may have others.
+        Names of columns that it must have; it may have more.
     reading
         A context for each read.
 
     Raises
     ------
     LookupError
-        When a column is not there.
+        When a column is missing.
     """
 
     def __init__(
@@ -58,7 +58,7 @@ class KeyedFile:
             return self._file.read_row_group(group, columns=names)
 
     def row(self, key: Id) -> dict[str, Any] | None:
-        """The row of a key, as Python values; None where there is none."""
+        """The row of a key, as Python values; None if there is none."""
         group = bisect_right(self._bounds, key, key=lambda bounds: bounds[0]) - 1
         if group < 0 or self._bounds[group][1] < key:
             return None
@@ -72,12 +72,12 @@ class KeyedFile:
         return len(self._bounds)
 
     def keys(self, group: int) -> list[Id]:
-        """The keys of a row group; ascending, as the groups are."""
+        """The keys of a row group, ascending; those of the next group are higher."""
         keys: list[Id] = self._read(group, [0]).column(0).to_pylist()
         return keys
 
 
 def position(column: pa.ChunkedArray | pa.Array, key: Id) -> int | None:
-    """Where a sorted column holds a key."""
+    """The position of a key in a sorted column; None if it is missing."""
     place = bisect_left(column, key, key=lambda scalar: scalar.as_py())
     return place if place < len(column) and column[place].as_py() == key else None

@@ -58,7 +58,7 @@ class LedgerRelease:
 
     @property
     def key(self) -> tuple[str, str]:
-        """What tells it from others: an entry may name an id with a digest that is not the release's."""
+        """Id and digest: an entry may name an id with a digest that is not the release's."""
         return self.release_id, self.manifest_sha256
 
 
@@ -71,7 +71,7 @@ class Experiment:
     name
         For people.
     salt
-        Goes into the hash that shares out the users: the same salt gives everybody the same arm.
+        Part of the hash that assigns users: with the same salt everybody keeps the same arm.
     """
 
     name: str
@@ -99,12 +99,12 @@ class LedgerEntry:
     experiment: Experiment | None = None
 
     def arm(self, user_id: int | str) -> int:
-        """The position of the release that a user gets; the id in the data set's own type."""
+        """The position of the user's release. The id must have the data set's own type."""
         salt = self.experiment.salt if self.experiment else None
         return arm(user_id, [release.weight for release in self.releases], salt)
 
     def to_json(self) -> dict[str, Any]:
-        """The entry as a JSON object, without an experiment where there is none."""
+        """The entry as a JSON object; one without an experiment has no such field."""
         value = dataclasses.asdict(self) | {"releases": [dataclasses.asdict(r) for r in self.releases]}
         return value if self.experiment else {name: value[name] for name in value if name != "experiment"}
 

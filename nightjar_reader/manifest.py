@@ -29,7 +29,7 @@ from nightjar_reader.fields import (
     require_version,
 )
 
-BUCKETS = 64
+BUCKETS = 64  # by default; the format fixes no number
 
 _WHAT = "manifest"
 
@@ -54,7 +54,7 @@ class CheckResult:
 
 @dataclass(frozen=True)
 class IndexSummary:
-    """How the Annoy index was built, and what it reaches."""
+    """How the Annoy index was built, and its recall."""
 
     trees: int
     search_k: int
@@ -72,7 +72,7 @@ class FileEntry:
 
 @dataclass(frozen=True)
 class Manifest:
-    """What a release contains: content only, nothing of the run that made it."""
+    """What a release contains. Nothing in it depends on the run that made the release."""
 
     as_of: str
     config_digest: str
@@ -146,7 +146,7 @@ def parse(data: bytes) -> Manifest:
     try:
         manifest = _manifest(check(value, _RULES, _WHAT))
         is_canonical = _canonical_json(value) == data
-    except UnicodeEncodeError as error:  # half of a surrogate pair, also where no field of ours is
+    except UnicodeEncodeError as error:  # half of a surrogate pair, which an unknown field may hold too
         raise FormatError(f"{_WHAT}: expected texts that UTF-8 can hold, found {error}") from error
     except RecursionError as error:
         raise FormatError(f"{_WHAT}: expected values that are not nested as deep ({error})") from error
@@ -162,8 +162,8 @@ def _manifest(value: dict[str, Any]) -> Manifest:
         "index": None if index is None else IndexSummary(**check(index, _INDEX, _WHAT, "index")),
         "missing_days": tuple(value["missing_days"]),
         "checks": tuple(
-            CheckResult(**check(one, _CHECK, _WHAT, f"checks[{at}]"))
-            for at, one in enumerate(value["checks"])
+            CheckResult(**check(item, _CHECK, _WHAT, f"checks[{at}]"))
+            for at, item in enumerate(value["checks"])
         ),
         "warnings": tuple(value["warnings"]),
         "files": {path: _file(path, entry) for path, entry in value["files"].items()},

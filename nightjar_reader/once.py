@@ -1,4 +1,4 @@
-"""Values that are made once, however many threads ask for them at the same time."""
+"""Values that are made once, however many threads need them at the same time."""
 
 from collections import OrderedDict
 from collections.abc import Callable, Hashable
@@ -16,12 +16,12 @@ T = TypeVar("T")
 class Once(Generic[T]):
     """Values by key. The first thread that asks makes the value; the others wait for it.
 
-    An error reaches all that wait and is not kept: who asks later tries again.
+    An error reaches all threads that wait. It is not kept: a later call tries again.
 
     Parameters
     ----------
     most
-        How many are kept; those used longest ago go first.
+        How many values are kept; the least recently used go first.
     kept_by_children
         Whether a forked process may use what its parent has made.
     """
@@ -29,39 +29,39 @@ class Once(Generic[T]):
     def __init__(self, most: int | None = None, *, kept_by_children: bool = True) -> None:
         self._most = most
         self._kept_by_children = kept_by_children
-        self._made: OrderedDict[Hashable, T] = OrderedDict()
+        self._values: OrderedDict[Hashable, T] = OrderedDict()
         self.after_fork()
-        forks.tell(self)
+        forks.register(self)
 
     def after_fork(self) -> None:
-        """Forget who makes what, for those threads are not in the child."""
+        """Forget the values under way, whose threads are not in the child."""
         self._lock = Lock()
-        self._making: dict[Hashable, Future[T]] = {}
+        self._futures: dict[Hashable, Future[T]] = {}
         if not self._kept_by_children:
-            self._made.clear()
+            self._values.clear()
 
     def get(self, key: Hashable, make: Callable[[], T]) -> T:
-        """The value of a key, made where there is none."""
+        """The value of a key, made if it is missing."""
         while True:
             with self._lock:
-                if key in self._made:
-                    self._made.move_to_end(key)
-                    return self._made[key]
-                others = self._making.get(key)
-                mine = others or self._making.setdefault(key, Future())
+                if key in self._values:
+                    self._values.move_to_end(key)
+                    return self._values[key]
+                running = self._futures.get(key)
+                future = running or self._futures.setdefault(key, Future())
             try:
-                if others is None:
-                    return self._make(key, make, mine)
+                if running is None:
+                    return self._make(key, make, future)
                 with suppress(CancelledError):
-                    return others.result()
+                    return running.result()
             finally:
-                del others, mine  # an error refers to this frame, and they to the error
+                del running, future  # they refer to an error, and the error to this frame
 
     def drop(self, key: Hashable, value: T) -> None:
-        """Forget a value, unless another one has taken its place."""
+        """Forget a value, unless another has taken its place."""
         with self._lock:
-            if self._made.get(key) is value:
-                del self._made[key]
+            if self._values.get(key) is value:
+                del self._values[key]
 
     def _make(self, key: Hashable, make: Callable[[], T], future: "Future[T]") -> T:
         try:
@@ -70,7 +70,7 @@ class Once(Generic[T]):
             self._end(key)
             future.set_exception(error)
             raise
-        except BaseException:  # meant for this thread alone: one that waits makes the value
+        except BaseException:  # an interrupt of this thread alone: a waiting one makes the value
             self._end(key)
             future.cancel()
             raise
@@ -83,18 +83,19 @@ class Once(Generic[T]):
 
     def _end(self, key: Hashable, *values: T) -> None:
         with self._lock:
-            self._making.pop(key, None)
+            self._futures.pop(key, None)
             for value in values:
-                self._made[key] = value
-            while self._most and len(self._made) > self._most:
-                self._made.popitem(last=False)
+                self._values[key] = value
+            while self._most and len(self._values) > self._most:
+                self._values.popitem(last=False)
 
 
 class once(Generic[T]):  # noqa: N801, it reads like `property`
     """A property that is made once, by one thread.
 
-    `functools.cached_property` lets every thread make it (from Python 3.12 on), or makes the threads of all
-    objects wait for each other, and a forked process for ever (3.11). The object keeps a `Once` in `_once`.
+    `functools.cached_property` will not do (python/cpython#87634). From Python 3.12 on every thread makes the
+    value. In 3.11 one lock serves all objects, and a forked process may wait for it for ever. The object
+    keeps a `Once` in `_once`.
     """
 
     def __init__(self, make: Callable[[Any], T]) -> None:
@@ -114,5 +115,5 @@ class once(Generic[T]):  # noqa: N801, it reads like `property`
         if holder is None:
             return self
         value: T = holder._once.get(self._name, partial(self._make, holder))
-        holder.__dict__[self._name] = value  # found before this method from now on
+        holder.__dict__[self._name] = value  # from now on Python reads it there, and calls this no more
         return value

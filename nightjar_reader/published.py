@@ -25,12 +25,12 @@ _log = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class Served:
-    """An entry of the ledger and its releases, in its order; without an entry, a pinned release.
+    """An entry of the ledger with its releases, in its order; or a pinned release, without an entry.
 
     Attributes
     ----------
     newest
-        The number of the newest entry that there was when the ledger was followed.
+        The number of the newest entry when the ledger was read.
     """
 
     entry: fmt.LedgerEntry | None
@@ -41,8 +41,8 @@ class Served:
 class Published:
     """The releases at an address.
 
-    An entry is served whole or not at all: where one of its releases is damaged, all of it is left for
-    the entry before, whatever that is, so that arms of different entries are never mixed.
+    An entry is served whole or not at all, so that arms of different entries are never mixed: if one of
+    its releases is damaged, the entry before is served instead, whatever that is.
 
     Attributes
     ----------
@@ -57,7 +57,7 @@ class Published:
         self._cache = cache
         self._verify = verify
         self._last_resort = -1
-        self._passed_over = set[int]()
+        self._warned = set[int]()
         self.damaged: dict[tuple[str, str], ReleaseCorrupt] = {}
         self.left = 0
 
@@ -66,13 +66,13 @@ class Published:
         return fmt.sequences(self._files.names(fmt.LEDGER), self._files.uri(fmt.LEDGER))
 
     def entry(self, sequence: int) -> fmt.LedgerEntry:
-        """One entry; `FormatError` where it is none, `EntryUnreadable` where its disk does not give it."""
+        """One entry; `FormatError` if it cannot be parsed, `EntryUnreadable` if its disk does not give it."""
         path = fmt.ledger_path(sequence)
         try:
             return fmt.parse_entry(self._files.read(path), sequence)
         except FormatError as error:
             raise FormatError(f"{self._files.uri(path)}: {error}") from error
-        except OSError as error:  # of a disk; a server's are no OSErrors
+        except OSError as error:  # of a disk: a server's are no OSErrors
             if is_of_this_process(error):
                 raise
             raise EntryUnreadable(
@@ -80,7 +80,7 @@ class Published:
             ) from error
 
     def entries(self) -> list[fmt.LedgerEntry]:
-        """All entries, newest first; as `entry` raises where the newest is none."""
+        """All entries, newest first; raises as `entry` does if the newest cannot be read."""
         return list(self._entries(self.sequences()))
 
     def pinned(self, release_id: str) -> Served:
@@ -93,7 +93,7 @@ class Published:
         return Release(VerifiedFiles(self._files, self._cache, release_id, sha256, verify=self._verify))
 
     def newest(self, known: tuple[Release, ...] = ()) -> Served:
-        """The newest entry that can be served; releases left as damaged are looked at again.
+        """The newest entry that can be served; releases that were found damaged are verified again.
 
         Parameters
         ----------
@@ -105,7 +105,7 @@ class Published:
         NoRelease
             When the ledger has no entry.
         FormatError
-            When the newest entry is none: what it asks for is not known, so no older one may be served.
+            When the newest entry cannot be parsed: what it says is unknown, so no older one may be served.
         EntryUnreadable
             When the newest entry cannot be read.
         NoUsableRelease
@@ -116,15 +116,15 @@ class Published:
                 f"{self._files.uri('')}: nothing is published here, {fmt.LEDGER}/ has no entry. Publish "
                 "a night first (nightjar run night --partition YYYY-MM-DD), or check the address."
             )
-        return self._first_usable(sequences, known, again=True)
+        return self._first_usable(sequences, known, recheck=True)
 
     def before(self, served: Served) -> Served:
-        """The first entry in turn without a release left as damaged, of those there were at the last look."""
+        """The first entry in turn without a damaged release, among those that the last `newest` knew."""
         sequences = [number for number in self.sequences() if number <= served.newest]
-        return self._first_usable(sequences, served.releases, again=False)
+        return self._first_usable(sequences, served.releases, recheck=False)
 
     def leave(self, key: tuple[str, str], error: ReleaseCorrupt) -> None:
-        """Note that a release is damaged, with a warning when that is new."""
+        """Note that a release is damaged; warns if that is new."""
         if key not in self.damaged:
             self.left += 1
             _log.warning("release %s is left for the one before it in the ledger: %s", key[0], error)
@@ -134,49 +134,49 @@ class Published:
         """What is wrong with releases that were found damaged, by id, the newest day first."""
         return {release_id: error for (release_id, _), error in sorted(self.damaged.items(), reverse=True)}
 
-    def _first_usable(self, sequences: list[int], known: tuple[Release, ...], *, again: bool) -> Served:
+    def _first_usable(self, sequences: list[int], known: tuple[Release, ...], *, recheck: bool) -> Served:
         tried: dict[tuple[str, str], ReleaseCorrupt] = {}
-        for entry, is_passed in self._in_turn(sequences):
-            releases = self._usable(entry, known, tried, again=again)
+        for entry, is_passed_over in self._in_turn(sequences):
+            releases = self._usable(entry, known, tried, recheck=recheck)
             if len(releases) == len(entry.releases):
-                if is_passed:
-                    self._tell_last_resort(entry)
+                if is_passed_over:
+                    self._warn_last_resort(entry)
                 return Served(entry, releases, sequences[-1])
         raise NoUsableRelease(self._files.uri(""), self.damaged_ids())
 
     def _in_turn(self, sequences: list[int]) -> Iterator[tuple[fmt.LedgerEntry, bool]]:
-        """Entries from the newest back, and last those that a rollback passed over, marked so.
+        """Entries from the newest back; last, and marked True, those that a rollback passed over.
 
-        It passes over all since its release was last current, or the one before it, which readers
-        were rolled back from, where it never was.
+        A rollback passes over all entries since its release was last current. If it never was, it passes
+        over one entry: the one before it, which readers were rolled back from.
         """
-        left, passed = self._entries(sequences), list[fmt.LedgerEntry]()
-        while (entry := next(left, None)) is not None:
+        older, passed_over = self._entries(sequences), list[fmt.LedgerEntry]()
+        while (entry := next(older, None)) is not None:
             yield entry, False
             if entry.kind == fmt.ROLLBACK:
-                over, left = _passed_over(entry, left)
-                passed += over
-        yield from ((entry, True) for entry in passed)
+                entries, older = _passed_over(entry, older)
+                passed_over += entries
+        yield from ((entry, True) for entry in passed_over)
 
     def _entries(self, sequences: list[int]) -> Iterator[fmt.LedgerEntry]:
-        """Entries from the newest back, without older ones that nobody can serve, which a warning names."""
+        """Entries from the newest back. Older ones that cannot be read are left out with a warning."""
         for sequence in reversed(sequences):
             try:
                 yield self.entry(sequence)
             except (FormatError, EntryUnreadable) as error:
                 if sequence == sequences[-1]:
                     raise
-                self._tell_passed_over(sequence, error)
+                self._warn_passed_over(sequence, error)
 
-    def _tell_passed_over(self, sequence: int, error: ReaderError) -> None:
-        if sequence not in self._passed_over:
+    def _warn_passed_over(self, sequence: int, error: ReaderError) -> None:
+        if sequence not in self._warned:
             _log.warning("%s. It is passed over, as it is not the newest: restore it", error)
-        self._passed_over.add(sequence)
+        self._warned.add(sequence)
 
-    def _tell_last_resort(self, entry: fmt.LedgerEntry) -> None:
+    def _warn_last_resort(self, entry: fmt.LedgerEntry) -> None:
         if entry.sequence != self._last_resort:
-            told = ", ".join(sorted(_names(entry)))
-            _log.warning("%s, which a rollback passed over, is served: no other release is whole", told)
+            names = ", ".join(sorted(_names(entry)))
+            _log.warning("%s, which a rollback passed over, is served: no other release is whole", names)
         self._last_resort = entry.sequence
 
     def _usable(
@@ -185,29 +185,29 @@ class Published:
         known: tuple[Release, ...],
         tried: dict[tuple[str, str], ReleaseCorrupt],
         *,
-        again: bool,
+        recheck: bool,
     ) -> tuple[Release, ...]:
-        """Those releases of an entry that can be served; what is wrong with the others is in `tried`."""
+        """Those releases of an entry that can be served; the errors of the others go into `tried`."""
         releases = []
-        for named in entry.releases:
-            if named.key not in tried:
+        for reference in entry.releases:
+            if reference.key not in tried:
                 try:
-                    releases.append(self._opened(named, known, again=again))
+                    releases.append(self._opened(reference, known, recheck=recheck))
                 except ReleaseCorrupt as error:
-                    self.leave(named.key, error)
-                    tried[named.key] = error
+                    self.leave(reference.key, error)
+                    tried[reference.key] = error
         return tuple(releases)
 
-    def _opened(self, named: fmt.LedgerRelease, known: tuple[Release, ...], *, again: bool) -> Release:
-        error = self.damaged.get(named.key)
+    def _opened(self, reference: fmt.LedgerRelease, known: tuple[Release, ...], *, recheck: bool) -> Release:
+        error = self.damaged.get(reference.key)
         if error is None:
-            alike = (release for release in known if release.key == named.key)
-            return next(alike, None) or self._open(named.release_id, named.manifest_sha256)
-        if not again or isinstance(error, FormatError):  # bytes as published: nothing to mend
+            matches = (release for release in known if release.key == reference.key)
+            return next(matches, None) or self._open(reference.release_id, reference.manifest_sha256)
+        if not recheck or isinstance(error, FormatError):  # bytes as published: nothing to restore
             raise error
-        release = self._open(named.release_id, named.manifest_sha256)
+        release = self._open(reference.release_id, reference.manifest_sha256)
         release.verify(first=error.file)
-        del self.damaged[named.key]
+        del self.damaged[reference.key]
         return release
 
 
@@ -218,22 +218,23 @@ def _names(entry: fmt.LedgerEntry) -> set[str]:
 def _passed_over(
     rollback: fmt.LedgerEntry, older: Iterator[fmt.LedgerEntry]
 ) -> tuple[list[fmt.LedgerEntry], Iterator[fmt.LedgerEntry]]:
-    """Those that it passed over, last the one that readers were rolled back from; and those before them.
+    """The entries that a rollback passed over, and an iterator of the entries before them.
 
-    Where its release was current before, that entry is the first of the latter: it may be a rollback too.
+    The entry that readers were rolled back from is the last of the first. If the rollback's release was
+    current before, that entry is the first of the second, as it may be a rollback too.
     """
-    names, over = _names(rollback), list[fmt.LedgerEntry]()
+    names, newer = _names(rollback), list[fmt.LedgerEntry]()
     for entry in older:
         if names <= _names(entry):
-            return [*over[1:], *over[:1]], chain([entry], older)
-        over.append(entry)
-    return over[:1], iter(over[1:])
+            return [*newer[1:], *newer[:1]], chain([entry], older)
+        newer.append(entry)
+    return newer[:1], iter(newer[1:])
 
 
 def _without_frames(error: ReleaseCorrupt) -> ReleaseCorrupt:
-    """The error to keep; where it and its causes were raised refers to all that the release has open."""
-    left: BaseException | None = error
-    while left is not None:
-        left.__traceback__ = None
-        left = left.__cause__ or left.__context__
+    """The error without tracebacks, its causes' too: they refer to all that the release has open."""
+    cause: BaseException | None = error
+    while cause is not None:
+        cause.__traceback__ = None
+        cause = cause.__cause__ or cause.__context__
     return error

@@ -27,7 +27,7 @@ from nightjar_reader.search import (
 )
 from nightjar_reader.verified import VerifiedFiles
 
-_ROWS = 4096
+_ROWS = 4096  # rows kept in memory, of the ids that were read last
 _WHOLE = re.compile(r"-?[0-9]{1,19}")
 _INT64 = range(-(2**63), 2**63)
 
@@ -35,8 +35,8 @@ _INT64 = range(-(2**63), 2**63)
 class Release:
     """A published release; its answers are all from it. Threads may share it, and forked processes.
 
-    Nothing in it refers to it: its files are closed as soon as it is not served any more, and what holds
-    copies of them in the cache is gone.
+    Nothing in it refers back to it. So as soon as it is no longer served, its files close, and their
+    copies in the cache may be evicted.
 
     Parameters
     ----------
@@ -90,7 +90,7 @@ class Release:
         Raises
         ------
         BadId
-            When no id of this data set can look like that.
+            When no id of this data set can be like that.
         """
         if isinstance(id, bool) or not isinstance(id, int | str | np.integer):
             raise BadId(f"expected an id, an int or a str; found {_shown(id)}")
@@ -123,7 +123,7 @@ class Release:
                 yield from self._rows.ask(file, partial(KeyedFile.keys, group=group))
 
     def opened_users(self) -> Iterator[Id]:
-        """As `users`, with all files verified before the first one comes."""
+        """As `users`, with all files verified before the first user comes."""
         for bucket in range(self.manifest.buckets):
             self._rows.ask(fmt.lists_path(bucket), lambda keyed: keyed.groups)
         return self.users()
@@ -222,12 +222,12 @@ class Release:
             codes, scores = self._by_cosine.nearest(self._unit_factors[code], n + 1)
         else:
             codes, scores = self._by_index(code, n + 1)
-        other = codes != code
-        return self._neighbours(codes[other][:n], scores[other][:n], exact=self._annoy is None)
+        is_neighbour = codes != code
+        return self._neighbours(codes[is_neighbour][:n], scores[is_neighbour][:n], exact=self._annoy is None)
 
     def _code(self, code: int | None, what: str) -> int:
         for file in (fmt.USER_FACTORS, fmt.ITEM_FACTORS):
-            self._files.local(file)
+            self._files.local(file)  # raises if the release has no such file
         if code is None:
             raise NotInThisRelease(f"release {self.release_id} has no factors of {what}")
         return code
@@ -263,7 +263,7 @@ class Release:
 
 
 def _text_of(id: Id) -> str | None:
-    """The id's text; None for half of a surrogate pair, and for more digits than Python writes."""
+    """The id's text; None if it has half of a surrogate pair, or more digits than Python writes."""
     try:
         text = str(id)
         text.encode()

@@ -9,11 +9,11 @@ from nightjar_reader import format as fmt
 from nightjar_reader.answers import Id
 from nightjar_reader.keyed import KeyedFile
 from nightjar_reader.once import Once
-from nightjar_reader.verified import CopyChanged, VerifiedFiles, again
+from nightjar_reader.verified import CopyChanged, VerifiedFiles, retry_changed
 
 T = TypeVar("T")
 
-_OPEN_FILES = 128
+_OPEN_FILES = 128  # all files of users and of items, of a release of 64 buckets
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,13 +27,13 @@ class Row:
 
     @classmethod
     def of(cls, row: dict[str, Any]) -> "Row":
-        """One of a Parquet file."""
+        """A row of a Parquet file."""
         items, scores = tuple(row[fmt.ITEM_IDS]), tuple(row[fmt.SCORES])
         return cls(items, scores, row.get(fmt.FALLBACK, fmt.FALLBACK_PERSONAL), row.get(fmt.CODE))
 
 
 class Rows:
-    """The files of users and of items, opened when one of their rows is asked for.
+    """The files of users and of items, opened when one of their rows is first read.
 
     Parameters
     ----------
@@ -43,22 +43,22 @@ class Rows:
 
     def __init__(self, files: VerifiedFiles) -> None:
         self._files = files
-        # A child opens files anew: a thread of its parent may have been reading from them.
+        # A child opens files anew: its parent may have been reading from them at the fork.
         self._opened: Once[KeyedFile] = Once(_OPEN_FILES, kept_by_children=False)
 
     def read(self, file: str, key: Id) -> Row | None:
-        """The row of a key; None where there is none, or no such file."""
+        """The row of a key; None if there is no such row or file."""
         if not self._files.has(file):
             return None
 
         def row(keyed: KeyedFile) -> Row | None:
-            return Row.of(found) if (found := keyed.row(key)) else None
+            return Row.of(values) if (values := keyed.row(key)) else None
 
         return self.ask(file, row)
 
     def ask(self, file: str, question: Callable[[KeyedFile], T]) -> T:
-        """What the open file answers; a copy of it that has changed is fetched again."""
-        return again(partial(self._ask, file, question))
+        """What the open file answers; a copy that has changed is fetched again first."""
+        return retry_changed(partial(self._ask, file, question))
 
     def _ask(self, file: str, question: Callable[[KeyedFile], T]) -> T:
         keyed = self.keyed(file)

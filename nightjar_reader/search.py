@@ -1,8 +1,8 @@
 """Exact search for the largest inner products, in plain numpy.
 
-Items are scanned by falling norm. By Cauchy-Schwarz the scan ends where no item that is left can
-enter the result, which is early for factors of skewed norms. Float32 selects with a margin for its
-own error; the survivors are scored again, so that the result does not depend on BLAS.
+Items are scanned by falling norm. By Cauchy-Schwarz the scan may end when no item that is left can
+enter the result; where norms differ much, that is early. Float32 selects, with a margin for its own
+error. The survivors are scored again, so that the result does not depend on BLAS.
 """
 
 import numpy as np
@@ -14,7 +14,9 @@ Codes = npt.NDArray[np.int32]
 _CHUNK = 4096  # rows that are scored exactly at a time, to bound the memory
 _LARGEST = 3e38  # scores above it would not be float32
 _MOST_FACTORS = 8192  # up to which the bound of the error holds
-_TILE = 2048  # doubles from step to step, for a step costs as much as some thousand products
+_TILE = 2048  # items of the first step; each takes twice as many, as a step costs some thousand products
+_SPARE = 8  # roundings beside the f of a product: exact score, margin, floor, and of second order
+_ROUNDING = 1 + 1e-6  # of lengths
 _UNIT = 2.0**-24  # the relative error of one float32 operation
 _TINY = 2.0**-120  # above what underflow can take from a product of float32 values
 
@@ -49,7 +51,7 @@ def ranked(codes: Codes, scores: Floats, n: int) -> tuple[Codes, Floats]:
 
 
 def refuse_negative(n: int) -> None:
-    """Raise ValueError where `n` is no number of items."""
+    """Raise ValueError if `n` is negative."""
     if n < 0:
         raise ValueError(f"n is {n}: expected at least 0")
 
@@ -105,7 +107,7 @@ class ExactSearch:
         """The places of all items that may be among the n best."""
         places = np.empty(0, np.intp)
         scores = np.empty(0, np.float32)
-        slack = length * (len(query) + 8) * _UNIT
+        slack = length * (len(query) + _SPARE) * _UNIT
         floor, start, size = -np.inf, 0, _TILE
         end = len(self._codes) if n else 0
         while start < end:
@@ -116,15 +118,15 @@ class ExactSearch:
             if len(places) >= n:
                 margins = slack * self._norms[places] + _TINY
                 floor = np.partition(scores - margins, -n)[-n]
-                able = scores + margins >= floor
-                places, scores = places[able], scores[able]
-                end = min(end, self._able(length, floor))
+                in_reach = scores + margins >= floor
+                places, scores = places[in_reach], scores[in_reach]
+                end = min(end, self._count_in_reach(length, floor))
             start, size = stop, 2 * size
         return places
 
-    def _able(self, length: float, floor: float) -> int:
+    def _count_in_reach(self, length: float, floor: float) -> int:
         """How many items have norms that let them reach the floor."""
         if floor <= _TINY:
             return len(self._norms)
-        least = (floor - _TINY) / (length * (1 + 1e-6))
+        least = (floor - _TINY) / (length * _ROUNDING)
         return len(self._norms) - int(np.searchsorted(self._norms[::-1], least))

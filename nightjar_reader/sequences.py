@@ -1,7 +1,7 @@
 """Numbered files: exactly ``<12 digits>.json`` directly in a folder counts, and nothing else.
 
-Reader, publisher, records and night marks all ask here, so that a file that somebody left beside
-them means the same to each: nothing.
+Reader, publisher, records and night marks share this rule, so that all of them ignore a file that
+somebody left beside theirs.
 """
 
 import logging
@@ -11,7 +11,7 @@ from functools import cache
 
 log = logging.getLogger(__name__)
 
-DIGITS = 12
+DIGITS = 12  # always as many, so that names sort as their numbers do
 JSON = ".json"
 
 _NUMBER = re.compile(rf"[0-9]{{{DIGITS}}}")  # not \d, which takes the digits of every script
@@ -34,19 +34,15 @@ def sequences(names: Iterable[str], folder: str, ending: str = JSON, beside: str
     ending
         What follows the 12 digits.
     beside
-        The ending of numbered files of another kind that belong there and are not asked for.
+        The ending of numbered files of another kind, which belong there and cause no warning.
     """
     numbers = []
     for name in names:
         if (number := _sequence(name, ending)) is not None:
             numbers.append(number)
-        elif not (_is_half_written(name) or (beside and _sequence(name, beside))):
+        elif not (name.startswith(".") or (beside and _sequence(name, beside))):  # .NAME is half written
             pass_over(f"{folder}/{name}", f"{folder}/<{DIGITS} digits>{ending}")
     return sorted(numbers)
-
-
-def _is_half_written(name: str) -> bool:
-    return name.startswith(".")
 
 
 def _sequence(name: str, ending: str) -> int | None:
@@ -58,5 +54,5 @@ def _sequence(name: str, ending: str) -> int | None:
 
 @cache
 def pass_over(path: str, expected: str) -> None:
-    """Say once in a process that a file does not count."""
+    """Warn, once in a process, that a file does not count."""
     log.warning("%s is passed over: expected %s; move it elsewhere", path, expected)

@@ -34,8 +34,8 @@ class CopyChanged(ReaderError):
     """A copy in the cache is not what was fetched; it is fetched anew when it is next opened."""
 
 
-def again(make: Callable[[], T]) -> T:
-    """What it makes; made once more where a copy that it read had changed."""
+def retry_changed(make: Callable[[], T]) -> T:
+    """Call `make`; call it once more if a copy that it read had changed."""
     try:
         return make()
     except CopyChanged:
@@ -50,19 +50,19 @@ class VerifiedFiles:
     files
         The releases root.
     cache
-        Where copies lie of a release that lies elsewhere.
+        Where copies of the files of a remote release lie.
     release_id
-        Which one.
+        Its id.
     manifest_sha256
-        What the ledger says of its manifest; None for a release that is pinned by its id alone.
+        The digest in the ledger; None for a release that is pinned by its id alone.
     verify
-        Whether a file's length and digest are compared with the manifest when it is first opened. Of
-        a release that lies elsewhere each file that is asked for is then copied to this machine.
+        Whether a file's length and digest are compared with the manifest when it is first opened. A
+        file of a remote release is then copied to this machine.
 
     Raises
     ------
     NoRelease
-        When a pinned release is not there.
+        When a pinned release is missing.
     ReleaseCorrupt
         When the manifest is missing or is not the published one.
     """
@@ -89,15 +89,15 @@ class VerifiedFiles:
         digest = fmt.sha256(content)
         if sha256 not in (None, digest):
             raise ReleaseCorrupt(uri, f"sha256 {sha256}", f"sha256 {digest}")
-        other = ReleaseCorrupt(uri, f"the manifest of {self.release_id}", f"sha256 {digest}")
+        mismatch = ReleaseCorrupt(uri, f"the manifest of {self.release_id}", f"sha256 {digest}")
         if digest[:12] != self.release_id[-12:]:
-            raise other
+            raise mismatch
         try:
             manifest = fmt.parse(content)
         except FormatError as error:
             raise self.unreadable(fmt.MANIFEST, error) from error
         if fmt.release_id(content) != self.release_id:
-            raise other
+            raise mismatch
         lists = map(fmt.lists_path, range(manifest.buckets))
         if missing := sorted({fmt.POPULAR, fmt.ITEMS, *lists} - manifest.files.keys()):
             more = f" and {len(missing) - 1} more" if len(missing) > 1 else ""
@@ -107,7 +107,7 @@ class VerifiedFiles:
     def _manifest_bytes(self, sha256: str | None) -> bytes:
         path = fmt.manifest_path(self.release_id)
         try:
-            with self._damage_told(path, f"sha256 {sha256}"):
+            with self._damage_as_corrupt(path, f"sha256 {sha256}"):
                 return self._files.read(path)
         except ReleaseCorrupt as error:
             if sha256 is None and isinstance(error.__cause__, FileNotFoundError):
@@ -115,13 +115,13 @@ class VerifiedFiles:
             raise
 
     @contextmanager
-    def _damage_told(self, path: str, expected: str) -> Iterator[None]:
-        """Raise `ReleaseCorrupt` where a file is not there, or its disk does not give it."""
+    def _damage_as_corrupt(self, path: str, expected: str) -> Iterator[None]:
+        """Raise `ReleaseCorrupt` for a file that is missing, or that its disk does not give."""
         try:
             yield
         except FileNotFoundError as error:
             raise ReleaseCorrupt(self._files.uri(path), expected, "no file") from error
-        except OSError as error:  # of a disk; a server's are no OSErrors
+        except OSError as error:  # of a disk: a server's are no OSErrors
             if is_of_this_process(error):
                 raise
             raise ReleaseCorrupt(self._files.uri(path), expected, str(error)) from error
@@ -136,12 +136,12 @@ class VerifiedFiles:
         return not self._verify and self._files.is_remote
 
     def require(self, file: str) -> None:
-        """Raise `NotInThisRelease` where the release has no such file."""
+        """Raise `NotInThisRelease` if the release has no such file."""
         if not self.has(file):
             raise NotInThisRelease(f"release {self.release_id} has no {file}")
 
     def open(self, file: str) -> pa.NativeFile:
-        """A file, for reads at any position; on the server where it is neither verified nor here.
+        """A file, for reads at any position; a remote one that is not verified stays on the server.
 
         Raises
         ------
@@ -152,7 +152,7 @@ class VerifiedFiles:
         """
         self.require(file)
         if self.is_remote:
-            with self._damage_told(*self._expected(file)):
+            with self._damage_as_corrupt(*self._expected(file)):
                 return self._files.open(fmt.release_path(self.release_id, file))
         return self._open_here(file)
 
@@ -161,7 +161,7 @@ class VerifiedFiles:
         if path is None:
             entry = self.manifest.files[file]
             return self._cache.open(entry.sha256, entry.bytes, partial(self._check, file))
-        with self._damage_told(*self._expected(file)):
+        with self._damage_as_corrupt(*self._expected(file)):
             opened = pa.OSFile(str(path))
             self.check_open(file, opened)
             return opened
@@ -174,7 +174,7 @@ class VerifiedFiles:
             yield
 
     def check_open(self, file: str, opened: pa.NativeFile) -> None:
-        """Verify an open file, unless this process has and nobody wrote there since.
+        """Verify an open file, unless this process has done so since the last write to it.
 
         Raises
         ------
@@ -193,7 +193,7 @@ class VerifiedFiles:
                 self._verified[file] = identity
 
     def _is_copy(self, opened: pa.NativeFile | None) -> bool:
-        return self._files.is_remote and isinstance(opened, pa.OSFile)  # one on the server is none
+        return self._files.is_remote and isinstance(opened, pa.OSFile)  # a file on the server is none
 
     def _check_copy(self, file: str, opened: pa.OSFile, *, again: bool = False) -> None:
         entry = self.manifest.files[file]
@@ -209,27 +209,27 @@ class VerifiedFiles:
         path = fmt.release_path(self.release_id, file)
         return path, f"{entry.bytes} bytes, sha256 {entry.sha256}"
 
-    def _compare(self, file: str, found: tuple[int, str]) -> None:
+    def _compare(self, file: str, actual: tuple[int, str]) -> None:
         entry, (path, expected) = self.manifest.files[file], self._expected(file)
-        if found != (entry.bytes, entry.sha256):
-            raise ReleaseCorrupt(self._files.uri(path), expected, f"{found[0]} bytes, sha256 {found[1]}")
+        if actual != (entry.bytes, entry.sha256):
+            raise ReleaseCorrupt(self._files.uri(path), expected, f"{actual[0]} bytes, sha256 {actual[1]}")
 
     def _check(self, file: str, copy: BinaryIO | None = None) -> None:
         """Compare a file at the releases root with the manifest, and copy what is read."""
-        found = hashed(self._pieces(file), copy)
+        actual = hashed(self._pieces(file), copy)
         entry = self.manifest.files[file]
-        if found != (entry.bytes, entry.sha256) and self._files.is_remote:
-            # What a network does to bytes on their way is no damage to the release.
+        if actual != (entry.bytes, entry.sha256) and self._files.is_remote:
+            # The network may have changed the bytes, which is no damage to the release.
             if copy:
                 copy.seek(0)
                 copy.truncate()
-            found = hashed(self._pieces(file), copy)
-        self._compare(file, found)
+            actual = hashed(self._pieces(file), copy)
+        self._compare(file, actual)
 
     def _pieces(self, file: str) -> Iterator[bytes]:
-        """A file at the releases root; what becomes of the pieces is no damage to it."""
+        """The pieces of a file at the releases root; only errors of reading them are damage."""
         path, expected = self._expected(file)
-        with self._damage_told(path, expected):
+        with self._damage_as_corrupt(path, expected):
             yield from self._files.pieces(path)
 
     def verify_all(self, first: str = "") -> None:
@@ -238,13 +238,13 @@ class VerifiedFiles:
         Parameters
         ----------
         first
-            The address of the file to begin with.
+            The address of the file that is verified first.
         """
         for file in sorted(self.manifest.files, key=lambda file: (not first.endswith(f"/{file}"), file)):
             self._check(file)
 
     def local(self, file: str) -> Path:
-        """A path that leads to the file on this machine, verified, as long as this object lives."""
+        """A path to the verified file on this machine, valid as long as this object lives."""
         return self._held(file)[0]
 
     def _held(self, file: str) -> tuple[Path, pa.OSFile]:
@@ -258,7 +258,7 @@ class VerifiedFiles:
 
     def loaded(self, file: str, load: Callable[[Path], T]) -> T:
         """What is loaded from a path that `local` gives."""
-        return again(partial(self._load, file, load))
+        return retry_changed(partial(self._load, file, load))
 
     def _load(self, file: str, load: Callable[[Path], T]) -> T:
         held = self._held(file)
@@ -273,7 +273,7 @@ class VerifiedFiles:
     def table(self, file: str, columns: Sequence[str]) -> pa.Table:
         """These columns of a whole Parquet file, each in one piece."""
         self.require(file)
-        return again(partial(self._table, file, columns))
+        return retry_changed(partial(self._table, file, columns))
 
     def _table(self, file: str, columns: Sequence[str]) -> pa.Table:
         with self._open_here(file) as source, self.as_format_says(file, source):
@@ -285,12 +285,12 @@ class VerifiedFiles:
 
     @contextmanager
     def as_format_says(self, file: str, opened: pa.NativeFile | None = None) -> Iterator[None]:
-        """Raise `ReleaseUnreadable` where a file, though the published one, cannot be decoded.
+        """Raise `ReleaseUnreadable` if a file is the published one and yet cannot be decoded.
 
         Parameters
         ----------
         opened
-            The open file, where what is decoded comes from it just now.
+            The open file, if the block reads from it.
         """
         try:
             yield
@@ -299,7 +299,7 @@ class VerifiedFiles:
         except (pa.ArrowException, OSError, ValueError, LookupError, TypeError, AttributeError) as error:
             if isinstance(error, OSError) and is_of_this_process(error):
                 raise
-            # It may not be what it was when it was opened.
+            # The file may have changed since it was opened.
             if self._is_copy(opened):
                 self._check_copy(file, opened, again=True)
             else:

@@ -1,7 +1,7 @@
 """Read published recommendations: ``Reader(releases_uri).for_user(user_id)``.
 
-Needs numpy and pyarrow; Annoy is used where it is installed. None of them is loaded before a name
-below is first asked for, so that `nightjar_reader_v1.format` stays cheap to import.
+Needs numpy and pyarrow, and uses Annoy where it is installed. They are loaded at the first use of a
+name below, so that `nightjar_reader_v1.format` stays cheap to import.
 """
 
 from importlib import import_module
@@ -47,7 +47,7 @@ _MODULES = ("errors", "answers", "reader")
 def __getattr__(name: str) -> Any:
     if name in __all__:
         for module in _MODULES:
-            found = getattr(import_module(f"{__name__}.{module}"), name, None)
-            if found is not None:
-                return found
+            value = getattr(import_module(f"{__name__}.{module}"), name, None)
+            if value is not None:
+                return value
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

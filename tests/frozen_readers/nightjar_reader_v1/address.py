@@ -1,4 +1,4 @@
-"""Addresses of folders, as people give them: one rule for what is one, and what is refused."""
+"""Addresses of folders: which texts are one, and why others are refused."""
 
 import re
 from dataclasses import dataclass
@@ -9,7 +9,7 @@ from nightjar_reader_v1.errors import ReaderError
 
 EXPECTED = "expected a folder, file:///folder or s3://bucket/prefix"
 BUCKET = re.compile(r"[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]")
-"""What AWS and the servers that follow it take for the name of a bucket."""
+"""The names that AWS, and servers that follow it, accept for a bucket."""
 
 
 @dataclass(frozen=True)
@@ -46,7 +46,7 @@ def parse(text: str) -> Address:
     Raises
     ------
     ReaderError
-        When it is none of these, or could be meant in two ways; the message names it and what is wrong.
+        When the text is none of these, or is ambiguous; the message says what is wrong with it.
     """
     problem = _problem(text)
     if problem:
@@ -58,13 +58,13 @@ def parse(text: str) -> Address:
 
 
 def redacted(text: str) -> str:
-    """An address without what stands before an @ in it."""
+    """The address with stars for what stands before an @, such as a password."""
     scheme, slashes, rest = text.partition("://")
     return f"{scheme}://***@{rest.rpartition('@')[2]}" if slashes and "@" in rest else text
 
 
 def _problem(text: str) -> str:
-    """What is wrong with an address; empty where nothing is."""
+    """What is wrong with an address; empty if it is right."""
     if not text.strip():
         return "it is empty"
     if text != text.strip() or not unquote(text).isprintable():

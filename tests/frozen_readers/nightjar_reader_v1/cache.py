@@ -1,4 +1,4 @@
-"""Copies of files of releases that lie elsewhere, shared by all processes of a user on this machine."""
+"""Local copies of the files of remote releases, shared by all processes of a user on this machine."""
 
 import fcntl
 import io
@@ -24,19 +24,19 @@ from nightjar_reader_v1.files import hashed, pieces_of
 CACHE = "NIGHTJAR_READER_CACHE"
 """The folder for copies of files, a path or `file:///folder`; by default `~/.cache/nightjar-reader`."""
 CACHE_BYTES = "NIGHTJAR_READER_CACHE_BYTES"
-"""How much the folder may hold, by default 4 GiB: at least the releases before and after a refresh."""
+"""How many bytes the folder may hold, by default 4 GiB: at least the releases before and after a refresh."""
 DEFAULT_BYTES = 4 << 30
 
 _DIGEST = re.compile(r"[0-9a-f]{64}")
 _PART = ".part"
-_PAUSE = 0.02
+_PAUSE = 0.02  # seconds between two tries to lock: short beside a download, long beside a try
 _PATIENCE = 60.0
-"""Seconds without progress after which a process no longer waits for another one's copy."""
+"""Seconds without progress after which a process stops waiting for the copy that another one makes."""
 
 _log = logging.getLogger(__name__)
 
 Identity = tuple[int, int, int, int]
-"""Device, inode, size and time of the last write of a file that was verified: another one is read again."""
+"""Device, inode, size and last write of a verified file. A file of another identity is read again."""
 
 Fetch = Callable[[BinaryIO], None]
 """Writes a file's verified content, or raises."""
@@ -49,22 +49,22 @@ class _NotKept(Exception):
 class Cache:
     """A folder of files that are named by their SHA-256.
 
-    A file is written beside its name, under a lock, and renamed when it is whole and verified. Locks
-    are the kernel's (``flock``) and end with the process that holds them: what a killed process was
-    writing is taken over or swept by the next that writes, and a file that some process has open is
-    not evicted. Where a file cannot be kept on disk, it is kept in the memory of this process.
+    A file is written under another name and a lock, and renamed when it is whole and verified. Locks
+    are the kernel's (``flock``) and end with their process: the next writer takes over or sweeps what
+    a killed process left. A file that some process has open is not evicted. A file that cannot be
+    kept on disk is kept in the memory of this process.
 
     Parameters
     ----------
     folder
-        Where; it is made where there is none. None keeps everything in memory.
+        Where the files lie; made if it is missing. None keeps everything in memory.
     limit
         How many bytes the folder may hold; the files opened longest ago go first.
 
     Raises
     ------
     ReaderError
-        When the folder cannot be made, or others than this user may write there.
+        When the folder cannot be made, or another user may write there.
     """
 
     def __init__(self, folder: Path | None, limit: int = DEFAULT_BYTES) -> None:
@@ -80,19 +80,19 @@ class Cache:
         """The cache of the arguments, else of the environment, else of the user.
 
         A folder is a path or ``file:///folder``. Without one it is ``nightjar-reader`` in
-        ``XDG_CACHE_HOME`` or ``~/.cache``, or where that cannot be, ``nightjar-reader-<uid>`` in the
-        folder for temporary files.
+        ``XDG_CACHE_HOME`` or ``~/.cache``. If that is impossible, it is ``nightjar-reader-<uid>`` in
+        the folder for temporary files.
 
         Raises
         ------
         ReaderError
-            When folder or limit cannot be one; the message says which, and what was expected.
+            When the folder or the limit is invalid; the message says which, and what was expected.
         """
         size = _limit_from_environment() if limit is None else _limit("cache_bytes", limit)
         if folder is not None:
             return cls(_folder("cache", str(folder)), size)
-        if (named := os.environ.get(CACHE)) is not None:
-            return cls(_folder(CACHE, named), size)
+        if (folder_text := os.environ.get(CACHE)) is not None:
+            return cls(_folder(CACHE, folder_text), size)
         for default in _default_folders():
             with suppress(ReaderError):
                 return cls(default, size)
@@ -100,7 +100,7 @@ class Cache:
         return cls(None, size)
 
     def open(self, digest: str, size: int, fetch: Fetch) -> pa.OSFile:
-        """A file of this digest and size, verified when this process first opens it.
+        """Open the file of this digest and size; the first open in this process verifies it.
 
         Parameters
         ----------
@@ -109,23 +109,23 @@ class Cache:
         size
             Its length in bytes.
         fetch
-            Called where the file is not here, by one process at a time.
+            Called if the file is missing, by one process at a time.
         """
         try:
             if self._folder is None or not _DIGEST.fullmatch(digest):
                 return self._in_memory(digest, fetch)
             return self._on_disk(self._folder / digest, size, fetch)
-        except (_NotKept, OSError) as error:  # those of a server are no OSErrors
+        except (_NotKept, OSError) as error:  # of the disk: a server's are no OSErrors
             self._warn(f"{self._folder}: {error}")
             return self._in_memory(digest, fetch)
 
     def is_whole(self, digest: str, size: int, file: pa.OSFile, *, again: bool = False) -> bool:
-        """Whether an open copy is still what was fetched: read where somebody has written there since.
+        """Whether an open copy is still what was fetched. It is read again if it was written to since.
 
         Parameters
         ----------
         again
-            Read it whatever its time says, which a failing disk does not change.
+            Read it even if its times are the same, as they are when a disk fails.
         """
         verified = (digest, _identity(file))
         if verified in self._verified and not again:
@@ -147,19 +147,19 @@ class Cache:
             _log.warning("%s; kept in memory what is not kept there (see %s, %s)", reason, CACHE, CACHE_BYTES)
 
     def _on_disk(self, path: Path, size: int, fetch: Fetch) -> pa.OSFile:
-        if (kept := self._kept(path, size)) is not None:
-            return kept
+        if (file := self._open_cached(path, size)) is not None:
+            return file
         if reason := _why_unsafe(path.parent):
             raise _NotKept(reason)
         with _locked_part(path) as part:
-            # Another process may have made the file while this one waited.
-            if (kept := self._kept(path, size)) is None:
+            # Another process may have fetched the file while this one waited.
+            if (file := self._open_cached(path, size)) is None:
                 self._make_room(path.parent, size)
-                kept = self._fetched(path, size, part, fetch)
-            return kept
+                file = self._download(path, size, part, fetch)
+            return file
 
-    def _kept(self, path: Path, size: int) -> pa.OSFile | None:
-        """The file where it is here and whole; what is not is removed."""
+    def _open_cached(self, path: Path, size: int) -> pa.OSFile | None:
+        """Open the file if it is whole and this user's; remove any other."""
         try:
             file = _open_shared(path)
         except OSError:
@@ -169,14 +169,14 @@ class Cache:
             file.close()
             path.unlink(missing_ok=True)
             return None
-        with suppress(OSError):  # in a folder that is read-only nothing is evicted either
+        with suppress(OSError):  # nothing is evicted from a read-only folder
             _note_use(file)
         return file
 
-    def _fetched(self, path: Path, size: int, part: io.FileIO, fetch: Fetch) -> pa.OSFile:
+    def _download(self, path: Path, size: int, part: io.FileIO, fetch: Fetch) -> pa.OSFile:
         fetch(part)
         state = os.fstat(part.fileno())
-        if state.st_size != size:  # the last write was cut where the disk became full
+        if state.st_size != size:  # the disk became full and cut the last write
             raise _NotKept(f"{state.st_size} of {size} bytes could be written")
         path.with_suffix(_PART).rename(path)
         file = pa.OSFile(str(path))
@@ -190,9 +190,9 @@ class Cache:
         files = _files_by_age(folder)
         for path in [path for path in files if path.suffix == _PART]:
             _remove_unused(path)
-        kept = {path: state.st_size for path, state in files.items() if path.suffix != _PART}
-        total = sum(kept.values())
-        for path, length in kept.items():
+        sizes = {path: state.st_size for path, state in files.items() if path.suffix != _PART}
+        total = sum(sizes.values())
+        for path, length in sizes.items():
             if self._fits(folder, total, size):
                 return
             total -= length if _remove_unused(path) else 0
@@ -207,7 +207,7 @@ class Cache:
 
 
 def path_of(file: pa.OSFile) -> Path:
-    """A path that leads to an open file, also when its name is gone."""
+    """A path to an open file, also after its name is gone."""
     return Path(f"/proc/self/fd/{file.fileno()}")
 
 
@@ -217,12 +217,12 @@ def _identity(file: pa.OSFile) -> Identity:
 
 
 def _note_use(file: pa.OSFile) -> None:
-    """Let an open file be the last to be evicted. The time of its last write stays, as it identifies it."""
+    """Make an open file the last to be evicted. The time of its last write, part of its `Identity`, stays."""
     os.utime(file.fileno(), ns=(time.time_ns(), os.fstat(file.fileno()).st_mtime_ns))
 
 
 def _in_memory(fetch: Fetch) -> pa.OSFile:
-    """A file without a name, which goes with the process however it ends."""
+    """A file without a name, which the kernel frees with the process."""
     with open(os.memfd_create("nightjar-reader"), "wb") as memory:
         fetch(memory)
         memory.flush()
@@ -230,7 +230,7 @@ def _in_memory(fetch: Fetch) -> pa.OSFile:
 
 
 def _why_unsafe(folder: Path) -> str | None:
-    """Make the folder where there is none; why not to use it, where others could put files there."""
+    """Make the folder if it is missing; returns why it is not safe to use, None if it is."""
     try:
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         state = folder.lstat()
@@ -250,10 +250,10 @@ def _default_folders() -> Iterator[Path]:
     yield Path(tempfile.gettempdir()) / f"nightjar-reader-{os.geteuid()}"
 
 
-def _folder(name: str, named: str) -> Path:
-    """The folder that an argument or a variable of this name says."""
+def _folder(name: str, text: str) -> Path:
+    """The folder that `text`, the value of an argument or variable, names."""
     try:
-        place = address.parse(named)
+        place = address.parse(text)
     except ReaderError as error:
         raise ReaderError(f"{name}: {error}") from error
     if place.bucket:
@@ -262,8 +262,8 @@ def _folder(name: str, named: str) -> Path:
 
 
 def _limit_from_environment() -> int:
-    said = os.environ.get(CACHE_BYTES, str(DEFAULT_BYTES))
-    return _limit(CACHE_BYTES, int(said) if re.fullmatch("[0-9]{1,18}", said) else said)
+    text = os.environ.get(CACHE_BYTES, str(DEFAULT_BYTES))
+    return _limit(CACHE_BYTES, int(text) if re.fullmatch("[0-9]{1,18}", text) else text)
 
 
 def _limit(name: str, limit: object) -> int:
@@ -273,7 +273,7 @@ def _limit(name: str, limit: object) -> int:
 
 
 def _open_shared(path: Path) -> pa.OSFile:
-    """An open file that is not evicted while it is open."""
+    """Open a file under a shared lock, which keeps it from being evicted."""
     if path.is_symlink():
         raise OSError(f"{path}: a symbolic link")
     file = pa.OSFile(str(path))
@@ -282,14 +282,14 @@ def _open_shared(path: Path) -> pa.OSFile:
 
 
 class _Parts:
-    """The files that this process writes. In a child, copies of their handles would keep them locked."""
+    """The files that this process writes. A forked child closes its handles, or they would keep the locks."""
 
     def __init__(self) -> None:
         self.open: set[io.FileIO] = set()
-        forks.tell(self)
+        forks.register(self)
 
     def after_fork(self) -> None:
-        """Close them, which takes nothing from the parent."""
+        """Close the child's handles; the parent keeps its own."""
         for part in self.open:
             part.close()
         self.open = set()
@@ -312,8 +312,8 @@ def _locked_part(path: Path) -> Iterator[io.FileIO]:
 
 
 def _lock(path: Path) -> io.FileIO:
-    """The open and locked file; waits while another writes there, as long as it gets on."""
-    seen, until = -1, 0.0
+    """Open and lock the file; waits for another writer as long as that one makes progress."""
+    last_size, deadline = -1, 0.0
     while True:
         part = io.FileIO(os.open(path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW, 0o600), "r+")
         _parts.open.add(part)
@@ -321,9 +321,9 @@ def _lock(path: Path) -> io.FileIO:
             return part
         size = os.fstat(part.fileno()).st_size
         _release(part)
-        if size != seen:
-            seen, until = size, time.monotonic() + _PATIENCE
-        elif time.monotonic() > until:
+        if size != last_size:
+            last_size, deadline = size, time.monotonic() + _PATIENCE
+        elif time.monotonic() > deadline:
             raise TimeoutError(f"{path}: locked, and not written to for {_PATIENCE:.0f} s")
         time.sleep(_PAUSE)
 
@@ -344,13 +344,13 @@ def _is_at(file: io.FileIO, path: Path) -> bool:
 
 
 def _release(file: io.FileIO) -> None:
-    fcntl.flock(file, fcntl.LOCK_UN)  # also where a child has a copy of the handle
+    fcntl.flock(file, fcntl.LOCK_UN)  # also if a child has a copy of the handle
     _parts.open.discard(file)
     file.close()
 
 
 def _remove_unused(path: Path) -> bool:
-    """Remove a file that no process has open; whether it did."""
+    """Remove a file unless a process has it open; returns whether it was removed."""
     try:
         file = io.FileIO(os.open(path, os.O_RDONLY | os.O_NOFOLLOW))
     except OSError:
@@ -363,7 +363,7 @@ def _remove_unused(path: Path) -> bool:
 
 
 def _files_by_age(folder: Path) -> dict[Path, os.stat_result]:
-    """Our files, those first that were opened longest ago."""
+    """Our files, least recently opened first."""
     states = {}
     for path in folder.iterdir():
         if _DIGEST.fullmatch(path.stem) and path.suffix in ("", _PART):

@@ -1,4 +1,4 @@
-"""The door for services: which release is current, and what it answers."""
+"""What services use: the current release, and its answers."""
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
@@ -20,14 +20,14 @@ T = TypeVar("T")
 
 @dataclass(frozen=True)
 class Stats:
-    """What a reader met.
+    """The damage that a reader has met.
 
     Attributes
     ----------
     left
         How often it found a release damaged and left it for the one before.
     damaged
-        What is wrong with the releases that it leaves out now, by id.
+        What is wrong with the releases that are left out now, by id.
     """
 
     left: int
@@ -40,27 +40,27 @@ class Reader:
     Every file is verified when it is first opened: the manifest against the ledger, the rest
     against the manifest. A reader keeps its release until `refresh`.
 
-    A release that turns out to be damaged, also in the middle of an answer, is left for the entry before
-    it in the ledger, with one warning; an answer is always whole from one release. Where the ledger splits
-    users between several releases, all of them are left when one is damaged. `refresh` looks at a damaged
-    release again, and serves it when all its files verify. A server that cannot be reached is no damage:
-    the call raises, and the next one asks again.
+    A release may turn out to be damaged, also in the middle of an answer. It is then left for the entry
+    before it in the ledger, with one warning; an answer is always whole from one release. Where the ledger
+    splits users between several releases, all of them are left when one is damaged. `refresh` verifies a
+    damaged release again, and serves it when all its files are whole. A server that cannot be reached is
+    no damage: the call raises, and the next one tries again.
 
-    Threads may share a reader: a file is read once for all of them. Processes may too, in both ways: one
-    that is forked from another that has a reader connects anew, and copies of files on S3 lie in a cache
-    that all processes of a user share. A fork waits until requests under way are answered.
+    Threads may share a reader: a file is read once for all of them. A process that is forked from one with
+    a reader may use that reader: it connects anew. A fork waits until requests under way are answered. All
+    processes of a user share one cache of files on S3.
 
     Parameters
     ----------
     releases_uri
         What ``NIGHTJAR_RELEASES`` names: ``file:///folder``, the path of a folder, or
-        ``s3://bucket/prefix``. The usual AWS_* variables say where the S3 server is, and who asks.
+        ``s3://bucket/prefix``. The usual AWS_* variables name the S3 server and the keys.
     release_id
         Serve this release whatever the ledger says; no other takes its place when it is damaged.
     verify
-        Whether files are compared with the digests in the manifest, which reads each of them once
-        from start to end, and of a release on S3 keeps a copy of those asked for. Without it lists
-        are read row group by row group, and other files are copied. The manifest is always verified.
+        Whether files are compared with the digests in the manifest when they are first opened. Each is
+        then read once from start to end, and files on S3 are copied. Without it lists are read row
+        group by row group, and only other files on S3 are copied. The manifest is always verified.
     cache
         The folder for copies of files on S3, a path or ``file:///folder``; else
         ``NIGHTJAR_READER_CACHE``, else ``nightjar-reader`` in the user's cache folder. It belongs to one
@@ -72,7 +72,7 @@ class Reader:
     Raises
     ------
     NoRelease
-        When nothing is published there.
+        When nothing is published there, or the pinned release is missing.
     ReleaseCorrupt
         When a pinned release is damaged, or all that the ledger names are (`NoUsableRelease`). Every
         answer may raise it for a file that it opens.
@@ -82,10 +82,10 @@ class Reader:
     Examples
     --------
     >>> reader = Reader(releases_uri)
-    >>> found = reader.for_user(3)
-    >>> found.items[:3]
+    >>> best = reader.for_user(3)
+    >>> best.items[:3]
     (515, 512, 501)
-    >>> reader.catalogue(found.items[:1])
+    >>> reader.catalogue(best.items[:1])
     {515: CatalogueItem(item_id=515, name='name 15', category='food')}
     >>> reader.for_user(1364).fallback  # whom the release does not know: popular items
     2
@@ -104,17 +104,17 @@ class Reader:
         copies = Cache.chosen(cache, cache_bytes) if files.is_remote else Cache(None)
         self._published = Published(files, copies, verify=verify)
         self.after_fork()
-        forks.tell(self)
+        forks.register(self)
         self._served = self._published.newest() if release_id is None else self._published.pinned(release_id)
 
     def after_fork(self) -> None:
-        """Called by itself in a forked process, where no thread gives the lock back."""
+        """Make the lock anew: in a forked process no thread releases it. Called at each fork."""
         self._moving = Lock()
 
     def refresh(self) -> bool:
-        """Follow the ledger; whether another entry is served than before.
+        """Follow the ledger; returns whether another entry is served than before.
 
-        Where this raises, the reader goes on serving what it served.
+        If this raises, the reader goes on serving what it served.
         """
         with self._moving:
             before = self._served
@@ -148,11 +148,11 @@ class Reader:
         return self.release.manifest
 
     def releases(self) -> list[fmt.LedgerEntry]:
-        """Every entry of the ledger, newest first, without older ones that are damaged, which are told."""
+        """Every entry of the ledger, newest first; damaged older ones are left out with a warning."""
         return self._published.entries()
 
     def _answer(self, ask: Callable[[Release], T], user_id: Id | None = None) -> T:
-        """Ask the release of a user, or the first; where it is damaged, the entry before."""
+        """Ask the release of a user, or the first one; if it is damaged, ask the entry before."""
         while True:
             served = self._served  # once: another thread may follow the ledger meanwhile
             release = served.releases[0]
@@ -167,7 +167,7 @@ class Reader:
 
     def _leave(self, served: Served, release: Release, error: ReleaseCorrupt) -> None:
         with self._moving:
-            if self._served is served:  # else another thread has left it
+            if self._served is served:  # else another thread has moved on from it
                 self._published.leave(release.key, error)
                 self._served = self._published.before(served)
 

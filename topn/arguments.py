@@ -1,4 +1,4 @@
-"""The arguments of `top_n`: what cannot be right is refused, with what was expected and what came."""
+"""The arguments of `top_n`, checked: an error says what was expected and what was found."""
 
 import operator
 from dataclasses import dataclass
@@ -11,7 +11,7 @@ from topn.exclusions import USERS_AT_ONCE, Exclusions
 from topn.vectors import norms
 
 LARGEST = 3e38  # scores above it would not be float32
-MOST_FACTORS = 8192  # up to which SPARE covers what the bound of the error leaves out
+MOST_FACTORS = 8192  # up to so many, `solver.SPARE` covers what the bound of the error leaves out
 
 
 @dataclass(frozen=True)
@@ -23,9 +23,9 @@ class Problem:
     users, items
         float32 [users, f] and [items, f].
     n
-        How many items a list has at most; not more than there are.
+        How many items a list has at most; no more than there are items.
     exclusions
-        Of these users.
+        What these users do not get.
     allowed
         bool [items].
     norms
@@ -43,7 +43,7 @@ class Problem:
 def checked(
     users: Float32, items: Float32, n: int, exclude: csr_matrix | None, allowed: Mask | None
 ) -> Problem:
-    """What `top_n` is to solve; raises ValueError where it cannot be solved."""
+    """Check the arguments of `top_n`; raises ValueError if one is wrong."""
     users, items = _checked_factors(users, items)
     if n < 1:
         raise ValueError(f"n is {n}: expected at least 1")
@@ -54,7 +54,7 @@ def checked(
 
 
 def _checked_factors(users: Float32, items: Float32) -> tuple[Float32, Float32]:
-    """Both, of one width."""
+    """Both arrays, float32 and of the same width."""
     for name, factors in (("user_factors", users), ("item_factors", items)):
         if not isinstance(factors, np.ndarray) or factors.ndim != 2 or factors.dtype != np.float32:
             raise ValueError(f"{name}: expected a float32 array [rows, factors], found {_shape(factors)}")
@@ -78,7 +78,7 @@ def _checked_mask(allowed: Mask | None, items: int) -> Mask:
 
 
 def _checked_exclusions(exclude: csr_matrix | None, users: int, items: int) -> Exclusions:
-    """The rows of a CSR matrix, which SciPy does not check itself; none for None."""
+    """The rows of a CSR matrix, which SciPy itself does not check; no exclusions for None."""
     if exclude is None:
         return Exclusions(np.broadcast_to(np.int64(0), users + 1), np.empty(0, np.int32))
     kind = getattr(exclude, "format", type(exclude).__name__)
@@ -94,7 +94,7 @@ def _checked_exclusions(exclude: csr_matrix | None, users: int, items: int) -> E
 
 
 def _rises(exclusions: Exclusions, users: int) -> bool:
-    """Whether each user's row follows the one before, inside `indices`."""
+    """Whether the users' rows follow one another, and lie inside `indices`."""
     indptr, indices = exclusions.indptr, exclusions.indices
     return bool(
         len(indptr) == users + 1 and indptr[0] == 0 and exclusions.least() >= 0 and indptr[-1] <= len(indices)
@@ -102,7 +102,7 @@ def _rises(exclusions: Exclusions, users: int) -> bool:
 
 
 def _checked_norms(users: Float32, items: Float32, allowed: Mask) -> Float64:
-    """The norms of all items, where every score will be finite."""
+    """The norms of all items; raises ValueError if a score might not be finite."""
     of_items = norms(items)
     _refuse_infinite(of_items, "item_factors", 0)
     longest = of_items[allowed].max(initial=0)

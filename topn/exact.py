@@ -6,14 +6,14 @@ user whose floor is above that is done (Teflioudi and others, LEMP, SIGMOD 2015)
 
 The score of an item is the float64 dot product in index order, rounded to float32. The float32 products
 only select. They are off by at most ``e``, about ``(f + 2) 2^-24 |u| |y|`` (Higham, Accuracy and Stability
-of Numerical Algorithms, section 3.1; `solver.SPARE` is what is taken for the 2). So an item is dropped only
-where its ``s + e`` is below the N-th best ``s - e``, and those that are left are scored again. No result
-depends on tiles, threads, the processor's vectors, or which users share a block. In this error ``|u|``
-and ``|y|`` are Euclidean norms; the lengths that end a user may be of another metric.
+of Numerical Algorithms, section 3.1; we take `solver.SPARE` for the 2). So an item of score ``s`` is dropped
+only if its ``s + e`` is below the N-th best ``s - e``, and the items that are left are scored again. No
+result depends on tiles, threads, the processor's vectors, or which users share a block. In this error
+``|u|`` and ``|y|`` are Euclidean norms; the lengths that end a user may be of another metric.
 
-This module hands blocks of users to threads. What is refused stands in `topn.arguments`, the order of
-the items in `topn.ordering`, what a length is in `topn.metric`, what a thread does with a block of
-users in `topn.solver`, and what happens to the candidates in `topn.pools`.
+This module hands blocks of users to threads. `topn.arguments` checks the arguments, `topn.ordering` puts
+the items in order, and `topn.metric` says what a length is. `topn.solver` is what a thread does with a
+block of users; `topn.pools` holds the candidates.
 """
 
 from collections.abc import Callable, Iterator
@@ -36,12 +36,12 @@ from topn.simd import WIDTH
 Space = tuple[Pools, solver.Scratch]
 Progress = Callable[[int, int], None]
 
-FIRST_ITEMS = 1024  # which set the first floors: so many that few candidates are taken after them
-TILE_ITEMS = 256  # after each of which users may be done
-BLOCK_PANELS = 10  # which share one reading of a tile
-MOST_SHARES = 1000  # of the users, for what waits for a thread takes memory
-BLOCKS_A_THREAD = 4  # so that threads end at about the same time
-LEAST_SPARE = 32  # candidates that a pool has room for beyond a list
+FIRST_ITEMS = 1024  # of the first tile, which sets the floors: so many that few candidates follow
+TILE_ITEMS = 256  # of each later tile, after which users may be done
+BLOCK_PANELS = 10  # of one block at most: they share one reading of a tile
+MOST_SHARES = 1000  # of the users, as each share that waits for a thread takes memory
+BLOCKS_A_THREAD = 4  # at least, so that threads end at about the same time
+LEAST_SPARE = 32  # candidates beyond a list that a pool has room for, so that it is seldom cut back
 
 
 @dataclass(frozen=True)
@@ -85,14 +85,14 @@ def top_n(
     user_factors, item_factors
         float32 [users, f] and [items, f], finite; copied unless each row follows the one before.
     n
-        How many items at most; a user with fewer that are left gets those.
+        How many items at most; a user for whom fewer are left gets those.
     exclude
         users x items; what is stored (whatever its value) is left out for that user.
     allowed
         bool [items]; the others are left out for all.
     memory_mib
-        What all threads may take beside arguments and result. At least 70 bytes an item, 100 bytes a
-        pair of factors, and what one thread needs for a few users are taken (docs/topn.md).
+        What all threads may take beside arguments and result. They take at least 70 bytes an item, 100
+        bytes a pair of factors, and what one thread needs for a few users (docs/topn.md).
     threads
         How many threads at most; None for as many as the process has cores.
     on_progress
@@ -150,12 +150,13 @@ class _Work:
     def _affordable(self, threads: int, memory_mib: int) -> tuple[int, int]:
         """How many threads, and how many users each has at a time."""
         (users, factors), items = self.problem.users.shape, len(self.ordered.norms)
-        user = 8 * self.capacity + 4 * factors + items // 8 + 80
-        tile, panel = 4 * _tallest() * (WIDTH + 4) + 24 * self.capacity, WIDTH * user
+        # bytes that a user, a thread and a panel take
+        of_user = 8 * self.capacity + 4 * factors + items // 8 + 80
+        of_thread, of_panel = 4 * _tallest() * (WIDTH + 4) + 24 * self.capacity, WIDTH * of_user
         room = memory_mib * 2**20 - 48 * items
-        threads = max(1, min(threads, room // (tile + panel)))
+        threads = max(1, min(threads, room // (of_thread + of_panel)))
         even = -(-users // (threads * BLOCKS_A_THREAD * WIDTH))
-        return threads, WIDTH * max(1, min((room // threads - tile) // panel, even, BLOCK_PANELS))
+        return threads, WIDTH * max(1, min((room // threads - of_thread) // of_panel, even, BLOCK_PANELS))
 
     def _space(self, size: int) -> Space:
         items, factors = len(self.ordered.norms), self.problem.users.shape[1]
@@ -190,7 +191,7 @@ def _tallest() -> int:
 def _as_solved(
     pool: ThreadPoolExecutor, solve: Callable[[slice], int], shares: list[slice], on_progress: Progress | None
 ) -> Iterator[int]:
-    """What `solve` returns for each share, as they end; an error leaves the rest undone."""
+    """What `solve` returns for each share, in the order in which they end; an error cancels the rest."""
     futures = {pool.submit(solve, share): share.stop - share.start for share in shares}
     done, total = 0, sum(futures.values())
     try:

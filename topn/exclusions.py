@@ -1,4 +1,4 @@
-"""Which items a user does not get, and how long the lists are without them."""
+"""The items that a user does not get, and how long the lists are without them."""
 
 from dataclasses import dataclass
 
@@ -7,7 +7,7 @@ import numpy as np
 from topn.arrays import Array, Int32, Int64, Mask, blocks, fixed
 from topn.jit import jit
 
-USERS_AT_ONCE = 4096  # to bound the memory that looking at all users takes
+USERS_AT_ONCE = 4096  # to bound the memory of a pass over all users
 
 
 @dataclass(frozen=True)
@@ -26,11 +26,11 @@ class Exclusions:
     indices: Array
 
     def most(self) -> int:
-        """How many items are left out for one user, at most."""
+        """The largest number of items that are left out for one user."""
         return max((int(counts.max()) for counts in self._counts()), default=0)
 
     def least(self) -> int:
-        """The same at least; below 0 where `indptr` falls."""
+        """The smallest number of items that are left out for one user; below 0 if `indptr` falls."""
         return min((int(counts.min()) for counts in self._counts()), default=0)
 
     def _counts(self) -> list[Array]:
@@ -73,16 +73,16 @@ def list_lengths(
     first_user
         The number of the first of these users.
     last_user
-        int32 [items]: the last user who excludes the item, -1 for none yet. It keeps an item that a
-        user excludes twice from counting twice.
+        int32 [items]: the last user who excludes the item, -1 for none yet. So an item that a user
+        excludes twice counts once.
     out
         int64 [users], for the lengths.
     """
     count = allowed.sum()
     for row in range(len(out)):
-        left = count
+        length = count
         for at in range(indptr[row], indptr[row + 1]):
             item = indices[at]
-            left -= allowed[item] and last_user[item] != first_user + row
+            length -= allowed[item] and last_user[item] != first_user + row
             last_user[item] = first_user + row
-        out[row] = min(n, left)
+        out[row] = min(n, length)

@@ -1,7 +1,7 @@
 """Numba's decorators as top-N uses them, and where compiled code is kept.
 
-Numba keeps compiled code on disk and compiles a function anew when the function's own file changes. That is
-too little where functions of several files are compiled into one another. So their code is kept in a
+Numba keeps compiled code on disk, and compiles a function anew when the function's own file changes. That
+does not suffice here: functions of several files are compiled into one another. So their code is kept in a
 folder that is named by the content of all these files, and of no others.
 """
 
@@ -20,11 +20,11 @@ log = logging.getLogger(__name__)
 
 F = TypeVar("F", bound=Callable[..., Any])
 
-# Results of functions that may sum in any order are not to depend on the last bits of the sums.
+# A function with these may sum in any order, so its result must not depend on the sum's last bits.
 ANY_ORDER = frozenset({"reassoc", "contract", "nsz"})
 
 _config: Any = numba.config
-_lock = threading.Lock()  # of numba's setting, where two threads import
+_lock = threading.Lock()  # around numba's setting, for two threads that import
 
 
 class Compiler:
@@ -60,7 +60,7 @@ class Compiler:
         decorate = numba.njit(nogil=True, cache=keep, error_model="numpy", fastmath=set(liberties))
         with _lock:
             users_folder = _config.CACHE_DIR
-            try:  # numba asks for the folder when it decorates, and only then
+            try:  # numba reads the folder when it decorates, and only then
                 _config.CACHE_DIR = self._folder or users_folder
                 return cast(F, decorate(function))
             finally:
@@ -68,7 +68,7 @@ class Compiler:
 
 
 def _folder_for(home: Path, sources: Iterable[Path]) -> str | None:
-    """A folder for code compiled from these files; None, with a warning, where none can be written."""
+    """A folder for code compiled from these files; None, with a warning, if none can be written."""
     places = (home, sys.prefix, os.environ.get("HOME"))
     folder = _config.CACHE_DIR or next(
         (place for place in places if place and os.access(place, os.W_OK)), None
@@ -80,7 +80,7 @@ def _folder_for(home: Path, sources: Iterable[Path]) -> str | None:
 
 
 def _content(files: Iterable[Path]) -> str:
-    """What these files say, as a name."""
+    """A name made of the content of these files."""
     return hashlib.sha256(b"".join(path.read_bytes() for path in sorted(files))).hexdigest()[:12]
 
 

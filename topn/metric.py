@@ -11,10 +11,10 @@ import numpy as np
 
 from topn.arrays import Array, Float32, Float64
 
-ROWS_A_FACTOR = 64  # with fewer users or items, finding lengths in a metric takes longer than it saves
-SAMPLE = 4096  # rows, which tell the directions of all
+ROWS_A_FACTOR = 64  # with fewer users or items, lengths in a metric take longer than they save
+SAMPLE = 4096  # rows, enough to know the directions of all
 AT_ONCE = 256  # rows, to bound the memory
-RIDGE = 0.1  # of a direction's mean square: bounds how far from 1 A is
+RIDGE = 0.1  # of a direction's mean square, added to each: bounds how far A is from 1
 
 
 @dataclass(frozen=True)
@@ -37,7 +37,7 @@ def metric_of(users: Float32, items: Float32) -> Metric:
 
     The mean square of the users' lengths times that of the items' is least where A is the geometric mean of
     the items' second moments and the inverse of the users' (Bhatia, Positive Definite Matrices, chapter 4).
-    Any A gives a right bound, so a sample of the rows will do.
+    As every A gives a right bound, a sample of the rows suffices.
     """
     factors = users.shape[1]
     if min(len(users), len(items)) < ROWS_A_FACTOR * factors:
@@ -46,20 +46,21 @@ def metric_of(users: Float32, items: Float32) -> Metric:
     root, inverse = _power(of_users, 0.5), _power(of_users, -0.5)
     mean = inverse @ _power(root @ of_items @ root, 0.5) @ inverse
     for_users, for_items = _lower(mean), _lower(np.linalg.inv(mean))
-    # where one is not quite the inverse of the other: u . y = (u L) (K' L)^-1 (y K)'
+    # K' L is not quite 1, by rounding, and u . y = (u L) (K' L)^-1 (y K)'
     least = np.linalg.svd(for_items.T @ for_users, compute_uv=False)[-1]
     return Metric(for_users / least, for_items)
 
 
 def _moments(rows: Float32) -> Float64:
     """Second moments of the directions of rows."""
-    some, factors = rows[:: -(-len(rows) // SAMPLE)], rows.shape[1]
+    sample, factors = rows[:: -(-len(rows) // SAMPLE)], rows.shape[1]
     total = np.zeros((factors, factors))
-    for at in range(0, len(some), AT_ONCE):
-        part = some[at : at + AT_ONCE].astype(np.float64)
+    for at in range(0, len(sample), AT_ONCE):
+        part = sample[at : at + AT_ONCE].astype(np.float64)
+        # 1e-300 is below every other norm: rows of zeros stay zeros
         directions = part / np.maximum(np.linalg.norm(part, axis=1, keepdims=True), 1e-300)
         total += directions.T @ directions
-    moments: Float64 = total / len(some) + RIDGE / factors * np.eye(factors)
+    moments: Float64 = total / len(sample) + RIDGE / factors * np.eye(factors)
     return moments
 
 

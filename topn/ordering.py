@@ -12,14 +12,14 @@ from topn.simd import ROWS
 
 
 class OrderedItems(NamedTuple):
-    """The items. The *place* of an item is where it stands in the order by length.
+    """The items by falling length. The *place* of an item is its position in this order.
 
     Attributes
     ----------
     factors
         float32 [items, f], in the order of their codes.
     lengths
-        float64 [places], in the metric, descending; of the items that can be listed.
+        float64 [places], in the metric, descending; only of the items that a list may have.
     codes
         int32 [places + ROWS - 1], beside `lengths`; the last code is repeated, so that a product
         always has `ROWS` items.
@@ -40,10 +40,10 @@ class OrderedItems(NamedTuple):
 
 
 def order_items(problem: Problem) -> OrderedItems:
-    """The allowed items by falling length.
+    """Put the allowed items in order, by falling length.
 
-    Of items with the same factors only so many are kept, by code, as a list and the exclusions of one
-    user can use up.
+    Of items with the same factors only the first by code are kept: as many as a list and the exclusions
+    of one user can use up.
     """
     items, most = problem.items, problem.n + problem.exclusions.most()
     metric = metric_of(problem.users, items)
@@ -58,12 +58,12 @@ def order_items(problem: Problem) -> OrderedItems:
 
 
 def _by_length(items: Float32, lengths: Float64, codes: Int32) -> Int32:
-    """Codes by falling length; those of the same factors side by side and ascending."""
+    """Sort codes by falling length. Items of the same factors lie side by side, their codes ascending."""
     codes = codes[np.argsort(-lengths[codes])]
     equal = lengths[codes[1:]] == lengths[codes[:-1]]
     tied = np.zeros(len(codes), bool)
     tied[1:] |= equal
     tied[:-1] |= equal
-    alike = np.sort(codes[tied])
-    codes[tied] = alike[np.lexsort((vectors.mixes(items, alike), -lengths[alike]))]
+    tied_codes = np.sort(codes[tied])
+    codes[tied] = tied_codes[np.lexsort((vectors.mixes(items, tied_codes), -lengths[tied_codes]))]
     return codes

@@ -24,8 +24,8 @@ USER = np.dtype(
 n
     How long the list will be.
 held, clean, true
-    How many candidates are held; how many of them, at the front, are known not to be excluded; and how
-    many, at the front, have their true score.
+    How many candidates are held; how many of them, from the first on, are known not to be excluded; and
+    how many, from the first on, have their true score.
 length
     In the metric.
 slack
@@ -36,15 +36,15 @@ floor
 
 
 class Pools(NamedTuple):
-    """The candidates of a block's users, in few arrays: to pass one on costs as much as ten products.
+    """The candidates of a block's users, in few arrays, as passing an array costs as much as ten products.
 
     Attributes
     ----------
     users
         `USER` [users].
     values, places
-        float32 and int32 [users, capacity]: score and place of each candidate. Those of true score come
-        first, best first; the others follow by place.
+        float32 and int32 [users, capacity]: score and place of each candidate. Those with their true
+        score come first, the best before the others; the rest follow by place.
     hidden
         uint32 [users, words]: a bit for each place, set where the item is excluded.
     keys
@@ -67,26 +67,26 @@ def margin_of(slack: float, norm: float) -> np.float32:
 @jit
 def shrink(user: int, factors: Float32, pools: Pools, ordered: OrderedItems) -> None:
     """Raise a user's floor to what `n` of the candidates reach; drop those that cannot count."""
-    this, values, places = pools.users[user], pools.values[user], pools.places[user]
-    true, n = this.true, this.n
-    held = _drop_hidden(values, places, this.clean, this.held, pools.hidden[user])
+    state, values, places = pools.users[user], pools.values[user], pools.places[user]
+    true, n = state.true, state.n
+    held = _drop_hidden(values, places, state.clean, state.held, pools.hidden[user])
     if held > n:
-        margin = margin_of(this.slack, ordered.norms[places[min(true, held - 1)]])
+        margin = margin_of(state.slack, ordered.norms[places[min(true, held - 1)]])
         keys = pools.keys[:held]
         for at in range(held):
             keys[at] = ordinal(values[at] - (margin if at >= true else np.float32(0)))
-        floor = float_of(floor_of_keys(keys, n, ordinal(np.float32(this.floor))))
-        this.floor = floor
-        this.true = _keep(values, places, 0, true, 0, floor)
-        held = _keep(values, places, true, held, this.true, floor - margin)
-    this.held = this.clean = held
-    if held > n + (len(values) - n) // 2:  # too many scores nearly equal
+        floor = float_of(floor_of_keys(keys, n, ordinal(np.float32(state.floor))))
+        state.floor = floor
+        state.true = _keep(values, places, 0, true, 0, floor)
+        held = _keep(values, places, true, held, state.true, floor - margin)
+    state.held = state.clean = held
+    if held > n + (len(values) - n) // 2:  # too many scores are nearly equal
         settle(user, factors, pools, ordered)
 
 
 @jit
 def _drop_hidden(values: Float32, places: Int32, start: int, stop: int, hidden: UInt32) -> int:
-    """Move those candidates together that are not excluded; returns where they end."""
+    """Close the gaps that excluded candidates leave; returns where the others end."""
     to = start
     for at in range(start, stop):
         place = places[at]
@@ -97,7 +97,7 @@ def _drop_hidden(values: Float32, places: Int32, start: int, stop: int, hidden: 
 
 @jit
 def _keep(values: Float32, places: Int32, start: int, stop: int, to: int, least: np.float32) -> int:
-    """Move those candidates together that score at least this; returns where they end."""
+    """Move the candidates of at least this score to `to`, without gaps; returns where they end."""
     for at in range(start, stop):
         value = values[at]
         values[to], places[to] = value, places[at]
@@ -108,30 +108,30 @@ def _keep(values: Float32, places: Int32, start: int, stop: int, to: int, least:
 @jit
 def settle(user: int, factors: Float32, pools: Pools, ordered: OrderedItems) -> None:
     """Keep the best of a user's candidates by true score, in order."""
-    this = pools.users[user]
-    held, kept, true = this.held, min(this.n, this.held), this.true
+    state = pools.users[user]
+    held, kept, true = state.held, min(state.n, state.held), state.true
     values, places = pools.values[user, :held], pools.places[user, :held]
     codes = ordered.codes[places]
     if true < held:
-        off = this.slack * ordered.norms[places[true]] * (UNIT64 / UNIT)
+        off = state.slack * ordered.norms[places[true]] * (UNIT64 / UNIT)
         true_scores(factors, ordered.factors, codes[true:], off, values[true:])
     keys = in_order(ranking_keys(values, codes))
     for at in range(kept):
         values[at] = float_of(~(keys[at] >> 32))
         places[at] = ordered.places[keys[at] & 0xFFFFFFFF]
-    this.held = this.clean = this.true = kept
-    if kept == this.n:
-        this.floor = values[kept - 1]
+    state.held = state.clean = state.true = kept
+    if kept == state.n:
+        state.floor = values[kept - 1]
 
 
 @jit
 def write_list(
     user: int, factors: Float32, pools: Pools, ordered: OrderedItems, out: tuple[Int64, Int32, Float32]
 ) -> None:
-    """Put a user's final list where it belongs."""
-    this, (bounds, items, scores) = pools.users[user], out
-    n, start = this.n, bounds[user]
-    if this.length == 0:
+    """Write a user's final list into the result."""
+    state, (bounds, items, scores) = pools.users[user], out
+    n, start = state.n, bounds[user]
+    if state.length == 0:
         _write_first(ordered.places, pools.hidden[user], items[start : start + n])
         scores[start : start + n] = 0
     elif n > 0:

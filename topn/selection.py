@@ -1,6 +1,6 @@
 """Compiled selection among scores, by counting instead of comparing where that is faster.
 
-A processor guesses wrong at every second comparison of scores it has not seen; counts need no guess.
+A processor guesses every second comparison of new scores wrong; counts need no guess.
 """
 
 import numpy as np
@@ -10,8 +10,8 @@ from topn.jit import jit
 from topn.simd import WIDTH
 
 COUNTED = 512  # up to so many integers, counting sorts faster than comparing
-HALF = 1 << 23  # between a float's ordinal and that of its half
-FURTHEST = 1 << 33  # more than there are floats
+HALF = 1 << 23  # from the ordinal of half a float to that of the float
+FURTHEST = 1 << 33  # more than there are floats: no step need be longer
 
 
 @jit
@@ -29,13 +29,13 @@ def float_of(number: int) -> np.float32:
 
 @jit
 def _enough(n: int) -> int:
-    """How many may reach a floor that `n` are to reach."""
+    """How many scores may reach a floor for `n`: a few more, to end the search for it sooner."""
     return n + n // 32
 
 
 @jit
 def floor_of_keys(keys: Int32, n: int, low: int | np.int32) -> int:
-    """The n-th largest of integers, or a little less, so that few more reach it; `n` reach `low`."""
+    """The n-th largest of integers, or a little less, which few more reach; `n` must reach `low`."""
     lowest, highest = np.int64(low), np.int64(keys.max())
     while lowest < highest:
         middle = lowest + (highest - lowest + 1) // 2
@@ -53,7 +53,7 @@ def floor_of_keys(keys: Int32, n: int, low: int | np.int32) -> int:
 
 @jit
 def floors_of_lanes(scores: Float32, n: Int64) -> Float32:
-    """For every column a float that `n` of its scores reach, and few more; -inf where it has fewer scores.
+    """For every column a float that `n` of its scores reach, and few more; -inf if it has fewer scores.
 
     Parameters
     ----------
@@ -66,7 +66,7 @@ def floors_of_lanes(scores: Float32, n: Int64) -> Float32:
     middle, cuts = np.empty(WIDTH, np.int64), np.empty(WIDTH, np.float32)
     step = HALF
     while (lowest < highest).any():
-        for lane in range(WIDTH):  # halves of the highest score come near sooner than those of all floats
+        for lane in range(WIDTH):  # halving the highest score comes near sooner than bisecting all floats
             middle[lane] = max((lowest[lane] + highest[lane] + 1) >> 1, highest[lane] - step)
             cuts[lane] = float_of(middle[lane])
         counts = _counts_reaching(scores, cuts)

@@ -1,7 +1,7 @@
 """Vector instructions that numba does not write by itself, as LLVM code for its functions.
 
-LLVM turns the vectors into those of the processor at hand; their shape is chosen so that the sums
-of one `products` stay in its registers.
+LLVM turns the vectors into those of the processor. Their shape is chosen so that the sums of one
+`products` stay in its registers.
 """
 
 from collections.abc import Callable
@@ -47,7 +47,7 @@ def products(_: Any, panel: Any, items: Any, codes: Any, at: Any, out: Any, row:
     items
         float32 ``[items, f]``.
     codes
-        int32: which items, in which order.
+        int32: the codes of items, in the order in which users meet them.
     out, row
         float32 ``[rows, WIDTH]``, for the products, from this row on.
     """
@@ -79,7 +79,7 @@ def _row(builder: ir.IRBuilder, items: Any, codes: Any, at: Any, r: int, factors
 
 
 def _sums(builder: ir.IRBuilder, users: Any, rows: list[Any], factors: Any) -> list[Any]:
-    """The loop over the factors: every row's factor by every vector of users."""
+    """The loop over the factors, which multiplies every row's factor by every vector of users."""
     start, loop, end = builder.block, builder.append_basic_block("factor"), builder.append_basic_block("end")
     builder.branch(loop)
     builder.position_at_end(loop)
@@ -95,13 +95,13 @@ def _sums(builder: ir.IRBuilder, users: Any, rows: list[Any], factors: Any) -> l
         for r, weight in enumerate(weights)
         for v, part in enumerate(parts)
     ]
-    one_more = builder.add(factor, _LONG(1))
+    next_factor = builder.add(factor, _LONG(1))
     for phi, zero, later in zip(
-        [factor, *sums], [_LONG(0)] + [_ZEROS] * len(sums), [one_more, *following], strict=True
+        [factor, *sums], [_LONG(0)] + [_ZEROS] * len(sums), [next_factor, *following], strict=True
     ):
         phi.add_incoming(zero, start)
         phi.add_incoming(later, loop)
-    builder.cbranch(builder.icmp_signed("<", one_more, factors), loop, end)
+    builder.cbranch(builder.icmp_signed("<", next_factor, factors), loop, end)
     builder.position_at_end(end)
     return following
 
@@ -112,10 +112,10 @@ def reached(_: Any, scores: Any, row: Any, cuts: Any) -> Lowering:
 
     def lower(context: Any, builder: ir.IRBuilder, signature: Any, arguments: Any) -> Any:
         scores, cuts = _arrays(context, builder, signature, arguments)
-        here = builder.gep(scores.data, [builder.mul(arguments[1], _LONG(WIDTH))])
+        row_scores = builder.gep(scores.data, [builder.mul(arguments[1], _LONG(WIDTH))])
         mask: Any = _LONG(0)
         for lane in range(0, WIDTH, LANES):
-            score, cut = (_load(builder, base, _LONG(lane)) for base in (here, cuts.data))
+            score, cut = (_load(builder, base, _LONG(lane)) for base in (row_scores, cuts.data))
             bits = builder.bitcast(builder.fcmp_ordered(">=", score, cut), ir.IntType(LANES))
             mask = builder.or_(mask, builder.shl(builder.zext(bits, _LONG), _LONG(lane)))
         return mask

@@ -18,14 +18,13 @@ from topn.vectors import lengths_in, norms
 # Roundings beside the f of a product: true score, cut, margin, shrinking, and up to 4 in second order.
 SPARE = 8
 ROUNDING = 1 + 1e-6  # of floors to float32, and of lengths
-# A floor is raised before the pool is full where the user's bound is less than so many times the floor,
-NEAR = 1.25
-# and there are so many candidates that it does not know of: then that is likely to end the user.
-FRESH = 32
+# A floor is raised before the pool is full if that is likely to end the user:
+NEAR = 1.25  # the user's bound is below so many times the floor,
+FRESH = 32  # and so many candidates came after the last `shrink`.
 
 
 class Scratch(NamedTuple):
-    """Where a panel meets a tile: the factors of `WIDTH` users, each in a lane, and some items.
+    """Space for panels of `WIDTH` users, each in a lane, and for their scores of one tile of items.
 
     Attributes
     ----------
@@ -36,7 +35,7 @@ class Scratch(NamedTuple):
     scores
         float32 [tile, WIDTH].
     rows, lanes
-        int64 [tile + 1]: which rows of `scores` have any that count, and in which lanes, as bits.
+        int64 [tile + 1]: the rows of `scores` that have any that count, and their lanes, as bits.
     """
 
     panels: Float32
@@ -47,7 +46,7 @@ class Scratch(NamedTuple):
 
 
 def workspace(users: int, factors: int, items: int, capacity: int, tile: int) -> tuple[Pools, Scratch]:
-    """What one thread needs for so many users at a time, pools of this capacity and tiles of this height."""
+    """What one thread needs for blocks of so many users, pools of this capacity and tiles of this height."""
     pools = Pools(
         np.empty(users, USER),
         np.empty((users, capacity), np.float32),
@@ -84,31 +83,31 @@ def solve_block(
     exclusions
         `indptr`, int64 [users + 1], and `indices` of the users' excluded item codes.
     tiles
-        How many items the first tile has, and the others.
+        How many items the first tile has, and each of the others.
     prune
         Whether users may be done before the last item.
     space
         A `workspace` for at least so many users.
     out
-        Where each user's list begins in the two arrays that follow, items and scores.
+        Where each user's list begins in the next two arrays, which are the lists' items and scores.
     """
     (pools, scratch), bounds = space, out[0]
     _open(factors, ordered, exclusions, pools, bounds)
     active = _active(pools.users[: len(factors)])
     _fill_panels(scratch.panels, factors, active)
-    left, computed, start, stop = len(active), 0, 0, min(tiles[0], len(ordered.norms))
-    while start < stop and left > 0:
+    unfinished, computed, start, stop = len(active), 0, 0, min(tiles[0], len(ordered.norms))
+    while start < stop and unfinished > 0:
         if prune:
-            left = _drop_finished(active, left, scratch.panels, factors, pools, ordered, start)
-        for first in range(0, left, WIDTH):
-            lanes = active[first : min(first + WIDTH, left)]
+            unfinished = _drop_finished(active, unfinished, scratch.panels, factors, pools, ordered, start)
+        for first in range(0, unfinished, WIDTH):
+            lanes = active[first : min(first + WIDTH, unfinished)]
             panel = scratch.panels[first // WIDTH]
             if start == 0:
                 hits = _score_first(panel, lanes, pools, ordered, stop, scratch)
             else:
                 hits = _score(panel, lanes, pools, ordered, start, stop, scratch)
             _collect(scratch, hits, start, lanes, factors, pools, ordered)
-        computed += left * (stop - start)
+        computed += unfinished * (stop - start)
         start, stop = stop, min(stop + tiles[1], len(ordered.norms))
     for user in range(len(factors)):
         write_list(user, factors[user], pools, ordered, out)
@@ -119,15 +118,15 @@ def solve_block(
 def _open(
     factors: Float32, ordered: OrderedItems, exclusions: tuple[Int64, Int32], pools: Pools, bounds: Int64
 ) -> None:
-    """Give the pools to these users, empty."""
+    """Empty the pools for these users."""
     lengths = norms(factors)
     for user in range(len(factors)):
-        this = pools.users[user]
-        this.n = bounds[user + 1] - bounds[user]
-        this.held = this.clean = this.true = 0
-        this.length = lengths[user]
-        this.slack = lengths[user] * (UNIT * (factors.shape[1] + SPARE))
-        this.floor = -np.inf
+        state = pools.users[user]
+        state.n = bounds[user + 1] - bounds[user]
+        state.held = state.clean = state.true = 0
+        state.length = lengths[user]
+        state.slack = lengths[user] * (UNIT * (factors.shape[1] + SPARE))
+        state.floor = -np.inf
     if len(ordered.users_metric):
         lengths = lengths_in(factors, ordered.users_metric)
         for user in range(len(factors)):
@@ -158,9 +157,8 @@ def _active(users: Users) -> Int64:
 
 @jit
 def _fill_panels(panels: Float32, factors: Float32, active: Int64) -> None:
-    panels[: (len(active) + WIDTH - 1) // WIDTH] = (
-        0  # a lane without a user is not to hold the factors of an earlier one
-    )
+    # A lane without a user must not hold the factors of an earlier one.
+    panels[: (len(active) + WIDTH - 1) // WIDTH] = 0
     for at in range(len(active)):
         panels[at // WIDTH, :, at % WIDTH] = factors[active[at]]
 
@@ -168,16 +166,16 @@ def _fill_panels(panels: Float32, factors: Float32, active: Int64) -> None:
 @jit
 def _drop_finished(
     active: Int64,
-    left: int,
+    unfinished: int,
     panels: Float32,
     factors: Float32,
     pools: Pools,
     ordered: OrderedItems,
     start: int,
 ) -> int:
-    """Keep, at the front, the users for whom an item from this place on could still count."""
+    """Move to the front the users for whom items from this place on could count; returns how many."""
     at, users = 0, pools.users
-    while at < left:
+    while at < unfinished:
         user = active[at]
         best = users[user].length * ordered.lengths[start] * ROUNDING + TINY
         is_near = users[user].floor <= best < NEAR * users[user].floor
@@ -186,10 +184,10 @@ def _drop_finished(
         if best >= users[user].floor:
             at += 1
         else:
-            left -= 1
-            active[at] = active[left]
-            panels[at // WIDTH, :, at % WIDTH] = panels[left // WIDTH, :, left % WIDTH]
-    return left
+            unfinished -= 1
+            active[at] = active[unfinished]
+            panels[at // WIDTH, :, at % WIDTH] = panels[unfinished // WIDTH, :, unfinished % WIDTH]
+    return unfinished
 
 
 @jit
@@ -207,7 +205,7 @@ def _score_first(
 @jit
 def _first_floors(scores: Float32, lanes: Int64, pools: Pools, norm: float) -> None:
     """Set the users' floors by the scores of the first tile."""
-    # Lanes without a user keep this: all their scores are 0, so that the search ends at once.
+    # Lanes without a user keep this. All their scores are 0, so their search ends at once.
     n = np.full(WIDTH, len(scores))
     for lane in range(len(lanes)):
         n[lane] = pools.users[lanes[lane]].n
@@ -275,7 +273,7 @@ def _collect(
     rows, bits, scores = scratch.rows, scratch.lanes, scratch.scores
     users, values, places = pools.users, pools.values, pools.places
     capacity, at = values.shape[1], 0
-    while at < hits:  # one loop over rows and lanes, for a loop's end is a branch guessed wrong
+    while at < hits:  # one loop over rows and lanes, as the end of a loop is a branch guessed wrong
         row, lane = rows[at], trailing_zeros(bits[at])
         bits[at] &= bits[at] - 1
         at += bits[at] == 0

@@ -79,16 +79,16 @@ def mixes(factors: Float32, codes: Int32) -> Float64:
 
 @jit
 def among_first(factors: Float32, lengths: Float64, codes: Int32, most: int) -> Mask:
-    """Which of the items, sorted by length, have fewer than `most` of the same factors before them.
+    """Which items, sorted by length, have fewer than `most` items of the same factors before them.
 
-    `most` is as many as a list and the exclusions of one user have together. No list needs the others: those
-    before them score the same and have lower codes.
+    `most` is how many items a list and the exclusions of one user have together. No list needs the items
+    after them: those before score the same and have lower codes.
     """
     first = np.ones(len(codes), np.bool_)
     run = 0
     for at in range(1, len(codes)):
-        this, previous = codes[at], codes[at - 1]
-        equal = lengths[this] == lengths[previous] and (factors[this] == factors[previous]).all()
+        code, previous = codes[at], codes[at - 1]
+        equal = lengths[code] == lengths[previous] and (factors[code] == factors[previous]).all()
         run = run + 1 if equal else 0
         first[at] = run < most
     return first
@@ -98,15 +98,15 @@ def among_first(factors: Float32, lengths: Float64, codes: Int32, most: int) -> 
 def true_scores(user: Float32, items: Float32, codes: Int32, off: float, scores: Float32) -> None:
     """Score items for a user as `dots` does, but faster, and never -0.
 
-    A sum in any order is taken first. Where it could be rounded to another float32 than the sum in index
-    order, that one is taken.
+    A sum in any order comes first. If it could round to another float32 than the sum in index order, the
+    sum in index order is taken.
 
     Parameters
     ----------
     off
-        By how much two orders of summing may differ, at most. Each product of two factors is exact.
+        By how much sums in two orders may differ, at most. Each product of two factors is exact.
     scores
-        float32 [codes], for the result.
+        float32 [codes], which takes the result.
     """
     weights = user.astype(np.float64)
     for at in range(len(codes)):

@@ -34,9 +34,10 @@ T = TypeVar("T")
 ATTEMPTS: Final = 20
 """Tries of one request: pauses of 35 to 70 seconds in all outlast the restart of a server."""
 
+# With jitter, so that clients that a server has refused do not all come back at once.
 _PAUSE: Final = tenacity.wait_exponential(0.05, 2.5) + tenacity.wait_random_exponential(0.05, 2.5)
 _WARN_AT: Final = 5  # fewer failures in a row are usual on a busy server
-_CHUNK: Final = 1 << 20
+_CHUNK: Final = 1 << 20  # bytes in memory at once while a file is copied
 _MISSING: Final = frozenset({"404", "NoSuchKey"})
 _TAKEN: Final = frozenset({"412", "PreconditionFailed"})
 _TRANSIENT: Final = frozenset({"409", "ConditionalRequestConflict", "OperationAborted", "RequestTimeout"})
@@ -330,7 +331,8 @@ def spark_options() -> dict[str, str]:
 
     The committer is Hadoop's first version: a failed attempt leaves no file among the good ones.
     Of s3a's input streams, only the "classic" one reads on after a connection has ended in the middle
-    of a file, and only where ranges are not read in parallel ("vectored").
+    of a file, and only where ranges are not read in parallel ("vectored"). Retries of the "analytics"
+    stream are https://github.com/apache/hadoop/pull/7923.
     """
     endpoint = Endpoint.from_environment()
     place = {

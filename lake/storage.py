@@ -21,7 +21,7 @@ from nightjar_reader import address
 from nightjar_reader.errors import ReaderError
 
 NO_ROOM = (errno.ENOSPC, errno.EDQUOT)
-_CHUNK = 1 << 20
+_CHUNK = 1 << 20  # bytes in memory at once while a file is copied or hashed
 
 
 class Storage(Protocol):

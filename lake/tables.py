@@ -258,7 +258,10 @@ def _commit(
 
 
 def _no_retries() -> "CommitProperties":
-    """Commit once: delta-rs, when it tries again, lets two first commits of one partition both stand."""
+    """Commit once: delta-rs, when it tries again, lets two first commits of one partition both stand.
+
+    Its check missed overwrites at once in the same way (https://github.com/delta-io/delta-rs/issues/3622).
+    """
     from deltalake import CommitProperties
 
     return CommitProperties(max_commit_retries=0)

@@ -17,8 +17,9 @@ class NightlyPartitionTimetable(CronPartitionTimetable):
     """Whole days as partitions, each run at a tick some days later.
 
     Airflow's own cron partitions lie on the ticks, so that a backfill up to a day (its midnight)
-    loses that day, and a run triggered with a key is not seen as a scheduled one of the same day.
-    Here every partition is a midnight, however its run came about.
+    loses that day (https://github.com/apache/airflow/pull/68718 takes its bounds as instants), and a
+    run triggered with a key is not seen as a scheduled one of the same day. Here every partition is a
+    midnight, however its run came about.
 
     Parameters
     ----------

@@ -23,7 +23,7 @@ from spark_jobs import java
 LOOPBACK = "127.0.0.1"
 HERE = (LOOPBACK, "localhost")
 USER = "admin"
-PARALLELISM = 4
+PARALLELISM = 4  # worker processes for tasks; what needs memory waits for a slot of its pool
 API_ADDRESS = "AIRFLOW__CORE__EXECUTION_API_SERVER_URL"
 EXECUTION = "/execution/"
 

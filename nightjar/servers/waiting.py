@@ -9,7 +9,7 @@ from collections.abc import Callable
 from lake.errors import NightjarError
 
 STILL_SECONDS = 900.0  # giving up a wait too late costs less than giving it up too early
-POLL_SECONDS = 1.0
+POLL_SECONDS = 1.0  # one request a second is no load, and nobody notices a second more
 
 
 class Still(NightjarError):

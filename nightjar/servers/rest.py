@@ -18,10 +18,12 @@ Reprocess = Literal["none", "failed", "completed"]
 
 ENDED_RUN = frozenset({"success", "failed"})
 LOGGED = frozenset({"running", "success", "failed", "skipped", "upstream_failed", "up_for_retry"})
+# Ten seconds in all: enough for an API server that is busy, and soon said of one that is down.
 TRIES = 20
 RETRY_SECONDS = 0.5
 CONFLICT = 409
 UNAVAILABLE = 503
+REPEATABLE = frozenset({"GET", "PUT", "PATCH"})  # each sets a state or reads it: twice is as once
 NOT_SENT = (httpx.ConnectError, httpx.ConnectTimeout)
 PARTS = frozenset({"scheduler", "dag-processor", "triggerer"})
 
@@ -117,8 +119,11 @@ class Client:
         reraise=True,
     )
     def _try(self, method: str, path: str, *, again: bool = False, **kwargs: Any) -> httpx.Response:
-        """Send a request; repeat it where it did not arrive, or where it is a GET or `again` allows it."""
-        again = again or method == "GET"
+        """Send a request; repeat it where it did not arrive, or where its method or `again` allows it.
+
+        While its SQLite is locked, Airflow answers 500 and has done nothing.
+        """
+        again = again or method in REPEATABLE
         try:
             answer = self._http.request(method, path, **kwargs)
         except httpx.TransportError as error:
@@ -132,12 +137,16 @@ class Client:
     def _api(self, method: str, path: str, **kwargs: Any) -> Json:
         return self._send(method, f"/api/v2/{path}", **kwargs)
 
+    def _ensure(self, method: str, path: str, what: str, **kwargs: Any) -> None:
+        """Send a request that 409 answers where what it asks for holds already."""
+        answer = self._try(method, f"/api/v2/{path}", **kwargs)
+        if answer.is_error and answer.status_code != CONFLICT:
+            raise RestError(f"{what}: {answer.status_code} {answer.text[:500]}")
+
     def put_pool(self, name: str, slots: int, description: str) -> None:
         """Make a pool; an existing one is left as it is."""
         pool = {"name": name, "slots": slots, "description": description, "include_deferred": False}
-        answer = self._try("POST", "/api/v2/pools", json=pool, again=True)
-        if answer.is_error and answer.status_code != CONFLICT:
-            raise RestError(f"pool {name}: {answer.status_code} {answer.text[:500]}")
+        self._ensure("POST", "pools", f"pool {name}", json=pool, again=True)
 
     def pools(self) -> dict[str, int]:
         """The slots of every pool."""
@@ -276,8 +285,11 @@ class Client:
         return backfill_id
 
     def cancel_backfill(self, backfill: int) -> None:
-        """Start no more runs of a backfill: runs that wait fail, runs that have begun go on."""
-        self._api("PUT", f"backfills/{backfill}/cancel")
+        """Start no more runs of a backfill: runs that wait fail, runs that have begun go on.
+
+        One that is over stays as it is.
+        """
+        self._ensure("PUT", f"backfills/{backfill}/cancel", f"backfill {backfill}")
 
     def wait_for_backfill(self, dag: str, backfill: int) -> None:
         """Wait until a backfill is completed, which is some seconds after its last run.

@@ -76,8 +76,10 @@ def test_it_asks_again_where_the_server_failed(server, client):
     server.answers["POST", "/api/v2/pools"] = [(500, {}), (201, {})]
     client.put_pool("spark", 1, "Spark jobs")
     server.answers["PATCH", "/api/v2/dags/nightly"] = [(500, {}), (200, {})]
-    with pytest.raises(rest.RestError, match="dags/nightly: 500"):
-        client.unpause("nightly")
+    client.unpause("nightly")
+    server.answers["POST", "/api/v2/dags/nightly/dagRuns"] = [(500, {}), (200, {"dag_run_id": "r1"})]
+    with pytest.raises(rest.RestError, match="dagRuns: 500"):
+        client.trigger("nightly")
 
 
 def test_it_asks_again_where_no_answer_came(server, client):
@@ -132,6 +134,19 @@ def test_a_run_is_started_by_its_partition(server, client):
     server.answers["POST", "/api/v2/dags/nightly/dagRuns"] = [(200, {"dag_run_id": "r1"})]
     assert client.trigger("nightly", "2017-09-30") == "r1"
     assert server.asked[-1][2] == {"logical_date": None, "partition_key": "2017-09-30", "conf": {}}
+
+
+def test_a_backfill_is_cancelled_whatever_becomes_of_the_first_answer(server, client):
+    """A locked SQLite answered 500, and the backfill went on."""
+    path = "PUT", "/api/v2/backfills/7/cancel"
+    server.answers[path] = [(500, {}), (200, {})]
+    client.cancel_backfill(7)
+    assert [method for method, *_ in server.asked] == ["POST", "PUT", "PUT"]
+    server.answers[path] = [httpx.ReadError("reset"), (409, {"detail": "already completed"})]
+    client.cancel_backfill(7)
+    server.answers[path] = [(404, {"detail": "no such backfill"})]
+    with pytest.raises(rest.RestError, match="backfill 7: 404"):
+        client.cancel_backfill(7)
 
 
 def test_a_backfill_is_asked_for_as_the_ui_does(server, client):

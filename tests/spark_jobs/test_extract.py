@@ -121,6 +121,23 @@ def test_a_day_that_comes_after_one_with_its_late_rows_is_told(tiny_with, tiny_r
     assert any(told in message and "found 1 of 2 rows, such as" in message for message in caplog.messages)
 
 
+def test_late_rows_are_compared_by_the_ids_of_the_plan(tiny_with, tiny_row, tmp_path):
+    """The TOML was asked, which may have other ids by the time of the commit."""
+    tiny = tiny_with(tmp_path, late_days=1, id_type="string")
+    schema = pa.Table.from_pylist([tiny_row(DAY, user="ann")]).schema
+    tiny.put(DAY, [tiny_row(DAY, user="ann")], schema)
+    tiny.ingest(DAY)
+    tiny.put(NEXT, [tiny_row(DAY, user="ann"), tiny_row(NEXT, user="ann")], schema)
+    attempt = attempts.begin(tiny.lake, Ingest(), [NEXT])
+    tiny.extract(attempt)
+    plan, made = (read(tiny.lake, Ingest(), attempt) for read in (attempts.read_plan, attempts.read_made))
+    (tmp_path / "other").mkdir()
+    other = tiny_with(tmp_path / "other", late_days=1, id_type="int64").settings.dataset
+    changed = replace(tiny, settings=tiny.settings.model_copy(update={"dataset": other}))
+    (check,) = overlap.check(NEXT, plan, made, changed.lake)
+    assert check.found.startswith("1 of 1 late rows, such as {'user_id': 'ann'")
+
+
 def test_a_late_row_within_the_window_is_kept(tiny_with, tiny_row, tmp_path):
     tiny = tiny_with(tmp_path, late_days=1)
     tiny.put(NEXT, [tiny_row(DAY), tiny_row(NEXT), tiny_row(dt.date(2023, 12, 31))])

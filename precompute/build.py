@@ -82,7 +82,7 @@ class Sources:
 
     features: Record
     decision: Record | None
-    night: View
+    view: View
     bundle: Bundle | None
     catalogue: pa.Table | None
     data: Dataset
@@ -153,17 +153,17 @@ def _read(lake: Lake, plan: PrecomputePlan) -> Sources:
 def _build(
     folder: Path, sources: Sources, plan: PrecomputePlan, watch: _Watch
 ) -> tuple[release.Description, float]:
-    night, data = sources.night, sources.data
-    factors = items.factors(night, sources.bundle.retrieval if sources.bundle else None)
+    view, data = sources.view, sources.data
+    factors = items.factors(view, sources.bundle.retrieval if sources.bundle else None)
     units = similar.unit_rows(factors.items) if factors else None
-    lacking = items.lacking(factors, night) if sources.bundle else ()
+    lacking = items.lacking(factors, view) if sources.bundle else ()
     # Annoy builds on one thread: all other work is done meanwhile
     with ThreadPoolExecutor(1) as pool:
         indexing = pool.submit(_index, folder, units, data, watch)
         with watch.step("lists"):
             personal, rows = _write_lists(folder, sources, factors, plan.threads)
-        columns.write(lists.popular_table(night, night.listed, data), folder / fmt.POPULAR)
-        catalogue = items.table(night, sources.catalogue, factors, data.id_type)
+        columns.write(lists.popular_table(view, view.listed, data), folder / fmt.POPULAR)
+        catalogue = items.table(view, sources.catalogue, factors, data.id_type)
         columns.write(catalogue, folder / fmt.ITEMS)
         if factors and units is not None:
             with watch.step("similar"):
@@ -171,7 +171,7 @@ def _build(
         with watch.step("checks"):
             counts = _counts(personal, catalogue, factors)
             impersonal = lists.check_shares(counts, data.lists)
-            checks = lists.check(rows, night, Ids(catalogue[fmt.ITEM_ID].combine_chunks()), data)
+            checks = lists.check(rows, view, Ids(catalogue[fmt.ITEM_ID].combine_chunks()), data)
         built = indexing.result()
     described = replace(
         _origin(sources, plan),
@@ -193,9 +193,9 @@ def _index(folder: Path, units: Float32 | None, data: Dataset, watch: _Watch) ->
 def _write_lists(
     folder: Path, sources: Sources, factors: items.Factors | None, threads: int
 ) -> tuple[scoring.Lists, pa.Table]:
-    night, data = sources.night, sources.data
-    personal = scoring.personal_lists(night, sources.bundle, data, data.lists.length, night.listed, threads)
-    rows = lists.table(night, personal, factors, data.id_type)
+    view, data = sources.view, sources.data
+    personal = scoring.personal_lists(view, sources.bundle, data, data.lists.length, view.listed, threads)
+    rows = lists.table(view, personal, factors, data.id_type)
     lists.write(folder, rows, data.lists.buckets)
     return personal, rows
 

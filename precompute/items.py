@@ -23,7 +23,7 @@ class Factors:
     users, items
         float32 ``[n, f]``, without rows of zeros; items in order of their ids.
     user_codes
-        int32, for each user of the night the row in `users`, or -1.
+        int32, for each user of the view the row in `users`, or -1.
     item_ids
         The id of each row of `items`.
     """
@@ -34,8 +34,8 @@ class Factors:
     item_ids: Ids
 
 
-def factors(night: View, retrieval: Retrieval | None) -> Factors | None:
-    """The factors of the night's users and of the catalogue's items that a retrieval knows.
+def factors(view: View, retrieval: Retrieval | None) -> Factors | None:
+    """The factors of the view's users and of the catalogue's items that a retrieval knows.
 
     Returns
     -------
@@ -44,8 +44,8 @@ def factors(night: View, retrieval: Retrieval | None) -> Factors | None:
     """
     if retrieval is None:
         return None
-    aligned = align(retrieval, night)
-    items = np.flatnonzero(night.listed & known(aligned.item_factors)).astype(np.int32)
+    aligned = align(retrieval, view)
+    items = np.flatnonzero(view.listed & known(aligned.item_factors)).astype(np.int32)
     if not len(items):
         return None
     users = known(aligned.user_factors)
@@ -54,13 +54,13 @@ def factors(night: View, retrieval: Retrieval | None) -> Factors | None:
         np.ascontiguousarray(aligned.user_factors[users], np.float32),
         np.ascontiguousarray(aligned.item_factors[items], np.float32),
         codes,
-        Ids(night.items.take(items)),
+        Ids(view.items.take(items)),
     )
 
 
-def lacking(shipped: Factors | None, night: View) -> tuple[str, ...]:
-    """Warnings of a bundle that has factors of no item, or of no user, of the night."""
-    users, items = len(night.users), int(night.listed.sum())
+def lacking(shipped: Factors | None, view: View) -> tuple[str, ...]:
+    """Warnings of a bundle that has factors of no item, or of no user, of the view."""
+    users, items = len(view.users), int(view.listed.sum())
     if shipped is None:
         return (
             f"the bundle has factors of none of {items} items: this release has no factors, no index and no "
@@ -71,20 +71,20 @@ def lacking(shipped: Factors | None, night: View) -> tuple[str, ...]:
     return ()
 
 
-def table(night: View, catalogue: pa.Table | None, shipped: Factors | None, id_type: fmt.IdType) -> pa.Table:
+def table(view: View, catalogue: pa.Table | None, shipped: Factors | None, id_type: fmt.IdType) -> pa.Table:
     """Every item that a list may contain, sorted by id, with its row in the factors or null.
 
     Parameters
     ----------
     catalogue
-        The catalogue as of the night; None without one: then the rows are the items seen.
+        The catalogue as of its day; None without one: then the rows are the items seen.
 
     Raises
     ------
     PermanentError
         When the catalogue has an item twice.
     """
-    ids, names = _named(night, catalogue)
+    ids, names = _named(view, catalogue)
     codes = np.full(len(ids), -1, np.int32) if shipped is None else shipped.item_ids.codes(ids.values)
     parts = {
         fmt.ITEM_ID: ids.values,
@@ -95,15 +95,15 @@ def table(night: View, catalogue: pa.Table | None, shipped: Factors | None, id_t
     return pa.table(parts, schema=fmt.items_schema(id_type))
 
 
-def _named(night: View, catalogue: pa.Table | None) -> tuple[Ids, pa.Table]:
+def _named(view: View, catalogue: pa.Table | None) -> tuple[Ids, pa.Table]:
     if catalogue is None:
-        nothing = pa.nulls(len(night.items), pa.string())
-        return night.items, pa.table({NAME: nothing, CATEGORY: nothing})
+        nothing = pa.nulls(len(view.items), pa.string())
+        return view.items, pa.table({NAME: nothing, CATEGORY: nothing})
     ordered = catalogue.sort_by(ITEM)
     ids = Ids.of(ordered[ITEM])
     if len(ids) != len(ordered):
         raise PermanentError(
-            f"catalogue as of {night.day}: {len(ordered) - len(ids)} of {len(ordered)} rows have no id or "
+            f"catalogue as of {view.day}: {len(ordered) - len(ids)} of {len(ordered)} rows have no id or "
             "one that another row has; deliver it again and ingest that day again"
         )
     return ids, ordered

@@ -22,8 +22,8 @@ from validation.gate import CRITICAL, WARNING, Check
 _ODD = np.uint64(0x9E3779B97F4A7C15)  # 2^64 / golden ratio: any odd number would do
 
 
-def table(night: View, lists: Lists, factors: Factors | None, id_type: fmt.IdType) -> pa.Table:
-    """One row for every user of the night, sorted by id.
+def table(view: View, lists: Lists, factors: Factors | None, id_type: fmt.IdType) -> pa.Table:
+    """One row for every user of the view, sorted by id.
 
     Parameters
     ----------
@@ -32,11 +32,11 @@ def table(night: View, lists: Lists, factors: Factors | None, id_type: fmt.IdTyp
     """
     schema = fmt.lists_schema(id_type)
     offsets = lists.indptr.astype(np.int32)
-    codes = pa.nulls(len(night.users), pa.int32()) if factors is None else codes_column(factors.user_codes)
+    codes = pa.nulls(len(view.users), pa.int32()) if factors is None else codes_column(factors.user_codes)
     parts = {
-        fmt.USER_ID: night.users.values,
+        fmt.USER_ID: view.users.values,
         fmt.ITEM_IDS: columns.as_lists(
-            offsets, night.items.take(lists.items), schema.field(fmt.ITEM_IDS).type
+            offsets, view.items.take(lists.items), schema.field(fmt.ITEM_IDS).type
         ),
         fmt.SCORES: columns.as_lists(offsets, pa.array(lists.scores), schema.field(fmt.SCORES).type),
         fmt.FALLBACK: pa.array(lists.fallback, pa.int8()),
@@ -58,20 +58,20 @@ def write(folder: Path, lists: pa.Table, buckets: int) -> None:
         columns.write(lists.take(rows), folder / fmt.lists_path(number), fmt.USER_ID)
 
 
-def popular_table(night: View, allowed: Bool, data: Dataset) -> pa.Table:
+def popular_table(view: View, allowed: Bool, data: Dataset) -> pa.Table:
     """The global list of popular items: one row, whose segment is null."""
     schema = fmt.popular_schema(data.id_type)
-    codes, scores = popular(night, allowed, data.lists.popular)
+    codes, scores = popular(view, allowed, data.lists.popular)
     offsets = np.array([0, len(codes)], np.int32)
     parts = {
         fmt.SEGMENT: pa.nulls(1, pa.string()),
-        fmt.ITEM_IDS: columns.as_lists(offsets, night.items.take(codes), schema.field(fmt.ITEM_IDS).type),
+        fmt.ITEM_IDS: columns.as_lists(offsets, view.items.take(codes), schema.field(fmt.ITEM_IDS).type),
         fmt.SCORES: columns.as_lists(offsets, pa.array(scores), schema.field(fmt.SCORES).type),
     }
     return pa.table(parts, schema=schema)
 
 
-def check(lists: pa.Table, night: View, items: Ids, data: Dataset) -> list[Check]:
+def check(lists: pa.Table, view: View, items: Ids, data: Dataset) -> list[Check]:
     """Whether a release with these lists may be published.
 
     Parameters
@@ -84,15 +84,15 @@ def check(lists: pa.Table, night: View, items: Ids, data: Dataset) -> list[Check
     Returns
     -------
     list of Check
-        Those of `validation.expectations.check_lists`, then that every user of the night has a
+        Those of `validation.expectations.check_lists`, then that every user of the view has a
         list, that a list is empty only where nothing is left, and that all items are in the
         catalogue.
     """
     checks = check_lists(lists, data.id_type, data.lists.length)
     return [
         *checks,
-        _all_users(lists, night),
-        _empty_for_a_reason(lists, night, data.repeats),
+        _all_users(lists, view),
+        _empty_for_a_reason(lists, view, data.repeats),
         _all_listed(lists, items),
     ]
 
@@ -153,34 +153,34 @@ def most_alike(lists: Lists) -> int:
     return len(alike) if len(alike) > 1 else 0
 
 
-def _empty_for_a_reason(lists: pa.Table, night: View, repeats: bool) -> Check:
+def _empty_for_a_reason(lists: pa.Table, view: View, repeats: bool) -> Check:
     """Whether nothing is left for whoever has an empty list: the user has seen all items that are listed.
 
     Where no item of the events is listed at all, every list is empty, and a stranger gets nothing either:
     the catalogue is not of these events.
     """
     name, lengths = "empty_for_a_reason", pc.list_value_length(lists[fmt.ITEM_IDS]).fill_null(0)
-    if not night.listed.any() and not pc.any(pc.greater(lengths, 0)).as_py():
-        found = f"none of {len(night.items)} items of the events is in the catalogue; every list is empty"
+    if not view.listed.any() and not pc.any(pc.greater(lengths, 0)).as_py():
+        found = f"none of {len(view.items)} items of the events is in the catalogue; every list is empty"
         return Check(name, CRITICAL, False, found, "a catalogue of items that the events name")
-    users = night.users.codes(lists[fmt.USER_ID].filter(pc.equal(lengths, 0)))
-    left = np.full(len(users), night.listed.sum())
+    users = view.users.codes(lists[fmt.USER_ID].filter(pc.equal(lengths, 0)))
+    left = np.full(len(users), view.listed.sum())
     if not repeats and len(users):
-        left -= _listed_and_seen(night, users)
+        left -= _listed_and_seen(view, users)
     wrong = int((left > 0).sum())
     found, expected = f"{wrong} of {len(users)} empty lists", "none where an item that anybody had is left"
     return Check(name, CRITICAL, wrong == 0, found, expected)
 
 
-def _listed_and_seen(night: View, users: Int32) -> Int64:
+def _listed_and_seen(view: View, users: Int32) -> Int64:
     """How many of the listed items each user has seen."""
-    seen = night.weights[np.maximum(users, 0)]
+    seen = view.weights[np.maximum(users, 0)]
     owner = np.repeat(np.arange(len(users)), np.diff(seen.indptr))
-    return np.bincount(owner[night.listed[seen.indices]], minlength=len(users))
+    return np.bincount(owner[view.listed[seen.indices]], minlength=len(users))
 
 
-def _all_users(lists: pa.Table, night: View) -> Check:
-    missing = int((Ids.of(lists[fmt.USER_ID]).codes(night.users.values) < 0).sum())
+def _all_users(lists: pa.Table, view: View) -> Check:
+    missing = int((Ids.of(lists[fmt.USER_ID]).codes(view.users.values) < 0).sum())
     return Check(
         "every_user_has_a_list", CRITICAL, missing == 0, f"{missing} users without", "a list for every user"
     )

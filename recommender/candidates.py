@@ -49,12 +49,12 @@ class Source(Protocol):
 class Own:
     """What the user bought before, by decayed purchases."""
 
-    night: View
+    view: View
     allowed: Bool
 
     def rank(self, users: Int32, n: int) -> Ranked:
         """The best `n` of the user's own items."""
-        rows = self.night.weights[users]
+        rows = self.view.weights[users]
         return best(rows.indptr, rows.indices, rows.data, self.allowed, n)
 
 
@@ -62,7 +62,7 @@ class Own:
 class Als:
     """Largest dot products of factors; nothing for a user without factors."""
 
-    night: View
+    view: View
     retrieval: Retrieval
     allowed: Bool
     repeats: bool
@@ -72,7 +72,7 @@ class Als:
         """The best `n` items by factors, exactly."""
         factors = self.retrieval.user_factors[users]
         items = self.retrieval.item_factors
-        seen = None if self.repeats else self.night.weights[users]
+        seen = None if self.repeats else self.view.weights[users]
         nearest = top_n(
             factors, items, n, exclude=seen, allowed=self.allowed & known(items), threads=self.threads
         )
@@ -85,14 +85,14 @@ class Als:
 class ItemItem:
     """Neighbours of what the user bought, weighted by decayed purchases."""
 
-    night: View
+    view: View
     retrieval: Retrieval
     allowed: Bool
     repeats: bool
 
     def rank(self, users: Int32, n: int) -> Ranked:
         """The best `n` items with a positive score."""
-        bought, near = csr_parts(self.night.weights), csr_parts(self.retrieval.similarity)
+        bought, near = csr_parts(self.view.weights), csr_parts(self.retrieval.similarity)
         sizes, items, scores = kernels.nearest(
             *bought, *near, users.astype(np.int32), self.allowed, self.repeats, n
         )
@@ -224,7 +224,7 @@ class Candidates:
 
 
 def candidates(
-    night: View,
+    view: View,
     retrieval: Retrieval,
     data: Dataset,
     users: Int32 | None,
@@ -236,22 +236,22 @@ def candidates(
     Parameters
     ----------
     retrieval
-        By the night's codes (`recommender.retrieval.align`).
+        By the view's codes (`recommender.retrieval.align`).
     users
         int32 codes; None for all.
     allowed
         bool ``[items]``; None for what the catalogue lists.
     """
-    users = np.arange(len(night.users), dtype=np.int32) if users is None else users
-    allowed = night.listed if allowed is None else allowed
-    config, width = data.candidates, len(night.items)
-    seen = None if data.repeats else night.weights[users]
+    users = np.arange(len(view.users), dtype=np.int32) if users is None else users
+    allowed = view.listed if allowed is None else allowed
+    config, width = data.candidates, len(view.items)
+    seen = None if data.repeats else view.weights[users]
     wide = config.limit + (0 if seen is None else int(np.diff(seen.indptr).max(initial=0)))
-    own = Own(night, allowed).rank(users, config.own) if data.repeats else nothing(len(users))
+    own = Own(view, allowed).rank(users, config.own) if data.repeats else nothing(len(users))
     ranked = [
         own,
-        Als(night, retrieval, allowed, data.repeats, threads).rank(users, config.limit),
-        ItemItem(night, retrieval, allowed, data.repeats).rank(users, config.item_item)
+        Als(view, retrieval, allowed, data.repeats, threads).rank(users, config.limit),
+        ItemItem(view, retrieval, allowed, data.repeats).rank(users, config.item_item)
         if config.item_item
         else nothing(len(users)),
         MostPopular(retrieval.popularity, allowed).rank(users, wide),

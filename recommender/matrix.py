@@ -36,13 +36,13 @@ FEATURES: Final[tuple[str, ...]] = (
 """
 
 
-def matrix(night: View, retrieval: Retrieval, users: Int32, candidates: Candidates) -> Float32:
+def matrix(view: View, retrieval: Retrieval, users: Int32, candidates: Candidates) -> Float32:
     """Gather the features of candidates.
 
     Parameters
     ----------
     retrieval
-        By the night's codes.
+        By the view's codes.
     users
         int32 ``[users]``: the user code of each row of `candidates`.
 
@@ -54,30 +54,30 @@ def matrix(night: View, retrieval: Retrieval, users: Int32, candidates: Candidat
     user, item = users[candidates.rows].astype(np.int32), candidates.items
     out = np.empty((len(item), len(FEATURES)), np.float32)
     at = 0
-    for part in _gathered(night, user, item):
+    for part in _gathered(view, user, item):
         out[:, at : at + part.shape[1]] = part
         at += part.shape[1]
-    for values in _derived(out, night, retrieval, users, candidates):
+    for values in _derived(out, view, retrieval, users, candidates):
         out[:, at] = values
         at += 1
     return out
 
 
-def _gathered(night: View, user: Int32, item: Int32) -> Iterator[Float32]:
+def _gathered(view: View, user: Int32, item: Int32) -> Iterator[Float32]:
     """The rows of each feature table, one table at a time: together they would be a second matrix."""
-    yield night.pair.gather(user.astype(np.int64) * len(night.items) + item)
-    yield night.category.gather(_category_keys(night, user, item))
-    yield night.user[user]
-    yield night.item[item]
+    yield view.pair.gather(user.astype(np.int64) * len(view.items) + item)
+    yield view.category.gather(_category_keys(view, user, item))
+    yield view.user[user]
+    yield view.item[item]
 
 
-def _category_keys(night: View, user: Int32, item: Int32) -> Int64:
-    kind = night.subcategory[item].astype(np.int64)
-    return np.where(kind < 0, np.int64(-1), user.astype(np.int64) * night.categories + kind)
+def _category_keys(view: View, user: Int32, item: Int32) -> Int64:
+    kind = view.subcategory[item].astype(np.int64)
+    return np.where(kind < 0, np.int64(-1), user.astype(np.int64) * view.categories + kind)
 
 
 def _derived(
-    known_part: Float32, night: View, retrieval: Retrieval, users: Int32, candidates: Candidates
+    known_part: Float32, view: View, retrieval: Retrieval, users: Int32, candidates: Candidates
 ) -> Iterator[Float32]:
     def column(table: str, name: str) -> Float32:
         values: Float32 = known_part[:, FEATURES.index(f"{table}.{name}")]
@@ -87,7 +87,7 @@ def _derived(
     yield column("pair", DAYS) / column("user", TRIP_DAYS)
     yield column("pair", within(DAYS, "medium")) / (column("user", within(TRIP_DAYS, "medium")) + 1)
     yield _als(retrieval, users[candidates.rows], candidates.items)
-    yield _item_item(night, retrieval, users, candidates)
+    yield _item_item(view, retrieval, users, candidates)
 
 
 def _als(retrieval: Retrieval, user: Int32, item: Int32) -> Float32:
@@ -97,8 +97,8 @@ def _als(retrieval: Retrieval, user: Int32, item: Int32) -> Float32:
     return scores
 
 
-def _item_item(night: View, retrieval: Retrieval, users: Int32, candidates: Candidates) -> Float32:
-    bought, near = csr_parts(night.weights), csr_parts(retrieval.similarity)
+def _item_item(view: View, retrieval: Retrieval, users: Int32, candidates: Candidates) -> Float32:
+    bought, near = csr_parts(view.weights), csr_parts(retrieval.similarity)
     users = users.astype(np.int32)
     scores: Float32 = kernels.spread(*bought, *near, users, candidates.indptr, candidates.items)
     return scores

@@ -48,18 +48,18 @@ class Retrieval:
     popularity: Float32
 
 
-def fit(night: View, config: RetrievalSection, threads: int) -> Retrieval:
+def fit(view: View, config: RetrievalSection, threads: int) -> Retrieval:
     """Fit retrieval on what was bought as of a day; the bytes do not depend on `threads`."""
-    user_factors, item_factors = als(night.weights, config, threads)
-    similarity = _neighbours(night, config, threads)
-    return Retrieval(night.users, night.items, user_factors, item_factors, similarity, popularity(night))
+    user_factors, item_factors = als(view.weights, config, threads)
+    similarity = _neighbours(view, config, threads)
+    return Retrieval(view.users, view.items, user_factors, item_factors, similarity, popularity(view))
 
 
-def popularity(night: View) -> Float32:
+def popularity(view: View) -> Float32:
     """Users in the popular window, plus less than one by decayed purchases, float32 ``[items]``."""
-    weight = night.column(TableName.ITEMS, WEIGHT).astype(np.float64)
+    weight = view.column(TableName.ITEMS, WEIGHT).astype(np.float64)
     share = weight / (1 + weight.max(initial=0))
-    score: Float32 = (night.users_lately + share).astype(np.float32)
+    score: Float32 = (view.users_lately + share).astype(np.float32)
     return score
 
 
@@ -186,11 +186,11 @@ def _warn_of_kernels() -> None:
         )
 
 
-def _neighbours(night: View, config: RetrievalSection, threads: int) -> Any:
+def _neighbours(view: View, config: RetrievalSection, threads: int) -> Any:
     from implicit.nearest_neighbours import ItemItemRecommender
 
     model = ItemItemRecommender(K=config.neighbours, num_threads=threads)
-    model.fit(_bm25(_weighty(night.weights), config), show_progress=False)
+    model.fit(_bm25(_weighty(view.weights), config), show_progress=False)
     similarity = csr_matrix(model.similarity, dtype=np.float32)
     similarity.eliminate_zeros()
     similarity.sort_indices()
@@ -212,23 +212,23 @@ def _bm25(weights: Any, config: RetrievalSection) -> Any:
     return purchases.T.tocsr()
 
 
-def align(retrieval: Retrieval, night: View) -> Retrieval:
+def align(retrieval: Retrieval, view: View) -> Retrieval:
     """A retrieval of an earlier day, by the codes of this one.
 
     Users and items that it does not know get rows of zeros; popularity is this day's.
     """
-    if retrieval.users == night.users and retrieval.items == night.items:
+    if retrieval.users == view.users and retrieval.items == view.items:
         return retrieval
-    users = retrieval.users.codes(night.users.values)
-    items = retrieval.items.codes(night.items.values)
+    users = retrieval.users.codes(view.users.values)
+    items = retrieval.items.codes(view.items.values)
     return replace(
         retrieval,
-        users=night.users,
-        items=night.items,
+        users=view.users,
+        items=view.items,
         user_factors=_rows(retrieval.user_factors, users),
         item_factors=_rows(retrieval.item_factors, items),
         similarity=_renumber(retrieval.similarity, items),
-        popularity=popularity(night),
+        popularity=popularity(view),
     )
 
 

@@ -77,9 +77,9 @@ class Lists:
     warnings: tuple[str, ...] = ()
 
 
-def popular(night: View, allowed: Bool, n: int) -> tuple[Int32, Float32]:
+def popular(view: View, allowed: Bool, n: int) -> tuple[Int32, Float32]:
     """The `n` most popular allowed items of a day, with their scores, ties by code."""
-    return most_popular(popularity(night), allowed, n)
+    return most_popular(popularity(view), allowed, n)
 
 
 def order(scores: Float32, chosen: Candidates, n: int) -> Lists:
@@ -113,7 +113,7 @@ def predict(booster: bytes, features: Float32, threads: int) -> Float32:
 
 
 def personal_lists(
-    night: View, bundle: Bundle | None, data: Dataset, n: int, allowed: Bool, threads: int
+    view: View, bundle: Bundle | None, data: Dataset, n: int, allowed: Bool, threads: int
 ) -> Lists:
     """Make the lists of a night for every user, as the decision behind its bundle says.
 
@@ -124,17 +124,17 @@ def personal_lists(
     Parameters
     ----------
     bundle
-        May be older than the night: users and items that it lacks get the other sources.
+        May be older than the view: users and items that it lacks get the other sources.
     n
         How many items a user gets at most.
     allowed
         bool ``[items]``: what may be in a list, decided before candidates are cut.
     """
-    maker = _ListMaker(night, data, n, allowed, threads)
-    reason = mismatch(bundle, night.origin) if bundle is not None and bundle.booster is not None else None
+    maker = _ListMaker(view, data, n, allowed, threads)
+    reason = mismatch(bundle, view.origin) if bundle is not None and bundle.booster is not None else None
     if bundle is None or reason is not None or not (bundle.booster or bundle.baseline):
         return replace(maker.untested(), warnings=(reason,) if reason else ())
-    retrieval = align(bundle.retrieval, night)
+    retrieval = align(bundle.retrieval, view)
     if bundle.booster is None:
         return maker.baseline(str(bundle.baseline), retrieval)
     return maker.ranked(retrieval, bundle.booster)
@@ -142,7 +142,7 @@ def personal_lists(
 
 def baseline_lists(
     name: str,
-    night: View,
+    view: View,
     retrieval: Retrieval | None,
     data: Dataset,
     n: int,
@@ -157,15 +157,15 @@ def baseline_lists(
     name
         One of `BASELINES`.
     retrieval
-        By the night's codes; popularity and personal frequency do without.
+        By the view's codes; popularity and personal frequency do without.
     users
         Codes of the users who get a list; None for every user.
     """
-    return _ListMaker(night, data, n, allowed, threads, users).baseline(name, retrieval)
+    return _ListMaker(view, data, n, allowed, threads, users).baseline(name, retrieval)
 
 
 def ranked_lists(
-    night: View,
+    view: View,
     retrieval: Retrieval,
     booster: bytes,
     data: Dataset,
@@ -179,20 +179,20 @@ def ranked_lists(
     Parameters
     ----------
     retrieval
-        By the night's codes.
+        By the view's codes.
     booster
         XGBoost's model in UBJSON, trained on `FEATURES`.
     users
         Codes of the users who get a list; None for every user.
     """
-    return _ListMaker(night, data, n, allowed, threads, users).ranked(retrieval, booster)
+    return _ListMaker(view, data, n, allowed, threads, users).ranked(retrieval, booster)
 
 
 @dataclass(frozen=True)
 class _ListMaker:
     """Lists of one night under one set of rules."""
 
-    night: View
+    view: View
     data: Dataset
     n: int
     allowed: Bool
@@ -212,47 +212,47 @@ class _ListMaker:
         return _stack([self._scored(retrieval, booster, users) for users in self._blocks()])
 
     def _blocks(self) -> Iterator[Int32]:
-        users = np.arange(len(self.night.users), dtype=np.int32) if self.users is None else self.users
+        users = np.arange(len(self.view.users), dtype=np.int32) if self.users is None else self.users
         for first in range(0, max(len(users), 1), BLOCK_USERS):
             yield users[first : first + BLOCK_USERS]
 
     def _source(self, name: str, retrieval: Retrieval | None) -> Source:
         if name == "personal_frequency" and self.data.repeats:
-            return Own(self.night, self.allowed)
+            return Own(self.view, self.allowed)
         if name not in ("als", "item_item") or retrieval is None:
             raise ValueError(
                 f"no baseline {name!r}: one of {', '.join(BASELINES)}, personal frequency only "
                 "where repeats are recommended, als and item_item only with a retrieval"
             )
         if name == "als":
-            return Als(self.night, retrieval, self.allowed, self.data.repeats, self.threads)
-        return ItemItem(self.night, retrieval, self.allowed, self.data.repeats)
+            return Als(self.view, retrieval, self.allowed, self.data.repeats, self.threads)
+        return ItemItem(self.view, retrieval, self.allowed, self.data.repeats)
 
     def _scored(self, retrieval: Retrieval, booster: bytes, users: Int32) -> Lists:
-        chosen = candidates(self.night, retrieval, self.data, users, self.threads, self.allowed)
-        scores = predict(booster, matrix(self.night, retrieval, users, chosen), self.threads)
+        chosen = candidates(self.view, retrieval, self.data, users, self.threads, self.allowed)
+        scores = predict(booster, matrix(self.view, retrieval, users, chosen), self.threads)
         ordered = order(scores, chosen, self.n)
         start, stop = ordered.indptr[:-1], ordered.indptr[1:]
         only_personal = np.where(chosen.personal, stop, start)
         return self._filled(Ranked(start, only_personal, ordered.items, ordered.scores), users)
 
     def _seen(self, users: Int32) -> Any:
-        return None if self.data.repeats else self.night.weights[users]
+        return None if self.data.repeats else self.view.weights[users]
 
     def _popular(self, users: Int32) -> Ranked:
         """Enough popular items that `n` are left whatever a user has seen, or has in the list above."""
         seen = self._seen(users)
         wide = self.n if seen is None else self.n + int(np.diff(seen.indptr).max(initial=0))
-        return MostPopular(popularity(self.night), self.allowed).rank(users, wide)
+        return MostPopular(popularity(self.view), self.allowed).rank(users, wide)
 
     def _only_popular(self, users: Int32) -> Lists:
-        mixed = mix([self._popular(users)], self.n, len(self.night.items), self._seen(users))
-        scores = popularity(self.night)[mixed.items]
+        mixed = mix([self._popular(users)], self.n, len(self.view.items), self._seen(users))
+        scores = popularity(self.view)[mixed.items]
         return Lists(mixed.indptr, mixed.items, scores, np.full(len(users), GLOBAL, np.int8))
 
     def _filled(self, ranked: Ranked, users: Int32) -> Lists:
         """A ranking with popular items below it: the k-th of them scores k less than min(0, lowest)."""
-        mixed = mix([ranked, self._popular(users)], self.n, len(self.night.items), self._seen(users))
+        mixed = mix([ranked, self._popular(users)], self.n, len(self.view.items), self._seen(users))
         owner = np.repeat(np.arange(len(users)), np.diff(mixed.indptr))
         place = np.arange(len(mixed.items)) - mixed.indptr[owner]
         size = ranked.stop - ranked.start

@@ -145,8 +145,8 @@ def load(storage: Storage, records: Records, features: Record, data: Dataset) ->
     def table(name: str) -> pa.Table:
         return _read(storage, name, data, features.tables[name])
 
-    night = _assemble(features.day, table, catalogue[0] if catalogue else None)
-    return replace(night, origin=origin_of(features), popular_window=data.candidates.popular_window)
+    view = _assemble(features.day, table, catalogue[0] if catalogue else None)
+    return replace(view, origin=origin_of(features), popular_window=data.candidates.popular_window)
 
 
 def origin_of(features: Record) -> Origin:
@@ -160,7 +160,7 @@ def _read(storage: Storage, name: str, data: Dataset, content: Any) -> pa.Table:
 
 
 def build(day: dt.date, feature_tables: Mapping[str, pa.Table], catalogue: pa.Table | None) -> View:
-    """The night of feature tables in memory.
+    """The view of feature tables in memory.
 
     Parameters
     ----------

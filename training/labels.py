@@ -23,14 +23,14 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Truth:
-    """Distinct pairs of a label window, by the codes of one night.
+    """Distinct pairs of a label window, by the codes of one view.
 
     Attributes
     ----------
     users, items
-        int32 [pairs], sorted by user, then item; items that the night does not know are -1.
+        int32 [pairs], sorted by user, then item; items that the view does not know are -1.
     counts
-        int32 [users of the night]: true items of each, unknown ones included.
+        int32 [users of the view]: true items of each, unknown ones included.
     """
 
     users: Int32
@@ -75,40 +75,40 @@ def read(lake: Lake, features: Record, first: dt.date, data: Dataset) -> pa.Tabl
     return rows.filter(are_labels).select([USER, ITEM, EVENT_TS])
 
 
-def labels(events: pa.Table, night: "View", as_of: dt.date, last: dt.date, data: Dataset) -> Truth:
+def labels(events: pa.Table, view: "View", as_of: dt.date, last: dt.date, data: Dataset) -> Truth:
     """The distinct pairs of the ``label_days`` days after an as-of day.
 
     Parameters
     ----------
     events
         What `read` gave.
-    night
-        The night of `as_of`. Users that it does not know have no labels.
+    view
+        The view of `as_of`. Users that it does not know have no labels.
     last
         The last day whose labels may be seen, if the window ends later.
 
     Returns
     -------
     Truth
-        Where repeats are not recommended, without the pairs that the night has already.
+        Where repeats are not recommended, without the pairs that the view has already.
     """
     end = min(as_of + data.training.label_window, last)
     stamps = events[EVENT_TS]
     inside = pc.and_(pc.greater_equal(stamps, _instant(as_of)), pc.less(stamps, _instant(end)))
     pairs = events.filter(inside).group_by([USER, ITEM]).aggregate([])
-    users, items = night.users.codes(pairs[USER]), night.items.codes(pairs[ITEM])
+    users, items = view.users.codes(pairs[USER]), view.items.codes(pairs[ITEM])
     known = users >= 0
     if not data.repeats:
-        known &= ~_bought(night, users, items)
+        known &= ~_bought(view, users, items)
     order = np.lexsort((items[known], users[known]))
     users, items = users[known][order], items[known][order]
-    counts = np.bincount(users, minlength=len(night.users)).astype(np.int32)
+    counts = np.bincount(users, minlength=len(view.users)).astype(np.int32)
     return Truth(users, items, counts)
 
 
-def _bought(night: "View", users: Int32, items: Int32) -> Bool:
-    keys = users.astype(np.int64) * len(night.items) + items
-    return np.asarray(np.isin(keys, night.pair.keys) & (items >= 0))
+def _bought(view: "View", users: Int32, items: Int32) -> Bool:
+    keys = users.astype(np.int64) * len(view.items) + items
+    return np.asarray(np.isin(keys, view.pair.keys) & (items >= 0))
 
 
 def _instant(day: dt.date) -> pa.Scalar:

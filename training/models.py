@@ -26,7 +26,8 @@ from lake.names import TableName
 from lake.plan import Plan
 from lake.processor import Machine
 from lake.records import Input, Record
-from recommender import bundle, retrieval, scoring, view
+from recommender import bundle, retrieval, scoring
+from recommender import view as views
 from recommender.arrays import Int32
 from training import labels, promotion, ranker, sets
 from training.evaluation import CHALLENGER, CHAMPION, Evaluation, Field, baselines, evaluate
@@ -139,8 +140,8 @@ class _Work:
         return self._features_of(self.plan.day)
 
     @property
-    def origin(self) -> view.Origin:
-        return view.origin_of(self.features)
+    def origin(self) -> views.Origin:
+        return views.origin_of(self.features)
 
     def _features_of(self, day: dt.date) -> Record:
         return self.lake.records.pinned(self.plan.features_of(day))
@@ -155,11 +156,11 @@ class _Work:
         """The days to train on, oldest first: their labels end by the day that is evaluated."""
         return [day for day in self.plan.snapshots if day < self.evaluated]
 
-    def night_of(self, day: dt.date) -> view.View:
-        return view.load(self.lake.storage, self.lake.records, self._features_of(day), self.data)
+    def view_of(self, day: dt.date) -> views.View:
+        return views.load(self.lake.storage, self.lake.records, self._features_of(day), self.data)
 
-    def fit(self, night_of_day: view.View) -> retrieval.Retrieval:
-        return retrieval.fit(night_of_day, self.data.retrieval, self.plan.threads)
+    def fit(self, view: views.View) -> retrieval.Retrieval:
+        return retrieval.fit(view, self.data.retrieval, self.plan.threads)
 
     def events(self) -> pa.Table:
         first = min(self.plan.snapshots, default=self.plan.day)
@@ -184,9 +185,9 @@ def _ranking_set(work: _Work) -> Snapshots:
 
 
 def _snapshot_set(day: dt.date, events: pa.Table, work: _Work) -> Snapshots:
-    night = work.night_of(day)
-    truth = labels.labels(events, night, day, work.evaluated, work.data)
-    return sets.build(night, work.fit(night), truth, work.data, work.plan.threads)
+    view = work.view_of(day)
+    truth = labels.labels(events, view, day, work.evaluated, work.data)
+    return sets.build(view, work.fit(view), truth, work.data, work.plan.threads)
 
 
 def _set_counts(rows: Snapshots) -> dict[str, int]:
@@ -252,34 +253,34 @@ def _evaluate(boosters: Boosters, work: _Work) -> Evaluation | None:
     if day not in work.plan.snapshots:
         return None
     with _step(f"evaluation as of {day}"):
-        night = work.night_of(day)
-        truth = labels.labels(work.events(), night, day, work.plan.day, work.data)
-        judged = _field(night, truth)
+        view = work.view_of(day)
+        truth = labels.labels(work.events(), view, day, work.plan.day, work.data)
+        judged = _field(view, truth)
         if not len(judged.users):
             return None
-        return evaluate(judged, _contestants(night, judged.users, boosters, work), work.data.evaluation)
+        return evaluate(judged, _contestants(view, judged.users, boosters, work), work.data.evaluation)
 
 
-def _field(night: view.View, truth: labels.Truth) -> Field:
+def _field(view: views.View, truth: labels.Truth) -> Field:
     return Field(
-        as_of=night.day,
+        as_of=view.day,
         users=np.unique(truth.users),
         truth=truth,
-        item_users=night.column(TableName.ITEMS, USERS).astype(np.float64),
-        item_users_lately=night.users_lately.astype(np.float64),
-        known_users=len(night.users),
-        listed=max(1, int(night.listed.sum())),
+        item_users=view.column(TableName.ITEMS, USERS).astype(np.float64),
+        item_users_lately=view.users_lately.astype(np.float64),
+        known_users=len(view.users),
+        listed=max(1, int(view.listed.sum())),
     )
 
 
-def _contestants(night: view.View, users: Int32, boosters: Boosters, work: _Work) -> dict[str, Int32]:
+def _contestants(view: views.View, users: Int32, boosters: Boosters, work: _Work) -> dict[str, Int32]:
     """The first items of the lists that each contestant would have shipped, int32 [users, cut]."""
-    fitted, cut, threads = work.fit(night), work.data.evaluation.cut, work.plan.threads
+    fitted, cut, threads = work.fit(view), work.data.evaluation.cut, work.plan.threads
     contestants = {
-        name: scoring.baseline_lists(name, night, fitted, work.data, cut, night.listed, threads, users)
+        name: scoring.baseline_lists(name, view, fitted, work.data, cut, view.listed, threads, users)
         for name in baselines(work.data.repeats)
     } | {
-        name: scoring.ranked_lists(night, fitted, booster, work.data, cut, night.listed, threads, users)
+        name: scoring.ranked_lists(view, fitted, booster, work.data, cut, view.listed, threads, users)
         for name, booster in boosters.items()
     }
     places = np.arange(len(users), dtype=np.int32)
@@ -299,19 +300,19 @@ def _why_untested(booster: bytes | None, evaluation: Evaluation | None, work: _W
 def _put_bundle(verdict: Verdict, boosters: Boosters, work: _Work) -> tuple[str, dict[str, int]]:
     day = work.plan.day
     with _step(f"retrieval and bundle as of {day}"), tempfile.TemporaryDirectory() as scratch:
-        tonight = work.night_of(day)
+        view = work.view_of(day)
         bundle_id = bundle.write(
             Path(scratch),
             as_of=day,
             outcome=verdict.outcome,
-            retrieval=work.fit(tonight),
+            retrieval=work.fit(view),
             data=work.data,
-            features=tonight.origin,
+            features=view.origin,
             baseline=verdict.baseline,
             booster=boosters.get(_shipped(verdict)),
         )
         bundle.publish(work.lake.storage, Path(scratch), bundle_id)
-        return bundle_id, {"users": len(tonight.users), "items": len(tonight.items)}
+        return bundle_id, {"users": len(view.users), "items": len(view.items)}
 
 
 def _shipped(verdict: Verdict) -> str:

@@ -74,7 +74,7 @@ class Snapshots:
         return int(sum(part.labels.sum(dtype=np.float64) for part in self.parts))
 
 
-def build(night: "View", retrieval: "Retrieval", truth: Truth, data: Dataset, threads: int) -> Snapshots:
+def build(view: "View", retrieval: "Retrieval", truth: Truth, data: Dataset, threads: int) -> Snapshots:
     """Make the ranking set of a snapshot.
 
     At most `training.max_users` users are taken. Those with no true item among their candidates
@@ -83,21 +83,21 @@ def build(night: "View", retrieval: "Retrieval", truth: Truth, data: Dataset, th
 
     Parameters
     ----------
-    night, retrieval
+    view, retrieval
         As of the snapshot.
     truth
-        Labels of the days after it, by the codes of `night`.
+        Labels of the days after it, by the codes of `view`.
     threads
         How many to use; changes nothing in the result.
     """
     users = np.unique(truth.users)
-    taken = sample(night, users, data.training.max_users)
+    taken = sample(view, users, data.training.max_users)
     blocks = (taken[first : first + BLOCK_USERS] for first in range(0, len(taken), BLOCK_USERS))
-    parts = (_part(night, retrieval, truth, data, block, threads) for block in blocks)
+    parts = (_part(view, retrieval, truth, data, block, threads) for block in blocks)
     return Snapshots([part for part in parts if len(part.labels)], len(users), len(taken))
 
 
-def sample(night: "View", users: Int32, most: int) -> Int32:
+def sample(view: "View", users: Int32, most: int) -> Int32:
     """At most `most` users, in order of their codes: those with the lowest `mix` of id and day.
 
     The choice depends on ids and day alone. Another day gives other users, so that all snapshots
@@ -105,27 +105,27 @@ def sample(night: "View", users: Int32, most: int) -> Int32:
     """
     if len(users) <= most:
         return users
-    rank = mix(_bits_of(night.users, users), np.array([night.day.toordinal()], np.uint64))
+    rank = mix(_bits_of(view.users, users), np.array([view.day.toordinal()], np.uint64))
     return np.sort(users[np.argsort(rank, kind="stable")[:most]])
 
 
 def _part(
-    night: "View", retrieval: "Retrieval", truth: Truth, data: Dataset, users: Int32, threads: int
+    view: "View", retrieval: "Retrieval", truth: Truth, data: Dataset, users: Int32, threads: int
 ) -> RankingSet:
     from recommender.candidates import Candidates, candidates
     from recommender.matrix import matrix
 
-    pool = candidates(night, retrieval, data, users, threads)
+    pool = candidates(view, retrieval, data, users, threads)
     rows = np.repeat(np.arange(len(users), dtype=np.int32), np.diff(pool.indptr))
     positive = truth.holds(users[rows], pool.items)
-    rank = _hashes(night, users[rows], pool.items)
+    rank = _hashes(view, users[rows], pool.items)
     chosen = choose(rows, positive, rank, data.training.negatives)
     rows, items, positive = rows[chosen], pool.items[chosen], positive[chosen]
     kept, owners = np.unique(rows, return_inverse=True)
     indptr = np.concatenate([[0], np.cumsum(np.bincount(owners, minlength=len(kept)))]).astype(np.int64)
     weights = 1.0 / ideal(truth.counts[users[kept]], data.evaluation.cut)
     return RankingSet(
-        features=matrix(night, retrieval, users[kept], Candidates(indptr, items, np.ones(len(kept), bool))),
+        features=matrix(view, retrieval, users[kept], Candidates(indptr, items, np.ones(len(kept), bool))),
         labels=positive.astype(np.float32),
         weights=weights[owners].astype(np.float32),
         groups=users[kept][owners],
@@ -178,8 +178,8 @@ def id_bits(values: pa.Array) -> UInt64:
     return np.frombuffer(b"".join(digests), dtype="<u8").astype(np.uint64)
 
 
-def _hashes(night: "View", users: Int32, items: Int32) -> UInt64:
-    return mix(_bits_of(night.users, users), _bits_of(night.items, items))
+def _hashes(view: "View", users: Int32, items: Int32) -> UInt64:
+    return mix(_bits_of(view.users, users), _bits_of(view.items, items))
 
 
 def _bits_of(ids: "Ids", codes: Int32) -> UInt64:

@@ -14,7 +14,7 @@ DAY = dt.date(2017, 9, 30)
 USERS, ITEMS = [7, 8, 9], [10, 20, 30, 40]
 
 
-def a_night(users, items, listed):
+def make_view(users, items, listed):
     """A night whose feature values do not matter, but that item k has 10 - k recent users."""
     from lake.feature_spec import FEATURES
 
@@ -39,9 +39,9 @@ def a_night(users, items, listed):
 
 
 @pytest.fixture
-def night():
+def view():
     """Users 7, 8, 9; items 10 to 40, of which the catalogue lacks 20."""
-    return a_night(USERS, ITEMS, [10, 30, 40])
+    return make_view(USERS, ITEMS, [10, 30, 40])
 
 
 @pytest.fixture

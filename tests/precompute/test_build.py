@@ -13,20 +13,20 @@ from recommender.bundle import Bundle
 
 
 @pytest.fixture
-def build(night, retrieval, data, tmp_path):
+def build(view, retrieval, data, tmp_path):
     """A function: the description of a release of the night, by a bundle of other factors."""
     tables = {name: TableContent((), 0, "d") for name in FEATURES}
-    features = Record("features", str(night.day), "0" * 16, "committed", 1, "c", (), tables, sequence=1)
-    pins = tuple(Input(name, "d", str(night.day), 1) for name in FEATURES)
+    features = Record("features", str(view.day), "0" * 16, "committed", 1, "c", (), tables, sequence=1)
+    pins = tuple(Input(name, "d", str(view.day), 1) for name in FEATURES)
     plan = building.PrecomputePlan(
-        stage="precompute", attempt="0" * 16, version=1, sections={}, based_on={night.day: 0}, inputs=pins
+        stage="precompute", attempt="0" * 16, version=1, sections={}, based_on={view.day: 0}, inputs=pins
     )
-    none = pa.table({"item_id": night.items.values, "name": ["a"] * 4, "category": ["b"] * 4})
+    none = pa.table({"item_id": view.items.values, "name": ["a"] * 4, "category": ["b"] * 4})
 
     def make(**changes):
         found = replace(retrieval, **changes)
-        bundle = Bundle("b" * 64, night.day, "baseline", "als", found, None, (), 1, "d", {})
-        sources = building.Sources(features, None, night, bundle, none, data)
+        bundle = Bundle("b" * 64, view.day, "baseline", "als", found, None, (), 1, "d", {})
+        sources = building.Sources(features, None, view, bundle, none, data)
         return building._build(tmp_path, sources, plan, building._Watch())[0]
 
     return make

@@ -26,13 +26,13 @@ def made():
 
 
 @pytest.fixture
-def rows(night, made, retrieval):
-    return lists.table(night, made, items.factors(night, retrieval), "int64")
+def rows(view, made, retrieval):
+    return lists.table(view, made, items.factors(view, retrieval), "int64")
 
 
 @pytest.fixture
-def catalogue(night):
-    return Ids(night.items.take(np.flatnonzero(night.listed).astype(np.int32)))
+def catalogue(view):
+    return Ids(view.items.take(np.flatnonzero(view.listed).astype(np.int32)))
 
 
 def test_the_table_has_published_ids_and_rows_of_the_factors(rows):
@@ -44,8 +44,8 @@ def test_the_table_has_published_ids_and_rows_of_the_factors(rows):
     ]
 
 
-def test_codes_are_null_without_factors(night, made):
-    assert lists.table(night, made, None, "int64")["code"].null_count == 3
+def test_codes_are_null_without_factors(view, made):
+    assert lists.table(view, made, None, "int64")["code"].null_count == 3
 
 
 def test_every_bucket_has_a_file_with_its_users(rows, tmp_path):
@@ -57,8 +57,8 @@ def test_every_bucket_has_a_file_with_its_users(rows, tmp_path):
         assert users == [user for user in (7, 8, 9) if fmt.bucket(user, 4) == bucket]
 
 
-def test_popular_items_are_one_row_of_allowed_items(night, data):
-    (row,) = lists.popular_table(night, night.listed, data).to_pylist()
+def test_popular_items_are_one_row_of_allowed_items(view, data):
+    (row,) = lists.popular_table(view, view.listed, data).to_pylist()
     assert row["segment"] is None
     assert row["item_ids"] == [10, 30, 40]
     assert row["scores"] == sorted(row["scores"], reverse=True)
@@ -68,20 +68,18 @@ def failed(checks):
     return {check.name for check in checks if not check.passed}
 
 
-def test_sound_lists_pass(rows, night, catalogue, data):
-    checks = lists.check(rows, night, catalogue, data)
+def test_sound_lists_pass(rows, view, catalogue, data):
+    checks = lists.check(rows, view, catalogue, data)
     assert failed(checks) == set()
     assert len({check.name for check in checks}) == len(checks)
 
 
-def test_a_user_without_a_list_is_found(rows, night, catalogue, data):
-    assert failed(lists.check(rows.slice(1), night, catalogue, data)) == {"every_user_has_a_list"}
+def test_a_user_without_a_list_is_found(rows, view, catalogue, data):
+    assert failed(lists.check(rows.slice(1), view, catalogue, data)) == {"every_user_has_a_list"}
 
 
-def test_an_item_outside_the_catalogue_is_found(rows, night, data):
-    assert failed(lists.check(rows, night, Ids(night.items.values.slice(0, 3)), data)) == {
-        "items_in_catalogue"
-    }
+def test_an_item_outside_the_catalogue_is_found(rows, view, data):
+    assert failed(lists.check(rows, view, Ids(view.items.values.slice(0, 3)), data)) == {"items_in_catalogue"}
 
 
 @pytest.mark.parametrize(
@@ -93,9 +91,9 @@ def test_an_item_outside_the_catalogue_is_found(rows, night, data):
     ],
     ids=["an item twice", "scores that rise", "a score that is no number"],
 )
-def test_faulty_lists_are_found(items_of, scores, made, night, catalogue, data):
+def test_faulty_lists_are_found(items_of, scores, made, view, catalogue, data):
     bad = Lists(made.indptr, np.array(items_of, np.int32), np.array(scores, np.float32), made.fallback)
-    assert failed(lists.check(lists.table(night, bad, None, "int64"), night, catalogue, data))
+    assert failed(lists.check(lists.table(view, bad, None, "int64"), view, catalogue, data))
 
 
 def emptied(made):
@@ -103,45 +101,45 @@ def emptied(made):
     return Lists(np.array([0, 2, 2, 4]), made.items[[0, 1, 3, 4]], made.scores[[0, 1, 3, 4]], made.fallback)
 
 
-def bought(night, pairs):
+def bought(view, pairs):
     """The night with these pairs of user and item (by code) and no others."""
-    keys = np.array(sorted(user * len(night.items) + item for user, item in pairs))
-    values = np.ones((len(keys) + 1, night.pair.values.shape[1]), np.float32)
-    return dataclasses.replace(night, pair=views.Rows(keys, values))
+    keys = np.array(sorted(user * len(view.items) + item for user, item in pairs))
+    values = np.ones((len(keys) + 1, view.pair.values.shape[1]), np.float32)
+    return dataclasses.replace(view, pair=views.Rows(keys, values))
 
 
-def test_an_empty_list_is_right_where_the_user_has_seen_every_listed_item(made, night, catalogue, data):
+def test_an_empty_list_is_right_where_the_user_has_seen_every_listed_item(made, view, catalogue, data):
     """It refused the release for all users."""
     once = data.model_copy(update={"repeats": False})
-    rows = lists.table(night, emptied(made), None, "int64")
+    rows = lists.table(view, emptied(made), None, "int64")
     assert rows.to_pylist()[1] == {"user_id": 8, "item_ids": [], "scores": [], "fallback": 2, "code": None}
-    all_listed = bought(night, [(0, 0), (1, 0), (1, 2), (1, 3)])
+    all_listed = bought(view, [(0, 0), (1, 0), (1, 2), (1, 3)])
     assert failed(lists.check(rows, all_listed, catalogue, once)) == set()
-    but_one = bought(night, [(0, 0), (1, 0), (1, 1), (1, 3)])  # item 1 is not listed
+    but_one = bought(view, [(0, 0), (1, 0), (1, 1), (1, 3)])  # item 1 is not listed
     assert failed(lists.check(rows, but_one, catalogue, once)) == {"empty_for_a_reason"}
     assert failed(lists.check(rows, all_listed, catalogue, data)) == {"empty_for_a_reason"}
 
 
-def test_an_empty_list_is_right_where_nothing_is_listed(made, night, catalogue, data):
-    rows = lists.table(night, emptied(made), None, "int64")
-    bare = dataclasses.replace(night, listed=np.zeros(4, bool))
+def test_an_empty_list_is_right_where_nothing_is_listed(made, view, catalogue, data):
+    rows = lists.table(view, emptied(made), None, "int64")
+    bare = dataclasses.replace(view, listed=np.zeros(4, bool))
     assert failed(lists.check(rows, bare, catalogue, data)) == set()
 
 
-def test_a_catalogue_of_none_of_the_items_publishes_nothing(made, night, catalogue, data):
+def test_a_catalogue_of_none_of_the_items_publishes_nothing(made, view, catalogue, data):
     """Every list was empty and nothing popular, and the release went out with warnings alone."""
     nothing = Lists(np.zeros(4, np.int64), made.items[:0], made.scores[:0], made.fallback)
     rows, bare = (
-        lists.table(night, nothing, None, "int64"),
-        dataclasses.replace(night, listed=np.zeros(4, bool)),
+        lists.table(view, nothing, None, "int64"),
+        dataclasses.replace(view, listed=np.zeros(4, bool)),
     )
     (check,) = (check for check in lists.check(rows, bare, catalogue, data) if not check.passed)
     assert (check.name, check.severity) == ("empty_for_a_reason", "critical")
     assert check.found == "none of 4 items of the events is in the catalogue; every list is empty"
 
 
-def test_an_empty_list_is_written_and_read(made, night, tmp_path):
-    lists.write(tmp_path, lists.table(night, emptied(made), None, "int64"), 1)
+def test_an_empty_list_is_written_and_read(made, view, tmp_path):
+    lists.write(tmp_path, lists.table(view, emptied(made), None, "int64"), 1)
     read = pq.read_table(tmp_path / fmt.lists_path(0)).to_pylist()
     assert [len(row["item_ids"]) for row in read] == [2, 0, 2]
 

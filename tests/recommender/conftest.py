@@ -84,7 +84,7 @@ def make_catalogue():
 
 
 @pytest.fixture(scope="session")
-def make_night():
+def make_view():
     """A function: the night of {(user, item): m60}, with a catalogue of the items `listed`, if any."""
 
     def make(bought, listed=None, id_type="int64"):
@@ -117,10 +117,10 @@ def bought():
 
 
 @pytest.fixture(scope="session")
-def night(bought, make_night):
-    return make_night(bought, listed=sorted({item for _, item in bought}))
+def view(bought, make_view):
+    return make_view(bought, listed=sorted({item for _, item in bought}))
 
 
 @pytest.fixture(scope="session")
-def fitted(night, data):
-    return retrieval.fit(night, data.retrieval, 1)
+def fitted(view, data):
+    return retrieval.fit(view, data.retrieval, 1)

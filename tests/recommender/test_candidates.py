@@ -89,27 +89,27 @@ def test_most_popular_breaks_ties_by_code():
     assert scores.tolist() == [3, 3, 2]
 
 
-def test_own_history_is_by_decayed_purchases(make_night):
-    night = make_night({(1, 10): 1.0, (1, 11): 5.0, (1, 12): 1.0, (2, 13): 1.0})
-    found = Own(night, np.array([True, True, True, False])).rank(np.array([0, 1], np.int32), 2)
+def test_own_history_is_by_decayed_purchases(make_view):
+    view = make_view({(1, 10): 1.0, (1, 11): 5.0, (1, 12): 1.0, (2, 13): 1.0})
+    found = Own(view, np.array([True, True, True, False])).rank(np.array([0, 1], np.int32), 2)
     assert found.items[found.start[0] : found.stop[0]].tolist() == [1, 0]
     assert found.stop[1] == found.start[1]
 
 
-def test_als_gives_nothing_to_a_user_without_factors_and_never_an_item_without(night, fitted):
+def test_als_gives_nothing_to_a_user_without_factors_and_never_an_item_without(view, fitted):
     users, items = fitted.user_factors.copy(), fitted.item_factors.copy()
     users[1] = items[2] = 0
     holed = replace(fitted, user_factors=users, item_factors=items)
-    everything = np.ones(len(night.items), bool)
-    found = Als(night, holed, everything, True, 1).rank(np.array([0, 1], np.int32), len(night.items))
+    everything = np.ones(len(view.items), bool)
+    found = Als(view, holed, everything, True, 1).rank(np.array([0, 1], np.int32), len(view.items))
     assert found.start[1] == found.stop[1]
     assert sorted(found.items[found.start[0] : found.stop[0]]) == [i for i in range(15) if i != 2]
 
 
-def test_item_item_is_the_product_with_the_similarity(night, fitted):
-    users = np.arange(len(night.users), dtype=np.int32)
-    found = ItemItem(night, fitted, night.listed, True).rank(users, 3)
-    product = (night.weights @ fitted.similarity).toarray()
+def test_item_item_is_the_product_with_the_similarity(view, fitted):
+    users = np.arange(len(view.users), dtype=np.int32)
+    found = ItemItem(view, fitted, view.listed, True).rank(users, 3)
+    product = (view.weights @ fitted.similarity).toarray()
     for user in users:
         part = slice(found.start[user], found.stop[user])
         top = np.sort(product[user][product[user] > 0])[::-1][:3]
@@ -117,8 +117,8 @@ def test_item_item_is_the_product_with_the_similarity(night, fitted):
         assert np.allclose(product[user][found.items[part]], top, rtol=1e-5)
 
 
-def test_popular_is_the_same_for_everybody(night, fitted):
-    found = MostPopular(fitted.popularity, night.listed).rank(np.array([0, 5], np.int32), 4)
+def test_popular_is_the_same_for_everybody(view, fitted):
+    found = MostPopular(fitted.popularity, view.listed).rank(np.array([0, 5], np.int32), 4)
     assert found.start.tolist() == [0, 0]
     assert found.stop.tolist() == [4, 4]
 
@@ -127,38 +127,38 @@ def small(data, **candidate):
     return data.model_copy(update={"candidates": data.candidates.model_copy(update=candidate)})
 
 
-def test_own_history_comes_first(night, fitted, data):
+def test_own_history_comes_first(view, fitted, data):
     users = np.array([3, 0], np.int32)
-    found = candidates(night, fitted, small(data, limit=8, own=5), users, 1)
+    found = candidates(view, fitted, small(data, limit=8, own=5), users, 1)
     for user, items in zip(users, lists_of(found), strict=True):
-        own = Own(night, night.listed).rank(np.array([user]), 5)
+        own = Own(view, view.listed).rank(np.array([user]), 5)
         assert items[:5] == own.items[:5].tolist()
         assert len(items) == len(set(items)) == 8
     assert found.personal.all()
 
 
-def test_all_items_are_candidates_where_the_limit_allows(night, fitted, data):
-    found = candidates(night, fitted, data, None, 1)
+def test_all_items_are_candidates_where_the_limit_allows(view, fitted, data):
+    found = candidates(view, fitted, data, None, 1)
     assert {tuple(sorted(items)) for items in lists_of(found)} == {tuple(range(15))}
 
 
-def test_what_is_not_allowed_makes_room_for_what_is(night, fitted, data):
+def test_what_is_not_allowed_makes_room_for_what_is(view, fitted, data):
     allowed = np.arange(15) >= 5
-    found = candidates(night, fitted, small(data, limit=9), None, 1, allowed)
+    found = candidates(view, fitted, small(data, limit=9), None, 1, allowed)
     assert all(len(items) == 9 and min(items) >= 5 for items in lists_of(found))
 
 
 @pytest.mark.parametrize("item_item", [0, 3])
-def test_without_repeats_nothing_bought_comes_back(night, fitted, no_repeats, item_item):
-    found = candidates(night, fitted, small(no_repeats, limit=10, item_item=item_item), None, 1)
-    bought = night.weights.toarray() > 0
+def test_without_repeats_nothing_bought_comes_back(view, fitted, no_repeats, item_item):
+    found = candidates(view, fitted, small(no_repeats, limit=10, item_item=item_item), None, 1)
+    bought = view.weights.toarray() > 0
     for user, items in enumerate(lists_of(found)):
         assert sorted(items) == np.flatnonzero(~bought[user]).tolist()
 
 
-def test_who_gets_popular_items_only_is_not_personal(night, fitted, data):
+def test_who_gets_popular_items_only_is_not_personal(view, fitted, data):
     unknown = replace(fitted, user_factors=np.zeros_like(fitted.user_factors))
-    found = candidates(night, unknown, small(data, own=0), None, 1)
+    found = candidates(view, unknown, small(data, own=0), None, 1)
     assert not found.personal.any()
     assert np.diff(found.indptr).tolist() == [15] * 12
 

@@ -8,9 +8,9 @@ from recommender.matrix import FEATURES, matrix
 from recommender.retrieval import fit
 
 
-def everything(night):
+def everything(view):
     """Every user with every item."""
-    users, items = len(night.users), len(night.items)
+    users, items = len(view.users), len(view.items)
     return Candidates(
         np.arange(users + 1, dtype=np.int64) * items,
         np.tile(np.arange(items, dtype=np.int32), users),
@@ -18,13 +18,13 @@ def everything(night):
     )
 
 
-def column(found, night, name):
-    return found[:, FEATURES.index(name)].reshape(len(night.users), len(night.items))
+def column(found, view, name):
+    return found[:, FEATURES.index(name)].reshape(len(view.users), len(view.items))
 
 
 @pytest.fixture
-def shop(make_night):
-    return make_night({(1, 10): 3.0, (1, 20): 1.0, (1, 11): 2.0, (2, 11): 4.0}, listed=[10, 11])
+def shop(make_view):
+    return make_view({(1, 10): 3.0, (1, 20): 1.0, (1, 11): 2.0, (2, 11): 4.0}, listed=[10, 11])
 
 
 @pytest.fixture
@@ -47,16 +47,16 @@ def test_pairs_are_gathered_and_missing_ones_absent(features, shop):
     ]
 
 
-def test_categories_reach_items_that_the_user_never_bought(make_night, data):
-    night = make_night({(1, 10): 3.0, (2, 20): 1.0, (2, 11): 1.0}, listed=[10, 20, 11])
-    found = matrix(night, fit(night, data.retrieval, 1), np.array([0], np.int32), one_user(night))
+def test_categories_reach_items_that_the_user_never_bought(make_view, data):
+    view = make_view({(1, 10): 3.0, (2, 20): 1.0, (2, 11): 1.0}, listed=[10, 20, 11])
+    found = matrix(view, fit(view, data.retrieval, 1), np.array([0], np.int32), one_user(view))
     assert column_of(found, "category.weight_slow") == [3, 0, 3]
     assert column_of(found, "category_share") == [1, 0, 0]
 
 
-def one_user(night):
-    whole = everything(night)
-    return Candidates(whole.indptr[:2], whole.items[: len(night.items)], whole.personal[:1])
+def one_user(view):
+    whole = everything(view)
+    return Candidates(whole.indptr[:2], whole.items[: len(view.items)], whole.personal[:1])
 
 
 def column_of(found, name):
@@ -77,24 +77,24 @@ def test_rates_are_per_trip(features, shop):
     assert column(features, shop, "rate_medium").tolist() == [[0.5, 0.5, 0.5], [0, 0.5, 0]]
 
 
-def test_als_is_the_dot_product_and_unknown_is_nan(night, fitted):
+def test_als_is_the_dot_product_and_unknown_is_nan(view, fitted):
     holed = replace(fitted, user_factors=fitted.user_factors.copy())
     holed.user_factors[1] = 0
-    found = matrix(night, holed, np.arange(len(night.users), dtype=np.int32), everything(night))
+    found = matrix(view, holed, np.arange(len(view.users), dtype=np.int32), everything(view))
     expected = holed.user_factors @ holed.item_factors.T
     expected[1] = np.nan
-    assert np.allclose(column(found, night, "als"), expected, rtol=1e-4, atol=1e-6, equal_nan=True)
+    assert np.allclose(column(found, view, "als"), expected, rtol=1e-4, atol=1e-6, equal_nan=True)
 
 
-def test_item_item_is_the_product_with_the_similarity(night, fitted):
-    found = matrix(night, fitted, np.arange(len(night.users), dtype=np.int32), everything(night))
-    product = (night.weights @ fitted.similarity).toarray()
-    assert np.allclose(column(found, night, "item_item"), product, rtol=1e-5)
+def test_item_item_is_the_product_with_the_similarity(view, fitted):
+    found = matrix(view, fitted, np.arange(len(view.users), dtype=np.int32), everything(view))
+    product = (view.weights @ fitted.similarity).toarray()
+    assert np.allclose(column(found, view, "item_item"), product, rtol=1e-5)
 
 
-def test_rows_of_some_users_are_those_rows(night, fitted, data):
+def test_rows_of_some_users_are_those_rows(view, fitted, data):
     users = np.array([7, 2], np.int32)
-    found = candidates(night, fitted, data, users, 1)
-    all_rows = matrix(night, fitted, np.arange(len(night.users), dtype=np.int32), everything(night))
-    expected = all_rows[users[found.rows] * len(night.items) + found.items]
-    assert np.array_equal(matrix(night, fitted, users, found), expected, equal_nan=True)
+    found = candidates(view, fitted, data, users, 1)
+    all_rows = matrix(view, fitted, np.arange(len(view.users), dtype=np.int32), everything(view))
+    expected = all_rows[users[found.rows] * len(view.items) + found.items]
+    assert np.array_equal(matrix(view, fitted, users, found), expected, equal_nan=True)

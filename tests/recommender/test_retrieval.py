@@ -16,13 +16,13 @@ def arrays(found):
     return [found.user_factors, found.item_factors, found.popularity, near.indptr, near.indices, near.data]
 
 
-def test_the_bytes_do_not_depend_on_threads(night, fitted, data):
-    again = retrieval.fit(night, data.retrieval, 2)
+def test_the_bytes_do_not_depend_on_threads(view, fitted, data):
+    again = retrieval.fit(view, data.retrieval, 2)
     assert [a.tobytes() for a in arrays(again)] == [a.tobytes() for a in arrays(fitted)]
 
 
-def test_everybody_and_everything_has_factors(night, fitted):
-    assert fitted.user_factors.shape == (len(night.users), 4)
+def test_everybody_and_everything_has_factors(view, fitted):
+    assert fitted.user_factors.shape == (len(view.users), 4)
     assert fitted.user_factors.dtype == fitted.item_factors.dtype == np.float32
     assert known(fitted.user_factors).all()
     assert known(fitted.item_factors).all()
@@ -36,32 +36,32 @@ def test_neighbours_are_at_most_as_many_as_asked_and_never_nobody(fitted):
     assert (near.data != 0).all()
 
 
-def test_neighbours_are_bought_by_the_same_users(fitted, night):
-    bought = night.weights.toarray() > 0
-    for item in range(len(night.items)):
+def test_neighbours_are_bought_by_the_same_users(fitted, view):
+    bought = view.weights.toarray() > 0
+    for item in range(len(view.items)):
         for other in fitted.similarity[item].indices:
             assert (bought[:, item] & bought[:, other]).any()
 
 
-def test_popularity_is_users_then_purchases(make_night):
-    night = make_night({(1, 10): 1.0, (1, 11): 3.0, (2, 12): 9.0, (3, 13): 0.1, (4, 13): 0.1})
-    assert np.argsort(-retrieval.popularity(night), kind="stable").tolist() == [3, 2, 1, 0]
+def test_popularity_is_users_then_purchases(make_view):
+    view = make_view({(1, 10): 1.0, (1, 11): 3.0, (2, 12): 9.0, (3, 13): 0.1, (4, 13): 0.1})
+    assert np.argsort(-retrieval.popularity(view), kind="stable").tolist() == [3, 2, 1, 0]
 
 
-def test_a_retrieval_of_the_same_ids_stays_as_it_is(fitted, night):
-    assert align(fitted, night) is fitted
+def test_a_retrieval_of_the_same_ids_stays_as_it_is(fitted, view):
+    assert align(fitted, view) is fitted
 
 
 @pytest.fixture
-def later(bought, make_night):
+def later(bought, make_view):
     """The next night: user 103 and item 1004 are gone, user 99 and item 900 are new."""
     left = {pair: m60 for pair, m60 in bought.items() if pair[0] != 103 and pair[1] != 1004}
-    return make_night(left | {(99, 900): 1.0})
+    return make_view(left | {(99, 900): 1.0})
 
 
-def test_an_older_retrieval_follows_the_ids(fitted, night, later):
+def test_an_older_retrieval_follows_the_ids(fitted, view, later):
     moved = align(fitted, later)
-    old = night.users.codes(later.users.values)
+    old = view.users.codes(later.users.values)
     assert later.users.values.to_pylist()[0] == 99
     assert not moved.user_factors[0].any()
     assert np.array_equal(moved.user_factors[1:], fitted.user_factors[old[1:]])
@@ -69,9 +69,9 @@ def test_an_older_retrieval_follows_the_ids(fitted, night, later):
     assert len(moved.popularity) == len(later.items)
 
 
-def test_older_neighbours_follow_the_ids(fitted, night, later):
+def test_older_neighbours_follow_the_ids(fitted, view, later):
     moved = align(fitted, later)
-    ids, old_ids = later.items.values.to_pylist(), night.items.values.to_pylist()
+    ids, old_ids = later.items.values.to_pylist(), view.items.values.to_pylist()
     before = {
         (old_ids[row], old_ids[column]): fitted.similarity[row, column]
         for row, column in zip(*fitted.similarity.nonzero(), strict=True)
@@ -83,8 +83,8 @@ def test_older_neighbours_follow_the_ids(fitted, night, later):
     assert after == {pair: value for pair, value in before.items() if 1004 not in pair}
 
 
-def test_one_user_with_one_item_can_be_fitted(make_night, data):
-    found = retrieval.fit(make_night({(1, 10): 1.0}), data.retrieval, 1)
+def test_one_user_with_one_item_can_be_fitted(make_view, data):
+    found = retrieval.fit(make_view({(1, 10): 1.0}), data.retrieval, 1)
     assert np.isfinite(found.user_factors).all()
     assert np.isfinite(found.similarity.data).all()
 
@@ -110,11 +110,11 @@ def test_two_kernels_asked_for_from_outside_give_the_same_factors():
 
 
 @pytest.fixture
-def looked_at(make_night, data):
+def looked_at(make_view, data):
     """Item 13 and user 4 have nothing but events of weight zero, which are rows of zeros in the features."""
     bought = {(1, 10): 1.0, (1, 11): 3.0, (2, 10): 2.0, (2, 11): 1.0, (3, 12): 1.0}
-    night = make_night(bought | {(1, 13): 0.0, (4, 13): 0.0})
-    return night, retrieval.fit(night, data.retrieval, 1)
+    view = make_view(bought | {(1, 13): 0.0, (4, 13): 0.0})
+    return view, retrieval.fit(view, data.retrieval, 1)
 
 
 def test_events_of_weight_zero_make_no_factors(looked_at):
@@ -131,28 +131,28 @@ def test_events_of_weight_zero_make_no_neighbours(looked_at):
     assert found.similarity[0].nnz > 0
 
 
-def test_a_night_of_nothing_but_weight_zero_knows_nobody(make_night, data):
-    found = retrieval.fit(make_night({(1, 10): 0.0, (2, 11): 0.0}), data.retrieval, 1)
+def test_a_night_of_nothing_but_weight_zero_knows_nobody(make_view, data):
+    found = retrieval.fit(make_view({(1, 10): 0.0, (2, 11): 0.0}), data.retrieval, 1)
     assert not known(found.user_factors).any()
     assert not known(found.item_factors).any()
     assert found.similarity.nnz == 0
 
 
 @pytest.mark.parametrize("constants", [(1.2, 0.75), (0.0, 0.0), (100.0, 1.0)])
-def test_neighbours_are_weighted_as_implicit_weights_them(night, constants):
+def test_neighbours_are_weighted_as_implicit_weights_them(view, constants):
     from implicit.nearest_neighbours import bm25_weight
 
     k1, b = constants
-    ours = retrieval._bm25(night.weights, RetrievalSection(bm25_k1=k1, bm25_b=b))
-    theirs = bm25_weight(night.weights.T, K1=k1, B=b).T.tocsr()
+    ours = retrieval._bm25(view.weights, RetrievalSection(bm25_k1=k1, bm25_b=b))
+    theirs = bm25_weight(view.weights.T, K1=k1, B=b).T.tocsr()
     assert np.allclose(ours.toarray(), theirs.toarray(), rtol=1e-6)
 
 
 @pytest.mark.parametrize(
     ("key", "value", "place"), [("damping", 1.0, 0), ("bm25_k1", 2.0, 5), ("bm25_b", 0.1, 5)]
 )
-def test_damping_is_of_factors_and_bm25_of_neighbours(night, data, fitted, key, value, place):
-    other = retrieval.fit(night, data.retrieval.model_copy(update={key: value}), 1)
+def test_damping_is_of_factors_and_bm25_of_neighbours(view, data, fitted, key, value, place):
+    other = retrieval.fit(view, data.retrieval.model_copy(update={key: value}), 1)
     one, another = arrays(fitted), arrays(other)
     assert {at for at in (0, 5) if one[at].tobytes() != another[at].tobytes()} == {place}
 

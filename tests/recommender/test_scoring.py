@@ -48,14 +48,14 @@ def test_order_is_score_descending_then_code_also_at_the_cut(rows, n):
 
 
 @pytest.fixture(scope="module")
-def booster(night, fitted, data):
+def booster(view, fitted, data):
     """Trees that like items of an even code."""
     import xgboost
 
-    users = np.arange(len(night.users), dtype=np.int32)
-    found = candidates(night, fitted, data, users, 1)
+    users = np.arange(len(view.users), dtype=np.int32)
+    found = candidates(view, fitted, data, users, 1)
     labels = (found.items % 2 == 0).astype(np.float32)
-    train = xgboost.QuantileDMatrix(matrix(night, fitted, users, found), labels)
+    train = xgboost.QuantileDMatrix(matrix(view, fitted, users, found), labels)
     trees = xgboost.train({"objective": "binary:logistic", "nthread": 1}, train, 30)
     return bytes(trees.save_raw("ubj"))
 
@@ -73,14 +73,14 @@ def make_bundle(tmp_path, fitted, data):
     return make
 
 
-def personal(night, bundle, data, n=15, allowed=None):
-    lists = scoring.personal_lists(night, bundle, data, n, night.listed if allowed is None else allowed, 1)
+def personal(view, bundle, data, n=15, allowed=None):
+    lists = scoring.personal_lists(view, bundle, data, n, view.listed if allowed is None else allowed, 1)
     check(lists, n)
     return lists
 
 
-def test_a_booster_orders_its_candidates(night, make_bundle, data, booster):
-    lists = personal(night, make_bundle(outcome="promoted", booster=booster), data, 15)
+def test_a_booster_orders_its_candidates(view, make_bundle, data, booster):
+    lists = personal(view, make_bundle(outcome="promoted", booster=booster), data, 15)
     assert all(all(item % 2 == 0 for item in items[:8]) for items in lists_of(lists))
     assert lists.scores.dtype == np.float32
     assert lists.fallback.tolist() == [0] * 12
@@ -88,13 +88,13 @@ def test_a_booster_orders_its_candidates(night, make_bundle, data, booster):
 
 
 @pytest.fixture(params=["booster", *scoring.BASELINES])
-def make_lists(request, night, fitted, data, booster):
+def make_lists(request, view, fitted, data, booster):
     """A function: the lists of a contestant with so many threads."""
 
     def make(threads, users=None):
         if request.param == "booster":
-            return scoring.ranked_lists(night, fitted, booster, data, 7, night.listed, threads, users)
-        return scoring.baseline_lists(request.param, night, fitted, data, 7, night.listed, threads, users)
+            return scoring.ranked_lists(view, fitted, booster, data, 7, view.listed, threads, users)
+        return scoring.baseline_lists(request.param, view, fitted, data, 7, view.listed, threads, users)
 
     return make
 
@@ -115,94 +115,94 @@ def test_the_lists_of_some_users_are_those_that_they_have_among_all(make_lists):
     assert scores_of(some) == [scores_of(whole)[9], scores_of(whole)[2]]
 
 
-def test_a_list_is_filled_with_popular_items_below_the_candidates(night, fitted, data, booster):
+def test_a_list_is_filled_with_popular_items_below_the_candidates(view, fitted, data, booster):
     few = data.model_copy(update={"candidates": data.candidates.model_copy(update={"limit": 4, "own": 4})})
-    lists = scoring.ranked_lists(night, fitted, booster, few, 10, night.listed, 1)
+    lists = scoring.ranked_lists(view, fitted, booster, few, 10, view.listed, 1)
     check(lists, 10)
-    popular, _ = scoring.popular(night, night.listed, 15)
+    popular, _ = scoring.popular(view, view.listed, 15)
     for items, scores in zip(lists_of(lists), scores_of(lists), strict=True):
         assert items[4:] == [item for item in popular if item not in items[:4]][:6]
         assert min(scores[:4]) > 0
         assert scores[4:] == [-1, -2, -3, -4, -5, -6]
 
 
-def test_filled_items_stay_below_negative_scores(night, fitted, data):
+def test_filled_items_stay_below_negative_scores(view, fitted, data):
     items = abs(fitted.item_factors)
     items[5:] = 0
     negative = replace(fitted, user_factors=-abs(fitted.user_factors), item_factors=items)
-    lists = scoring.baseline_lists("als", night, negative, data, 15, night.listed, 1)
+    lists = scoring.baseline_lists("als", view, negative, data, 15, view.listed, 1)
     check(lists, 15)
     for items, scores in zip(lists_of(lists), scores_of(lists), strict=True):
         assert sorted(items[:5]) == [0, 1, 2, 3, 4]
         assert np.allclose(scores[5:], scores[4] - np.arange(1, 11), rtol=1e-6)
 
 
-def test_untested_is_personal_frequency_filled_by_popularity(make_night, data):
-    night = make_night({(1, 10): 1.0, (1, 11): 5.0, (2, 12): 1.0, (3, 12): 1.0, (2, 13): 7.0})
-    lists = personal(night, None, data, 3)
+def test_untested_is_personal_frequency_filled_by_popularity(make_view, data):
+    view = make_view({(1, 10): 1.0, (1, 11): 5.0, (2, 12): 1.0, (3, 12): 1.0, (2, 13): 7.0})
+    lists = personal(view, None, data, 3)
     assert lists_of(lists)[0] == [1, 0, 2]
     assert scores_of(lists)[0] == [5, 1, -1]
     assert lists.fallback.tolist() == [0, 0, 0]
 
 
-def test_without_repeats_untested_is_popularity_of_what_is_new(night, no_repeats):
-    lists = personal(night, None, no_repeats, 15)
-    bought = night.weights.toarray() > 0
-    popular, scores = scoring.popular(night, night.listed, 15)
+def test_without_repeats_untested_is_popularity_of_what_is_new(view, no_repeats):
+    lists = personal(view, None, no_repeats, 15)
+    bought = view.weights.toarray() > 0
+    popular, scores = scoring.popular(view, view.listed, 15)
     for user, items in enumerate(lists_of(lists)):
         assert items == [item for item in popular if not bought[user, item]]
     assert (lists.fallback == 2).all()
     assert set(lists.scores.tolist()) <= set(scores.tolist())
 
 
-def test_a_user_whose_own_items_are_all_blocked_gets_the_popular_ones(make_night, data):
-    night = make_night({(1, 10): 1.0, (2, 11): 1.0, (3, 11): 1.0, (3, 12): 1.0})
-    lists = personal(night, None, data, 3, np.array([False, True, True]))
+def test_a_user_whose_own_items_are_all_blocked_gets_the_popular_ones(make_view, data):
+    view = make_view({(1, 10): 1.0, (2, 11): 1.0, (3, 11): 1.0, (3, 12): 1.0})
+    lists = personal(view, None, data, 3, np.array([False, True, True]))
     assert lists_of(lists)[0] == [1, 2]
     assert lists.fallback.tolist() == [2, 0, 0]
 
 
 @pytest.mark.parametrize("name", scoring.BASELINES)
 @pytest.mark.parametrize("n", [4, 15])
-def test_baselines_are_full_and_in_order(night, fitted, data, name, n):
-    lists = scoring.baseline_lists(name, night, fitted, data, n, night.listed, 1)
+def test_baselines_are_full_and_in_order(view, fitted, data, name, n):
+    lists = scoring.baseline_lists(name, view, fitted, data, n, view.listed, 1)
     check(lists, n)
     assert np.diff(lists.indptr).tolist() == [n] * 12
 
 
 @pytest.mark.parametrize("name", ["popularity", "als", "item_item"])
-def test_without_repeats_no_baseline_brings_back_what_was_bought(night, fitted, no_repeats, name):
-    lists = scoring.baseline_lists(name, night, fitted, no_repeats, 15, night.listed, 1)
-    bought = night.weights.toarray() > 0
+def test_without_repeats_no_baseline_brings_back_what_was_bought(view, fitted, no_repeats, name):
+    lists = scoring.baseline_lists(name, view, fitted, no_repeats, 15, view.listed, 1)
+    bought = view.weights.toarray() > 0
     for user, items in enumerate(lists_of(lists)):
         assert sorted(items) == np.flatnonzero(~bought[user]).tolist()
 
 
-def test_there_is_no_such_baseline(night, fitted, data, no_repeats):
+def test_there_is_no_such_baseline(view, fitted, data, no_repeats):
     with pytest.raises(ValueError, match="no baseline 'magic'"):
-        scoring.baseline_lists("magic", night, fitted, data, 3, night.listed, 1)
+        scoring.baseline_lists("magic", view, fitted, data, 3, view.listed, 1)
     with pytest.raises(ValueError, match="personal frequency only"):
-        scoring.baseline_lists("personal_frequency", night, fitted, no_repeats, 3, night.listed, 1)
+        scoring.baseline_lists("personal_frequency", view, fitted, no_repeats, 3, view.listed, 1)
 
 
-def test_a_baseline_decision_is_followed(night, make_bundle, fitted, data):
-    lists = personal(night, make_bundle(outcome="baseline", baseline="als"), data, 5)
-    expected = scoring.baseline_lists("als", night, fitted, data, 5, night.listed, 1)
+def test_a_baseline_decision_is_followed(view, make_bundle, fitted, data):
+    lists = personal(view, make_bundle(outcome="baseline", baseline="als"), data, 5)
+    expected = scoring.baseline_lists("als", view, fitted, data, 5, view.listed, 1)
     assert np.array_equal(lists.items, expected.items)
 
 
-def test_a_booster_of_other_features_is_not_used_and_the_lists_say_why(night, make_bundle, data, booster):
+def test_a_booster_of_other_features_is_not_used_and_the_lists_say_why(view, make_bundle, data, booster):
     bundle = replace(make_bundle(outcome="promoted", booster=booster), features=FEATURES[1:])
-    lists = personal(night, bundle, data, 5)
-    untested = personal(night, None, data, 5)
+    lists = personal(view, bundle, data, 5)
+    untested = personal(view, None, data, 5)
     assert np.array_equal(lists.items, untested.items)
     assert "another feature list" in lists.warnings[0]
 
 
 def test_a_bundle_older_than_the_night_serves_whom_it_does_not_know(
-    make_night, bought, make_bundle, data, booster
+    make_view, bought, make_bundle, data, booster
 ):
-    later = make_night(bought | {(99, 900): 1.0, (99, 1001): 2.0})
+    later = make_view(bought | {(99, 900): 1.0, (99, 1001): 2.0})
     lists = personal(later, make_bundle(outcome="promoted", booster=booster), data, 10)
     assert np.diff(lists.indptr).tolist() == [10] * 13
     assert later.users.values.to_pylist()[0] == 99
@@ -210,8 +210,8 @@ def test_a_bundle_older_than_the_night_serves_whom_it_does_not_know(
     assert 0 in personal(later, None, data, 2).items[:2]
 
 
-def test_only_allowed_items_are_in_lists_and_lists_stay_full(night, make_bundle, data, booster):
+def test_only_allowed_items_are_in_lists_and_lists_stay_full(view, make_bundle, data, booster):
     allowed = np.arange(15) >= 3
-    lists = personal(night, make_bundle(outcome="promoted", booster=booster), data, 12, allowed)
+    lists = personal(view, make_bundle(outcome="promoted", booster=booster), data, 12, allowed)
     assert np.diff(lists.indptr).tolist() == [12] * 12
     assert lists.items.min() == 3

@@ -33,14 +33,14 @@ def test_gather_gives_the_row_of_a_key_or_the_absent_one(keys, asked):
     assert found[:, 0].tolist() == [key if key in keys else -7 for key in asked]
 
 
-def test_rows_lie_by_code_whatever_their_order_was(make_night):
-    night = make_night(BOUGHT)
-    backwards = make_night(dict(reversed(BOUGHT.items())))
-    assert night.users.values.to_pylist() == [1, 3]
-    assert night.items.values.to_pylist() == [10, 11, 12]
-    assert night.pair.keys.tolist() == [0, 2, 4]
-    assert night.weights.toarray().tolist() == [[2.0, 0.0, 0.5], [0.0, 1.0, 0.0]]
-    assert np.array_equal(night.pair.values, backwards.pair.values, equal_nan=True)
+def test_rows_lie_by_code_whatever_their_order_was(make_view):
+    view = make_view(BOUGHT)
+    backwards = make_view(dict(reversed(BOUGHT.items())))
+    assert view.users.values.to_pylist() == [1, 3]
+    assert view.items.values.to_pylist() == [10, 11, 12]
+    assert view.pair.keys.tolist() == [0, 2, 4]
+    assert view.weights.toarray().tolist() == [[2.0, 0.0, 0.5], [0.0, 1.0, 0.0]]
+    assert np.array_equal(view.pair.values, backwards.pair.values, equal_nan=True)
 
 
 def test_no_two_tables_are_held_at_a_time(make_tables):
@@ -53,48 +53,48 @@ def test_no_two_tables_are_held_at_a_time(make_tables):
         held.append(weakref.ref(found))
         return found
 
-    night = views._assemble(DAY, table, None)
+    view = views._assemble(DAY, table, None)
     assert len(held) == 4
-    assert night.weights.toarray().tolist() == [[2.0, 0.0, 0.5], [0.0, 1.0, 0.0]]
+    assert view.weights.toarray().tolist() == [[2.0, 0.0, 0.5], [0.0, 1.0, 0.0]]
 
 
-def test_a_missing_pair_has_what_the_schema_says(make_night):
-    night = make_night(BOUGHT)
-    absent = dict(zip(names("user_item_features"), night.pair.gather(np.array([1]))[0].tolist(), strict=True))
+def test_a_missing_pair_has_what_the_schema_says(make_view):
+    view = make_view(BOUGHT)
+    absent = dict(zip(names("user_item_features"), view.pair.gather(np.array([1]))[0].tolist(), strict=True))
     for feature in FEATURES["user_item_features"]:
         same = absent[feature.name] == feature.absent
         assert same or (math.isnan(absent[feature.name]) and math.isnan(feature.absent))
 
 
-def test_null_is_nan(make_night):
-    assert np.isnan(make_night(BOUGHT).column("user_item_features", "due")).all()
+def test_null_is_nan(make_view):
+    assert np.isnan(make_view(BOUGHT).column("user_item_features", "due")).all()
 
 
-def test_the_catalogue_says_what_is_listed_and_of_which_kind(make_night):
-    night = make_night(BOUGHT, listed=[11, 12, 99])
-    assert night.listed.tolist() == [False, True, True]
-    assert night.subcategory.tolist() == [-1, 1, 2]
+def test_the_catalogue_says_what_is_listed_and_of_which_kind(make_view):
+    view = make_view(BOUGHT, listed=[11, 12, 99])
+    assert view.listed.tolist() == [False, True, True]
+    assert view.subcategory.tolist() == [-1, 1, 2]
 
 
-def test_without_a_catalogue_everything_is_listed(make_night):
-    night = make_night(BOUGHT)
-    assert night.listed.all()
-    assert night.subcategory.tolist() == [-1, -1, -1]
+def test_without_a_catalogue_everything_is_listed(make_view):
+    view = make_view(BOUGHT)
+    assert view.listed.all()
+    assert view.subcategory.tolist() == [-1, -1, -1]
 
 
-def test_an_item_without_a_subcategory_has_none(make_night):
-    night = make_night(BOUGHT)
+def test_an_item_without_a_subcategory_has_none(make_view):
+    view = make_view(BOUGHT)
     catalogue = pa.table({"item_id": [10, 11], "subcategory": pa.array([None, "kind 1"], pa.string())})
-    assert views._subcategory(night.items, views.Ids.of(pa.array(["kind 1"])), catalogue).tolist() == [
+    assert views._subcategory(view.items, views.Ids.of(pa.array(["kind 1"])), catalogue).tolist() == [
         -1,
         0,
         -1,
     ]
 
 
-def test_strings_work_as_ids(make_night):
-    night = make_night({("b", "y"): 1.0, ("a", "x"): 2.0}, id_type="string")
-    assert night.weights.toarray().tolist() == [[2.0, 0.0], [0.0, 1.0]]
+def test_strings_work_as_ids(make_view):
+    view = make_view({("b", "y"): 1.0, ("a", "x"): 2.0}, id_type="string")
+    assert view.weights.toarray().tolist() == [[2.0, 0.0], [0.0, 1.0]]
 
 
 def put(storage, table, content):
@@ -111,7 +111,7 @@ def draft(stage, **fields):
 
 
 @pytest.mark.parametrize("pinned", [True, False])
-def test_load_reads_what_the_record_names(tmp_path, data, make_tables, make_catalogue, make_night, pinned):
+def test_load_reads_what_the_record_names(tmp_path, data, make_tables, make_catalogue, make_view, pinned):
     storage = LocalStorage(tmp_path)
     records = Records(storage)
     catalogue = replace(put(storage, "catalogue", make_catalogue([10, 11])), digest="c")
@@ -119,9 +119,9 @@ def test_load_reads_what_the_record_names(tmp_path, data, make_tables, make_cata
     tables = {name: put(storage, name, content) for name, content in make_tables(BOUGHT).items()}
     pin = Input("catalogue", "c", ingest.partition, ingest.sequence)
     record = records.commit(draft("features", tables=tables, inputs=(pin,) if pinned else ()), 0)
-    night = views.load(storage, records, record, data)
-    expected = make_night(BOUGHT, listed=[10, 11] if pinned else None)
-    assert night.day == record.day
-    assert night.listed.tolist() == expected.listed.tolist()
-    assert night.subcategory.tolist() == expected.subcategory.tolist()
-    assert np.array_equal(night.pair.values, expected.pair.values, equal_nan=True)
+    view = views.load(storage, records, record, data)
+    expected = make_view(BOUGHT, listed=[10, 11] if pinned else None)
+    assert view.day == record.day
+    assert view.listed.tolist() == expected.listed.tolist()
+    assert view.subcategory.tolist() == expected.subcategory.tolist()
+    assert np.array_equal(view.pair.values, expected.pair.values, equal_nan=True)

@@ -7,7 +7,7 @@ import pytest
 from lake.dataset import Dataset, read_dataset
 from lake.feature_spec import FEATURES
 from lake.schemas import TABLES
-from recommender import view
+from recommender import view as views
 
 DAY = dt.date(2017, 9, 30)
 
@@ -21,7 +21,7 @@ def feature_table(table: str, keys: dict[str, list], **columns: list[float]) -> 
     return pa.table(arrays)
 
 
-def build_night(pairs: dict[tuple, float], day: dt.date = DAY) -> view.View:
+def build_view(pairs: dict[tuple, float], day: dt.date = DAY) -> views.View:
     """A night from decayed purchases by (user, item); every item is of one subcategory."""
     users = sorted({user for user, _ in pairs})
     items = sorted({item for _, item in pairs})
@@ -41,7 +41,7 @@ def build_night(pairs: dict[tuple, float], day: dt.date = DAY) -> view.View:
         ),
     }
     catalogue = pa.table({"item_id": items, "subcategory": ["all"] * len(items)})
-    return view.build(day, found, catalogue)
+    return views.build(day, found, catalogue)
 
 
 def build_events(rows: list[tuple]) -> pa.Table:
@@ -73,8 +73,8 @@ def random_pairs() -> dict[tuple, float]:
 
 
 @pytest.fixture
-def make_night():
-    return build_night
+def make_view():
+    return build_view
 
 
 @pytest.fixture

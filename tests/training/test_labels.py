@@ -15,8 +15,8 @@ def at(text: str) -> dt.datetime:
     return dt.datetime.fromisoformat(text).replace(tzinfo=dt.UTC)
 
 
-def test_the_window_is_the_seven_days_after(make_night, make_events, data):
-    night = make_night(PAIRS)
+def test_the_window_is_the_seven_days_after(make_view, make_events, data):
+    view = make_view(PAIRS)
     events = make_events(
         [
             (1, 10, at("2017-09-23T23:59:59.999999")),
@@ -25,51 +25,51 @@ def test_the_window_is_the_seven_days_after(make_night, make_events, data):
             (2, 11, at("2017-10-01T00:00:00")),
         ]
     )
-    found = labels(events, night, DAY, LAST, data)
+    found = labels(events, view, DAY, LAST, data)
     assert list(zip(found.users, found.items, strict=True)) == [(0, 1), (1, 0)]
 
 
 @pytest.mark.parametrize("label_days", range(1, 29))
-def test_the_window_is_as_long_as_the_setting_says(make_night, make_events, data, label_days):
+def test_the_window_is_as_long_as_the_setting_says(make_view, make_events, data, label_days):
     """One of 14 days was cut to 7."""
     chosen = data.model_copy(update={"training": TrainingSection(label_days=label_days)})
     outside = at("2017-09-24") + dt.timedelta(days=label_days)
     inside = outside - dt.timedelta(microseconds=1)
     events = make_events([(1, 10, inside), (2, 11, outside)])
-    found = labels(events, make_night(PAIRS), DAY, DAY + chosen.training.label_window, chosen)
+    found = labels(events, make_view(PAIRS), DAY, DAY + chosen.training.label_window, chosen)
     assert list(zip(found.users, found.items, strict=True)) == [(0, 0)]
 
 
-def test_pairs_are_distinct_and_unknown_items_count(make_night, make_events, data):
-    night = make_night(PAIRS)
+def test_pairs_are_distinct_and_unknown_items_count(make_view, make_events, data):
+    view = make_view(PAIRS)
     stamp = at("2017-09-25")
     events = make_events([(1, 10, stamp), (1, 10, stamp), (1, 77, stamp), (1, 78, stamp), (9, 10, stamp)])
-    found = labels(events, night, DAY, LAST, data)
+    found = labels(events, view, DAY, LAST, data)
     assert found.items.tolist() == [-1, -1, 0]
     assert found.counts.tolist() == [3, 0]
 
 
-def test_no_label_is_seen_after_the_last_day(make_night, make_events, data):
-    night = make_night(PAIRS)
+def test_no_label_is_seen_after_the_last_day(make_view, make_events, data):
+    view = make_view(PAIRS)
     wide = data.model_copy(update={"training": data.training.model_copy(update={"label_days": 14})})
     events = make_events([(1, 10, at("2017-09-30T12:00")), (1, 11, at("2017-10-01T12:00"))])
-    assert labels(events, night, DAY, LAST, wide).items.tolist() == [0]
+    assert labels(events, view, DAY, LAST, wide).items.tolist() == [0]
 
 
-def test_where_repeats_are_not_recommended_labels_are_unseen(make_night, make_events, data):
-    night = make_night(PAIRS)
+def test_where_repeats_are_not_recommended_labels_are_unseen(make_view, make_events, data):
+    view = make_view(PAIRS)
     once = data.model_copy(update={"repeats": False})
     stamp = at("2017-09-25")
     events = make_events([(1, 10, stamp), (2, 11, stamp), (2, 10, stamp), (2, 99, stamp)])
-    found = labels(events, night, DAY, LAST, once)
+    found = labels(events, view, DAY, LAST, once)
     assert list(zip(found.users, found.items, strict=True)) == [(1, -1), (1, 1)]
     assert found.counts.tolist() == [0, 2]
 
 
-def test_holds_asks_for_pairs(make_night, make_events, data):
-    night = make_night(PAIRS)
+def test_holds_asks_for_pairs(make_view, make_events, data):
+    view = make_view(PAIRS)
     events = make_events([(1, 11, at("2017-09-25")), (2, 77, at("2017-09-25"))])
-    found = labels(events, night, DAY, LAST, data)
+    found = labels(events, view, DAY, LAST, data)
     users = np.array([[0], [1]], np.int32)
     items = np.array([[0, 1, -1], [0, 1, -1]], np.int32)
     assert found.holds(users, items).tolist() == [[False, True, False], [False, False, False]]

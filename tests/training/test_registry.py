@@ -122,21 +122,21 @@ def test_mlflow_s_password_is_not_logged(caplog, monkeypatch):
     assert "secret" not in caplog.text
 
 
-def test_a_bundle_opened_through_mlflow_is_whole_afterwards(uri, tmp_path, make_night, data, random_pairs):
+def test_a_bundle_opened_through_mlflow_is_whole_afterwards(uri, tmp_path, make_view, data, random_pairs):
     """MLflow leaves a note in the folder of a model that it opens by name."""
     import mlflow
     import pandas as pd
 
     storage = LocalStorage(tmp_path / "lake")
-    night = make_night(random_pairs)
-    fitted = retrieval.fit(night, data.retrieval.model_copy(update={"factors": 4}), 1)
+    view = make_view(random_pairs)
+    fitted = retrieval.fit(view, data.retrieval.model_copy(update={"factors": 4}), 1)
     bundle_id = bundle.write(
         tmp_path / "made",
-        as_of=night.day,
+        as_of=view.day,
         outcome="untested",
         retrieval=fitted,
         data=data,
-        features=night.origin,
+        features=view.origin,
     )
     bundle.publish(storage, tmp_path / "made", bundle_id)
     version = replace(NEW, bundle_id=bundle_id, source=storage.uri(layout.bundle(bundle_id)))

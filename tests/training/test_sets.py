@@ -56,8 +56,8 @@ def test_choose_takes_all_positives_and_the_lowest_negatives(rows, negatives):
         assert chosen & set(mine) == (true | set(false[:negatives]) if true else set())
 
 
-def make(make_night, make_events, data, pairs, bought, threads=1, most=100):
-    night = make_night(pairs)
+def make(make_view, make_events, data, pairs, bought, threads=1, most=100):
+    view = make_view(pairs)
     small = data.model_copy(
         update={
             "retrieval": data.retrieval.model_copy(update={"factors": 4, "iterations": 2}),
@@ -65,42 +65,42 @@ def make(make_night, make_events, data, pairs, bought, threads=1, most=100):
         }
     )
     events = make_events([(user, item, STAMP) for user, item in bought])
-    truth = labels(events, night, DAY, dt.date(2017, 9, 30), small)
-    fitted = retrieval.fit(night, small.retrieval, threads)
-    return night, truth, sets.build(night, fitted, truth, small, threads)
+    truth = labels(events, view, DAY, dt.date(2017, 9, 30), small)
+    fitted = retrieval.fit(view, small.retrieval, threads)
+    return view, truth, sets.build(view, fitted, truth, small, threads)
 
 
-def test_a_set_has_positives_and_negatives_of_users_with_a_hit(make_night, make_events, data, random_pairs):
+def test_a_set_has_positives_and_negatives_of_users_with_a_hit(make_view, make_events, data, random_pairs):
     mine = [item for user, item in random_pairs if user == 7][:2]
     bought = [(7, mine[0]), (7, mine[1]), (7, 999), (8, 998)]
-    night, truth, made = make(make_night, make_events, data, random_pairs, bought)
+    view, truth, made = make(make_view, make_events, data, random_pairs, bought)
     [found] = made.parts
     assert (made.users, made.taken, made.rows, made.positives) == (2, 2, 7, 2)
-    assert set(found.groups.tolist()) == {night.users.codes(pa.array([7]))[0]}
+    assert set(found.groups.tolist()) == {view.users.codes(pa.array([7]))[0]}
     assert found.labels.sum() == 2
     assert len(found.labels) == 2 + 5
     assert truth.counts[found.groups[0]] == 3
     assert np.allclose(found.weights, 1 / ideal(3, 10))
 
 
-def test_negatives_do_not_depend_on_codes(make_night, make_events, data, random_pairs):
+def test_negatives_do_not_depend_on_codes(make_view, make_events, data, random_pairs):
     """A user and an item more shift every code, and leave the others' rows as they are."""
     item = next(item for user, item in random_pairs if user == 7)
     one = sets.mix(np.array([7], np.uint64), np.array([item], np.uint64))
     more = random_pairs | {(0, 1): 0.01}
     for pairs in (random_pairs, more):
-        night = make_night(pairs)
-        users = night.users.codes(pa.array([7]))
-        items = night.items.codes(pa.array([item]))
-        assert sets._hashes(night, users, items) == one
+        view = make_view(pairs)
+        users = view.users.codes(pa.array([7]))
+        items = view.items.codes(pa.array([item]))
+        assert sets._hashes(view, users, items) == one
 
 
 @pytest.mark.parametrize("size", [1, 7, 8192])
-def test_blocks_and_threads_change_nothing(make_night, make_events, data, random_pairs, monkeypatch, size):
+def test_blocks_and_threads_change_nothing(make_view, make_events, data, random_pairs, monkeypatch, size):
     bought = list(random_pairs)[::3]
-    _, _, whole = make(make_night, make_events, data, random_pairs, bought, threads=1)
+    _, _, whole = make(make_view, make_events, data, random_pairs, bought, threads=1)
     monkeypatch.setattr(sets, "BLOCK_USERS", size)
-    _, _, cut = make(make_night, make_events, data, random_pairs, bought, threads=2)
+    _, _, cut = make(make_view, make_events, data, random_pairs, bought, threads=2)
     assert len(cut.parts) == {1: 60, 7: 9, 8192: 1}[size]
     for field in dataclasses.fields(sets.RankingSet):
         one, parts = whole.parts[0], cut.parts
@@ -109,49 +109,49 @@ def test_blocks_and_threads_change_nothing(make_night, make_events, data, random
 
 
 def test_no_more_users_are_taken_than_allowed_and_both_numbers_are_told(
-    make_night, make_events, data, random_pairs
+    make_view, make_events, data, random_pairs
 ):
     """Without a bound the set of 200,000 users took more memory than there was."""
     bought = list(random_pairs)[::3]
-    night, _, whole = make(make_night, make_events, data, random_pairs, bought)
-    _, _, made = make(make_night, make_events, data, random_pairs, bought, most=20)
+    view, _, whole = make(make_view, make_events, data, random_pairs, bought)
+    _, _, made = make(make_view, make_events, data, random_pairs, bought, most=20)
     assert (made.users, made.taken) == (60, 20)
     [part] = made.parts
     mine = np.isin(whole.parts[0].groups, part.groups)
     assert part.groups.tolist() == whole.parts[0].groups[mine].tolist()
     assert part.features.tobytes() == whole.parts[0].features[mine].tobytes()
-    assert set(part.groups.tolist()) <= set(sets.sample(night, np.arange(60, dtype=np.int32), 20).tolist())
+    assert set(part.groups.tolist()) <= set(sets.sample(view, np.arange(60, dtype=np.int32), 20).tolist())
 
 
-def test_the_sample_is_of_the_lowest_hashes_of_id_and_day(make_night, random_pairs):
-    night = make_night(random_pairs)
-    ids = night.users.values.to_pylist()
-    lowest = sorted(ids, key=lambda user: reference(user, night.day.toordinal()))[:7]
-    found = sets.sample(night, np.arange(60, dtype=np.int32), 7)
-    assert night.users.take(found).to_pylist() == sorted(lowest)
+def test_the_sample_is_of_the_lowest_hashes_of_id_and_day(make_view, random_pairs):
+    view = make_view(random_pairs)
+    ids = view.users.values.to_pylist()
+    lowest = sorted(ids, key=lambda user: reference(user, view.day.toordinal()))[:7]
+    found = sets.sample(view, np.arange(60, dtype=np.int32), 7)
+    assert view.users.take(found).to_pylist() == sorted(lowest)
 
 
-def test_a_user_more_changes_the_sample_by_one_at_most(make_night, random_pairs):
+def test_a_user_more_changes_the_sample_by_one_at_most(make_view, random_pairs):
     """Codes shift, ids do not."""
-    nights = [make_night(random_pairs), make_night(random_pairs | {(0, 100): 1.0})]
+    views = [make_view(random_pairs), make_view(random_pairs | {(0, 100): 1.0})]
     samples = [
-        set(night.users.take(sets.sample(night, np.arange(len(night.users), dtype=np.int32), 20)).to_pylist())
-        for night in nights
+        set(view.users.take(sets.sample(view, np.arange(len(view.users), dtype=np.int32), 20)).to_pylist())
+        for view in views
     ]
     assert len(samples[0] & samples[1]) >= 19
 
 
-def test_another_day_takes_other_users(make_night, random_pairs):
-    days = [make_night(random_pairs, DAY), make_night(random_pairs, DAY - dt.timedelta(days=7))]
-    one, two = (sets.sample(night, np.arange(60, dtype=np.int32), 20).tolist() for night in days)
+def test_another_day_takes_other_users(make_view, random_pairs):
+    days = [make_view(random_pairs, DAY), make_view(random_pairs, DAY - dt.timedelta(days=7))]
+    one, two = (sets.sample(view, np.arange(60, dtype=np.int32), 20).tolist() for view in days)
     assert one != two
 
 
-def test_where_nobody_is_left_out_nothing_is_drawn(make_night, random_pairs):
+def test_where_nobody_is_left_out_nothing_is_drawn(make_view, random_pairs):
     users = np.arange(60, dtype=np.int32)
-    assert sets.sample(make_night(random_pairs), users, 60) is users
+    assert sets.sample(make_view(random_pairs), users, 60) is users
 
 
-def test_users_without_a_hit_are_no_part(make_night, make_events, data, random_pairs):
-    _, _, made = make(make_night, make_events, data, random_pairs, [(7, 999)])
+def test_users_without_a_hit_are_no_part(make_view, make_events, data, random_pairs):
+    _, _, made = make(make_view, make_events, data, random_pairs, [(7, 999)])
     assert made == sets.Snapshots([], 1, 1)

@@ -1,8 +1,15 @@
-"""How raw values become ours: one rule by type, used by the file check and by Spark alike.
+"""Where raw columns become ours: the SQL expression that casts a raw column to one of our types.
 
-A raw column belongs to a *family*, judged by its Arrow type. A pair of family and target either
-has a rule, an SQL expression that gives null where a single value does not fit, or has none: then
-the column is not castable, and the file is refused before Spark starts.
+Each raw column has a *family*, by its type in the file (`family`); columns of CSV and JSON lines are
+all of the family `TEXT`. For each of our types and each family, `rule` has an SQL template or None.
+None means that the family cannot be cast without loss: `nightjar/rawfiles/check.py` then refuses the
+file before Spark starts. Otherwise `expression` fills in the template, and `spark_jobs/judge.py` selects
+it as our column. A value that does not fit becomes null, and `validation/rules.py` says whether its row
+is set aside.
+
+Of a text: a blank one is null; ids are trimmed; other strings stay as they are; numbers have to be
+plain decimal digits; stamps have to be ISO dates, or ISO times with or without an offset. A stamp
+without an offset is a time in the data set's zone.
 """
 
 from collections.abc import Mapping
@@ -32,28 +39,33 @@ Targets = Mapping[str, tuple[str, str]]
 
 TEXT: Final = "text"
 WHOLE: Final = "whole"
-"""Integers beyond 64 bits: unsigned ones, and decimals without decimals."""
+"""Integers that may exceed a signed 64-bit one: unsigned 64-bit, and decimals of scale 0."""
 NOTHING: Final = "nothing"
-"""A column whose type says that it has no value."""
+"""The family of a column of Arrow's null type: every value is null."""
 OTHER: Final = "other"
 
 _EXACT_BELOW: Final = {"float": 1 << 53, "single": 1 << 24, "half": 1 << 11}
-"""Families of floats, and from where on one of them stands for several whole numbers."""
+"""For each family of floats the bound below which every whole number has a float of its own."""
 
 
 def _whole(kind: str) -> str:
-    """A whole number that a float holds exactly; pandas turns integers into floats where one is missing."""
+    """The whole number that a float holds exactly, else null.
+
+    Ids arrive as floats because pandas turns a column of integers into floats where one is missing
+    (pandas-dev/pandas#20717).
+    """
     return (
         f"CASE WHEN {{x}} = floor({{x}}) AND abs({{x}}) < {_EXACT_BELOW[kind]} THEN CAST({{x}} AS BIGINT) END"
     )
 
 
 def _of_floats(template: str) -> dict[str, str]:
-    """A template for each family of floats, in which {whole} is its whole number."""
+    """A template for each family of floats, with that family's `_whole` in place of {whole}."""
     return {kind: template.replace("{whole}", _whole(kind)) for kind in _EXACT_BELOW}
 
 
-# What stands around a value in a text and is no part of it: blanks of any width, line ends, byte order marks.
+# Trimmed from both ends of a text: blanks of any width, line ends, byte order marks. btrim alone trims only
+# the plain blank.
 _BLANKS: Final = (
     " \t\r\n\u000b\u000c\u0085\u00a0\u1680\u180e\u2000\u2001\u2002\u2003\u2004\u2005\u2006\u2007\u2008\u2009"
     "\u200a\u200b\u202f\u205f\u2060\u3000\ufeff"
@@ -65,12 +77,12 @@ _PLAIN: Final = (
     "coalesce(CAST(round(TRY_CAST(CAST({x} AS STRING) AS DECIMAL(38,18)), 9) AS STRING), CAST({x} AS STRING))"
 )
 
-_WORDS: Final = {
+_NORMALIZED: Final = {
     "string": _TRIMMED,
     TEXT: _TRIMMED,
     **_of_floats("coalesce(CAST({whole} AS STRING), CAST({x} AS STRING))"),
 }
-_NUMBER_WORDS: Final = _WORDS | _of_floats(_PLAIN)
+_NUMBER_TEXT: Final = _NORMALIZED | _of_floats(_PLAIN)
 
 # 123.0 is what pandas writes of 123 where another id of the column is missing.
 _INTEGER_TEXT: Final = (
@@ -83,14 +95,14 @@ _IDENTITY: Final = {
     TEXT: "{w}",
     **_of_floats("CAST({whole} AS STRING)"),
 }
-_GIVEN: Final = "CASE WHEN {w} IS NOT NULL THEN {x} END"
+_NOT_BLANK: Final = "CASE WHEN {w} IS NOT NULL THEN {x} END"
 _STRING: Final = {
     "integer": "{w}",
     **_of_floats("{w}"),
     "decimal": "{w}",
     "boolean": "{w}",
-    "string": _GIVEN,
-    TEXT: _GIVEN,
+    "string": _NOT_BLANK,
+    TEXT: _NOT_BLANK,
 }
 # No exponents, thousand marks, NaN or Infinity: what is no plain number is not guessed at.
 _PLAIN_NUMBER: Final = (
@@ -99,11 +111,13 @@ _PLAIN_NUMBER: Final = (
 _NUMBER: Final = dict.fromkeys(("integer", *_EXACT_BELOW, "decimal", TEXT), _PLAIN_NUMBER)
 
 # Beyond these years Spark's own shift from zone to zone overflows, and ends the job.
-_SANE: Final = "CASE WHEN {x} >= {kind}'0001-01-02' AND {x} < {kind}'9999-12-31' THEN {shifted} END"
+_IN_RANGE: Final = "CASE WHEN {x} >= {kind}'0001-01-02' AND {x} < {kind}'9999-12-31' THEN {shifted} END"
 _MIDNIGHT: Final = "to_utc_timestamp({local}, '{zone}')"
 # An hour that a zone's clocks skip comes back changed: no such stamp can be right.
-_THERE: Final = f"CASE WHEN from_utc_timestamp({_MIDNIGHT}, '{{zone}}') = {{local}} THEN {_MIDNIGHT} END"
-_LOCAL: Final = _SANE.format(x="{local}", kind="TIMESTAMP", shifted=_THERE)
+_VALID_LOCAL: Final = (
+    f"CASE WHEN from_utc_timestamp({_MIDNIGHT}, '{{zone}}') = {{local}} THEN {_MIDNIGHT} END"
+)
+_LOCAL: Final = _IN_RANGE.format(x="{local}", kind="TIMESTAMP", shifted=_VALID_LOCAL)
 
 # The stamps that are read, in capitals: a date; with a time of hours and minutes, seconds, 1 to 9 decimals;
 # with Z, UTC, GMT or an offset of hours and minutes. Spark's own cast knows more forms, and shifts by them.
@@ -129,7 +143,7 @@ _STAMP: Final = {
     "local": _LOCAL.format(local="CAST({x} AS TIMESTAMP)", zone="{zone}"),
     "instant_ns": "timestamp_micros({x} DIV 1000)",
     "local_ns": _LOCAL.format(local="timestamp_micros({x} DIV 1000)", zone="{zone}"),
-    "date": _SANE.format(
+    "date": _IN_RANGE.format(
         x="{x}", kind="DATE", shifted=_MIDNIGHT.format(local="CAST({x} AS TIMESTAMP)", zone="{zone}")
     ),
     "string": _STAMP_TEXT,
@@ -172,31 +186,31 @@ def _is_text(kind: "pa.DataType") -> bool:
     }
 
 
-def rule(target: str, found: str, id_type: str) -> str | None:
+def rule(target: str, raw_family: str, id_type: str) -> str | None:
     """The SQL template that turns a column of a family into one of our types; None where there is none.
 
     Parameters
     ----------
     target
         One of the types of `lake.schemas`: ``id``, ``string``, ``timestamp`` or ``decimal(p,s)``.
-    found
+    raw_family
         The family of the raw column.
     """
-    if found == NOTHING:
+    if raw_family == NOTHING:
         return f"CAST(NULL AS {spark_type(target, id_type)})"
-    if found == WHOLE:
+    if raw_family == WHOLE:
         if target == ID:
             return "TRY_CAST({x} AS BIGINT)" if id_type == "int64" else "CAST({x} AS STRING)"
-        found = "decimal"
+        raw_family = "decimal"
     if target == ID:
-        return (_INTEGER if id_type == "int64" else _IDENTITY).get(found)
+        return (_INTEGER if id_type == "int64" else _IDENTITY).get(raw_family)
     if target == "timestamp":
-        return _STAMP.get(found)
-    return (_NUMBER if target.startswith("decimal") else _STRING).get(found)
+        return _STAMP.get(raw_family)
+    return (_NUMBER if target.startswith("decimal") else _STRING).get(raw_family)
 
 
-def expression(value: str, target: str, found: str, id_type: str, zone: str, told: str = "") -> str:
-    """The SQL expression that casts a raw value; null where it does not fit.
+def expression(value: str, target: str, raw_family: str, id_type: str, zone: str, text: str = "") -> str:
+    """The SQL expression that casts a raw value to one of our types; null where the value does not fit.
 
     Parameters
     ----------
@@ -204,28 +218,28 @@ def expression(value: str, target: str, found: str, id_type: str, zone: str, tol
         SQL of the raw value, such as a quoted column.
     zone
         The time zone of stamps that name none.
-    told
-        SQL of the value's `words`, where they are a column already.
+    text
+        SQL of the value's `normalized` text, where that is a column already.
 
     Raises
     ------
     KeyError
         When no rule casts the family; the file check refuses such a file first.
     """
-    template = rule(target, found, id_type)
+    template = rule(target, raw_family, id_type)
     if template is None:
-        raise KeyError(f"no rule casts {found} to {target}")
-    return template.format(x=value, w=told or words(value, target, found), target=target, zone=zone)
+        raise KeyError(f"no rule casts {raw_family} to {target}")
+    return template.format(x=value, w=text or normalized(value, target, raw_family), target=target, zone=zone)
 
 
-def words(value: str, target: str, found: str) -> str:
-    """The SQL expression of a raw value as text in one spelling, without blanks; null where none is given.
+def normalized(value: str, target: str, raw_family: str) -> str:
+    """The SQL expression of a raw value as trimmed text; null where it is missing or only blanks.
 
-    A text of nothing but blanks is no value, whatever the format. Of a number for one of ours it is
-    its plain decimal spelling, which shows a sign or digits that the cast value has lost.
+    For a decimal target a float is spelled in plain decimals, so that a rule of rows sees a sign or
+    digits that the cast drops.
     """
-    templates = _NUMBER_WORDS if target.startswith("decimal") else _WORDS
-    return templates.get(found, _AS_TEXT).format(x=value)
+    templates = _NUMBER_TEXT if target.startswith("decimal") else _NORMALIZED
+    return templates.get(raw_family, _AS_TEXT).format(x=value)
 
 
 def quoted(column: str) -> str:
@@ -234,13 +248,13 @@ def quoted(column: str) -> str:
 
 
 def raw_targets(raw: RawSection) -> Targets:
-    """Our columns that the data set's events have: name -> (raw column, our type)."""
+    """The columns of `interactions` that the data set maps: our name -> (raw column, our type)."""
     names = (USER, ITEM, EVENT_TS, EVENT_TYPE, QUANTITY, AMOUNT, CONTEXT, SEGMENT)
     mapped = {name: getattr(raw.columns, name) for name in names}
     return {name: (column, INTERACTIONS[name]) for name, column in mapped.items() if column}
 
 
 def catalogue_targets(catalogue: CatalogueSection) -> Targets:
-    """The same for the catalogue; its columns beyond these become attributes."""
+    """The same for the catalogue. Raw columns that are not mapped become attributes."""
     mapped = catalogue.columns.model_dump()
     return {name: (column, CATALOGUE_COLUMNS[name]) for name, column in mapped.items() if column}

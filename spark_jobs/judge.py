@@ -1,7 +1,7 @@
-"""Raw rows of events or of a catalogue, cast and judged: what each row is, and why.
+"""Raw rows of events or of a catalogue, cast to our columns and judged by the row rules.
 
-A row is clean, or set aside with all its reasons and a kind: a fault, an unwanted event, a return,
-an exact copy, or a row of the catalogue about an item that it has already.
+A row without a reason is clean. Any other row is set aside with all its reasons and a kind: bad,
+ignored or return. `spark_jobs.extract` finds exact copies and repeated items afterwards.
 """
 
 import datetime as dt
@@ -41,11 +41,12 @@ from validation.rules import Rule, item_rules, row_rules
 NOTES = "notes"
 HOUR = "hour"
 _SHOWN = 60
+"""Letters of a raw value in a sample, so that a sample stays one short line."""
 
 
 @dataclass(frozen=True)
 class Delivery:
-    """What came of one kind: events or catalogues.
+    """The raw files of one kind, events or catalogues, and what is made of them.
 
     Attributes
     ----------
@@ -88,7 +89,7 @@ def events(plan: ExtractPlan) -> Delivery:
 
 
 def items(plan: ExtractPlan) -> Delivery | None:
-    """The catalogues that came on them; None where none did."""
+    """The catalogues of a plan's days; None where the plan has none."""
     if plan.config.catalogue is None or not plan.catalogues:
         return None
     return Delivery(
@@ -105,19 +106,19 @@ def items(plan: ExtractPlan) -> Delivery | None:
 
 
 def judged(spark: SparkSession, plan: ExtractPlan, delivery: Delivery) -> DataFrame:
-    """Every raw row with our columns, its reasons and kind, itself as JSON, and a hash that finds copies."""
+    """Every raw row: our columns, its reasons and kind, the row as JSON, its hash (equal for copies)."""
     parts = rows(spark, plan, delivery.files)
     return reduce(DataFrame.unionByName, (_judge(part, plan, delivery) for part in parts))
 
 
 def _judge(part: RawRows, plan: ExtractPlan, delivery: Delivery) -> DataFrame:
     names = [name for name in delivery.columns if name not in (SOURCE_FILE, ATTRIBUTES)]
-    ours = [_ours(part, name, plan, delivery).alias(name) for name in names]
-    words = fn.struct(*(part.words(name, delivery.targets).alias(name) for name in delivery.targets))
-    frame = part.frame.select("*", words.alias(WORDS))
+    casts = [_cast(part, name, plan, delivery).alias(name) for name in names]
+    texts = fn.struct(*(part.normalized(name, delivery.targets).alias(name) for name in delivery.targets))
+    frame = part.frame.select("*", texts.alias(WORDS))
     extra = [_attributes(part, delivery).alias(ATTRIBUTES)] if ATTRIBUTES in delivery.columns else []
     return (
-        frame.select("*", *ours)
+        frame.select("*", *casts)
         .select(
             *names,
             *extra,
@@ -134,29 +135,29 @@ def _judge(part: RawRows, plan: ExtractPlan, delivery: Delivery) -> DataFrame:
     )
 
 
-def _ours(part: RawRows, name: str, plan: ExtractPlan, delivery: Delivery) -> Column:
-    value = part.ours(name, delivery.targets, plan.config.id_type, delivery.zone)
+def _cast(part: RawRows, name: str, plan: ExtractPlan, delivery: Delivery) -> Column:
+    value = part.cast(name, delivery.targets, plan.config.id_type, delivery.zone)
     if value is None:
         value = fn.lit(None).cast(spark_type(delivery.columns[name], plan.config.id_type))
     return fn.coalesce(value, fn.lit(plan.config.events.default)) if name == EVENT_TYPE else value
 
 
 def _reasons(rules: Iterable[Rule]) -> Column:
-    """All reasons of a row, or the one that leaves nothing to ask."""
-    aside = [rule for rule in rules if rule.kind != "rounded"]
-    found = _names(rule for rule in aside if not rule.alone)
-    for rule in reversed([rule for rule in aside if rule.alone]):
-        found = fn.when(fn.expr(rule.bad), fn.array(fn.lit(rule.name))).otherwise(found)
-    return found
+    """All reasons of a row. Where a rule that stands alone applies, its reason is the only one."""
+    faults = [rule for rule in rules if rule.kind != "rounded"]
+    reasons = _names(rule for rule in faults if not rule.alone)
+    for rule in reversed([rule for rule in faults if rule.alone]):
+        reasons = fn.when(fn.expr(rule.bad), fn.array(fn.lit(rule.name))).otherwise(reasons)
+    return reasons
 
 
 def _names(rules: Iterable[Rule]) -> Column:
-    found = [fn.when(fn.expr(rule.bad), fn.lit(rule.name)) for rule in rules]
-    return fn.array_compact(fn.array(*found)) if found else fn.expr("CAST(array() AS ARRAY<STRING>)")
+    names = [fn.when(fn.expr(rule.bad), fn.lit(rule.name)) for rule in rules]
+    return fn.array_compact(fn.array(*names)) if names else fn.expr("CAST(array() AS ARRAY<STRING>)")
 
 
 def _kind(delivery: Delivery) -> Column:
-    """What a row that is set aside counts as; null for one that is not."""
+    """The kind of a row that is set aside; null for a clean row."""
     ignored = fn.arrays_overlap(REASONS, _literals(delivery.named("ignored")))
     faults = fn.size(fn.array_except(REASONS, _literals(delivery.named("return"))))
     kind = fn.when(ignored, "ignored").when(faults == 0, "return").otherwise("bad")
@@ -168,7 +169,7 @@ def _literals(names: Iterable[str]) -> Column:
 
 
 def _attributes(part: RawRows, delivery: Delivery) -> Column:
-    """The columns that the mapping does not name, as text; those without a value are left out."""
+    """The raw columns that are not mapped, as a map of texts without nulls."""
     used = {column for column, _ in delivery.targets.values()}
     names = [name for name in part.families if name not in used]
     if not names:
@@ -179,31 +180,31 @@ def _attributes(part: RawRows, delivery: Delivery) -> Column:
 
 
 def hour() -> Column:
-    """How many hours after the beginning of its landed day a stamp is, -24 to 48; null without one."""
+    """Hours from the start of the landed day to the stamp, held within -24 and 48; null without a stamp."""
     since = fn.unix_seconds(EVENT_TS) - fn.unix_seconds(fn.col(LANDED).cast("timestamp"))
     return fn.least(fn.greatest(fn.floor(since / 3600), fn.lit(-24)), fn.lit(48)).alias(HOUR)
 
 
-def samples(found: DataFrame, names: str, delivery: Delivery) -> dict[dt.date, dict[str, str]]:
-    """The first row of each day and reason, in words: its place, and its raw value.
+def samples(judged: DataFrame, names: str, delivery: Delivery) -> dict[dt.date, dict[str, str]]:
+    """For each day and reason a sentence about the first such row: its number, its file and its raw value.
 
     Parameters
     ----------
-    found
-        Rows with their place, their raw row and the column `names`, a list of reasons.
+    judged
+        Rows with file, row number, raw row and the column `names`, a list of reasons.
     """
     columns = {rule.name: rule.column for rule in delivery.rules}
     first = fn.min(fn.struct(SOURCE_FILE, ROW_NUMBER, RAW_ROW)).alias("row")
-    told: dict[dt.date, dict[str, str]] = {}
-    each = found.select(LANDED, SOURCE_FILE, ROW_NUMBER, RAW_ROW, fn.explode(names).alias("name"))
+    sentences: dict[dt.date, dict[str, str]] = {}
+    each = judged.select(LANDED, SOURCE_FILE, ROW_NUMBER, RAW_ROW, fn.explode(names).alias("name"))
     for day, name, row in each.groupBy(LANDED, "name").agg(first).collect():
         value = _value(row[RAW_ROW], delivery.targets.get(columns.get(name, ""), ("", ""))[0])
-        told.setdefault(day, {})[name] = f"row {row[ROW_NUMBER]} of {row[SOURCE_FILE]}: {value}"
-    return told
+        sentences.setdefault(day, {})[name] = f"row {row[ROW_NUMBER]} of {row[SOURCE_FILE]}: {value}"
+    return sentences
 
 
 def _value(raw_row: str, column: str) -> str:
-    """A raw value as it was given; the whole row where there is no such column."""
+    """A value of a raw row as JSON; the whole row where it has no such column."""
     try:
         values: Mapping[str, object] = json.loads(raw_row)
     except ValueError:

@@ -1,4 +1,8 @@
-"""Reading raw files in Spark, themselves or their copies, and their columns as ours."""
+"""Opens checked raw files in Spark: each file itself, or the Parquet copy that its reader wrote.
+
+The columns keep the raw values. `spark_jobs.judge` makes our columns of them by `RawRows.cast`,
+which is `spark_jobs.casts.expression`.
+"""
 
 import posixpath
 import re
@@ -16,16 +20,16 @@ from lake.errors import PermanentError
 from lake.schemas import HASH, LANDED, LINE, MALFORMED, RAW_ROW, ROW_NUMBER, SOURCE_FILE, WORDS, copied_field
 from lake.storage import open_storage
 from spark_jobs import read
-from spark_jobs.casts import Targets, expression, quoted, words
+from spark_jobs.casts import Targets, expression, normalized, quoted
 from spark_jobs.plans import ExtractPlan, RawFile
 
 RAW: Final = "raw"
 CORRUPT: Final = "_corrupt_record"
-"""The name under which a raw row tells the text that could not be taken apart."""
+"""The key of the text of a row that could not be parsed, in that row's JSON in the quarantine."""
 
-# Spark writes a local path now with one slash, now with three.
+# Spark spells a local path sometimes with one slash (file:/) and sometimes with three (file:///).
 _SLASHES = ("^file:/+", "file:/")
-# With all digits: by default Spark writes milliseconds.
+# Spark's JSON has milliseconds by default, and then two stamps that differ in microseconds would be equal.
 _EXACT: Final = {
     "ignoreNullFields": "false",
     "timestampFormat": "yyyy-MM-dd'T'HH:mm:ss.SSSSSSXXX",
@@ -41,28 +45,27 @@ class RawRows:
     ----------
     frame
         `RAW` (a struct of the columns as they are), malformed (the text of a row that could not be
-        taken apart, else null), raw_row (all of the row as JSON, exact to the last digit), hash
-        (equal where raw_row is), source_file, landed, row_number (from 1).
+        parsed, else null), raw_row (the whole row as JSON, with all digits), hash (rows with equal
+        raw_row have equal hashes), source_file, landed, row_number (from 1).
     families
-        Each column's family.
+        The family of each raw column (`spark_jobs.casts`).
     """
 
     frame: DataFrame
     families: Mapping[str, str]
 
-    def ours(self, name: str, targets: Targets, id_type: str, zone: str = "UTC") -> Column | None:
-        """A column of ours, cast by the one rule; None where the data set maps none."""
+    def cast(self, name: str, targets: Targets, id_type: str, zone: str = "UTC") -> Column | None:
+        """One of our columns, cast from its raw column; None where the data set maps none to it."""
         if name not in targets:
             return None
         column, target = targets[name]
-        value, told = f"{RAW}.{quoted(column)}", f"{WORDS}.{name}"
-        text = expression(value, target, self.families[column], id_type, zone, told)
-        return fn.expr(text)
+        value, text = f"{RAW}.{quoted(column)}", f"{WORDS}.{name}"
+        return fn.expr(expression(value, target, self.families[column], id_type, zone, text))
 
-    def words(self, name: str, targets: Targets) -> Column:
-        """The raw value of a column of ours as text; null where none is given."""
+    def normalized(self, name: str, targets: Targets) -> Column:
+        """The raw value of one of our columns as normalized text; null where it is blank or missing."""
         column, target = targets[name]
-        return fn.expr(words(f"{RAW}.{quoted(column)}", target, self.families[column]))
+        return fn.expr(normalized(f"{RAW}.{quoted(column)}", target, self.families[column]))
 
     def text(self, name: str) -> Column:
         """A raw column as text; bytes in base 64, nested values as JSON."""
@@ -75,13 +78,13 @@ class RawRows:
 
 
 def rows(spark: SparkSession, plan: ExtractPlan, files: Sequence[RawFile]) -> list[RawRows]:
-    """Read raw files of a plan, those with equal columns together."""
-    by_kind = sorted(files, key=_kind)
-    groups = [list(group) for _, group in groupby(by_kind, key=_kind)]
+    """Read raw files of a plan; files with equal columns are read together."""
+    ordered = sorted(files, key=_columns_key)
+    groups = [list(group) for _, group in groupby(ordered, key=_columns_key)]
     return [_rows(spark, plan, group) for group in groups]
 
 
-def _kind(file: RawFile) -> tuple[bool, list[tuple[str, str, str]]]:
+def _columns_key(file: RawFile) -> tuple[bool, list[tuple[str, str, str]]]:
     return bool(file.copy), [(column.name, column.family, column.type) for column in file.columns]
 
 
@@ -91,16 +94,16 @@ def _rows(spark: SparkSession, plan: ExtractPlan, files: Sequence[RawFile]) -> R
     frame = reader.parquet(*map(read.literal, uris))
     names = _names(spark, frame, uris)
     path = fn.regexp_replace("_file.file_path", *_SLASHES)
-    named = _taken_apart(frame, files[0]).join(fn.broadcast(names), path == fn.col("_path"))
+    located = _parsed(frame, files[0]).join(fn.broadcast(names), path == fn.col("_path"))
     number = (fn.col("_file.row_index") + 1).alias(ROW_NUMBER)
-    found = named.select(RAW, MALFORMED, RAW_ROW, HASH, SOURCE_FILE, LANDED, number)
-    return RawRows(found, {column.name: column.family for column in files[0].columns})
+    rows = located.select(RAW, MALFORMED, RAW_ROW, HASH, SOURCE_FILE, LANDED, number)
+    return RawRows(rows, {column.name: column.family for column in files[0].columns})
 
 
 def file_at(path: str, plan: ExtractPlan) -> RawFile | None:
-    """The file of a plan that Spark knows by a path; None where it is another's."""
-    places = {_plain(read.hadoop_path(_uri(plan, f))): f for f in (*plan.files, *plan.catalogues)}
-    return places.get(_plain(path))
+    """The file of a plan that has a path, in any spelling of Spark; None where the plan has no such file."""
+    files = {_plain(read.hadoop_path(_uri(plan, f))): f for f in (*plan.files, *plan.catalogues)}
+    return files.get(_plain(path))
 
 
 def _uri(plan: ExtractPlan, file: RawFile) -> str:
@@ -109,28 +112,28 @@ def _uri(plan: ExtractPlan, file: RawFile) -> str:
 
 
 def _fields(file: RawFile) -> list[tuple[str, str]]:
-    """Each column's name in the file that Spark reads, and its own."""
+    """For each column its field in the file that Spark reads, and its name in the raw file."""
     names = [column.name for column in file.columns]
-    return [(copied_field(place) if file.copy else name, name) for place, name in enumerate(names)]
+    return [(copied_field(index) if file.copy else name, name) for index, name in enumerate(names)]
 
 
 def _schema(file: RawFile) -> StructType:
-    """The columns of a file; Spark gives null for those of a copy that it has not."""
+    """The schema of the file that Spark reads. Spark gives null for a column that a copy lacks."""
     types = [DataType.fromDDL(column.type) for column in file.columns]
     fields = [StructField(field, kind) for (field, _), kind in zip(_fields(file), types, strict=True)]
     extra = [StructField(name, DataType.fromDDL("STRING")) for name in (MALFORMED, LINE)]
     return StructType([*fields, *(extra if file.copy else ())])
 
 
-def _taken_apart(frame: DataFrame, file: RawFile) -> DataFrame:
-    """`RAW` and what tells of the whole row, with `_file`, where it stands."""
+def _parsed(frame: DataFrame, file: RawFile) -> DataFrame:
+    """`RAW`, the whole row as JSON with its hash, and `_file`: Spark's metadata of the row's file."""
     raw = fn.struct(*(fn.col(quoted(field)).alias(name) for field, name in _fields(file)))
     whole = fn.to_json(raw, _EXACT)
     hashed = (_hashable(field) for field in frame.schema)
     malformed = fn.col(MALFORMED) if file.copy else fn.lit(None).cast("string")
     if file.copy:
-        told = fn.to_json(fn.struct(malformed.alias(CORRUPT)))
-        whole = fn.when(malformed.isNotNull(), told).otherwise(fn.coalesce(LINE, whole))
+        corrupt = fn.to_json(fn.struct(malformed.alias(CORRUPT)))
+        whole = fn.when(malformed.isNotNull(), corrupt).otherwise(fn.coalesce(LINE, whole))
     return frame.select(
         raw.alias(RAW),
         malformed.alias(MALFORMED),
@@ -141,7 +144,7 @@ def _taken_apart(frame: DataFrame, file: RawFile) -> DataFrame:
 
 
 def _hashable(field: StructField) -> Column:
-    """A column as Spark makes hashes of it, which it does of no map."""
+    """A column that Spark can hash: Spark hashes no map, so nested values become JSON."""
     column = fn.col(quoted(field.name))
     return fn.to_json(column, _EXACT) if _is_nested(field.dataType) else column
 
@@ -151,20 +154,20 @@ def _is_nested(kind: DataType) -> bool:
 
 
 def _names(spark: SparkSession, frame: DataFrame, uris: Mapping[str, RawFile]) -> DataFrame:
-    """How Spark spells each file's path, with the file's name and day."""
+    """A row for each file: its path as Spark spells it, its name and its day."""
     spelled = {_plain(unquote(path)): re.sub(*_SLASHES, path) for path in frame.inputFiles()}
-    places = {uri: _plain(read.hadoop_path(uri)) for uri in uris}
-    missing = [uri for uri, place in places.items() if place not in spelled]
+    paths = {uri: _plain(read.hadoop_path(uri)) for uri in uris}
+    missing = [uri for uri, path in paths.items() if path not in spelled]
     if missing:
         raise PermanentError(
             f"{missing[0]}: expected among the files that Spark lists, found {', '.join(sorted(spelled))} "
             f"({len(missing)} of {len(uris)} are not there); "
             "give NIGHTJAR_RAW as a plain file:/// or s3:// address"
         )
-    found = [(spelled[places[uri]], file.name, file.day) for uri, file in uris.items()]
-    return spark.createDataFrame(found, f"_path STRING, {SOURCE_FILE} STRING, {LANDED} DATE")
+    names = [(spelled[paths[uri]], file.name, file.day) for uri, file in uris.items()]
+    return spark.createDataFrame(names, f"_path STRING, {SOURCE_FILE} STRING, {LANDED} DATE")
 
 
 def _plain(path: str) -> str:
-    """A file's path in one spelling, whoever wrote it."""
+    """A file's path in one spelling: no doubled slashes, and file:/ in front of a local one."""
     return posixpath.normpath(re.sub(*_SLASHES, path))

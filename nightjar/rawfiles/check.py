@@ -1,4 +1,9 @@
-"""The check of one raw file, whatever its format."""
+"""The check of one raw file, whatever its format.
+
+It makes a `RawFile`: the raw columns with their families, the number of rows, the digest, and where the
+copy for Spark lies. It refuses a file with a column that `spark_jobs/casts.py:rule` cannot cast; the same
+rules make our columns afterwards, in `spark_jobs/casts.py:expression`.
+"""
 
 import datetime as dt
 import logging
@@ -102,9 +107,9 @@ class Checker:
                 log.warning("%s: %s", self.raw.uri(spec.name), warning)
             size, digest = path.stat().st_size, sha256_of(path)
             self._require_unchanged(version, spec)
-            place = self._keep(copy, spec) if content.copied else ""
+            copy_path = self._keep(copy, spec) if content.copied else ""
         columns = content.columns
-        return RawFile(spec.name, spec.day, content.rows, size, digest, version, columns, place)
+        return RawFile(spec.name, spec.day, content.rows, size, digest, version, columns, copy_path)
 
     def _require_unchanged(self, version: str, spec: FileSpec) -> None:
         """Refuse a file that changed: its digest may be of other bytes than those that were read."""
@@ -123,9 +128,9 @@ class Checker:
             raise Unfit(f"a {spec.format} file", "0 bytes")
 
     def _keep(self, copy: Path, spec: FileSpec) -> str:
-        place = layout.copied(self.attempt, spec.name)
-        self.lake.put_file(place, copy)
-        return place
+        copy_path = layout.copied(self.attempt, spec.name)
+        self.lake.put_file(copy_path, copy)
+        return copy_path
 
 
 def _content(path: Path, spec: FileSpec, copy: Path) -> Content:

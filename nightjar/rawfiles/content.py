@@ -1,4 +1,4 @@
-"""What a reader of one format finds in a raw file, or what is wrong with it."""
+"""What the readers of all formats share: how columns are used, what a file holds, why it is refused."""
 
 from collections import Counter
 from collections.abc import Sequence
@@ -58,7 +58,7 @@ class Content:
     Attributes
     ----------
     columns
-        As Spark will read them.
+        The columns as Spark will read them.
     kinds
         The file's own name of each column's type.
     repeated
@@ -81,12 +81,12 @@ class Content:
 
 def distinct(names: Sequence[str]) -> list[str]:
     """The names in order; a repeated one gets a number that makes it new, as in ``a (2)``."""
-    given: list[str] = []
+    unique: list[str] = []
     for name in names:
         numbered = (f"{name} ({number})" for number in count(2))
-        free = (candidate for candidate in numbered if candidate not in given and candidate not in names)
-        given.append(next(free) if name in given else name)
-    return given
+        free = (candidate for candidate in numbered if candidate not in unique and candidate not in names)
+        unique.append(next(free) if name in unique else name)
+    return unique
 
 
 def repeated(names: Sequence[str]) -> frozenset[str]:

@@ -1,4 +1,7 @@
-"""CSV files: records by RFC 4180, counted and taken apart by one strict parser.
+"""CSV files: parsed and counted by one strict parser, by RFC 4180.
+
+`read` writes a Parquet copy in which each raw column is text, and casts nothing. In Spark,
+`spark_jobs/casts.py:expression` makes our columns of this text.
 
 Nothing is guessed. A quote that is not closed, or that has text behind it, refuses the file. A record
 with more or fewer values than the header is a malformed row, and so is one with a quote that opens

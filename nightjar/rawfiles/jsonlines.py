@@ -1,4 +1,8 @@
-"""JSON lines: each line that is not blank is a row; one that is no object is malformed."""
+"""JSON lines: each line that is not blank is a row; one that is no object is malformed.
+
+`read` writes a Parquet copy in which each raw column is text, and casts nothing. In Spark,
+`spark_jobs/casts.py:expression` makes our columns of this text.
+"""
 
 import json
 import re
@@ -51,8 +55,8 @@ def read(path: Path, spec: ColumnSpec, copy: Path) -> Content:
     if rows and not objects:
         actual = f"none in {rows} lines; the first is {first}"
         raise Unfit("one JSON object a line", actual, "write each row as an object in a line of its own")
-    given = [name for name in names if name in seen or spec.whole or not rows]
-    columns = tuple(RawColumn(name, TEXT, "STRING") for name in given)
+    delivered = [name for name in names if name in seen or spec.whole or not rows]
+    columns = tuple(RawColumn(name, TEXT, "STRING") for name in delivered)
     return Content(columns, dict.fromkeys(seen, "text"), rows, True)
 
 

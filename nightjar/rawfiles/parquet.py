@@ -1,7 +1,8 @@
 """Parquet files: every page is read and verified; a file that Spark cannot read is copied for it.
 
 Arrow reads more than Spark does: codecs, encodings and types. A file that Spark reads with equal
-values is left to it; any other is written anew, with the values that Spark has no type for as text.
+values is left to it; any other is copied to a new Parquet file, with the values that Spark has no type for
+as text. In Spark, `spark_jobs/casts.py:expression` makes our columns of the file or of its copy.
 """
 
 import os
@@ -317,7 +318,7 @@ def _copy(file: _File, path: Path, worded: set[str]) -> tuple[RawColumn, ...]:
     instants = _instants(file.file)
     ways = [_way(field, field.name in instants, field.name in worded) for field in file.schema]
     kinds = [way(pa.nulls(0, field.type)).type for way, field in zip(ways, file.schema, strict=True)]
-    schema = pa.schema([(copied_field(place), kind) for place, kind in enumerate(kinds)])
+    schema = pa.schema([(copied_field(index), kind) for index, kind in enumerate(kinds)])
     with room_for(path), pq.ParquetWriter(path, schema, compression="zstd") as writer:
         for batch in file.batches():
             arrays = [way(array) for way, array in zip(ways, batch.columns, strict=True)]

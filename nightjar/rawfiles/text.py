@@ -87,7 +87,7 @@ class Copy:
     """A Parquet file of text values, written batch by batch, that Spark reads in place of a text file.
 
     Its fields are numbered, so that no raw name can clash with another or with one of ours; behind
-    them stand `MALFORMED`, the text of a row that could not be taken apart, and `LINE`, the whole
+    them stand `MALFORMED`, the text of a row that could not be parsed, and `LINE`, the whole
     row where that is one line.
     """
 
@@ -95,7 +95,7 @@ class Copy:
         import pyarrow as pa
         import pyarrow.parquet as pq
 
-        names = [*(copied_field(place) for place in range(width)), MALFORMED, LINE]
+        names = [*(copied_field(index) for index in range(width)), MALFORMED, LINE]
         self._schema = pa.schema([(name, pa.string()) for name in names])
         self._width = width
         self._rows: list[Sequence[str | None]] = []
@@ -115,11 +115,11 @@ class Copy:
             self._writer.close()
 
     def add(self, values: Sequence[str | None], line: str | None = None) -> None:
-        """Add a row that was taken apart."""
+        """Add the values of a row."""
         self._add((*values, None, line))
 
     def add_malformed(self, text: str) -> None:
-        """Add the text of a row that could not be taken apart."""
+        """Add the text of a row that could not be parsed."""
         self._add((*(None,) * self._width, text, None))
 
     def _add(self, row: Sequence[str | None]) -> None:

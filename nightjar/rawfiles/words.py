@@ -36,7 +36,7 @@ def _value(scalar: "pa.Scalar") -> Any:
         return [_value(item) for item in scalar.values]
     if isinstance(scalar, pa.StructScalar):
         fields = distinct([field.name for field in scalar.type])
-        return {name: _value(scalar[place]) for place, name in enumerate(fields)}
+        return {name: _value(scalar[index]) for index, name in enumerate(fields)}
     if isinstance(scalar, pa.ExtensionScalar):
         return str(scalar.as_py())
     return _plain(scalar)

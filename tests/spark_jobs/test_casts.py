@@ -1,7 +1,7 @@
 import pyarrow as pa
 import pytest
 
-from spark_jobs.casts import expression, family, quoted, rule, words
+from spark_jobs.casts import expression, family, normalized, quoted, rule
 
 
 @pytest.mark.parametrize(
@@ -257,7 +257,7 @@ WORDS = [
 
 
 @pytest.mark.spark
-def test_words_are_a_value_in_one_spelling(spark):
-    asked = ", ".join(f"{words(*case[:3])} AS c{i}" for i, case in enumerate(WORDS))
+def test_normalized_text_is_a_value_in_one_spelling(spark):
+    asked = ", ".join(f"{normalized(*case[:3])} AS c{i}" for i, case in enumerate(WORDS))
     found = spark.sql(f"SELECT {asked}").first()
     assert [(*case[:3], found[i]) for i, case in enumerate(WORDS)] == WORDS

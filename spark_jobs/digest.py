@@ -1,4 +1,4 @@
-"""Content digests: what a partition holds, whatever the order of its rows or the cut of its files."""
+"""Content digests of partitions. They depend neither on the order of rows nor on how files are cut."""
 
 import datetime as dt
 from collections.abc import Iterable
@@ -31,12 +31,12 @@ def digests(frame: DataFrame, key: str, columns: Iterable[str]) -> dict[dt.date,
     flags = [fn.col(name).isNull() for name in names]
     first = fn.xxhash64(*values, *flags).cast("decimal(20,0)")
     second = fn.xxhash64(fn.lit(1), *values, *flags)
-    found = frame.groupBy(key).agg(
+    hashes = frame.groupBy(key).agg(
         fn.count(fn.lit(1)).alias("rows"),
         fn.sum(first).cast("decimal(38,0)").alias("total"),
         fn.bit_xor(second).alias("parity"),
     )
-    return {row[key]: f"{row['rows']}:{row['total']}:{row['parity']}" for row in found.collect()}
+    return {row[key]: f"{row['rows']}:{row['total']}:{row['parity']}" for row in hashes.collect()}
 
 
 def _hashable(frame: DataFrame, name: str) -> Column:

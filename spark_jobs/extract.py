@@ -1,7 +1,7 @@
-"""Raw files of one day or of many -> interactions, catalogue and their quarantines, in one code path.
+"""The ingest job: from checked raw files of one or many days to interactions, catalogue and quarantines.
 
-Every row of a raw file is either clean, or set aside with all its reasons, or an exact copy of a row
-that is kept; they are counted per day and add up to the rows that the files hold.
+Every row of a raw file is either clean, or set aside with all its reasons, or set aside as an exact
+copy of a row that is kept. The counts of each day add up to the rows that its files hold.
 """
 
 import datetime as dt
@@ -44,14 +44,14 @@ log = logging.getLogger(__name__)
 
 Counts = dict[dt.date, dict[str, int]]
 
-_APART = ("ignored", "return")
-_GOOD = f"size({REASONS}) = 0"
-_ASIDE = f"size({REASONS}) > 0"
+_UNWANTED_KINDS = ("ignored", "return")
+_IS_CLEAN = f"size({REASONS}) = 0"
+_IS_SET_ASIDE = f"size({REASONS}) > 0"
 
 
 @dataclass(frozen=True)
 class _Tally:
-    """What is counted of one delivery: per day its counts, its rows by hour, and a sample of each reason."""
+    """The statistics of one delivery, for each day: its counts, its rows by hour, a sample of each reason."""
 
     counts: Counts
     hours: dict[dt.date, dict[int, int]] = field(default_factory=dict)
@@ -67,7 +67,7 @@ class _DayFault(FileFault):
 
 
 def run(plan: ExtractPlan) -> ExtractResult:
-    """Read, judge and stage the raw days of a plan; a day with a file that Spark cannot read is left out.
+    """Read, judge and stage the raw days of a plan. A day with a file that Spark cannot read is left out.
 
     Raises
     ------
@@ -94,7 +94,7 @@ def run(plan: ExtractPlan) -> ExtractResult:
 
 
 def _require_zone(name: str) -> None:
-    """Ask Java, whose tz database may be older than the one that has judged the setting."""
+    """Refuse a time zone that Java lacks: its tz database may be older than Python's."""
     try:
         session("extract").sql(f"SELECT to_utc_timestamp(TIMESTAMP'2000-01-01', '{name}')").collect()
     except DateTimeException as error:
@@ -108,17 +108,17 @@ def _day_fault(error: Exception, plan: ExtractPlan) -> _DayFault | None:
     """The day whose file Spark could not read, if that is the error."""
     if isinstance(error, _DayFault):
         return error
-    found = unread(error)
-    file = file_at(found.path, plan) if found else None
-    if found is None or file is None:
+    cause = unread(error)
+    file = file_at(cause.path, plan) if cause else None
+    if cause is None or file is None:
         return None
     uri = open_storage(plan.raw_root).uri(file.name)
-    told = f"{uri}: expected a file that Spark can read, found {found.why}"
-    return _DayFault(file.day, f"{told}; deliver it again, then run {file.day} again")
+    problem = f"{uri}: expected a file that Spark can read, found {cause.why}"
+    return _DayFault(file.day, f"{problem}; deliver it again, then run {file.day} again")
 
 
 def _without(day: dt.date, plan: ExtractPlan) -> ExtractPlan:
-    """A plan for the other days, which writes beside what the pass that broke off has written."""
+    """The plan for the other days, with a new attempt: the failed pass has left files in the old one."""
     return replace(
         plan,
         attempt=layout.new_attempt(),
@@ -130,15 +130,15 @@ def _without(day: dt.date, plan: ExtractPlan) -> ExtractPlan:
 
 def _run(plan: ExtractPlan) -> ExtractResult:
     events, items = judge.events(plan), judge.items(plan)
-    told = _stage(events, plan, list(plan.based_on))
-    counts, samples = told.counts, told.samples
+    tally = _stage(events, plan, list(plan.based_on))
+    counts, samples = tally.counts, tally.samples
     if items:
-        found = _stage(items, plan, sorted({file.day for file in items.files}))
-        counts = {day: told.counts[day] | found.counts.get(day, {}) for day in told.counts}
-        samples = {day: samples.get(day, {}) | found.samples.get(day, {}) for day in told.counts}
+        catalogue = _stage(items, plan, sorted({file.day for file in items.files}))
+        counts = {day: tally.counts[day] | catalogue.counts.get(day, {}) for day in tally.counts}
+        samples = {day: samples.get(day, {}) | catalogue.samples.get(day, {}) for day in tally.counts}
     contents = _contents(plan)
     result = ExtractResult(
-        contents, counts, told.hours, samples, profiles=_profiles(plan, contents[TableName.INTERACTIONS])
+        contents, counts, tally.hours, samples, profiles=_profiles(plan, contents[TableName.INTERACTIONS])
     )
     for delivery in (events, items) if items else (events,):
         _balance(result, delivery)
@@ -148,39 +148,39 @@ def _run(plan: ExtractPlan) -> ExtractResult:
 
 def _stage(delivery: Delivery, plan: ExtractPlan, days: Iterable[dt.date]) -> _Tally:
     """Write the clean rows of a delivery, and those set aside."""
-    tally = _Tally({day: dict.fromkeys(_counted(delivery), 0) for day in days})
+    tally = _Tally({day: dict.fromkeys(_count_names(delivery), 0) for day in days})
     if delivery.files:
         try:
             _stage_rows(delivery, plan, tally)
-        finally:  # give back what was held, also where a day is left out and the rest tried again
+        finally:  # free the cached frames, also before a further pass without a faulty day
             session("extract").catalog.clearCache()
     return tally
 
 
 def _stage_rows(delivery: Delivery, plan: ExtractPlan, tally: _Tally) -> None:
     judged = judge.judged(session("extract"), plan, delivery)
-    kept = _without_whole_rows(judged).persist()
-    again = _again(judged, kept, delivery)
-    _count(kept, again, delivery, tally)
-    clean = kept.where(_GOOD)
-    if again:
-        clean = clean.join(again.select(SOURCE_FILE, ROW_NUMBER), [SOURCE_FILE, ROW_NUMBER], "left_anti")
+    cached = _without_whole_rows(judged).persist()
+    repeats = _repeated_rows(judged, cached, delivery)
+    _count(cached, repeats, delivery, tally)
+    clean = cached.where(_IS_CLEAN)
+    if repeats:
+        clean = clean.join(repeats.select(SOURCE_FILE, ROW_NUMBER), [SOURCE_FILE, ROW_NUMBER], "left_anti")
     _write(clean.select(*TABLES[delivery.table].columns, LANDED), plan, delivery.table)
     columns = [*QUARANTINE, LANDED]
-    aside = kept.where(_ASIDE).select(*columns)
-    _write(aside.unionByName(again.select(*columns)) if again else aside, plan, delivery.aside)
-    _sample(kept, delivery, plan, tally)
+    aside = cached.where(_IS_SET_ASIDE).select(*columns)
+    _write(aside.unionByName(repeats.select(*columns)) if repeats else aside, plan, delivery.aside)
+    _sample(cached, delivery, plan, tally)
 
 
 def _without_whole_rows(judged: DataFrame) -> DataFrame:
-    """Judged rows as several passes need them: only of those with a remark all that they are."""
-    told = fn.when((fn.size(REASONS) > 0) | (fn.size(NOTES) > 0), fn.col(RAW_ROW))
-    return judged.withColumn(RAW_ROW, told)
+    """Judged rows, with the raw row only where a reason or a note needs it, so that the cache is small."""
+    raw_row = fn.when((fn.size(REASONS) > 0) | (fn.size(NOTES) > 0), fn.col(RAW_ROW))
+    return judged.withColumn(RAW_ROW, raw_row)
 
 
-def _counted(delivery: Delivery) -> Iterator[str]:
+def _count_names(delivery: Delivery) -> Iterator[str]:
     """The names of a delivery's counts."""
-    names = ["read", "clean", "bad", "duplicate", *(() if delivery.prefix else _APART)]
+    names = ["read", "clean", "bad", "duplicate", *(() if delivery.prefix else _UNWANTED_KINDS)]
     names += [f"rounded_{rule.column}" for rule in delivery.rules if rule.kind == "rounded"]
     names += [f"bad_{name}" for name in _faults(delivery)]
     return (f"{delivery.prefix}{name}" for name in names)
@@ -191,32 +191,32 @@ def _faults(delivery: Delivery) -> list[str]:
     return delivery.named("bad") + delivery.named("return") + ([REPEATED] if delivery.prefix else [])
 
 
-def _again(judged: DataFrame, kept: DataFrame, delivery: Delivery) -> DataFrame | None:
-    """Of the good rows those that come again, held for several passes; None where there are none.
+def _repeated_rows(judged: DataFrame, cached: DataFrame, delivery: Delivery) -> DataFrame | None:
+    """The clean rows that repeat an earlier one, cached; None where there are none.
 
-    Only rows whose key is not alone, an item or the hash of a row, are compared as a whole.
+    Whole rows are compared only where two share a key: the item in a catalogue, else the row's hash.
     """
     key = ITEM if delivery.prefix else HASH
-    counted = kept.where(_GOOD).groupBy(LANDED, key).count()
+    counted = cached.where(_IS_CLEAN).groupBy(LANDED, key).count()
     repeated = counted.where("count > 1").select(LANDED, key).persist()
     if not repeated.count():
         return None
-    suspects = judged.where(_GOOD).join(repeated, [LANDED, key], "left_semi")
+    suspects = judged.where(_IS_CLEAN).join(repeated, [LANDED, key], "left_semi")
     return (_repeats if delivery.prefix else _copies)(suspects).persist()
 
 
 def _copies(suspects: DataFrame) -> DataFrame:
-    """Those that equal an earlier one of their day in every raw column."""
-    place = Window.partitionBy(LANDED, RAW_ROW).orderBy(SOURCE_FILE, ROW_NUMBER)
-    ranked = suspects.withColumn("_rank", fn.row_number().over(place)).where("_rank > 1")
+    """The rows that equal an earlier row of their day in every raw column."""
+    in_file_order = Window.partitionBy(LANDED, RAW_ROW).orderBy(SOURCE_FILE, ROW_NUMBER)
+    ranked = suspects.withColumn("_rank", fn.row_number().over(in_file_order)).where("_rank > 1")
     return _set_aside(ranked.withColumn("_copy", fn.lit(True)))
 
 
 def _repeats(suspects: DataFrame) -> DataFrame:
-    """Those about an item that an earlier row of the day has."""
-    place = Window.partitionBy(LANDED, ITEM).orderBy(SOURCE_FILE, ROW_NUMBER)
+    """The rows about an item that an earlier row of their day is about."""
+    in_file_order = Window.partitionBy(LANDED, ITEM).orderBy(SOURCE_FILE, ROW_NUMBER)
     ranked = suspects.withColumns(
-        {"_rank": fn.row_number().over(place), "_first": fn.first(RAW_ROW).over(place)}
+        {"_rank": fn.row_number().over(in_file_order), "_first": fn.first(RAW_ROW).over(in_file_order)}
     )
     return _set_aside(ranked.where("_rank > 1").withColumn("_copy", fn.col("_first") == fn.col(RAW_ROW)))
 
@@ -227,16 +227,16 @@ def _set_aside(rows: DataFrame) -> DataFrame:
     return rows.select(LANDED, SOURCE_FILE, ROW_NUMBER, RAW_ROW, kind, fn.array(reason).alias(REASONS))
 
 
-def _count(kept: DataFrame, again: DataFrame | None, delivery: Delivery, tally: _Tally) -> None:
-    """Fill in the counts of every day that has rows; compare rows read with what the files say."""
+def _count(cached: DataFrame, repeats: DataFrame | None, delivery: Delivery, tally: _Tally) -> None:
+    """Fill in the counts of every day, and compare the rows read with those that the files hold."""
     hour = fn.lit(None).cast("int").alias(HOUR) if delivery.prefix else judge.hour()
-    for row in kept.groupBy(LANDED, hour).agg(*_aggregates(delivery)).collect():
-        found = row.asDict()
-        day, hours = found.pop(LANDED), found.pop(HOUR)
-        _add(tally.counts[day], found)
-        if hours is not None:
-            tally.hours.setdefault(day, {})[hours] = found[f"{delivery.prefix}read"]
-    for row in again.groupBy(LANDED, KIND).count().collect() if again else ():
+    for row in cached.groupBy(LANDED, hour).agg(*_aggregates(delivery)).collect():
+        counts = row.asDict()
+        day, hour_of_day = counts.pop(LANDED), counts.pop(HOUR)
+        _add(tally.counts[day], counts)
+        if hour_of_day is not None:
+            tally.hours.setdefault(day, {})[hour_of_day] = counts[f"{delivery.prefix}read"]
+    for row in repeats.groupBy(LANDED, KIND).count().collect() if repeats else ():
         names = ("bad", f"bad_{REPEATED}") if row[KIND] == "bad" else ("duplicate",)
         _add(tally.counts[row[LANDED]], {f"{delivery.prefix}{name}": row["count"] for name in names})
     for day, counts in tally.counts.items():
@@ -247,7 +247,7 @@ def _count(kept: DataFrame, again: DataFrame | None, delivery: Delivery, tally: 
 
 
 def _aggregates(delivery: Delivery) -> list[Column]:
-    kinds = {kind: fn.col(KIND) == kind for kind in ("bad", *(() if delivery.prefix else _APART))}
+    kinds = {kind: fn.col(KIND) == kind for kind in ("bad", *(() if delivery.prefix else _UNWANTED_KINDS))}
     faults = {
         f"bad_{name}": kinds["bad"] & fn.array_contains(REASONS, name)
         for name in _faults(delivery)
@@ -268,7 +268,7 @@ def _add(counts: dict[str, int], more: dict[str, int]) -> None:
 
 
 def _aside(counts: dict[str, int], delivery: Delivery) -> int:
-    return sum(counts.get(f"{delivery.prefix}{kind}", 0) for kind in ("bad", "duplicate", *_APART))
+    return sum(counts.get(f"{delivery.prefix}{kind}", 0) for kind in ("bad", "duplicate", *_UNWANTED_KINDS))
 
 
 def _require_all_read(day: dt.date, read_rows: int, files: Iterable[RawFile]) -> None:
@@ -282,7 +282,7 @@ def _require_all_read(day: dt.date, read_rows: int, files: Iterable[RawFile]) ->
 
 
 def _require_unchanged(plan: ExtractPlan) -> None:
-    """Whether the files that Spark has read are those that were checked, whose digests the records have."""
+    """Refuse a file that changed after its check: the record would hold the digest of other bytes."""
     storage = open_storage(plan.raw_root)
     for file in (*plan.files, *plan.catalogues):
         if not file.copy and not _is_as_checked(storage, file):
@@ -300,20 +300,20 @@ def _is_as_checked(storage: Storage, file: RawFile) -> bool:
         return False
 
 
-def _sample(kept: DataFrame, delivery: Delivery, plan: ExtractPlan, tally: _Tally) -> None:
-    """Fill in a sample of each reason, and of each kind of number that was rounded."""
+def _sample(cached: DataFrame, delivery: Delivery, plan: ExtractPlan, tally: _Tally) -> None:
+    """Fill in a sample of each reason, and of each column with rounded numbers."""
     files = _staged(plan, delivery.aside)
     if files:
         aside = read.table(session("extract"), plan.lake, delivery.aside, files, plan.config.id_type)
         tally.samples.update(judge.samples(aside, REASONS, delivery))
     if any(n for counts in tally.counts.values() for name, n in counts.items() if "rounded_" in name):
-        noted = judge.samples(kept.where(fn.col(KIND).isNull()), NOTES, delivery)
-        for day, found in noted.items():
-            tally.samples[day] = tally.samples.get(day, {}) | found
+        rounded = judge.samples(cached.where(fn.col(KIND).isNull()), NOTES, delivery)
+        for day, samples in rounded.items():
+            tally.samples[day] = tally.samples.get(day, {}) | samples
 
 
 def _balance(result: ExtractResult, delivery: Delivery) -> None:
-    """Clean rows + those set aside = rows read, by what was written."""
+    """Compare the rows that were written, clean and set aside, with the counts of each day."""
     for day, written in result.tables[delivery.table].items():
         counts = result.counts[day]
         clean, aside = written.rows, result.tables[delivery.aside][day].rows
@@ -334,13 +334,13 @@ def _write(frame: DataFrame, plan: ExtractPlan, table: str) -> None:
 def _contents(plan: ExtractPlan) -> dict[str, dict[dt.date, TableContent]]:
     days = list(plan.based_on)
     delivered = sorted({file.day for file in plan.catalogues})
-    asked = {
+    days_of = {
         TableName.INTERACTIONS: days,
         TableName.QUARANTINE: days,
         TableName.CATALOGUE: delivered,
         TableName.CATALOGUE_QUARANTINE: delivered,
     }
-    return {table: _content(plan, table, wanted) for table, wanted in asked.items()}
+    return {table: _content(plan, table, partitions) for table, partitions in days_of.items()}
 
 
 def _content(plan: ExtractPlan, table: str, days: list[dt.date]) -> dict[dt.date, TableContent]:
@@ -348,8 +348,8 @@ def _content(plan: ExtractPlan, table: str, days: list[dt.date]) -> dict[dt.date
     if not files:
         return tables.contents(storage, table, plan.attempt, days, {})
     written = read.table(session("extract"), plan.lake, table, files, plan.config.id_type)
-    found = digests(written, LANDED, TABLES[table].columns)
-    return tables.contents(storage, table, plan.attempt, days, found)
+    content_digests = digests(written, LANDED, TABLES[table].columns)
+    return tables.contents(storage, table, plan.attempt, days, content_digests)
 
 
 def _staged(plan: ExtractPlan, table: str) -> list[str]:

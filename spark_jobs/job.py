@@ -1,4 +1,4 @@
-"""What every job's program does around its `run`: read the plan, write the result or the error."""
+"""The frame of every job's program: it reads the plan, calls `run`, and writes the result or the error."""
 
 import logging
 import os
@@ -21,8 +21,9 @@ from lake.storage import NO_ROOM, Storage, open_storage
 log = logging.getLogger(__name__)
 
 SUBMITTER = "NIGHTJAR_SUBMITTER"
-"""The environment variable with the process that waits for the job on this machine."""
+"""The environment variable with the id of the process that waits for the job on this machine."""
 WATCH_SECONDS = 1.0
+"""Between two looks at that process: a job outlives it, and holds its memory, no longer than this."""
 
 Task = TypeVar("Task")
 
@@ -47,7 +48,7 @@ class Unread:
     path
         As Spark spells it.
     why
-        The cause behind all others.
+        The first cause: the last "Caused by" of Java's trace.
     """
 
     path: str
@@ -105,7 +106,7 @@ def main(kind: type[Task], run: Callable[[Task], object]) -> None:
 
 
 def _end_with(submitter: int) -> None:
-    """End this process group, the JVM among it, once a process is gone."""
+    """End this process group, which holds the JVM, once the submitter is gone."""
     while is_running(submitter):
         time.sleep(WATCH_SECONDS)
     log.error("the process that started this job is gone: the job ends too")
@@ -113,7 +114,7 @@ def _end_with(submitter: int) -> None:
 
 
 def _put(storage: Storage, path: str, error: JobError) -> None:
-    """Put an error; where there is no room for it an empty file, which needs none."""
+    """Put an error beside the plan. On a full disk put an empty file, which needs no space."""
     try:
         messages.write(storage, path, error)
     except DiskFull:
@@ -121,18 +122,18 @@ def _put(storage: Storage, path: str, error: JobError) -> None:
 
 
 def unread(error: Exception) -> Unread | None:
-    """The file that Spark could not read, where that ended a job; None where something else did."""
+    """The file that Spark could not read, if that is the error; None for any other error."""
     text = str(error)
-    found, causes = _UNREAD.search(text), _JAVA_ERROR.findall(text)
+    match, causes = _UNREAD.search(text), _JAVA_ERROR.findall(text)
     why = causes[-1] if causes else text.strip().partition("\n")[0]
     of_the_machine = _has_no_room(text) or _lost_s3(text) or _NO_FAULT_OF_A_FILE.match(why)
-    if isinstance(error, NightjarError) or found is None or of_the_machine:
+    if isinstance(error, NightjarError) or match is None or of_the_machine:
         return None
-    return Unread(unquote(found[1]), why)
+    return Unread(unquote(match[1]), why)
 
 
 def describe(error: Exception) -> JobError:
-    """An exception as what is put into the attempt's folder; of a Java error what failed, and why."""
+    """An exception as a `JobError`; of a Java error the failure and its first cause."""
     text = str(error).strip() or repr(error)
     trace = "".join(traceback.format_exception(error))
     if isinstance(error, NightjarError):
@@ -157,6 +158,6 @@ def _lost_s3(text: str) -> bool:
 
 
 def _briefly(text: str) -> str:
-    """The first line; of a Java trace its error and the cause behind all others."""
+    """The first line of a text; of a Java trace its error and its first cause."""
     causes = _JAVA_ERROR.findall(text)
     return "; ".join(dict.fromkeys((causes[0], causes[-1]))) if causes else text.splitlines()[0]

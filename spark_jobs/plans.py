@@ -1,4 +1,4 @@
-"""The plans of the Spark jobs and what they make; importable without Spark."""
+"""The plans and the results of the Spark jobs; importable without Spark."""
 
 import datetime as dt
 from dataclasses import dataclass, field
@@ -15,11 +15,11 @@ class RawColumn:
     Attributes
     ----------
     name
-        As the file has it; a name's second column has a number behind it.
+        As the file has it; where a name repeats, a number follows it, as in ``a (2)``.
     family
-        What its values are (`spark_jobs.casts`).
+        Its family (`spark_jobs.casts`).
     type
-        As which Spark reads it.
+        The SQL type as which Spark reads it.
     """
 
     name: str
@@ -38,11 +38,11 @@ class RawFile:
     day
         The partition that it belongs to.
     rows
-        As its footer says, or counted by the boundaries of its format where it has none.
+        Their number by the footer of a Parquet file, else counted by the file check.
     bytes, sha256
         Of the whole file.
     version
-        By which the storage told it from others when it was checked.
+        The storage's version of the file when it was checked.
     columns
         Its columns, in the order of the copy's fields where there is one.
     copy
@@ -85,7 +85,7 @@ class ExtractPlan(Plan):
 
 @dataclass(frozen=True)
 class ExtractResult:
-    """What came out.
+    """What one extract has made.
 
     Attributes
     ----------
@@ -97,7 +97,7 @@ class ExtractResult:
         Per day the rows by the hour of their stamp, counted from the day's beginning; -24 and 48
         stand for all before and after.
     samples
-        Per day and reason the first such row, in words.
+        Per day and reason a sentence about the first such row.
     faults
         What is wrong with the raw files of each day that was left out because Spark could not read one.
     profiles

@@ -1,4 +1,4 @@
-"""The one function through which Spark reads the lake's tables: exactly the files named."""
+"""Reads the lake's tables in Spark: exactly the files that the caller names."""
 
 import re
 from collections.abc import Sequence
@@ -45,10 +45,10 @@ def interactions(spark: SparkSession, lake_root: str, files: Sequence[str], id_t
 
 
 def hadoop_path(uri: str) -> str:
-    """A URI as Hadoop wants it: ``s3a`` for S3, and a percent sign is a letter of the name."""
+    """A URI as a path of Hadoop: ``s3a`` for S3, and percent escapes of a local URI decoded."""
     return f"s3a{uri.removeprefix('s3')}" if uri.startswith("s3://") else unquote(uri)
 
 
 def literal(uri: str) -> str:
-    """`hadoop_path` for reading, where Spark takes some letters for a pattern unless they are escaped."""
+    """`hadoop_path` for reading: escaped, as Spark takes brackets, stars and the like for a pattern."""
     return re.sub(r"([\[\]{}*?\\])", r"\\\1", hadoop_path(uri))

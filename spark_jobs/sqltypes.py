@@ -1,4 +1,4 @@
-"""Arrow's types as Spark's: which of them Spark reads from Parquet with equal values, and as what."""
+"""For each Arrow type the SQL type as which Spark reads it from Parquet with equal values."""
 
 from typing import TYPE_CHECKING, Final
 
@@ -6,6 +6,7 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
 LARGEST_PRECISION: Final = 38
+"""The most digits that a decimal of Spark has."""
 
 _SAME: Final = {
     "int8": "TINYINT",
@@ -32,7 +33,7 @@ _SAME: Final = {
 
 
 def sql_type(kind: "pa.DataType") -> str | None:
-    """The type as which Spark reads an Arrow type from Parquet with equal values; None where it cannot.
+    """The SQL type as which Spark reads an Arrow type from Parquet; None where values would differ.
 
     Stamps in nanoseconds are read as integers (`spark.sql.legacy.parquet.nanosAsLong`).
     """
@@ -66,12 +67,12 @@ def _nested(kind: "pa.DataType") -> str | None:
 
 
 def _map(kind: "pa.DataType") -> str | None:
-    """A map whose keys Spark writes as JSON in one way: texts and integers."""
+    """The type of a map whose keys are texts or integers: only these have one spelling in Spark's JSON."""
     import pyarrow.types as is_
 
     key, item = sql_type(kind.key_type), sql_type(kind.item_type)
-    known = is_.is_integer(kind.key_type) or key == "STRING"
-    return f"MAP<{key},{item}>" if known and key and item else None
+    has_plain_keys = is_.is_integer(kind.key_type) or key == "STRING"
+    return f"MAP<{key},{item}>" if has_plain_keys and key and item else None
 
 
 def _struct(fields: "list[pa.Field]") -> str | None:

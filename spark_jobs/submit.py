@@ -1,4 +1,4 @@
-"""Starts a job by spark-submit, and raises the job's own error instead of a Java trace."""
+"""Starts a job by spark-submit. Where the job fails, its own error is raised, not a Java trace."""
 
 import logging
 import os
@@ -26,6 +26,7 @@ S3A_PACKAGES = (
     ),
 )
 STOP_SECONDS = 10
+"""Given to the JVM to end by itself before it is killed."""
 
 
 def program(job: str) -> Path:
@@ -34,13 +35,13 @@ def program(job: str) -> Path:
 
 
 def spark_conf(settings: Settings) -> dict[str, str]:
-    """What has to be set before the JVM starts."""
+    """The options of Spark that have to be set before the JVM starts."""
     return {"spark.driver.memory": settings.spark_memory, **_s3_conf(settings)}
 
 
 def _s3_conf(settings: Settings) -> dict[str, str]:
-    """What Spark needs where it reads or writes on S3; the keys it finds in the environment."""
-    if not any(place.startswith("s3://") for place in (settings.lake, settings.raw)):
+    """The options with which Spark reads and writes on S3. The access keys it takes from the environment."""
+    if not any(uri.startswith("s3://") for uri in (settings.lake, settings.raw)):
         return {}
     from lake import s3
 
@@ -63,9 +64,9 @@ class Job:
     plan_uri
         The program's only argument.
     master, conf, environment
-        With what Spark is started.
+        Spark's master, its options, and the environment variables of spark-submit.
     logfile
-        Where its log goes.
+        The file of its log.
     """
 
     name: str
@@ -96,11 +97,11 @@ def job_of(name: str, attempt: str, settings: Settings) -> Job:
 
 
 def start_here(job: Job) -> str:
-    """Start a job by spark-submit on this machine and wait for it; says how it ended."""
+    """Start a job by spark-submit on this machine and wait for it; return how it ended, in words."""
     job.logfile.parent.mkdir(parents=True, exist_ok=True)
     log.info("%s: spark-submit, log in %s", job.name, job.logfile)
-    told = os.environ | job.environment | {SUBMITTER: str(os.getpid())}
-    code = _run(command(job), told, job.logfile)
+    variables = os.environ | job.environment | {SUBMITTER: str(os.getpid())}
+    code = _run(command(job), variables, job.logfile)
     return f"spark-submit ended with {code}; see {job.logfile}"
 
 
@@ -114,7 +115,7 @@ def submit(name: str, attempt: str, settings: Settings, start: Callable[[Job], s
     attempt
         The attempt; it is run once.
     start
-        What starts spark-submit, waits, and says how it ended.
+        A function that starts spark-submit, waits for it, and returns how it ended.
 
     Raises
     ------
@@ -145,20 +146,20 @@ def _run(line: list[str], env: Mapping[str, str], logfile: Path) -> int:
 
 
 def raise_job_error(storage: Storage, attempt: str, otherwise: str = "the job left neither") -> None:
-    """Return when the attempt has a result; raise what ended it when it has not.
+    """Raise the error of an attempt that has no result.
 
     Parameters
     ----------
     otherwise
-        What to say when the job wrote neither a result nor an error.
+        The end of the message when the job wrote neither a result nor an error.
     """
     if storage.exists(layout.result(attempt)):
         return
     if not storage.exists(layout.error(attempt)):
         raise JobFailed(f"attempt {attempt} has no result: {otherwise}")
     if not storage.size(layout.error(attempt)):
-        place = storage.uri(layout.attempt(attempt))
-        raise DiskFull(f"{place}: the job ran out of space on this disk; free some, then run again")
+        folder = storage.uri(layout.attempt(attempt))
+        raise DiskFull(f"{folder}: the job ran out of space on this disk; free some, then run again")
     error = messages.read(storage, layout.error(attempt), JobError)
     log.debug("%s", error.trace)
     raise _exception(error)

@@ -24,7 +24,7 @@ NO_WEIGHT: Final = "events.weights has no weight for event type "
 
 
 def scale(half_life: int) -> int:
-    """What weights of a half-life are multiplied by, a power of two.
+    """The factor by which weights of a half-life become integers, a power of two.
 
     Those of all ages are ``1 / (2 ** (1 / half life) - 1)`` together, which is less than 1.5 half-lives.
     """
@@ -69,16 +69,16 @@ def decay_tables(event_weights: Sequence[float], half_life: int) -> list[list[in
 
 
 def level(weights: Mapping[str, float], levels: Sequence[float]) -> Column:
-    """The place of a row's weight among the levels; an error where its type has none."""
-    place = fn.raise_error(fn.concat(fn.lit(NO_WEIGHT), fn.col(EVENT_TYPE)))
+    """The index of a row's weight in `levels`. A row whose event type has no weight raises an error."""
+    index = fn.raise_error(fn.concat(fn.lit(NO_WEIGHT), fn.col(EVENT_TYPE)))
     for kind, weight in weights.items():
-        place = fn.when(fn.col(EVENT_TYPE) == kind, fn.lit(levels.index(weight))).otherwise(place)
-    return place.cast("int")
+        index = fn.when(fn.col(EVENT_TYPE) == kind, fn.lit(levels.index(weight))).otherwise(index)
+    return index.cast("int")
 
 
 @contextmanager
 def weights_required() -> Iterator[None]:
-    """Say what to do about an event type that some committed day has and the settings no more."""
+    """Turn the error about an event type without a weight into one that says what to do."""
     try:
         yield
     except Exception as error:

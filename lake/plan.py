@@ -19,6 +19,7 @@ class Ending(StrEnum):
 
     COMMITTED = "committed"
     CLOSED = "closed"
+    """A day that came without a file, as `raw.closed_days` allows; one of these with a file is committed."""
     BUILT = "built"
 
 

@@ -106,7 +106,7 @@ def test_outcomes_and_tables_are_spelled_where_they_are_declared():
         for node in ast.walk(ast.parse(path.read_text(encoding="utf-8")))
         if isinstance(node, ast.Constant) and node.value in names
     }
-    assert len(names) == 10
+    assert len(names) >= 10
     assert literals == set()
 
 

@@ -34,7 +34,7 @@ _CATEGORIES = TableName.CATEGORIES
 
 @dataclass(frozen=True)
 class Features(Stage[FeaturesPlan, FeaturesResult]):
-    """The second stage of a night: its day, and those of its snapshots that are missing or stale."""
+    """Builds the feature tables: of its day, and of its snapshots that are missing or stale."""
 
     NAME: ClassVar = StageName.FEATURES
     VERSION: ClassVar = 2

@@ -39,7 +39,7 @@ log = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class Ingest(Stage[ExtractPlan, ExtractResult]):
-    """The first stage of a night, and the one that a bootstrap runs over a range."""
+    """Takes in the raw day; a bootstrap runs it over a range."""
 
     NAME: ClassVar = StageName.INGEST
     VERSION: ClassVar = 2

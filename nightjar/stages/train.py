@@ -23,7 +23,7 @@ from training.models import TrainPlan, TrainResult, run
 
 @dataclass(frozen=True)
 class Train(Stage[TrainPlan, TrainResult]):
-    """The third stage of a night."""
+    """Trains the models, and compares them with the champion and the baselines."""
 
     NAME: ClassVar = StageName.TRAIN
     VERSION: ClassVar = 2

@@ -23,7 +23,7 @@ from botocore import exceptions as boto
 from botocore.exceptions import BotoCoreError, ClientError
 
 from lake.errors import ConfigError, NightjarError, StorageUnavailable
-from lake.storage import room_for, sha256_of
+from lake.files import room_for, sha256_of
 from nightjar_reader import address
 from nightjar_reader.endpoint import Endpoint
 

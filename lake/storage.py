@@ -5,7 +5,6 @@ path exactly one wins, and the other learns of it.
 """
 
 import errno
-import hashlib
 import os
 import shutil
 import stat
@@ -16,11 +15,11 @@ from functools import cache
 from pathlib import Path
 from typing import BinaryIO, Protocol
 
-from lake.errors import ConfigError, DiskFull, NightjarError, PermanentError
+from lake.errors import ConfigError, NightjarError, PermanentError
+from lake.files import room_for, sha256_of
 from nightjar_reader import address
 from nightjar_reader.errors import ReaderError
 
-NO_ROOM = (errno.ENOSPC, errno.EDQUOT)
 _CHUNK = 1 << 20  # bytes in memory at once while a file is copied or hashed
 
 
@@ -267,23 +266,6 @@ def _sync(folder: Path) -> None:
         os.fsync(handle)
     finally:
         os.close(handle)
-
-
-def sha256_of(path: Path) -> str:
-    """The digest of a local file's bytes, in hex."""
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
-
-
-@contextmanager
-def room_for(path: Path) -> Iterator[None]:
-    """Raise `DiskFull`, which says what to do, where there is no room for a file."""
-    try:
-        yield
-    except OSError as error:
-        if error.errno not in NO_ROOM:
-            raise
-        raise DiskFull(f"{path}: {error.strerror}; free some space, then run again") from error
 
 
 @cache

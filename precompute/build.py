@@ -16,12 +16,13 @@ from lake import layout, tables
 from lake.dataset import Dataset
 from lake.decisions import Outcome, decision_of
 from lake.errors import PermanentError
+from lake.files import sha256_of
 from lake.lake import Lake
 from lake.names import TableName
 from lake.plan import Plan
 from lake.processor import Machine
 from lake.records import BUNDLE, Record, Records
-from lake.storage import Storage, sha256_of
+from lake.storage import Storage
 from nightjar_reader import format as fmt
 from precompute import annoy_index, columns, items, lists, release, similar
 from recommender import bundle, scoring

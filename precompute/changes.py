@@ -10,8 +10,9 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
+from lake.files import sha256_of
 from lake.sections import ListsSection
-from lake.storage import Storage, sha256_of
+from lake.storage import Storage
 from nightjar_reader import format as fmt
 from nightjar_reader.errors import ReaderError
 from validation.gate import WARNING, Check

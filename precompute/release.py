@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from lake.storage import sha256_of
+from lake.files import sha256_of
 from nightjar_reader import format as fmt
 from validation.gate import Check
 

@@ -15,8 +15,9 @@ from urllib.parse import unquote
 
 from lake import layout, messages
 from lake.errors import DiskFull, FileFault, NightjarError, PermanentError, StorageUnavailable
+from lake.files import NO_ROOM
 from lake.processes import is_running
-from lake.storage import NO_ROOM, Storage, open_storage
+from lake.storage import Storage, open_storage
 
 log = logging.getLogger(__name__)
 

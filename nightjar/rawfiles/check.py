@@ -15,8 +15,9 @@ from typing import Final
 
 from lake import layout
 from lake.errors import FileFault
+from lake.files import room_for, sha256_of
 from lake.raw_sections import FileFormat
-from lake.storage import Storage, room_for, sha256_of
+from lake.storage import Storage
 from nightjar.rawfiles import csvfile, jsonlines, parquet
 from nightjar.rawfiles.content import ColumnSpec, Content, Unfit
 from spark_jobs.casts import Targets, rule

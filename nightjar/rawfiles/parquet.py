@@ -14,8 +14,8 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
+from lake.files import room_for
 from lake.schemas import copied_field
-from lake.storage import room_for
 from nightjar.rawfiles.content import ColumnSpec, Content, Unfit, distinct, repeated
 from nightjar.rawfiles.words import in_words
 from spark_jobs.casts import TEXT, family

@@ -6,8 +6,8 @@ from pathlib import Path
 from types import TracebackType
 from typing import IO, Final, Self
 
+from lake.files import room_for
 from lake.schemas import LINE, MALFORMED, copied_field
-from lake.storage import room_for
 from nightjar.rawfiles.content import Unfit
 
 LONGEST_LINE: Final = 1 << 24

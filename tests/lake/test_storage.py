@@ -13,7 +13,8 @@ import pyarrow.parquet as pq
 import pytest
 
 from lake.errors import ConfigError, NightjarError, PermanentError
-from lake.storage import LocalStorage, open_storage, sha256_of
+from lake.files import sha256_of
+from lake.storage import LocalStorage, open_storage
 
 
 @pytest.fixture

@@ -114,7 +114,7 @@ def _train(settings: Settings, shop: large_data.Shop, steps: _Steps) -> dict[str
     lake = Lake.open(settings)
     attempt = attempts.begin(lake, Train(settings.threads or cores.count()), [shop.last])
     attempts.work(lake, Train(), attempt)
-    record = decision.decide(shop.last, attempt, lake)
+    record = decision.commit_decision(shop.last, attempt, lake)
     return {
         "outcome": record.outcome,
         "counts": dict(record.counts),

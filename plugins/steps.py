@@ -104,7 +104,7 @@ def _decide(night: int, attempt: str | None, failure: Failure | None) -> Record:
     from nightjar.stages import decision
 
     day = resolve(get_current_context())
-    record: Record = decision.decide(day, attempt, Lake.open(load()), failure=failure, night=night)
+    record: Record = decision.commit_decision(day, attempt, Lake.open(load()), failure=failure, night=night)
     return record
 
 
@@ -150,7 +150,7 @@ def publish(attempt: str) -> Reference:
     from nightjar.stages import precompute
 
     run = get_current_context()["dag_run"].run_id
-    return asdict(precompute.publish(attempt, Lake.open(load()), actor="airflow", reason=run))
+    return asdict(precompute.commit_and_publish(attempt, Lake.open(load()), actor="airflow", reason=run))
 
 
 @task

@@ -11,9 +11,10 @@ from dataclasses import dataclass
 from typing import Literal
 
 from lake.errors import PermanentError
+from lake.files import sha256_of
 from lake.ledger import Ledger, damaged
 from lake.partitions import stamp
-from lake.storage import Storage, sha256_of
+from lake.storage import Storage
 from nightjar_reader import format as fmt
 from nightjar_reader.errors import is_of_this_process
 
@@ -163,8 +164,8 @@ def withdrawn(history: Sequence[fmt.LedgerEntry]) -> set[str]:
     return left
 
 
-def decide(history: Sequence[fmt.LedgerEntry], release: Candidate, force: bool = False) -> State:
-    """Decide what becomes of a release; ``published`` means that an entry has to be appended."""
+def state_of(history: Sequence[fmt.LedgerEntry], release: Candidate, force: bool = False) -> State:
+    """What becomes of a release; ``published`` means that an entry has to be appended."""
     if release.key in _keys(history):
         return "current"
     if force:
@@ -175,7 +176,7 @@ def decide(history: Sequence[fmt.LedgerEntry], release: Candidate, force: bool =
     return "kept" if release.as_of < newest else "published"
 
 
-def publish(
+def make_current(
     storage: Storage, candidate: Callable[[], Candidate], actor: str, reason: str, force: bool = False
 ) -> Published:
     """Make a release current unless that would move readers back.
@@ -197,7 +198,7 @@ def publish(
     while True:
         history = entries(storage, history, whole=not force)
         release = candidate()
-        state = decide(history, release, force)
+        state = state_of(history, release, force)
         if state != "published":
             return _stays(history, release, state)
         entry = _next(history, fmt.PUBLISH, [_verified(storage, release)], actor, reason)

@@ -21,8 +21,9 @@ from scipy.sparse import csr_matrix
 from lake import layout
 from lake.dataset import Dataset
 from lake.errors import PermanentError
+from lake.files import sha256_of
 from lake.ledger import names_in
-from lake.storage import Storage, sha256_of
+from lake.storage import Storage
 from nightjar_reader.sequences import pass_over
 from recommender.arrays import Float32, Int32
 from recommender.candidates import most_popular
@@ -146,7 +147,7 @@ def digest(files: Mapping[str, bytes]) -> str:
     return hashlib.sha256(json.dumps(named).encode()).hexdigest()
 
 
-def publish(storage: Storage, folder: Path, bundle_id: str) -> None:
+def put(storage: Storage, folder: Path, bundle_id: str) -> None:
     """Put a bundle's files, create-only, `MLmodel` last; a file that exists with equal bytes is fine.
 
     Raises

@@ -114,7 +114,7 @@ def run(plan: TrainPlan, lake: Lake) -> TrainResult:
     }
     evaluation = _evaluate(boosters, work)
     why = _why_untested(booster, evaluation, work)
-    verdict = promotion.decide(evaluation, plan.config, why)
+    verdict = promotion.judge(evaluation, plan.config, why)
     log.info("verdict for %s: %s (%s)", plan.day, verdict.outcome, "; ".join(verdict.reasons))
     bundle_id, sizes = _put_bundle(verdict, boosters, work)
     counts |= {"evaluated_users": evaluation.users if evaluation else 0} | sizes
@@ -311,7 +311,7 @@ def _put_bundle(verdict: Verdict, boosters: Boosters, work: _Work) -> tuple[str,
             baseline=verdict.baseline,
             booster=boosters.get(_shipped(verdict)),
         )
-        bundle.publish(work.lake.storage, Path(scratch), bundle_id)
+        bundle.put(work.lake.storage, Path(scratch), bundle_id)
         return bundle_id, {"users": len(view.users), "items": len(view.items)}
 
 

@@ -10,7 +10,7 @@ from lake.sections import PromotionSection
 from training.evaluation import CHALLENGER, CHAMPION, Evaluation, Score
 
 
-def decide(evaluation: Evaluation | None, data: Dataset, why_untested: str = "") -> Verdict:
+def judge(evaluation: Evaluation | None, data: Dataset, why_untested: str = "") -> Verdict:
     """Promote the challenger, keep the champion, or fall back to the best baseline.
 
     Parameters

@@ -20,7 +20,7 @@ from training.models import TrainPlan
 _NO_RESULT = Failure(Train.NAME, "no result: the process ended before it was written")
 
 
-def decide(
+def commit_decision(
     day: dt.date,
     attempt: str | None,
     lake: Lake,

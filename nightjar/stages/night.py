@@ -103,17 +103,17 @@ def run_features(day: dt.date, settings: Settings) -> None:
 
 def run_train(day: dt.date, settings: Settings, night: int = 0) -> None:
     """Train, evaluate and decide; the decision is appended also when training fails."""
-    from nightjar.stages.decision import decide
+    from nightjar.stages.decision import commit_decision
 
     turn, attempt = _Turn(StageName.TRAIN, [day], settings), None
     try:
         attempt = turn.begin()
         turn.work(attempt)
     except Exception as error:
-        decide(day, attempt, turn.lake, Failure(turn.name, type(error).__name__), night)
+        commit_decision(day, attempt, turn.lake, Failure(turn.name, type(error).__name__), night)
         raise
     with turn.step(2):
-        decide(day, attempt, turn.lake, night=night)
+        commit_decision(day, attempt, turn.lake, night=night)
 
 
 def run_precompute(day: dt.date, settings: Settings, force: bool = False) -> None:
@@ -124,13 +124,13 @@ def run_precompute(day: dt.date, settings: Settings, force: bool = False) -> Non
     force
         Make readers follow the release even if a later day has ever been published.
     """
-    from nightjar.stages.precompute import publish
+    from nightjar.stages.precompute import commit_and_publish
 
     turn = _Turn(StageName.PRECOMPUTE, [day], settings)
     attempt = turn.begin()
     turn.work(attempt)
     with turn.step(2):
-        publish(attempt, turn.lake, force=force)
+        commit_and_publish(attempt, turn.lake, force=force)
 
 
 _RUN: Final = {
@@ -173,13 +173,13 @@ def _run(day: dt.date, settings: Settings) -> None:
 @contextmanager
 def _decided_when_failed(name: StageName, day: dt.date, settings: Settings, night: int) -> Iterator[None]:
     """Append the *failed* decision when a stage before the decision fails."""
-    from nightjar.stages.decision import decide
+    from nightjar.stages.decision import commit_decision
 
     try:
         yield
     except Exception as error:
         with suppress(PermanentError):  # no features, no decision
-            decide(day, None, Lake.open(settings), Failure(name, type(error).__name__), night)
+            commit_decision(day, None, Lake.open(settings), Failure(name, type(error).__name__), night)
         raise
 
 

@@ -122,7 +122,7 @@ def _inputs(lake: Lake, features: Record) -> tuple[Input, ...]:
     return (*tables, *features.inputs_of(TableName.CATALOGUE), *bundle)
 
 
-def publish(
+def commit_and_publish(
     attempt: str, lake: Lake, actor: str = "nightjar", reason: str = "nightly", force: bool = False
 ) -> Published:
     """Check what an attempt built, put the release, commit, and make it current.
@@ -152,7 +152,7 @@ def publish(
     plan, made = attempts.read_plan(lake, stage, attempt), attempts.read_made(lake, stage, attempt)
     origin = fmt.provenance_path(made.release_id, attempt)
     releases.put_new(origin, ledger.encode(_provenance(plan, made, lake, actor, reason)))
-    return publishing.publish(releases, lambda: _candidate(lake.records, plan.day), actor, reason, force)
+    return publishing.make_current(releases, lambda: _candidate(lake.records, plan.day), actor, reason, force)
 
 
 def rollback(lake: Lake, release_id: str, reason: str, actor: str) -> Published:

@@ -50,7 +50,7 @@ def decide(task, monkeypatch):
 
         monkeypatch.setattr(steps, "get_current_context", lambda: context)
         monkeypatch.setattr("failures.get_current_context", lambda: context)
-        monkeypatch.setattr("nightjar.stages.decision.decide", stage)
+        monkeypatch.setattr("nightjar.stages.decision.commit_decision", stage)
         try:
             return asked, steps.decide.function(night, "train.train")
         except AirflowFailException as error:

@@ -33,7 +33,7 @@ def a_release(storage, day, text="x"):
 
 
 def publish(storage, release, **options):
-    return publishing.publish(storage, lambda: release, "someone", "nightly", **options)
+    return publishing.make_current(storage, lambda: release, "someone", "nightly", **options)
 
 
 def current(storage, whole=True):
@@ -387,7 +387,7 @@ def test_a_writer_that_was_too_slow_decides_anew(storage, days, monkeypatch):
         return days[1]
 
     monkeypatch.setattr(Ledger, "append", overtaken)
-    done = publishing.publish(storage, candidate, "someone", "nightly")
+    done = publishing.make_current(storage, candidate, "someone", "nightly")
     assert (done.state, len(asked)) == ("kept", 2)
     assert current(storage) == (days[2].release_id,)
 

@@ -38,7 +38,7 @@ def bundle_id(folder):
 @pytest.fixture
 def storage(tmp_path, folder, bundle_id):
     storage = LocalStorage(tmp_path / "lake")
-    bundles.publish(storage, folder, bundle_id)
+    bundles.put(storage, folder, bundle_id)
     return storage
 
 
@@ -71,10 +71,10 @@ def test_what_was_written_is_loaded(storage, bundle_id, fitted, data):
 
 
 def test_publishing_twice_is_fine_but_never_over_other_bytes(storage, folder, bundle_id):
-    bundles.publish(storage, folder, bundle_id)
+    bundles.put(storage, folder, bundle_id)
     (folder / "ranker.ubj").write_bytes(b"other")
     with pytest.raises(PermanentError, match=r"ranker\.ubj is there with other bytes"):
-        bundles.publish(storage, folder, bundle_id)
+        bundles.put(storage, folder, bundle_id)
 
 
 def test_mlmodel_comes_last(folder, bundle_id):
@@ -85,7 +85,7 @@ def test_mlmodel_comes_last(folder, bundle_id):
             put.append(source.name)
             return True
 
-    bundles.publish(Watched(folder), folder, bundle_id)
+    bundles.put(Watched(folder), folder, bundle_id)
     assert put[-1] == "MLmodel"
     assert sorted(put) == sorted(file.name for file in folder.iterdir())
 
@@ -125,7 +125,7 @@ def test_an_added_booster_is_refused(tmp_path, storage, fitted, data):
     other = bundles.write(
         tmp_path / "bare", as_of=DAY, outcome="untested", retrieval=fitted, data=data, features=ORIGIN
     )
-    bundles.publish(storage, tmp_path / "bare", other)
+    bundles.put(storage, tmp_path / "bare", other)
     storage.put_new(f"{layout.bundle(other)}/ranker.ubj", b"trees")
     with pytest.raises(PermanentError, match="missing, changed or added"):
         bundles.load(storage, other)

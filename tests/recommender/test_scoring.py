@@ -67,7 +67,7 @@ def make_bundle(tmp_path, fitted, data):
             tmp_path / "new", as_of=DAY, retrieval=fitted, data=data, features=Origin(), **fields
         )
         storage = LocalStorage(tmp_path / "lake")
-        bundles.publish(storage, tmp_path / "new", bundle_id)
+        bundles.put(storage, tmp_path / "new", bundle_id)
         return bundles.load(storage, bundle_id)
 
     return make

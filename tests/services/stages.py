@@ -70,9 +70,9 @@ def _work(stage: str, settings: Settings) -> None:
 def commit(stage: str, attempt: str, settings: Settings) -> None:
     """Make current what an attempt made."""
     if stage == "train":
-        decision.decide(DAY, attempt, Lake.open(settings), night=NIGHT)
+        decision.commit_decision(DAY, attempt, Lake.open(settings), night=NIGHT)
     elif stage == "precompute":
-        precompute.publish(attempt, Lake.open(settings))
+        precompute.commit_and_publish(attempt, Lake.open(settings))
     else:
         attempts.commit(Lake.open(settings), _stage(stage, settings), attempt)
 

@@ -145,7 +145,7 @@ def test_the_same_night_again_registers_nothing(told, settings):
     before = _versions(settings)
     attempt = attempts.begin(Lake.open(settings), Train(2), [NIGHTS[2]])
     attempts.work(Lake.open(settings), Train(), attempt)
-    decision.decide(NIGHTS[2], attempt, Lake.open(settings))
+    decision.commit_decision(NIGHTS[2], attempt, Lake.open(settings))
     assert _versions(settings) == before
 
 

@@ -66,7 +66,7 @@ def _publish(root, day):
     manifest = fmt.canonical(fmt.Manifest(str(day), "c", None, None, {}, (), {}, {}, (), None, (), {}))
     release = Candidate(fmt.release_id(manifest), fmt.sha256(manifest), str(day))
     storage.put_new(fmt.manifest_path(release.release_id), manifest)
-    publishing.publish(storage, lambda: release, "someone", "before")
+    publishing.make_current(storage, lambda: release, "someone", "before")
     return release.release_id
 
 

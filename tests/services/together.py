@@ -117,7 +117,7 @@ def publish(storage, number, of):
     states = []
     for turn in range(RELEASES):
         release = _release(storage, DAY + dt.timedelta(days=turn * of + number))
-        done = publishing.publish(storage, lambda release=release: release, str(number), "together")
+        done = publishing.make_current(storage, lambda release=release: release, str(number), "together")
         states.append([done.state, done.sequence, release.as_of])
     return {"states": states}
 
@@ -127,7 +127,7 @@ def after_rollback(storage, number, of):
     old, states = _release(storage, DAY + dt.timedelta(days=1)), []
     for turn in range(RELEASES):
         release = old if number % 2 else _release(storage, DAY + dt.timedelta(days=turn + 2))
-        done = publishing.publish(storage, lambda release=release: release, str(number), "together")
+        done = publishing.make_current(storage, lambda release=release: release, str(number), "together")
         states.append([done.state, done.sequence, release.as_of])
     return {"states": states}
 

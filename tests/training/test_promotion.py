@@ -48,24 +48,24 @@ def evaluation(
     ],
 )
 def test_the_table_of_outcomes(found, outcome):
-    assert promotion.decide(found, DATA).outcome == outcome
+    assert promotion.judge(found, DATA).outcome == outcome
 
 
 def test_a_baseline_decision_names_the_best_one_and_why():
-    found = promotion.decide(evaluation(score(0.29)), DATA)
+    found = promotion.judge(evaluation(score(0.29)), DATA)
     assert found.baseline == "personal_frequency"
     assert "ndcg above personal_frequency: 0.2900 against the bound 0.3000" in found.reasons
 
 
 def test_only_a_baseline_decision_names_a_baseline():
-    found = promotion.decide(evaluation(score(0.31)), DATA)
+    found = promotion.judge(evaluation(score(0.31)), DATA)
     assert found.baseline is None
     assert all(check.passed for check in found.checks)
 
 
 def test_untested_says_what_was_missing():
-    assert promotion.decide(None, DATA, "no snapshot to train on").reasons == ("no snapshot to train on",)
-    assert promotion.decide(evaluation(score(0.31), users=3), DATA).reasons == (
+    assert promotion.judge(None, DATA, "no snapshot to train on").reasons == ("no snapshot to train on",)
+    assert promotion.judge(evaluation(score(0.31), users=3), DATA).reasons == (
         "3 users evaluated, 100 are needed",
     )
 
@@ -80,5 +80,5 @@ def test_untested_says_what_was_missing():
 )
 def test_each_bound_is_that_of_the_data_set(key, value, found):
     strict = DATA.model_copy(update={"promotion": PromotionSection(**{key: value})})
-    assert promotion.decide(found, DATA).outcome == "promoted"
-    assert promotion.decide(found, strict).outcome != "promoted"
+    assert promotion.judge(found, DATA).outcome == "promoted"
+    assert promotion.judge(found, strict).outcome != "promoted"

@@ -138,7 +138,7 @@ def test_a_bundle_opened_through_mlflow_is_whole_afterwards(uri, tmp_path, make_
         data=data,
         features=view.origin,
     )
-    bundle.publish(storage, tmp_path / "made", bundle_id)
+    bundle.put(storage, tmp_path / "made", bundle_id)
     version = replace(NEW, bundle_id=bundle_id, source=storage.uri(layout.bundle(bundle_id)))
     registry.mirror(uri, "small", lambda: [version])
     mlflow.set_tracking_uri(uri)

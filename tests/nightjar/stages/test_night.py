@@ -201,7 +201,7 @@ def test_lists_that_fail_their_checks_are_not_published(clean, tmp_path, monkeyp
     path.write_text(path.read_text().replace('"passed": true', '"passed": false'))
     before = Reader(settings.releases).entry
     with pytest.raises(GateFailed, match="every_user_has_a_list"):
-        precompute.publish(attempt, Lake.open(settings))
+        precompute.commit_and_publish(attempt, Lake.open(settings))
     assert Reader(settings.releases).entry == before
 
 

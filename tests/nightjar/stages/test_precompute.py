@@ -143,7 +143,7 @@ class Nights:
             features=Origin(1, "c"),
             baseline=baseline,
         )
-        bundle.publish(self.storage, folder, made)
+        bundle.put(self.storage, folder, made)
         details = {
             "bundle_id": made,
             "bundle_as_of": day.isoformat(),
@@ -161,7 +161,7 @@ class Nights:
     def night(self, day, **options):
         attempt = attempts.begin(self.lake, Precompute(2), [day])
         attempts.work(self.lake, Precompute(), attempt)
-        return precompute.publish(attempt, self.lake, **options)
+        return precompute.commit_and_publish(attempt, self.lake, **options)
 
     def manifest(self, release_id):
         return fmt.parse(self.releases.read(fmt.manifest_path(release_id)))
@@ -403,10 +403,10 @@ def test_a_rollback_is_followed_and_the_night_after_respects_it(whole):
 def test_a_late_retry_does_not_bring_a_replaced_release_back(whole):
     attempt = attempts.begin(whole.lake, Precompute(2), [DAYS[0]])
     attempts.work(whole.lake, Precompute(), attempt)
-    precompute.publish(attempt, whole.lake)
+    precompute.commit_and_publish(attempt, whole.lake)
     whole.decide(DAYS[0], seed=1)
     newer = whole.night(DAYS[0])
-    late = precompute.publish(attempt, whole.lake)
+    late = precompute.commit_and_publish(attempt, whole.lake)
     assert (late.release_id, late.state) == (newer.release_id, "current")
     assert whole.reader().release_id == newer.release_id
 
@@ -417,7 +417,7 @@ def test_who_was_overtaken_by_other_content_commits_nothing(whole):
     whole.decide(DAYS[0], seed=1)
     newer = whole.night(DAYS[0])
     with pytest.raises(Conflict, match="clear from the first task"):
-        precompute.publish(attempt, whole.lake)
+        precompute.commit_and_publish(attempt, whole.lake)
     assert whole.reader().release_id == newer.release_id
 
 
@@ -429,11 +429,11 @@ def test_what_a_killed_publish_left_is_mended_by_the_next(whole, monkeypatch):
         raise KeyboardInterrupt
 
     with monkeypatch.context() as patch:
-        patch.setattr(precompute.publishing, "publish", killed)
+        patch.setattr(precompute.publishing, "make_current", killed)
         with pytest.raises(KeyboardInterrupt):
-            precompute.publish(attempt, whole.lake)
+            precompute.commit_and_publish(attempt, whole.lake)
     assert whole.records.latest("precompute", DAYS[0]) == 1
-    assert precompute.publish(attempt, whole.lake).sequence == 1
+    assert precompute.commit_and_publish(attempt, whole.lake).sequence == 1
 
 
 def test_lists_whose_checks_fail_publish_nothing(whole, monkeypatch):
@@ -444,7 +444,7 @@ def test_lists_whose_checks_fail_publish_nothing(whole, monkeypatch):
     with pytest.raises(
         GateFailed, match="items_in_catalogue: expected only items of the catalogue, found 3 other items"
     ):
-        precompute.publish(attempt, whole.lake)
+        precompute.commit_and_publish(attempt, whole.lake)
     assert whole.releases.list("") == []
     assert whole.records.latest("precompute", DAYS[0]) == 0
     assert whole.storage.list(layout.REPORTS)

@@ -195,7 +195,7 @@ def result_of(lake: Small, attempt: str) -> TrainResult:
 
 def test_a_night_is_promoted_and_its_bundle_holds_the_booster(trained, without_mlflow):
     lake, attempt = trained
-    record = decision.decide(DAY, attempt, lake.lake)
+    record = decision.commit_decision(DAY, attempt, lake.lake)
     assert record.outcome == "promoted", record.details["reasons"]
     found = bundle.load(LocalStorage(lake.folder), record.details["bundle_id"])
     assert found.booster
@@ -210,14 +210,14 @@ def test_the_version_in_mlflow_is_noted_beside_the_attempt(trained, monkeypatch)
     lake, attempt = trained
     bundle_id = result_of(lake, attempt).bundle_id
     monkeypatch.setattr("training.registry.mirror", lambda *_: {"another": "1", bundle_id: "2"})
-    decision.decide(DAY, attempt, lake.lake)
+    decision.commit_decision(DAY, attempt, lake.lake)
     found = messages.read(LocalStorage(lake.folder), layout.registered(attempt), registry.Registered)
     assert found == registry.Registered("2")
 
 
 def test_all_contestants_are_scored(trained):
     lake, attempt = trained
-    metrics = decision.decide(DAY, attempt, lake.lake).details["metrics"]
+    metrics = decision.commit_decision(DAY, attempt, lake.lake).details["metrics"]
     assert set(metrics) == {"challenger", "popularity", "personal_frequency", "als", "item_item"}
     for found in metrics.values():
         assert set(found) == {"ndcg", "recall", "hit_rate", "map", "novelty", "coverage"}
@@ -226,14 +226,14 @@ def test_all_contestants_are_scored(trained):
 
 def test_the_inputs_are_those_of_the_records(trained):
     lake, attempt = trained
-    record = decision.decide(DAY, attempt, lake.lake)
+    record = decision.commit_decision(DAY, attempt, lake.lake)
     assert record.inputs == Train().reads(lake.lake, DAY)
     assert Train().is_fresh(lake.lake, DAY)
 
 
 def test_deciding_again_makes_no_record(trained):
     lake, attempt = trained
-    one, two = (decision.decide(DAY, attempt, lake.lake) for _ in range(2))
+    one, two = (decision.commit_decision(DAY, attempt, lake.lake) for _ in range(2))
     assert one == two
     assert lake.records.latest("train", DAY) == 1
 
@@ -290,7 +290,9 @@ def booster_of(lake: Small, result: TrainResult) -> bytes | None:
 def test_a_failed_training_is_a_decision_too(trained, without_mlflow):
     lake, attempt = trained
     number = lake.records.open_night(DAY)
-    record = decision.decide(DAY, attempt, lake.lake, failure=Failure("train", "MemoryError"), night=number)
+    record = decision.commit_decision(
+        DAY, attempt, lake.lake, failure=Failure("train", "MemoryError"), night=number
+    )
     assert record.outcome == "failed"
     assert record.details["failure"] == {"stage": "train", "error": "MemoryError"}
     assert Train().is_fresh(lake.lake, DAY)
@@ -302,12 +304,12 @@ def test_a_failed_training_is_a_decision_too(trained, without_mlflow):
 def test_an_attempt_without_a_result_failed(trained):
     lake, _ = trained
     attempt = attempts.begin(lake.lake, Train(2), [DAY])
-    assert "no result" in decision.decide(DAY, attempt, lake.lake).details["failure"]["error"]
+    assert "no result" in decision.commit_decision(DAY, attempt, lake.lake).details["failure"]["error"]
 
 
 def test_the_stage_that_failed_is_named(trained):
     lake, _ = trained
-    record = decision.decide(DAY, None, lake.lake, failure=Failure("ingest", "OSError"))
+    record = decision.commit_decision(DAY, None, lake.lake, failure=Failure("ingest", "OSError"))
     assert record.details["failure"] == {"stage": "ingest", "error": "OSError"}
 
 
@@ -321,7 +323,7 @@ def test_an_attempt_works_by_the_settings_of_its_plan(trained):
     changed = Lake.open(lake.settings.model_copy(update={"dataset": str(other)}))
     attempts.work(changed, Train(), later)
     assert result_of(lake, later) == result_of(lake, attempt)
-    assert decision.decide(DAY, later, changed).config_digest == Train().config_digest(lake.lake)
+    assert decision.commit_decision(DAY, later, changed).config_digest == Train().config_digest(lake.lake)
     assert not Train().is_fresh(changed, DAY)
 
 
@@ -340,12 +342,12 @@ def test_features_of_other_settings_are_not_trained_on(trained):
 
 def test_after_a_failure_the_night_can_be_trained(trained):
     lake, attempt = trained
-    decision.decide(DAY, None, lake.lake, failure=Failure("train", "OSError"))
+    decision.commit_decision(DAY, None, lake.lake, failure=Failure("train", "OSError"))
     with pytest.raises(Conflict, match="another run committed record 1"):
-        decision.decide(DAY, attempt, lake.lake)
+        decision.commit_decision(DAY, attempt, lake.lake)
     again = attempts.begin(lake.lake, Train(2), [DAY])
     attempts.work(lake.lake, Train(), again)
-    assert decision.decide(DAY, again, lake.lake).sequence == 2
+    assert decision.commit_decision(DAY, again, lake.lake).sequence == 2
 
 
 def test_without_features_there_is_no_decision_but_the_mark(trained):
@@ -355,7 +357,9 @@ def test_without_features_there_is_no_decision_but_the_mark(trained):
     with pytest.raises(PermanentError, match="no feature record"):
         attempts.begin(lake.lake, Train(2), [day])
     with pytest.raises(PermanentError, match="no feature record"):
-        decision.decide(day, None, lake.lake, failure=Failure("train", "PermanentError"), night=number)
+        decision.commit_decision(
+            day, None, lake.lake, failure=Failure("train", "PermanentError"), night=number
+        )
     assert lake.records.is_decided(day, number)
     assert lake.records.current("train", day) is None
 
@@ -369,7 +373,7 @@ def test_a_capped_ranking_set_is_told_in_the_decision(trained):
     chosen = lake.settings.model_copy(update={"dataset": str(capped)})
     attempt = attempts.begin(Lake.open(chosen), Train(2), [DAY])
     attempts.work(Lake.open(chosen), Train(), attempt)
-    record = decision.decide(DAY, attempt, Lake.open(chosen))
+    record = decision.commit_decision(DAY, attempt, Lake.open(chosen))
     assert record.counts["ranking_users_taken"] == 4 * 20
     assert record.counts["ranking_users"] > 4 * 20
     [note] = record.details["notes"]
@@ -414,7 +418,7 @@ def test_too_little_history_is_untested_with_a_bundle(tmp_path, snapshots, reaso
     lake = make_lake(tmp_path / "home", habits(), snapshots)
     attempt = attempts.begin(lake.lake, Train(2), [DAY])
     attempts.work(lake.lake, Train(), attempt)
-    record = decision.decide(DAY, attempt, lake.lake)
+    record = decision.commit_decision(DAY, attempt, lake.lake)
     assert record.outcome == "untested"
     assert reason in record.details["reasons"][0]
     found = bundle.load(LocalStorage(lake.folder), record.details["bundle_id"])
@@ -430,7 +434,7 @@ def test_the_gate_is_not_loosened_for_few_users(trained, tmp_path):
     chosen = lake.settings.model_copy(update={"dataset": str(strict)})
     attempt = attempts.begin(Lake.open(chosen), Train(2), [DAY])
     attempts.work(Lake.open(chosen), Train(), attempt)
-    record = decision.decide(DAY, attempt, Lake.open(chosen))
+    record = decision.commit_decision(DAY, attempt, Lake.open(chosen))
     assert record.outcome == "untested"
     assert "61 are needed" in record.details["reasons"][0]
     assert record.details["metrics"]["challenger"]
@@ -456,17 +460,17 @@ def test_the_champion_is_pinned_and_judged(trained):
     result = result_of(lake, found)
     assert result.evaluation.churn == 0
     assert result.evaluation.ndcg("champion") == result.evaluation.ndcg("challenger")
-    record = decision.decide(DAY, found, lake.lake)
+    record = decision.commit_decision(DAY, found, lake.lake)
     assert record.details["champion"]["booster_as_of"] == (DAY - WEEK).isoformat()
 
 
 def test_a_champion_is_no_part_of_the_fingerprint(trained):
     lake, attempt = trained
-    before = decision.decide(DAY, attempt, lake.lake)
+    before = decision.commit_decision(DAY, attempt, lake.lake)
     champion_record(lake, result_of(lake, attempt))
     found = attempts.begin(lake.lake, Train(2), [DAY])
     attempts.work(lake.lake, Train(), found)
-    after = decision.decide(DAY, found, lake.lake)
+    after = decision.commit_decision(DAY, found, lake.lake)
     assert after.sequence == 2
     assert after.fingerprint == before.fingerprint
 
@@ -478,7 +482,7 @@ def test_a_kept_decision_ships_the_champions_booster(trained, monkeypatch):
     monkeypatch.setattr("training.models._fit_ranker", lambda parts, lake: constant_booster(parts[0]))
     found = attempts.begin(lake.lake, Train(2), [DAY])
     attempts.work(lake.lake, Train(), found)
-    record = decision.decide(DAY, found, lake.lake)
+    record = decision.commit_decision(DAY, found, lake.lake)
     assert record.outcome == "kept", record.details["reasons"]
     assert booster_of(lake, result_of(lake, found)) == kept
     assert record.details["booster_as_of"] == (DAY - WEEK).isoformat()

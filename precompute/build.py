@@ -195,7 +195,8 @@ def _write_lists(
     folder: Path, sources: Sources, factors: items.Factors | None, threads: int
 ) -> tuple[scoring.Lists, pa.Table]:
     view, data = sources.view, sources.data
-    personal = scoring.personal_lists(view, sources.bundle, data, data.lists.length, view.listed, threads)
+    maker = scoring.ListMaker(view, data, data.lists.length, view.listed, threads)
+    personal = maker.personal(sources.bundle)
     rows = lists.table(view, personal, factors, data.id_type)
     lists.write(folder, rows, data.lists.buckets)
     return personal, rows

@@ -13,8 +13,10 @@ from nightjar_reader import format as fmt
 from precompute import columns
 from precompute.items import Factors
 from recommender.arrays import Bool, Int32, Int64
+from recommender.candidates import most_popular
 from recommender.ids import Ids
-from recommender.scoring import Lists, popular
+from recommender.retrieval import popularity
+from recommender.scoring import Lists
 from recommender.view import View
 from validation.expectations import check_lists
 from validation.gate import CRITICAL, WARNING, Check
@@ -61,7 +63,7 @@ def write(folder: Path, lists: pa.Table, buckets: int) -> None:
 def popular_table(view: View, allowed: Bool, data: Dataset) -> pa.Table:
     """The global list of popular items: one row, whose segment is null."""
     schema = fmt.popular_schema(data.id_type)
-    codes, scores = popular(view, allowed, data.lists.popular)
+    codes, scores = most_popular(popularity(view), allowed, data.lists.popular)
     offsets = np.array([0, len(codes)], np.int32)
     parts = {
         fmt.SEGMENT: pa.nulls(1, pa.string()),

@@ -11,6 +11,7 @@ from typing import Any, Final
 import numpy as np
 
 from lake.dataset import Dataset
+from nightjar_reader import format as fmt
 from recommender.arrays import Bool, Float32, Float64, Int8, Int32, Int64
 from recommender.bundle import Bundle, mismatch
 from recommender.candidates import (
@@ -24,27 +25,10 @@ from recommender.candidates import (
     best,
     candidates,
     mix,
-    most_popular,
 )
-from recommender.matrix import FEATURES, matrix
+from recommender.matrix import matrix
 from recommender.retrieval import Retrieval, align, popularity
 from recommender.view import View
-
-__all__ = [
-    "BASELINES",
-    "FEATURES",
-    "Lists",
-    "baseline_lists",
-    "matrix",
-    "order",
-    "personal_lists",
-    "popular",
-    "predict",
-    "ranked_lists",
-]
-
-PERSONAL, SEGMENT, GLOBAL = 0, 1, 2
-"""What `Lists.fallback` says: made for the user, of the user's segment, the same for all."""
 
 BASELINES: Final = ("popularity", "personal_frequency", "als", "item_item")
 
@@ -77,11 +61,6 @@ class Lists:
     warnings: tuple[str, ...] = ()
 
 
-def popular(view: View, allowed: Bool, n: int) -> tuple[Int32, Float32]:
-    """The `n` most popular allowed items of a day, with their scores, ties by code."""
-    return most_popular(popularity(view), allowed, n)
-
-
 def order(scores: Float32, chosen: Candidates, n: int) -> Lists:
     """The best `n` candidates of each user, score descending, then code ascending.
 
@@ -95,7 +74,7 @@ def order(scores: Float32, chosen: Candidates, n: int) -> Lists:
     size = ranked.stop - ranked.start
     indptr = _ends(size)
     rows = np.arange(indptr[-1]) + np.repeat(ranked.start - indptr[:-1], size)
-    fallback = np.where(chosen.personal, PERSONAL, GLOBAL).astype(np.int8)
+    fallback = np.where(chosen.personal, fmt.FALLBACK_PERSONAL, fmt.FALLBACK_GLOBAL).astype(np.int8)
     return Lists(indptr, ranked.items[rows], ranked.scores[rows], fallback)
 
 
@@ -112,85 +91,19 @@ def predict(booster: bytes, features: Float32, threads: int) -> Float32:
     return scores
 
 
-def personal_lists(
-    view: View, bundle: Bundle | None, data: Dataset, n: int, allowed: Bool, threads: int
-) -> Lists:
-    """Make the lists of a night for every user, as the decision behind its bundle says.
+@dataclass(frozen=True)
+class ListMaker:
+    """Makes lists for the users of one night.
 
-    A booster scores candidates; a baseline is the named one; without either, and where the
-    booster does not fit tonight's features, lists are by personal frequency where repeats are
-    recommended, else by popularity.
-
-    Parameters
+    Attributes
     ----------
-    bundle
-        May be older than the view: users and items that it lacks get the other sources.
     n
         How many items a user gets at most.
     allowed
         bool ``[items]``: what may be in a list, decided before candidates are cut.
-    """
-    maker = _ListMaker(view, data, n, allowed, threads)
-    reason = mismatch(bundle, view.origin) if bundle is not None and bundle.booster is not None else None
-    if bundle is None or reason is not None or not (bundle.booster or bundle.baseline):
-        return replace(maker.untested(), warnings=(reason,) if reason else ())
-    retrieval = align(bundle.retrieval, view)
-    if bundle.booster is None:
-        return maker.baseline(str(bundle.baseline), retrieval)
-    return maker.ranked(retrieval, bundle.booster)
-
-
-def baseline_lists(
-    name: str,
-    view: View,
-    retrieval: Retrieval | None,
-    data: Dataset,
-    n: int,
-    allowed: Bool,
-    threads: int,
-    users: Int32 | None = None,
-) -> Lists:
-    """Lists of one source alone, filled up by popularity.
-
-    Parameters
-    ----------
-    name
-        One of `BASELINES`.
-    retrieval
-        By the view's codes; popularity and personal frequency do without.
     users
         Codes of the users who get a list; None for every user.
     """
-    return _ListMaker(view, data, n, allowed, threads, users).baseline(name, retrieval)
-
-
-def ranked_lists(
-    view: View,
-    retrieval: Retrieval,
-    booster: bytes,
-    data: Dataset,
-    n: int,
-    allowed: Bool,
-    threads: int,
-    users: Int32 | None = None,
-) -> Lists:
-    """Lists of a booster over the candidates of users.
-
-    Parameters
-    ----------
-    retrieval
-        By the view's codes.
-    booster
-        XGBoost's model in UBJSON, trained on `FEATURES`.
-    users
-        Codes of the users who get a list; None for every user.
-    """
-    return _ListMaker(view, data, n, allowed, threads, users).ranked(retrieval, booster)
-
-
-@dataclass(frozen=True)
-class _ListMaker:
-    """Lists of one night under one set of rules."""
 
     view: View
     data: Dataset
@@ -199,16 +112,54 @@ class _ListMaker:
     threads: int
     users: Int32 | None = None
 
-    def untested(self) -> Lists:
+    def personal(self, bundle: Bundle | None) -> Lists:
+        """Lists as the decision behind a bundle says.
+
+        A booster scores candidates; a baseline is the named one; without either, and where the
+        booster does not fit tonight's features, lists are by personal frequency where repeats are
+        recommended, else by popularity.
+
+        Parameters
+        ----------
+        bundle
+            May be older than the view: users and items that it lacks get the other sources.
+        """
+        reason = mismatch(bundle, self.view.origin) if bundle and bundle.booster is not None else None
+        if bundle is None or reason is not None or not (bundle.booster or bundle.baseline):
+            return replace(self._untested(), warnings=(reason,) if reason else ())
+        retrieval = align(bundle.retrieval, self.view)
+        if bundle.booster is None:
+            return self.baseline(str(bundle.baseline), retrieval)
+        return self.ranked(retrieval, bundle.booster)
+
+    def _untested(self) -> Lists:
         return self.baseline("personal_frequency" if self.data.repeats else "popularity", None)
 
     def baseline(self, name: str, retrieval: Retrieval | None) -> Lists:
+        """Lists of one source alone, filled up by popularity.
+
+        Parameters
+        ----------
+        name
+            One of `BASELINES`.
+        retrieval
+            By the view's codes; popularity and personal frequency do without.
+        """
         if name == "popularity":
             return _stack([self._only_popular(users) for users in self._blocks()])
         source = self._source(name, retrieval)
         return _stack([self._filled(source.rank(users, self.n), users) for users in self._blocks()])
 
     def ranked(self, retrieval: Retrieval, booster: bytes) -> Lists:
+        """Lists of a booster over the candidates of users.
+
+        Parameters
+        ----------
+        retrieval
+            By the view's codes.
+        booster
+            XGBoost's model in UBJSON, trained on `recommender.matrix.FEATURES`.
+        """
         return _stack([self._scored(retrieval, booster, users) for users in self._blocks()])
 
     def _blocks(self) -> Iterator[Int32]:
@@ -248,7 +199,7 @@ class _ListMaker:
     def _only_popular(self, users: Int32) -> Lists:
         mixed = mix([self._popular(users)], self.n, len(self.view.items), self._seen(users))
         scores = popularity(self.view)[mixed.items]
-        return Lists(mixed.indptr, mixed.items, scores, np.full(len(users), GLOBAL, np.int8))
+        return Lists(mixed.indptr, mixed.items, scores, np.full(len(users), fmt.FALLBACK_GLOBAL, np.int8))
 
     def _filled(self, ranked: Ranked, users: Int32) -> Lists:
         """A ranking with popular items below it: the k-th of them scores k less than min(0, lowest)."""
@@ -260,7 +211,7 @@ class _ListMaker:
         scores = (_floor(ranked)[owner] - beyond).astype(np.float32)
         scored = beyond <= 0
         scores[scored] = ranked.scores[(ranked.start[owner] + place)[scored]]
-        fallback = np.where(size > 0, PERSONAL, GLOBAL).astype(np.int8)
+        fallback = np.where(size > 0, fmt.FALLBACK_PERSONAL, fmt.FALLBACK_GLOBAL).astype(np.int8)
         items, scores = _in_order(owner, mixed.items, scores)
         return Lists(mixed.indptr, items, scores, fallback)
 

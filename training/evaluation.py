@@ -9,12 +9,12 @@ import numpy as np
 from lake.sections import EvaluationSection
 from recommender.arrays import Float64, Int32
 from recommender.logarithms import log2
+from recommender.scoring import BASELINES
 from training.labels import Truth
 from training.metrics import Estimate, estimate, estimate_coverage, mean_over_list, means, per_user, resamples
 
 CHALLENGER = "challenger"
 CHAMPION = "champion"
-BASELINES = ("popularity", "personal_frequency", "als", "item_item")
 
 
 def baselines(repeats: bool) -> tuple[str, ...]:

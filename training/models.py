@@ -275,14 +275,10 @@ def _field(view: views.View, truth: labels.Truth) -> Field:
 
 def _contestants(view: views.View, users: Int32, boosters: Boosters, work: _Work) -> dict[str, Int32]:
     """The first items of the lists that each contestant would have shipped, int32 [users, cut]."""
-    fitted, cut, threads = work.fit(view), work.data.evaluation.cut, work.plan.threads
-    contestants = {
-        name: scoring.baseline_lists(name, view, fitted, work.data, cut, view.listed, threads, users)
-        for name in baselines(work.data.repeats)
-    } | {
-        name: scoring.ranked_lists(view, fitted, booster, work.data, cut, view.listed, threads, users)
-        for name, booster in boosters.items()
-    }
+    fitted, cut = work.fit(view), work.data.evaluation.cut
+    maker = scoring.ListMaker(view, work.data, cut, view.listed, work.plan.threads, users)
+    contestants = {name: maker.baseline(name, fitted) for name in baselines(work.data.repeats)}
+    contestants |= {name: maker.ranked(fitted, booster) for name, booster in boosters.items()}
     places = np.arange(len(users), dtype=np.int32)
     return {name: head(lists.indptr, lists.items, places, cut) for name, lists in contestants.items()}
 

@@ -9,8 +9,10 @@ from hypothesis import strategies as st
 from lake.storage import LocalStorage
 from recommender import bundle as bundles
 from recommender import scoring
-from recommender.candidates import Candidates, candidates
+from recommender.candidates import Candidates, candidates, most_popular
 from recommender.matrix import FEATURES, matrix
+from recommender.retrieval import popularity
+from recommender.scoring import ListMaker
 from recommender.view import Origin
 
 DAY = dt.date(2017, 9, 30)
@@ -74,7 +76,7 @@ def make_bundle(tmp_path, fitted, data):
 
 
 def personal(view, bundle, data, n=15, allowed=None):
-    lists = scoring.personal_lists(view, bundle, data, n, view.listed if allowed is None else allowed, 1)
+    lists = ListMaker(view, data, n, view.listed if allowed is None else allowed, 1).personal(bundle)
     check(lists, n)
     return lists
 
@@ -92,9 +94,10 @@ def make_lists(request, view, fitted, data, booster):
     """A function: the lists of a contestant with so many threads."""
 
     def make(threads, users=None):
+        maker = ListMaker(view, data, 7, view.listed, threads, users)
         if request.param == "booster":
-            return scoring.ranked_lists(view, fitted, booster, data, 7, view.listed, threads, users)
-        return scoring.baseline_lists(request.param, view, fitted, data, 7, view.listed, threads, users)
+            return maker.ranked(fitted, booster)
+        return maker.baseline(request.param, fitted)
 
     return make
 
@@ -117,9 +120,9 @@ def test_the_lists_of_some_users_are_those_that_they_have_among_all(make_lists):
 
 def test_a_list_is_filled_with_popular_items_below_the_candidates(view, fitted, data, booster):
     few = data.model_copy(update={"candidates": data.candidates.model_copy(update={"limit": 4, "own": 4})})
-    lists = scoring.ranked_lists(view, fitted, booster, few, 10, view.listed, 1)
+    lists = ListMaker(view, few, 10, view.listed, 1).ranked(fitted, booster)
     check(lists, 10)
-    popular, _ = scoring.popular(view, view.listed, 15)
+    popular, _ = most_popular(popularity(view), view.listed, 15)
     for items, scores in zip(lists_of(lists), scores_of(lists), strict=True):
         assert items[4:] == [item for item in popular if item not in items[:4]][:6]
         assert min(scores[:4]) > 0
@@ -130,7 +133,7 @@ def test_filled_items_stay_below_negative_scores(view, fitted, data):
     items = abs(fitted.item_factors)
     items[5:] = 0
     negative = replace(fitted, user_factors=-abs(fitted.user_factors), item_factors=items)
-    lists = scoring.baseline_lists("als", view, negative, data, 15, view.listed, 1)
+    lists = ListMaker(view, data, 15, view.listed, 1).baseline("als", negative)
     check(lists, 15)
     for items, scores in zip(lists_of(lists), scores_of(lists), strict=True):
         assert sorted(items[:5]) == [0, 1, 2, 3, 4]
@@ -148,7 +151,7 @@ def test_untested_is_personal_frequency_filled_by_popularity(make_view, data):
 def test_without_repeats_untested_is_popularity_of_what_is_new(view, no_repeats):
     lists = personal(view, None, no_repeats, 15)
     bought = view.weights.toarray() > 0
-    popular, scores = scoring.popular(view, view.listed, 15)
+    popular, scores = most_popular(popularity(view), view.listed, 15)
     for user, items in enumerate(lists_of(lists)):
         assert items == [item for item in popular if not bought[user, item]]
     assert (lists.fallback == 2).all()
@@ -165,14 +168,14 @@ def test_a_user_whose_own_items_are_all_blocked_gets_the_popular_ones(make_view,
 @pytest.mark.parametrize("name", scoring.BASELINES)
 @pytest.mark.parametrize("n", [4, 15])
 def test_baselines_are_full_and_in_order(view, fitted, data, name, n):
-    lists = scoring.baseline_lists(name, view, fitted, data, n, view.listed, 1)
+    lists = ListMaker(view, data, n, view.listed, 1).baseline(name, fitted)
     check(lists, n)
     assert np.diff(lists.indptr).tolist() == [n] * 12
 
 
 @pytest.mark.parametrize("name", ["popularity", "als", "item_item"])
 def test_without_repeats_no_baseline_brings_back_what_was_bought(view, fitted, no_repeats, name):
-    lists = scoring.baseline_lists(name, view, fitted, no_repeats, 15, view.listed, 1)
+    lists = ListMaker(view, no_repeats, 15, view.listed, 1).baseline(name, fitted)
     bought = view.weights.toarray() > 0
     for user, items in enumerate(lists_of(lists)):
         assert sorted(items) == np.flatnonzero(~bought[user]).tolist()
@@ -180,14 +183,14 @@ def test_without_repeats_no_baseline_brings_back_what_was_bought(view, fitted, n
 
 def test_there_is_no_such_baseline(view, fitted, data, no_repeats):
     with pytest.raises(ValueError, match="no baseline 'magic'"):
-        scoring.baseline_lists("magic", view, fitted, data, 3, view.listed, 1)
+        ListMaker(view, data, 3, view.listed, 1).baseline("magic", fitted)
     with pytest.raises(ValueError, match="personal frequency only"):
-        scoring.baseline_lists("personal_frequency", view, fitted, no_repeats, 3, view.listed, 1)
+        ListMaker(view, no_repeats, 3, view.listed, 1).baseline("personal_frequency", fitted)
 
 
 def test_a_baseline_decision_is_followed(view, make_bundle, fitted, data):
     lists = personal(view, make_bundle(outcome="baseline", baseline="als"), data, 5)
-    expected = scoring.baseline_lists("als", view, fitted, data, 5, view.listed, 1)
+    expected = ListMaker(view, data, 5, view.listed, 1).baseline("als", fitted)
     assert np.array_equal(lists.items, expected.items)
 
 

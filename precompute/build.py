@@ -6,7 +6,7 @@ import time
 from collections.abc import Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
@@ -104,7 +104,7 @@ def run(plan: PrecomputePlan, lake: Lake) -> PrecomputeResult:
         sources = _read(lake, plan)
     with tempfile.TemporaryDirectory(prefix="nightjar-") as scratch:
         folder = Path(scratch)
-        described, latency = _build(folder, sources, plan, watch)
+        described, checks, latency = _build(folder, sources, plan, watch)
         manifest = release.seal(folder, described)
         with watch.step("put"):
             _put(lake.storage, folder, plan.attempt)
@@ -112,7 +112,7 @@ def run(plan: PrecomputePlan, lake: Lake) -> PrecomputeResult:
         fmt.release_id(manifest),
         fmt.sha256(manifest),
         dict(described.counts),
-        described.checks,
+        checks,
         watch.seconds,
         latency,
         Machine.here(),
@@ -153,7 +153,8 @@ def _read(lake: Lake, plan: PrecomputePlan) -> Sources:
 
 def _build(
     folder: Path, sources: Sources, plan: PrecomputePlan, watch: _Watch
-) -> tuple[release.Description, float]:
+) -> tuple[fmt.Manifest, tuple[Check, ...], float]:
+    """Write all files but the manifest; gives what it says, the checks, and the latency of the index."""
     view, data = sources.view, sources.data
     factors = items.factors(view, sources.bundle.retrieval if sources.bundle else None)
     units = similar.unit_rows(factors.items) if factors else None
@@ -174,14 +175,9 @@ def _build(
             impersonal = lists.check_shares(counts, data.lists)
             checks = lists.check(rows, view, Ids(catalogue[fmt.ITEM_ID].combine_chunks()), data)
         built = indexing.result()
-    described = replace(
-        _origin(sources, plan),
-        counts=counts,
-        checks=(*checks, *impersonal),
-        index=built.index,
-        warnings=(*personal.warnings, *lacking, *built.warnings, *_sentences(impersonal)),
-    )
-    return described, built.latency_us
+    judged = (*checks, *impersonal)
+    warnings = (*personal.warnings, *lacking, *built.warnings, *_sentences(impersonal))
+    return _manifest(sources, plan, counts, judged, built.index, warnings), judged, built.latency_us
 
 
 def _index(folder: Path, units: Float32 | None, data: Dataset, watch: _Watch) -> annoy_index.Built:
@@ -211,18 +207,30 @@ def _write_factors(
     similar.write(folder, factors.item_ids, neighbours, data.lists.buckets, data.id_type)
 
 
-def _origin(sources: Sources, plan: PrecomputePlan) -> release.Description:
-    """Where the release comes from, as its manifest says it."""
+def _manifest(
+    sources: Sources,
+    plan: PrecomputePlan,
+    counts: dict[str, int],
+    checks: Iterable[Check],
+    index: fmt.IndexSummary | None,
+    warnings: tuple[str, ...],
+) -> fmt.Manifest:
+    """What the release contains and where it comes from; `release.seal` names its files."""
     features, data = sources.features, sources.data
     decision = decision_of(sources.decision) if sources.decision else None
-    return release.Description(
+    return fmt.Manifest(
         as_of=features.partition,
         config_digest=plan.config_digest,
         bundle=_bundle(sources.decision) if sources.decision else None,
         baseline=decision.baseline if decision and decision.outcome == Outcome.BASELINE else None,
         inputs={pin.name: pin.digest for pin in plan.inputs if pin.name != BUNDLE},
         missing_days=tuple(features.details.get("missing_days", ())),
+        counts=counts,
         metrics=dict(decision.metrics) if decision else {},
+        checks=tuple(fmt.CheckResult(check.name, check.severity, check.passed) for check in checks),
+        index=index,
+        warnings=warnings,
+        files={},
         buckets=data.lists.buckets,
     )
 

@@ -19,7 +19,8 @@ def put(root, name, of_user, buckets=2, id_type="int64"):
         for user, items in sorted(of_user.items())
     ]
     lists.write(folder, pa.Table.from_pylist(rows, schema=schema), buckets)
-    release.seal(folder, release.Description("2024-01-01", "c", None, None, {}, (), {}, buckets=buckets))
+    nothing = fmt.Manifest("2024-01-01", "c", None, None, {}, (), {}, {}, (), None, (), {}, buckets)
+    release.seal(folder, nothing)
 
 
 def compared(root, new="new", current=("old",)):

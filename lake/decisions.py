@@ -11,6 +11,8 @@ from enum import StrEnum
 from itertools import islice
 from typing import Any, Final
 
+from pydantic import TypeAdapter
+
 from lake.errors import PermanentError
 from lake.names import StageName
 from lake.partitions import ONE_DAY
@@ -145,17 +147,16 @@ class Decision:
         return {name: metrics["ndcg"]["value"] for name, metrics in self.metrics.items()}
 
 
+_DECISION: Final = TypeAdapter(Decision)
+
+
 def details(decision: Decision) -> dict[str, Any]:
     """A decision as the details of its record; a failed one says only what failed."""
     if decision.outcome == Outcome.FAILED:
         failure = decision.failure and asdict(decision.failure)
         return {"bundle_id": None, "baseline": None, "failure": failure}
-    fields = asdict(decision)
-    del fields["outcome"], fields["failure"]
-    days = {name: fields[name] and fields[name].isoformat() for name in ("bundle_as_of", "booster_as_of")}
-    champion = fields["champion"] and {name: str(value) for name, value in fields["champion"].items()}
-    lists = {name: list(fields[name]) for name in ("reasons", "checks", "notes")}
-    return fields | days | lists | {"champion": champion}
+    fields: dict[str, Any] = _DECISION.dump_python(decision, mode="json", exclude={"outcome", "failure"})
+    return fields
 
 
 def decision_of(record: Record) -> Decision:
@@ -166,22 +167,8 @@ def decision_of(record: Record) -> Decision:
     PermanentError
         When its outcome is no `Outcome`.
     """
-    fields = record.details
-    champion, failure = fields.get("champion"), fields.get("failure")
-    return Decision(
-        outcome=_outcome(record),
-        bundle_id=fields.get("bundle_id"),
-        bundle_as_of=_day(fields.get("bundle_as_of")),
-        booster_as_of=_day(fields.get("booster_as_of")),
-        baseline=fields.get("baseline"),
-        reasons=tuple(fields.get("reasons", ())),
-        checks=tuple(Condition(**condition) for condition in fields.get("checks", ())),
-        champion=champion and _champion(**champion),
-        metrics=fields.get("metrics") or {},
-        evaluation=fields.get("evaluation"),
-        notes=tuple(fields.get("notes", ())),
-        failure=failure and Failure(**failure),
-    )
+    given = {name: value for name, value in record.details.items() if value is not None}
+    return _DECISION.validate_python(given | {"outcome": _outcome(record)})
 
 
 def _outcome(record: Record) -> Outcome:
@@ -192,14 +179,6 @@ def _outcome(record: Record) -> Outcome:
             f"{record.stage} record {record.sequence} of {record.partition}: expected an outcome of "
             f"{', '.join(Outcome)}, found {record.outcome!r}; restore the file, or run {STAGE} again"
         ) from error
-
-
-def _champion(bundle_id: str, as_of: str, booster_as_of: str) -> Champion:
-    return Champion(bundle_id, dt.date.fromisoformat(as_of), dt.date.fromisoformat(booster_as_of))
-
-
-def _day(text: str | None) -> dt.date | None:
-    return dt.date.fromisoformat(text) if text else None
 
 
 def newest(records: Records, last: dt.date) -> Iterator[Record]:

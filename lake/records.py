@@ -14,9 +14,11 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import asdict, dataclass, field, replace
 from typing import Any, Final
 
+from pydantic import TypeAdapter
+
 from lake import layout
 from lake.errors import Conflict, PermanentError
-from lake.ledger import Entry, Ledger, damaged, names_in
+from lake.ledger import Ledger, damaged, names_in
 from lake.names import StageName
 from lake.partitions import stamp
 from lake.record_fields import checked
@@ -143,6 +145,9 @@ class Record(Draft):
         return inputs_of(self.inputs, table)
 
 
+_RECORD: Final = TypeAdapter(Record)
+
+
 def inputs_of(inputs: Iterable[Input], table: str) -> list[Input]:
     """The inputs that are partitions of one table, oldest first."""
     return sorted((i for i in inputs if i.name == table), key=lambda i: i.partition)
@@ -245,8 +250,9 @@ class Records:
             return before
         if before and before.content == draft.content:
             draft = replace(draft, tables=before.tables, attempt=before.attempt)
-        record = Record(**_fields(draft), sequence=based_on + 1, written_at=stamp())
-        if self._ledger(draft.stage, draft.partition).append(record.sequence, _encode(record)):
+        record = Record(**vars(draft), sequence=based_on + 1, written_at=stamp())
+        entry = asdict(record) | {"fingerprint": record.fingerprint}
+        if self._ledger(draft.stage, draft.partition).append(record.sequence, entry):
             log.debug("committed %s of %s as record %d", record.stage, record.partition, record.sequence)
             return record
         return self._accept_taken(record)
@@ -286,26 +292,8 @@ def _same(left: Draft, right: Draft) -> bool:
     return left.fingerprint == right.fingerprint and left.content == right.content
 
 
-def _fields(draft: Draft) -> dict[str, Any]:
-    return {name: getattr(draft, name) for name in Draft.__dataclass_fields__}
-
-
-def _encode(record: Record) -> Entry:
-    return asdict(record) | {"fingerprint": record.fingerprint}
-
-
 def _decode(fields: Mapping[str, Any]) -> Record:
-    content = {name: value for name, value in fields.items() if name != "fingerprint"}
-    parts = {
-        "inputs": tuple(Input(**source) for source in fields["inputs"]),
-        "tables": {name: _decode_table(table) for name, table in fields["tables"].items()},
-    }
-    record = Record(**content | parts)
+    record = _RECORD.validate_python(fields)
     if record.fingerprint != fields["fingerprint"]:
         raise FormatError(f"fingerprint {fields['fingerprint']}, but its content gives {record.fingerprint}")
     return record
-
-
-def _decode_table(fields: Mapping[str, Any]) -> TableContent:
-    files = tuple(TableFile(**file) for file in fields["files"])
-    return TableContent(files, fields["rows"], fields["digest"])

@@ -8,7 +8,7 @@ from functools import cache
 from pathlib import Path
 from typing import Any, cast
 
-from pydantic import ValidationError, ValidationInfo, create_model, field_validator, model_validator
+from pydantic import ValidationInfo, create_model, field_validator, model_validator
 
 from lake import toml
 from lake.errors import ConfigError, PermanentError
@@ -118,11 +118,8 @@ def of_sections(sections: Mapping[str, Any]) -> Dataset:
         When a value cannot work here, such as a time zone that this machine does not know.
     """
     kind = _kind_of(tuple(sections))
-    try:
+    with toml.refusing("the configuration of a plan", kind):
         return cast(Dataset, kind.model_validate_json(json.dumps(sections)))
-    except ValidationError as error:
-        problems = (f"{key}: {problem}" for key, problem in toml.problems(error, kind))
-        raise ConfigError(f"the configuration of a plan: {'; '.join(problems)}") from error
 
 
 @cache

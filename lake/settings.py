@@ -4,11 +4,10 @@ import datetime as dt
 from pathlib import Path
 from typing import Any
 
-from pydantic import Field, SecretStr, ValidationError, field_validator, model_validator
+from pydantic import Field, SecretStr, field_validator, model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from lake import kinds, toml
-from lake.errors import ConfigError
 from lake.kinds import Duration, PositiveDuration
 from nightjar_reader.address import redacted
 
@@ -137,8 +136,5 @@ def load() -> Settings:
     ConfigError
         When a variable has a value of the wrong kind.
     """
-    try:
+    with toml.refusing("environment", Settings, lambda name: f"{PREFIX}{name.upper()}"):
         return Settings()
-    except ValidationError as error:
-        problems = (f"{PREFIX}{key.upper()}: {problem}" for key, problem in toml.problems(error, Settings))
-        raise ConfigError(f"environment: {'; '.join(problems)}") from error

@@ -3,11 +3,13 @@
 import difflib
 import re
 import tomllib
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, TypeVar, get_args
 
 from pydantic import BaseModel, ValidationError
+from pydantic.fields import FieldInfo
 
 from lake.errors import ConfigError
 from nightjar_reader.address import redacted
@@ -24,11 +26,27 @@ def read(path: Path, kind: type[Model]) -> Model:
         When it is not TOML in UTF-8, or has a wrong value; the message names the file, and of each
         such value its key's path, what was expected and what was found.
     """
-    try:
+    with refusing(path, kind):
         return kind.model_validate(_values(path))
+
+
+@contextmanager
+def refusing(where: object, kind: type[BaseModel], spell: Callable[[str], str] = str) -> Iterator[None]:
+    """Raise a `ConfigError` for values that a model refuses: each by its key, what was expected and found.
+
+    Parameters
+    ----------
+    where
+        Where the values stand, for the message.
+    spell
+        How a key is written there.
+    """
+    try:
+        yield
     except ValidationError as error:
-        lines = (f"{key}: {problem}" if key else problem for key, problem in problems(error, kind))
-        raise ConfigError(f"{path}: {'; '.join(lines)}") from error
+        problems = [(".".join(map(str, each["loc"])), _describe(each, kind)) for each in error.errors()]
+        lines = (f"{spell(key)}: {problem}" if key else problem for key, problem in problems)
+        raise ConfigError(f"{where}: {'; '.join(lines)}") from error
 
 
 def _values(path: Path) -> dict[str, Any]:
@@ -54,19 +72,18 @@ def _text(path: Path) -> str:
     return text.replace("\r\n", "\n")
 
 
+def models_in(field: FieldInfo) -> list[type[BaseModel]]:
+    """The models that a field may hold."""
+    parts = (field.annotation, *get_args(field.annotation))
+    return [part for part in parts if isinstance(part, type) and issubclass(part, BaseModel)]
+
+
 def _keys(kind: type[BaseModel] | None, place: tuple[str | int, ...]) -> set[str]:
     """The keys of the section that lies at a place of such a file."""
     for name in place:
         field = kind.model_fields.get(str(name)) if kind else None
-        parts = (field.annotation, *get_args(field.annotation)) if field else ()
-        models = (part for part in parts if isinstance(part, type) and issubclass(part, BaseModel))
-        kind = next(models, None)
+        kind = next(iter(models_in(field)), None) if field else None
     return set(kind.model_fields) if kind else set()
-
-
-def problems(error: ValidationError, kind: type[BaseModel]) -> list[tuple[str, str]]:
-    """Each wrong value: its key's path, and what was expected and found."""
-    return [(".".join(map(str, detail["loc"])), _describe(detail, kind)) for detail in error.errors()]
 
 
 def _describe(detail: Any, kind: type[BaseModel]) -> str:

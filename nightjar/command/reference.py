@@ -5,13 +5,13 @@ import inspect
 import json
 from collections.abc import Callable, Iterable, Iterator
 from itertools import pairwise
-from typing import Any, get_args
+from typing import Any
 
 from pydantic import BaseModel
-from pydantic.fields import FieldInfo
 
 from lake.dataset import Dataset
 from lake.settings import CHECKOUT, PREFIX, Places, Resources, Secrets, Spark, Tasks, Waits
+from lake.toml import models_in
 from nightjar_reader import cache
 
 Kind = type[BaseModel]
@@ -62,12 +62,6 @@ def places_of(kind: Kind, path: str = "") -> dict[Kind, list[str]]:
             for deeper, paths in places_of(inner, f"{path}.{name}".lstrip(".")).items():
                 places.setdefault(deeper, []).extend(paths)
     return places
-
-
-def models_in(field: FieldInfo) -> list[Kind]:
-    """The models that a field may hold."""
-    parts = (field.annotation, *get_args(field.annotation))
-    return [part for part in parts if isinstance(part, type) and issubclass(part, BaseModel)]
 
 
 def _section(kind: Kind, places: list[str]) -> str:

@@ -9,8 +9,8 @@ from pydantic import Field
 from lake import kinds
 from lake.dataset import Dataset
 from lake.settings import Places
+from lake.toml import models_in
 from nightjar.command import reference
-from nightjar.command.reference import models_in
 
 CHECKOUT = Path(__file__).resolve().parents[3]
 MODELS = [*reference.places_of(Dataset), *reference.GROUPS]

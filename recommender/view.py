@@ -1,7 +1,7 @@
 """The view of one as-of day that lists are made from: its feature tables by dense codes."""
 
 import datetime as dt
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any
@@ -145,7 +145,7 @@ def load(storage: Storage, records: Records, features: Record, data: Dataset) ->
     def table(name: str) -> pa.Table:
         return _read(storage, name, data, features.tables[name])
 
-    view = _assemble(features.day, table, catalogue[0] if catalogue else None)
+    view = build(features.day, table, catalogue[0] if catalogue else None)
     return replace(view, origin=origin_of(features), popular_window=data.candidates.popular_window)
 
 
@@ -159,25 +159,25 @@ def _read(storage: Storage, name: str, data: Dataset, content: Any) -> pa.Table:
     return tables.read(storage, name, data.id_type, content.files, columns)
 
 
-def build(day: dt.date, feature_tables: Mapping[str, pa.Table], catalogue: pa.Table | None) -> View:
-    """The view of feature tables in memory.
+def build(day: dt.date, table: Callable[[str], pa.Table], catalogue: pa.Table | None) -> View:
+    """The view of a day by its feature tables and its catalogue.
+
+    Each table is read, laid out and released before the next, so that no two are held at a time.
 
     Parameters
     ----------
-    feature_tables
-        The four feature tables, by name, in any order of rows.
+    table
+        Gives one of the four feature tables by its name, its rows in any order.
     catalogue
         At least `item_id` and `subcategory`; None where the data set has no catalogue.
     """
-    return _assemble(day, feature_tables.__getitem__, catalogue)
-
-
-def _assemble(day: dt.date, table: Callable[[str], pa.Table], catalogue: pa.Table | None) -> View:
-    """Read, lay out and release one table after the other, so that no two are held at a time."""
     users, user = _dense(TableName.USERS, table(TableName.USERS), USER)
     items, item = _dense(TableName.ITEMS, table(TableName.ITEMS), ITEM)
     pair = _rows(TableName.PAIRS, table(TableName.PAIRS), (USER, users), (ITEM, items))
-    kinds, category = _categories(table(TableName.CATEGORIES), users)
+    of_categories = table(TableName.CATEGORIES)
+    kinds = Ids.of(of_categories[SUBCATEGORY])
+    category = _rows(TableName.CATEGORIES, of_categories, (USER, users), (SUBCATEGORY, kinds))
+    subcategory, listed = _catalogued(items, kinds, catalogue)
     return View(
         day=day,
         users=users,
@@ -187,8 +187,8 @@ def _assemble(day: dt.date, table: Callable[[str], pa.Table], catalogue: pa.Tabl
         pair=pair,
         category=category,
         categories=len(kinds),
-        subcategory=_subcategory(items, kinds, catalogue),
-        listed=_listed(items, catalogue),
+        subcategory=subcategory,
+        listed=listed,
     )
 
 
@@ -199,11 +199,6 @@ def _dense(name: str, rows: pa.Table, key: str) -> tuple[Ids, Float32]:
     for at, feature in enumerate(FEATURES[name]):
         values[codes, at] = rows[feature.name].to_numpy()
     return ids, values
-
-
-def _categories(rows: pa.Table, users: Ids) -> tuple[Ids, Rows]:
-    kinds = Ids.of(rows[SUBCATEGORY])
-    return kinds, _rows(TableName.CATEGORIES, rows, (USER, users), (SUBCATEGORY, kinds))
 
 
 def _rows(name: str, rows: pa.Table, outer: tuple[str, Ids], inner: tuple[str, Ids]) -> Rows:
@@ -219,18 +214,13 @@ def _rows(name: str, rows: pa.Table, outer: tuple[str, Ids], inner: tuple[str, I
     return Rows(keys[order], values)
 
 
-def _subcategory(items: Ids, kinds: Ids, catalogue: pa.Table | None) -> Int32:
-    out = np.full(len(items), -1, np.int32)
-    if catalogue is not None:
-        codes = items.codes(catalogue[ITEM])
-        out[codes[codes >= 0]] = kinds.codes(catalogue[SUBCATEGORY])[codes >= 0]
-    return out
-
-
-def _listed(items: Ids, catalogue: pa.Table | None) -> Bool:
+def _catalogued(items: Ids, kinds: Ids, catalogue: pa.Table | None) -> tuple[Int32, Bool]:
+    """`View.subcategory` and `View.listed`."""
+    subcategory = np.full(len(items), -1, np.int32)
     if catalogue is None:
-        return np.ones(len(items), bool)
-    out = np.zeros(len(items), bool)
-    codes = items.codes(catalogue[ITEM])
-    out[codes[codes >= 0]] = True
-    return out
+        return subcategory, np.ones(len(items), bool)
+    codes, listed = items.codes(catalogue[ITEM]), np.zeros(len(items), bool)
+    known = codes >= 0
+    subcategory[codes[known]] = kinds.codes(catalogue[SUBCATEGORY])[known]
+    listed[codes[known]] = True
+    return subcategory, listed

@@ -89,7 +89,7 @@ def make_view():
 
     def make(bought, listed=None, id_type="int64"):
         catalogue = None if listed is None else catalogue_of(listed, id_type)
-        return views.build(DAY, tables_of(bought, id_type), catalogue)
+        return views.build(DAY, tables_of(bought, id_type).__getitem__, catalogue)
 
     return make
 

@@ -41,7 +41,7 @@ def build_view(pairs: dict[tuple, float], day: dt.date = DAY) -> views.View:
         ),
     }
     catalogue = pa.table({"item_id": items, "subcategory": ["all"] * len(items)})
-    return views.build(day, found, catalogue)
+    return views.build(day, found.__getitem__, catalogue)
 
 
 def build_events(rows: list[tuple]) -> pa.Table:

@@ -4,14 +4,13 @@ Whoever works on a plan, here or on another machine, reads what it names and no 
 """
 
 import datetime as dt
-from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from enum import StrEnum
 from functools import cached_property
 from typing import Any
 
 from lake.dataset import Dataset, digest_of, of_sections
-from lake.records import Draft, Input, TableContent, inputs_of
+from lake.records import Draft, Input, inputs_of
 
 
 class Ending(StrEnum):
@@ -70,17 +69,8 @@ class Plan:
         """The inputs that are partitions of one table, oldest first."""
         return inputs_of(self.inputs, table)
 
-    def draft(
-        self,
-        day: dt.date,
-        *,
-        outcome: str = Ending.COMMITTED,
-        inputs: Iterable[Input] | None = None,
-        tables: Mapping[str, TableContent] | None = None,
-        counts: Mapping[str, int] | None = None,
-        details: Mapping[str, Any] | None = None,
-    ) -> Draft:
-        """The draft of a partition's record; it names all inputs of the plan unless `inputs` are given."""
+    def draft(self, day: dt.date, outcome: str = Ending.COMMITTED) -> Draft:
+        """The draft of a partition's record: it names all inputs of the plan; a stage adds what it made."""
         return Draft(
             stage=self.stage,
             partition=day.isoformat(),
@@ -88,8 +78,5 @@ class Plan:
             outcome=outcome,
             version=self.version,
             config_digest=self.config_digest,
-            inputs=self.inputs if inputs is None else tuple(inputs),
-            tables=tables or {},
-            counts=counts or {},
-            details=details or {},
+            inputs=self.inputs,
         )

@@ -103,10 +103,8 @@ def run(
         raise typer.BadParameter("--force goes with precompute only")
     if what is What.night:
         night.run(day, config)
-    elif what is What.precompute:
-        night.run_precompute(day, config, force)
     else:
-        night.run_stage(StageName(what), day, config)
+        night.run_stage(StageName(what), day, config, force)
 
 
 @_command
@@ -179,11 +177,10 @@ def rollback(
     reason: Annotated[str, typer.Option("--reason", help="Why; kept in the ledger.")],
 ) -> None:
     """Make readers follow an earlier release; the one left is not published again by itself."""
-    from nightjar.stages import precompute
+    from precompute import publish
 
-    done = precompute.rollback(
-        Lake.open(settings.load()), release, reason, actor=os.environ.get("USER") or "nightjar"
-    )
+    lake, actor = Lake.open(settings.load()), os.environ.get("USER") or "nightjar"
+    done = publish.rollback(lake.releases, release, reason, actor)
     console.print(f"readers now follow {release} (ledger entry {done.sequence})")
 
 

@@ -4,6 +4,7 @@ The decision is the record. The mark that the night is decided ends the waits of
 """
 
 import datetime as dt
+from dataclasses import replace
 
 from lake import decisions, layout, messages
 from lake.decisions import Decision, Failure, Outcome
@@ -68,7 +69,7 @@ def _commit(day: dt.date, attempt: str | None, lake: Lake, failure: Failure | No
         return record
     plan = attempts.read_plan(lake, stage, attempt) if attempt else _unstarted_plan(day, lake, stage)
     decision = Decision(Outcome.FAILED, failure=failure or _NO_RESULT)
-    draft = plan.draft(day, outcome=decision.outcome, details=decisions.details(decision))
+    draft = replace(plan.draft(day, decision.outcome), details=decisions.details(decision))
     return lake.records.commit(draft, plan.based_on[day])
 
 

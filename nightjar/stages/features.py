@@ -6,7 +6,7 @@ All as-of days are built by one job from one read, and either all are committed 
 import datetime as dt
 import logging
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import TYPE_CHECKING, ClassVar
 
@@ -98,8 +98,8 @@ class Features(Stage[FeaturesPlan, FeaturesResult]):
         """The draft of an as-of day; its inputs are those that had landed by then."""
         missing = [before.isoformat() for before in plan.missing_days if before <= day]
         contents = _tables(day, made)
-        return plan.draft(
-            day,
+        return replace(
+            plan.draft(day),
             inputs=_inputs_by(plan.inputs, day),
             tables=contents,
             counts={table: content.rows for table, content in contents.items()},
@@ -138,12 +138,12 @@ def snapshot_days(day: dt.date, data: Dataset) -> list[dt.date]:
     return [snapshot for snapshot in days_before if snapshot >= data.first_day]
 
 
-def _inputs_by(inputs: Iterable[Input], day: dt.date) -> list[Input]:
+def _inputs_by(inputs: Iterable[Input], day: dt.date) -> tuple[Input, ...]:
     """The inputs of an attempt that an as-of day may see; of catalogues only the newest."""
     seen = [pin for pin in inputs if pin.partition <= day.isoformat()]
     catalogues = [pin for pin in seen if pin.name == TableName.CATALOGUE]
     newest = max(catalogues, key=lambda pin: pin.partition, default=None)
-    return [pin for pin in seen if pin.name != TableName.CATALOGUE or pin == newest]
+    return tuple(pin for pin in seen if pin.name != TableName.CATALOGUE or pin == newest)
 
 
 def _require_history(day: dt.date, ingested: Sequence[Record]) -> None:

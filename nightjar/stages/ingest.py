@@ -8,7 +8,7 @@ import datetime as dt
 import logging
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, ClassVar
 
 from lake import layout, tables
@@ -126,10 +126,9 @@ class Ingest(Stage[ExtractPlan, ExtractResult]):
     def draft(self, plan: ExtractPlan, made: ExtractResult, day: dt.date) -> Draft:
         """The draft of a day; a day without a file is closed."""
         files = [file for file in (*plan.files, *plan.catalogues) if file.day == day]
-        return plan.draft(
-            day,
-            outcome=Ending.COMMITTED if files else Ending.CLOSED,
-            inputs=(Input(file.name, file.sha256, bytes=file.bytes) for file in files),
+        return replace(
+            plan.draft(day, Ending.COMMITTED if files else Ending.CLOSED),
+            inputs=tuple(Input(file.name, file.sha256, bytes=file.bytes) for file in files),
             tables={name: contents[day] for name, contents in made.tables.items() if day in contents},
             counts=made.counts[day],
             details={rowsettings.DETAIL: plan.row_settings},

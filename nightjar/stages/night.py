@@ -7,7 +7,7 @@ ends with the error.
 import datetime as dt
 import logging
 from collections.abc import Iterator, Sequence
-from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
+from contextlib import AbstractContextManager, contextmanager, suppress
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any, Final
@@ -29,7 +29,6 @@ log = logging.getLogger(__name__)
 
 TRIES = 3
 """How many times work is tried while the storage is lost: as many as the DAGs' tasks."""
-_MIRRORED: Final = (StageName.INGEST, StageName.FEATURES)
 _STEPS: Final = {
     StageName.INGEST: ("check the raw files", "extract (Spark)", "validate and commit"),
     StageName.FEATURES: ("find what is outdated", "build (Spark)", "validate and commit"),
@@ -91,16 +90,6 @@ class _Turn:
             attempts.commit(self.lake, self.stage, attempt)
 
 
-def run_ingest(day: dt.date, settings: Settings) -> None:
-    """Take in the raw day: check its files, split its rows, validate, commit."""
-    _Turn(StageName.INGEST, [day], settings).run()
-
-
-def run_features(day: dt.date, settings: Settings) -> None:
-    """Build the feature tables as of the day, and those of earlier days that training lacks."""
-    _Turn(StageName.FEATURES, [day], settings).run()
-
-
 def run_train(day: dt.date, settings: Settings, night: int = 0) -> None:
     """Train, evaluate and decide; the decision is appended also when training fails."""
     from nightjar.stages.decision import commit_decision
@@ -133,18 +122,22 @@ def run_precompute(day: dt.date, settings: Settings, force: bool = False) -> Non
         commit_and_publish(attempt, turn.lake, force=force)
 
 
-_RUN: Final = {
-    StageName.INGEST: run_ingest,
-    StageName.FEATURES: run_features,
-    StageName.TRAIN: run_train,
-    StageName.PRECOMPUTE: run_precompute,
-}
+def run_stage(name: StageName, day: dt.date, settings: Settings, force: bool = False) -> None:
+    """Run one stage, and mirror the tables after one that writes any.
 
-
-def run_stage(name: StageName, day: dt.date, settings: Settings) -> None:
-    """Run one stage, and mirror the tables after one that writes any."""
-    with mirror.afterwards(Lake.open(settings)) if name in _MIRRORED else nullcontext():
-        _RUN[name](day, settings)
+    Parameters
+    ----------
+    force
+        As `run_precompute` takes it.
+    """
+    match name:
+        case StageName.TRAIN:
+            run_train(day, settings)
+        case StageName.PRECOMPUTE:
+            run_precompute(day, settings, force)
+        case _:
+            with mirror.afterwards(Lake.open(settings)):
+                _Turn(name, [day], settings).run()
 
 
 def run(day: dt.date, settings: Settings) -> None:
@@ -163,7 +156,7 @@ def _run(day: dt.date, settings: Settings) -> None:
     night = Lake.open(settings).records.open_night(day)
     for name in (StageName.INGEST, StageName.FEATURES):
         with _decided_when_failed(name, day, settings, night):
-            _RUN[name](day, settings)
+            _Turn(name, [day], settings).run()
     failure = _train_or_failure(day, settings, night)
     run_precompute(day, settings)
     if failure:

@@ -8,7 +8,7 @@ import datetime as dt
 import platform
 import subprocess
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from importlib import metadata
 from typing import Any, ClassVar
 
@@ -97,9 +97,8 @@ class Precompute(Stage[PrecomputePlan, PrecomputeResult]):
 
     def draft(self, plan: PrecomputePlan, made: PrecomputeResult, day: dt.date) -> Draft:
         """The draft of a record, which names the release."""
-        return plan.draft(
-            day,
-            outcome=Ending.BUILT,
+        return replace(
+            plan.draft(day, Ending.BUILT),
             counts=made.counts,
             details={"release_id": made.release_id, "manifest_sha256": made.manifest_sha256},
         )
@@ -153,17 +152,6 @@ def commit_and_publish(
     origin = fmt.provenance_path(made.release_id, attempt)
     releases.put_new(origin, ledger.encode(_provenance(plan, made, lake, actor, reason)))
     return publishing.make_current(releases, lambda: _candidate(lake.records, plan.day), actor, reason, force)
-
-
-def rollback(lake: Lake, release_id: str, reason: str, actor: str) -> Published:
-    """Make readers follow another release; the one that they leave is not published again by itself.
-
-    Raises
-    ------
-    PermanentError
-        When no reason is given, or there is no such whole release.
-    """
-    return publishing.rollback(lake.releases, release_id, reason, actor)
 
 
 def _candidate(records: Records, day: dt.date) -> Candidate:

@@ -5,7 +5,7 @@ The record is appended by `nightjar.stages.decision`, whatever happened before.
 
 import datetime as dt
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Any, ClassVar
 
 from lake import decisions
@@ -72,9 +72,8 @@ class Train(Stage[TrainPlan, TrainResult]):
     def draft(self, plan: TrainPlan, made: TrainResult, day: dt.date) -> Draft:
         """The draft of a decision."""
         decision = _decision(plan, made)
-        return plan.draft(
-            day, outcome=decision.outcome, counts=made.counts, details=decisions.details(decision)
-        )
+        draft = plan.draft(day, decision.outcome)
+        return replace(draft, counts=made.counts, details=decisions.details(decision))
 
     def reads(self, lake: Lake, day: dt.date) -> tuple[Input, ...] | None:
         """What training reads of the current features of a day."""

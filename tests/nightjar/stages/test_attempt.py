@@ -2,7 +2,7 @@
 
 import datetime as dt
 import json
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import ClassVar
 
 import pytest
@@ -50,7 +50,7 @@ class Double(Stage[Plan, Doubles]):
         }
 
     def draft(self, plan, made, day):
-        return plan.draft(day, counts={"number": made.numbers[day]})
+        return replace(plan.draft(day), counts={"number": made.numbers[day]})
 
 
 class Whole(Double):

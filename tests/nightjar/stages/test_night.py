@@ -211,14 +211,14 @@ def test_a_changed_raw_day_makes_the_stages_stale_one_after_the_other(clean, tmp
     rows = pq.read_table(path)
     path.unlink()
     pq.write_table(rows.slice(5), path)
-    night.run_ingest(DAY, settings)
+    night.run_stage(StageName.INGEST, DAY, settings)
 
     def fresh():
         lake = Lake.open(settings)
         return [stage.is_fresh(lake, DAY) for stage in (Features(), Train(), Precompute())]
 
     assert fresh() == [False, True, True]
-    night.run_features(DAY, settings)
+    night.run_stage(StageName.FEATURES, DAY, settings)
     assert fresh() == [True, False, False]
 
 

@@ -393,7 +393,7 @@ def test_a_rollback_is_followed_and_the_night_after_respects_it(whole):
     first = whole.night(DAYS[0])
     whole.features(DAYS[1])
     whole.night(DAYS[1])
-    precompute.rollback(whole.lake, first.release_id, "bad prices", "someone")
+    precompute.publishing.rollback(whole.lake.releases, first.release_id, "bad prices", "someone")
     assert whole.reader().release_id == first.release_id
     assert whole.night(DAYS[1]).state == "withdrawn"
     whole.features(DAYS[2])

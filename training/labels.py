@@ -2,7 +2,6 @@
 
 import datetime as dt
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 import numpy as np
 import pyarrow as pa
@@ -16,9 +15,7 @@ from lake.partitions import end_of
 from lake.records import Record
 from lake.schemas import EVENT_TS, EVENT_TYPE, ITEM, USER
 from recommender.arrays import Bool, Int32, Int64
-
-if TYPE_CHECKING:
-    from recommender.view import View
+from recommender.view import View
 
 
 @dataclass(frozen=True)
@@ -75,7 +72,7 @@ def read(lake: Lake, features: Record, first: dt.date, data: Dataset) -> pa.Tabl
     return rows.filter(are_labels).select([USER, ITEM, EVENT_TS])
 
 
-def labels(events: pa.Table, view: "View", as_of: dt.date, last: dt.date, data: Dataset) -> Truth:
+def labels(events: pa.Table, view: View, as_of: dt.date, last: dt.date, data: Dataset) -> Truth:
     """The distinct pairs of the ``label_days`` days after an as-of day.
 
     Parameters
@@ -106,7 +103,7 @@ def labels(events: pa.Table, view: "View", as_of: dt.date, last: dt.date, data: 
     return Truth(users, items, counts)
 
 
-def _bought(view: "View", users: Int32, items: Int32) -> Bool:
+def _bought(view: View, users: Int32, items: Int32) -> Bool:
     keys = users.astype(np.int64) * len(view.items) + items
     return np.asarray(np.isin(keys, view.pair.keys) & (items >= 0))
 

@@ -130,7 +130,8 @@ def _mirror(uri: str, name: str, decisions: Decisions) -> dict[str, str]:
 
 def _catch_up(client: Any, name: str, decisions: Sequence[Version]) -> dict[str, str]:
     """The version of each decision's bundle, made where it is missing; one search where none is."""
-    _ensure_model(client, name)
+    with _passing_over("RESOURCE_ALREADY_EXISTS"):
+        client.create_registered_model(name)
     registered = _registered(client, name)
     numbers = {bundle_id: _keep_lowest(client, name, versions) for bundle_id, versions in registered.items()}
     for decision in decisions:
@@ -161,7 +162,8 @@ def register(client: Any, name: str, version: Version) -> str:
 
 def _keep_lowest(client: Any, name: str, numbers: Sequence[str]) -> str:
     for number in numbers[1:]:
-        _delete(client, name, number)
+        with _passing_over("RESOURCE_DOES_NOT_EXIST"):
+            client.delete_model_version(name, number)
     return numbers[0]
 
 
@@ -191,28 +193,20 @@ def _client(uri: str) -> Any:
     return MlflowClient(tracking_uri=uri, registry_uri=uri)
 
 
-def _ensure_model(client: Any, name: str) -> None:
-    from mlflow.exceptions import MlflowException
-
-    try:
-        client.create_registered_model(name)
-    except MlflowException as error:
-        if error.error_code != "RESOURCE_ALREADY_EXISTS":
-            raise
-
-
 def _versions(client: Any, name: str, bundle_id: str) -> list[str]:
     versions = client.search_model_versions(f"name = '{name}' and tags.bundle_id = '{bundle_id}'")
     return sorted((str(version.version) for version in versions), key=int)
 
 
-def _delete(client: Any, name: str, number: str) -> None:
+@contextmanager
+def _passing_over(*codes: str) -> Iterator[None]:
+    """Go on where MLflow answers with one of these error codes."""
     from mlflow.exceptions import MlflowException
 
     try:
-        client.delete_model_version(name, number)
+        yield
     except MlflowException as error:
-        if error.error_code != "RESOURCE_DOES_NOT_EXIST":
+        if error.error_code not in codes:
             raise
 
 
@@ -237,14 +231,9 @@ def _champion(decisions: Sequence[Version]) -> Version | None:
 
 
 def _aliased(client: Any, name: str) -> Any:
-    from mlflow.exceptions import MlflowException
-
-    try:
+    """The version that has the alias; None where none has it."""
+    with _passing_over("RESOURCE_DOES_NOT_EXIST", "INVALID_PARAMETER_VALUE"):
         return client.get_model_version_by_alias(name, ALIAS)
-    except MlflowException as error:
-        if error.error_code not in ("RESOURCE_DOES_NOT_EXIST", "INVALID_PARAMETER_VALUE"):
-            raise
-        return None
 
 
 def _public(uri: str) -> str:

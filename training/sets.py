@@ -2,21 +2,20 @@
 
 import hashlib
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Final
+from typing import Final
 
 import numpy as np
 import pyarrow as pa
 
 from lake.dataset import Dataset
 from recommender.arrays import Bool, Float32, Int32, Int64, UInt64
+from recommender.candidates import Candidates, candidates
+from recommender.ids import Ids
+from recommender.matrix import matrix
+from recommender.retrieval import Retrieval
+from recommender.view import View
 from training.labels import Truth
 from training.metrics import ideal
-
-if TYPE_CHECKING:
-    from recommender.ids import Ids
-    from recommender.retrieval import Retrieval
-    from recommender.view import View
-
 
 BLOCK_USERS: Final = 8192
 """Users whose candidates are held at a time, and whose rows are one part of a set: a bound on memory."""
@@ -74,7 +73,7 @@ class Snapshots:
         return int(sum(part.labels.sum(dtype=np.float64) for part in self.parts))
 
 
-def build(view: "View", retrieval: "Retrieval", truth: Truth, data: Dataset, threads: int) -> Snapshots:
+def build(view: View, retrieval: Retrieval, truth: Truth, data: Dataset, threads: int) -> Snapshots:
     """Make the ranking set of a snapshot.
 
     At most `training.max_users` users are taken. Those with no true item among their candidates
@@ -97,7 +96,7 @@ def build(view: "View", retrieval: "Retrieval", truth: Truth, data: Dataset, thr
     return Snapshots([part for part in parts if len(part.labels)], len(users), len(taken))
 
 
-def sample(view: "View", users: Int32, most: int) -> Int32:
+def sample(view: View, users: Int32, most: int) -> Int32:
     """At most `most` users, in order of their codes: those with the lowest `mix` of id and day.
 
     The choice depends on ids and day alone. Another day gives other users, so that all snapshots
@@ -110,11 +109,8 @@ def sample(view: "View", users: Int32, most: int) -> Int32:
 
 
 def _part(
-    view: "View", retrieval: "Retrieval", truth: Truth, data: Dataset, users: Int32, threads: int
+    view: View, retrieval: Retrieval, truth: Truth, data: Dataset, users: Int32, threads: int
 ) -> RankingSet:
-    from recommender.candidates import Candidates, candidates
-    from recommender.matrix import matrix
-
     pool = candidates(view, retrieval, data, users, threads)
     rows = np.repeat(np.arange(len(users), dtype=np.int32), np.diff(pool.indptr))
     positive = truth.holds(users[rows], pool.items)
@@ -178,10 +174,10 @@ def id_bits(values: pa.Array) -> UInt64:
     return np.frombuffer(b"".join(digests), dtype="<u8").astype(np.uint64)
 
 
-def _hashes(view: "View", users: Int32, items: Int32) -> UInt64:
+def _hashes(view: View, users: Int32, items: Int32) -> UInt64:
     return mix(_bits_of(view.users, users), _bits_of(view.items, items))
 
 
-def _bits_of(ids: "Ids", codes: Int32) -> UInt64:
+def _bits_of(ids: Ids, codes: Int32) -> UInt64:
     distinct, places = np.unique(codes, return_inverse=True)
     return id_bits(ids.take(distinct))[places]

@@ -14,11 +14,12 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from lake.dataset import Dataset
 from lake.feature_spec import FEATURES
 from lake.schemas import CATEGORY, EVENT_TS, ITEM, LANDED, NAME, TABLES, USER
 from validation.counts import Batches, Counter, Tally, in_batches, tally
 from validation.gate import CRITICAL, WARNING, Check, Severity
-from validation.rules import LAG, Expectation, Ruled, between, expectations_of, not_null, row_rules, unique
+from validation.rules import LAG, Expectation, between, expectations_of, not_null, row_rules, unique
 
 K = TypeVar("K")
 
@@ -109,7 +110,7 @@ def _describe(rule: Tally) -> str:
     return f"{rule.against} of {rule.rows} rows against it" + (f" ({examples})" if examples else "")
 
 
-def check_interactions(rows: Batches, data: Ruled) -> list[Check]:
+def check_interactions(rows: Batches, data: Dataset) -> list[Check]:
     """Check that staged interactions hold only what the row rules let pass.
 
     Parameters

@@ -8,8 +8,9 @@ checks on staged rows.
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
-from typing import Any, Final, Literal, Protocol
+from typing import Any, Final, Literal
 
+from lake.dataset import Dataset
 from lake.raw_sections import EventsSection, RawSection, RulesSection
 from lake.schemas import (
     AMOUNT,
@@ -72,26 +73,6 @@ def unique(*columns: str) -> Expectation:
     if len(columns) == 1:
         return Expectation(name, "ColumnValuesToBeUnique", {"column": columns[0]})
     return Expectation(name, "CompoundColumnsToBeUnique", {"column_list": list(columns)})
-
-
-class Ruled(Protocol):
-    """What the rules need to know of a data set."""
-
-    @property
-    def id_type(self) -> str:
-        """``int64`` or ``string``."""
-
-    @property
-    def raw(self) -> RawSection:
-        """Its columns and window of days."""
-
-    @property
-    def events(self) -> EventsSection:
-        """Its event types."""
-
-    @property
-    def rules(self) -> RulesSection:
-        """Bounds, sentinels, and what becomes of returns and rounded numbers."""
 
 
 @dataclass(frozen=True)
@@ -237,7 +218,7 @@ def _literal(text: str) -> str:
     return "'" + text.replace("\\", "\\\\").replace("'", "\\'") + "'"
 
 
-def row_rules(data: Ruled) -> tuple[Rule, ...]:
+def row_rules(data: Dataset) -> tuple[Rule, ...]:
     """The rules of a data set's events, in the order of a row's reasons.
 
     A quantity of 0 is fine. A data set without quantities or amounts has no rule about them.
@@ -257,7 +238,7 @@ def row_rules(data: Ruled) -> tuple[Rule, ...]:
     )
 
 
-def item_rules(data: Ruled) -> tuple[Rule, ...]:
+def item_rules(data: Dataset) -> tuple[Rule, ...]:
     """The rules of a catalogue's rows; whether items are repeated is judged over all rows."""
     return (_malformed(), *_id_rules(ITEM, data.id_type, data.rules))
 

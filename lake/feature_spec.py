@@ -11,11 +11,13 @@ A formula is Spark SQL. D is the as-of day; names in braces are keys of the data
 * `TRIPS`: the days of one user with an event. ``age``, and ``decayed``: .5^((age + 1) / half-life).
 * `PAIRS`: the (user, item) pairs of a key. The names of the lines over `ROWS`.
 * `SUMS`: the key itself. The names of the lines above, its columns, and the catalogue's of an item.
+
+What the ranker sees beside the tables' features is in `DERIVED`.
 """
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from typing import Final, Literal, get_args
+from typing import Any, Final, Literal, get_args
 
 from lake.names import TableName
 
@@ -68,6 +70,26 @@ class Feature(Line):
     meaning: str
 
 
+@dataclass(frozen=True)
+class Derived:
+    """One float32 column of the ranker's matrix that no table has.
+
+    Attributes
+    ----------
+    absent
+        What it is for a pair whose parts have no row.
+    meaning
+        In words.
+    formula
+        Over columns of the matrix, by their names; None where the bundle's retrieval gives it.
+    """
+
+    name: str
+    absent: float
+    meaning: str
+    formula: Callable[[Callable[[str], Any]], Any] | None = None
+
+
 def _count(name: str, over: Over, formula: str, meaning: str, half_life: HalfLife = "") -> Feature:
     return Feature(name, over, formula, half_life, absent=0, meaning=meaning)
 
@@ -97,8 +119,6 @@ def _times(condition: str) -> str:
 
 
 WEIGHT: Final = "weight_slow"
-DAYS: Final = "days"
-TRIP_DAYS: Final = "trips"
 USERS: Final = "users"
 ITEMS: Final = "items"
 
@@ -119,8 +139,8 @@ _REBUY: Final = (
 )
 
 _USER: Final = (
-    _count(TRIP_DAYS, TRIPS, _times("true"), "trip days ever"),
-    *_windowed(TRIP_DAYS, TRIPS, _times("age < {$_days}"), "trip days in the last {$_days}"),
+    _count("trips", TRIPS, _times("true"), "trip days ever"),
+    *_windowed("trips", TRIPS, _times("age < {$_days}"), "trip days in the last {$_days}"),
     _count("trip_rate", TRIPS, "sum(decayed)", f"sum over trip days of {_of(_DECAYED, 'trip')}", "trip"),
     _ratio("days_since_last", TRIPS, "min(age)", "D - last trip day"),
     _ratio("days_since_first", TRIPS, "max(age)", "D - first trip day"),
@@ -154,8 +174,8 @@ _ITEM: Final = (
 _USER_ITEM: Final = (
     _count(WEIGHT, ROWS, "sum(slow)", f"sum over days of {_SLOW}", "slow"),
     _count("weight_fast", ROWS, "sum(fast)", f"sum over days of weight * {_of(_DECAYED, 'fast')}", "fast"),
-    _count(DAYS, ROWS, _times("new"), "days bought ever"),
-    *_windowed(DAYS, ROWS, _times("new and age < {$_days}"), "days bought in the last {$_days}"),
+    _count("days", ROWS, _times("new"), "days bought ever"),
+    *_windowed("days", ROWS, _times("new and age < {$_days}"), "days bought in the last {$_days}"),
     _ratio("days_since_last", ROWS, "min(age)", "D - last day"),
     _ratio("days_since_first", ROWS, "max(age)", "D - first day"),
     Line("quantity", ROWS, "sum(quantity)"),
@@ -192,3 +212,30 @@ FEATURES: Final = {
     table: tuple(line for line in lines if isinstance(line, Feature)) for table, lines in LINES.items()
 }
 """The features of each feature table."""
+
+IN_MATRIX: Final = {
+    "pair": TableName.PAIRS,
+    "category": TableName.CATEGORIES,
+    "user": TableName.USERS,
+    "item": TableName.ITEMS,
+}
+"""What the names of a table's columns begin with in the ranker's matrix."""
+
+DERIVED: Final = (
+    Derived(
+        "category_share",
+        0,
+        "pair.weight_slow / (category.weight_slow + 1e-9): how much of the subcategory this item is",
+        lambda column: column("pair.weight_slow") / (column("category.weight_slow") + 1e-9),
+    ),
+    Derived("rate", 0, "pair.days / user.trips", lambda column: column("pair.days") / column("user.trips")),
+    Derived(
+        "rate_medium",
+        0,
+        "pair.days_medium / (user.trips_medium + 1)",
+        lambda column: column("pair.days_medium") / (column("user.trips_medium") + 1),
+    ),
+    Derived("als", float("nan"), "the dot product of the factors of user and item"),
+    Derived("item_item", 0, "(the user's row of weights x similarity) at the item"),
+)
+"""The last columns of the matrix, in their order."""

@@ -5,9 +5,8 @@ from typing import Final
 
 import numpy as np
 
-from lake.feature_spec import DAYS, TRIP_DAYS, WEIGHT, within
+from lake.feature_spec import DERIVED, IN_MATRIX
 from lake.feature_spec import FEATURES as COLUMNS
-from lake.names import TableName
 from recommender import kernels
 from recommender.arrays import Bool, Float32, Int32, Int64
 from recommender.candidates import Candidates, csr_parts
@@ -15,25 +14,11 @@ from recommender.retrieval import Retrieval, known
 from recommender.view import View
 from topn import dots
 
-TABLES: Final = {
-    "pair": TableName.PAIRS,
-    "category": TableName.CATEGORIES,
-    "user": TableName.USERS,
-    "item": TableName.ITEMS,
-}
-DERIVED: Final = ("category_share", "rate", "rate_medium", "als", "item_item")
-
 FEATURES: Final[tuple[str, ...]] = (
-    *(f"{short}.{feature.name}" for short, table in TABLES.items() for feature in COLUMNS[table]),
-    *DERIVED,
+    *(f"{short}.{feature.name}" for short, table in IN_MATRIX.items() for feature in COLUMNS[table]),
+    *(feature.name for feature in DERIVED),
 )
-"""The columns of `matrix`, in order: those of the feature tables, then the derived ones.
-
-* ``category_share``: the pair's weight / (the category's + 1e-9), how much of the subcategory this item is;
-* ``rate``, ``rate_medium``: the pair's days / trips of the user, ever, and in the window / (trips + 1);
-* ``als``: the dot product of factors, NaN where the user or the item has none;
-* ``item_item``: (the user's row of weights x similarity) at the item.
-"""
+"""The columns of `matrix`, in order: those of the feature tables, then the derived ones."""
 
 
 def matrix(view: View, retrieval: Retrieval, users: Int32, candidates: Candidates) -> Float32:
@@ -77,17 +62,18 @@ def _category_keys(view: View, user: Int32, item: Int32) -> Int64:
 
 
 def _derived(
-    known_part: Float32, view: View, retrieval: Retrieval, users: Int32, candidates: Candidates
+    gathered: Float32, view: View, retrieval: Retrieval, users: Int32, candidates: Candidates
 ) -> Iterator[Float32]:
-    def column(table: str, name: str) -> Float32:
-        values: Float32 = known_part[:, FEATURES.index(f"{table}.{name}")]
+    def column(name: str) -> Float32:
+        values: Float32 = gathered[:, FEATURES.index(name)]
         return values
 
-    yield column("pair", WEIGHT) / (column("category", WEIGHT) + np.float32(1e-9))
-    yield column("pair", DAYS) / column("user", TRIP_DAYS)
-    yield column("pair", within(DAYS, "medium")) / (column("user", within(TRIP_DAYS, "medium")) + 1)
-    yield _als(retrieval, users[candidates.rows], candidates.items)
-    yield _item_item(view, retrieval, users, candidates)
+    by_retrieval = {
+        "als": lambda: _als(retrieval, users[candidates.rows], candidates.items),
+        "item_item": lambda: _item_item(view, retrieval, users, candidates),
+    }
+    for feature in DERIVED:
+        yield feature.formula(column) if feature.formula else by_retrieval[feature.name]()
 
 
 def _als(retrieval: Retrieval, user: Int32, item: Int32) -> Float32:

@@ -4,14 +4,14 @@ from pathlib import Path
 
 import pytest
 
-from lake.feature_spec import FEATURES, LINES, PAIRS, ROWS, SUMS, WINDOWS, Feature, within
+from lake.feature_spec import DERIVED, FEATURES, LINES, PAIRS, ROWS, SUMS, WINDOWS, Derived, Feature, within
 from lake.sections import FeaturesSection
 
 PAGE = Path(__file__).resolve().parents[2] / "docs" / "tables.md"
 KEYS = set(FeaturesSection.model_fields)
 
 
-def row(feature: Feature) -> str:
+def row(feature: Feature | Derived) -> str:
     meaning = re.sub(r"\{(\w+)\}", r"`\1`", feature.meaning)
     return f"| `{feature.name}` | {'none' if math.isnan(feature.absent) else '0'} | {meaning} |"
 
@@ -23,6 +23,11 @@ def test_the_page_lists_each_feature_as_the_specification_has_it(table):
         f"\n`{table}`:\n\n| feature | without a row | meaning |\n| --- | --- | --- |\n{rows}\n\n"
         in PAGE.read_text()
     )
+
+
+def test_the_page_lists_what_the_ranker_sees_beside_the_tables():
+    rows = "\n".join(map(row, DERIVED))
+    assert f"\n\n| feature | without a row | meaning |\n| --- | --- | --- |\n{rows}\n\n" in PAGE.read_text()
 
 
 @pytest.mark.parametrize("table", LINES)

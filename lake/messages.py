@@ -9,22 +9,12 @@ from lake.storage import Storage
 T = TypeVar("T")
 
 
-def encode(message: object) -> bytes:
-    """A frozen dataclass as JSON."""
-    return TypeAdapter(type(message)).dump_json(message, indent=1)
-
-
-def decode(kind: type[T], text: bytes) -> T:
-    """The dataclass that `encode` wrote."""
-    message: T = TypeAdapter(kind).validate_json(text)
-    return message
-
-
 def write(storage: Storage, path: str, message: object) -> None:
     """Put a message; one that exists is left as it is."""
-    storage.put_new(path, encode(message))
+    storage.put_new(path, TypeAdapter(type(message)).dump_json(message, indent=1))
 
 
 def read(storage: Storage, path: str, kind: type[T]) -> T:
     """Read a message; `FileNotFoundError` where there is none."""
-    return decode(kind, storage.read(path))
+    message: T = TypeAdapter(kind).validate_json(storage.read(path))
+    return message

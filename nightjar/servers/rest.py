@@ -2,11 +2,11 @@
 
 import datetime as dt
 import logging
-from dataclasses import dataclass
 from typing import Any, Literal
 
 import httpx
 import tenacity
+from pydantic import BaseModel, Field
 
 from lake.errors import NightjarError
 from nightjar.servers.waiting import STILL_SECONDS, wait_until
@@ -36,8 +36,7 @@ class Undone(RestError):
     """A request failed that may be made again: it did not arrive, or does no harm when repeated."""
 
 
-@dataclass(frozen=True)
-class Task:
+class Task(BaseModel, frozen=True):
     """A task of a run.
 
     Attributes
@@ -50,22 +49,21 @@ class Task:
         How long its last try took; None before it has ended.
     """
 
-    id: str
-    try_id: str
+    id: str = Field(validation_alias="task_id")
+    try_id: str = Field(validation_alias="id")
     state: str | None
-    tries: int
-    start: dt.datetime | None
-    end: dt.datetime | None
-    seconds: float | None
+    tries: int = Field(validation_alias="try_number")
+    start: dt.datetime | None = Field(validation_alias="start_date")
+    end: dt.datetime | None = Field(validation_alias="end_date")
+    seconds: float | None = Field(validation_alias="duration")
 
 
-@dataclass(frozen=True)
-class Run:
+class Run(BaseModel, frozen=True):
     """A run of a DAG."""
 
-    id: str
-    partition: str | None
-    kind: str
+    id: str = Field(validation_alias="dag_run_id")
+    partition: str | None = Field(default=None, validation_alias="partition_key")
+    kind: str = Field(validation_alias="run_type")
     state: str
 
 
@@ -191,11 +189,11 @@ class Client:
     def runs(self, dag: str) -> list[Run]:
         """All runs of a DAG, oldest first."""
         listing = self._api("GET", f"dags/{dag}/dagRuns", params={"limit": 500, "order_by": "run_after"})
-        return [_run(entry) for entry in listing["dag_runs"]]
+        return [Run.model_validate(entry) for entry in listing["dag_runs"]]
 
     def run(self, dag: str, run_id: str) -> Run:
         """One run."""
-        return _run(self._api("GET", f"dags/{dag}/dagRuns/{run_id}"))
+        return Run.model_validate(self._api("GET", f"dags/{dag}/dagRuns/{run_id}"))
 
     def wait_for_run(self, dag: str, run_id: str, still: float = STILL_SECONDS) -> Run:
         """Wait until a run has ended, and log how its tasks get on.
@@ -239,7 +237,7 @@ class Client:
     def tasks(self, dag: str, run_id: str) -> list[Task]:
         """The tasks of a run, in the order in which they started."""
         listing = self._api("GET", f"dags/{dag}/dagRuns/{run_id}/taskInstances", params={"limit": 500})
-        return sorted((_task(entry) for entry in listing["task_instances"]), key=_started)
+        return sorted(map(Task.model_validate, listing["task_instances"]), key=_started)
 
     def logs(self, dag: str, run_id: str, task: str, number: int = 1) -> str:
         """The log of one try of a task, as lines of text."""
@@ -304,27 +302,6 @@ class Client:
             return self._api("GET", f"backfills/{backfill}")["completed_at"] is not None
 
         wait_until(completed, lambda: self.progress(dag), f"backfill {backfill} of {dag} to complete")
-
-
-def _run(entry: Json) -> Run:
-    return Run(entry["dag_run_id"], entry.get("partition_key"), entry["run_type"], entry["state"])
-
-
-def _task(entry: Json) -> Task:
-    start, end = (_instant(entry[name]) for name in ("start_date", "end_date"))
-    return Task(
-        entry["task_id"],
-        entry["id"],
-        entry["state"],
-        entry["try_number"],
-        start,
-        end,
-        entry["duration"],
-    )
-
-
-def _instant(text: str | None) -> dt.datetime | None:
-    return dt.datetime.fromisoformat(text) if text else None
 
 
 def _started(task: Task) -> tuple[bool, float, str]:

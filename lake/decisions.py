@@ -52,7 +52,7 @@ class Verdict:
     Attributes
     ----------
     outcome
-        Any but *failed*.
+        The gate gives any but *failed*.
     baseline
         The best baseline where the outcome is *baseline*, else None.
     reasons
@@ -103,8 +103,8 @@ class Champion:
 
 
 @dataclass(frozen=True)
-class Decision:
-    """What a night decided.
+class Decision(Verdict):
+    """What a night decided: the verdict of the gate, or *failed*, and what it is about.
 
     Attributes
     ----------
@@ -124,13 +124,9 @@ class Decision:
         What ended the night, where the outcome is *failed*.
     """
 
-    outcome: Outcome
     bundle_id: str | None = None
     bundle_as_of: dt.date | None = None
     booster_as_of: dt.date | None = None
-    baseline: str | None = None
-    reasons: tuple[str, ...] = ()
-    checks: tuple[Condition, ...] = ()
     champion: Champion | None = None
     metrics: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     evaluation: Mapping[str, Any] | None = None
@@ -141,10 +137,6 @@ class Decision:
     def churn(self) -> float | None:
         """How far the challenger's lists differ from the champion's."""
         return (self.evaluation or {}).get("churn")
-
-    def ndcg(self) -> dict[str, float]:
-        """The NDCG of each contestant."""
-        return {name: metrics["ndcg"]["value"] for name, metrics in self.metrics.items()}
 
 
 _DECISION: Final = TypeAdapter(Decision)

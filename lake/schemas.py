@@ -6,7 +6,7 @@ Types are names of our own; `spark_ddl` and `arrow_schema` turn them into what e
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
-from lake.feature_spec import FEATURES, Feature
+from lake.feature_spec import FEATURES
 from lake.names import StageName, TableName
 
 if TYPE_CHECKING:
@@ -88,8 +88,6 @@ class Table:
         The columns of its files, the key's first.
     key
         The columns that tell its rows apart; none where rows may be equal.
-    features
-        The features of a feature table; none of other tables.
     """
 
     name: str
@@ -97,7 +95,6 @@ class Table:
     partition: str
     columns: Columns
     key: tuple[str, ...] = ()
-    features: tuple[Feature, ...] = ()
 
 
 def _ingested(name: str, columns: Columns, key: tuple[str, ...] = ()) -> Table:
@@ -106,7 +103,7 @@ def _ingested(name: str, columns: Columns, key: tuple[str, ...] = ()) -> Table:
 
 def _featured(name: str, key: Columns) -> Table:
     columns = key | {feature.name: "float32" for feature in FEATURES[name]}
-    return Table(name, StageName.FEATURES, AS_OF, columns, tuple(key), FEATURES[name])
+    return Table(name, StageName.FEATURES, AS_OF, columns, tuple(key))
 
 
 _DECLARED: Final = (

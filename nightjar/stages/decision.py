@@ -112,5 +112,5 @@ def _version(record: Record, lake: Lake) -> registry.Version:
 
 def _ndcg_tags(decision: Decision) -> dict[str, str]:
     """The NDCG of each contestant, where there was a challenger."""
-    scores = decision.ndcg() if CHALLENGER in decision.metrics else {}
-    return {f"ndcg_{name}": repr(score) for name, score in scores.items()}
+    metrics = decision.metrics if CHALLENGER in decision.metrics else {}
+    return {f"ndcg_{name}": repr(scores["ndcg"]["value"]) for name, scores in metrics.items()}

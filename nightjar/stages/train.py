@@ -133,23 +133,14 @@ def _trained(plan: TrainPlan, outcome: Outcome) -> dt.date | None:
 
 def _metrics(evaluation: Evaluation | None) -> dict[str, dict[str, Any]]:
     """Value and interval by contestant and metric."""
-    if evaluation is None:
-        return {}
-    return {
-        name: {metric: asdict(estimate) for metric, estimate in score.metrics.items()}
-        for name, score in evaluation.scores.items()
-    }
+    return {name: asdict(score)["metrics"] for name, score in evaluation.scores.items()} if evaluation else {}
 
 
 def _evaluation(evaluation: Evaluation | None) -> dict[str, Any] | None:
+    """An evaluation without its metrics."""
     if evaluation is None:
         return None
-    return {
-        "as_of": evaluation.as_of.isoformat(),
-        "users": evaluation.users,
-        "cut": evaluation.cut,
-        "best_baseline": evaluation.best_baseline,
-        "gains": {name: asdict(gain) for name, gain in evaluation.gains.items()},
-        "popularity": {name: score.popularity for name, score in evaluation.scores.items()},
-        "churn": evaluation.churn,
-    }
+    popularity = {name: score.popularity for name, score in evaluation.scores.items()}
+    fields = asdict(evaluation) | {"as_of": evaluation.as_of.isoformat(), "popularity": popularity}
+    del fields["scores"]
+    return fields

@@ -118,13 +118,15 @@ def test_what_lists_follow_is_another_where_outcome_baseline_or_bundle_is(change
     def of(decision):
         return decisions.bundle_input(Record(**dataclasses.asdict(draft(FIRST, decision))), FEATURES).digest
 
-    decision = Decision(Outcome.BASELINE, "b", FIRST, baseline="popularity")
+    decision = Decision(Outcome.BASELINE, "popularity", bundle_id="b", bundle_as_of=FIRST)
     assert of(dataclasses.replace(decision, **change)) != of(decision)
 
 
 @pytest.mark.parametrize("change", [{"version": 2}, {"config_digest": "other"}], ids=str)
 def test_what_lists_follow_is_another_where_the_features_are(change):
     """A booster of other features is not used, and lists by it and without it had one fingerprint."""
-    record = Record(**dataclasses.asdict(draft(FIRST, Decision(Outcome.PROMOTED, "b", FIRST))))
+    record = Record(
+        **dataclasses.asdict(draft(FIRST, Decision(Outcome.PROMOTED, bundle_id="b", bundle_as_of=FIRST)))
+    )
     other = dataclasses.replace(FEATURES, **change)
     assert decisions.bundle_input(record, FEATURES).digest != decisions.bundle_input(record, other).digest

@@ -209,10 +209,6 @@ class _Object(io.RawIOBase):
         """Always."""
         return True
 
-    def tell(self) -> int:
-        """Where the next read begins."""
-        return self._at
-
     def seek(self, offset: int, whence: int = io.SEEK_SET) -> int:
         """Move to where the next read begins."""
         self._at = offset + {io.SEEK_SET: 0, io.SEEK_CUR: self._at, io.SEEK_END: self._size}[whence]

@@ -68,7 +68,7 @@ def read(
 def _read(storage: Storage, file: TableFile, schema: pa.Schema) -> pa.Table:
     with _verified(storage, file) as opened:
         rows = opened.read(columns=schema.names).select(schema.names).cast(schema)
-        _require_rows(storage, file, len(rows))
+        _require(storage, file, f"{file.rows} rows", f"{len(rows)} rows")
     return rows
 
 
@@ -89,7 +89,7 @@ def batches(
             for batch in opened.iter_batches(BATCH_ROWS, columns=schema.names):
                 rows += len(batch)
                 yield batch.select(schema.names).cast(schema)
-            _require_rows(storage, file, rows)
+            _require(storage, file, f"{file.rows} rows", f"{rows} rows")
 
 
 @contextmanager
@@ -112,10 +112,6 @@ def _verified(storage: Storage, file: TableFile) -> Iterator[pq.ParquetFile]:
         if isinstance(error, OSError) and is_of_this_process(error):
             raise
         raise _damaged(storage, file, "the Parquet file that was written", f"{error}") from error
-
-
-def _require_rows(storage: Storage, file: TableFile, rows: int) -> None:
-    _require(storage, file, f"{file.rows} rows", f"{rows} rows")
 
 
 def _require(storage: Storage, file: TableFile, expected: str, got: str) -> None:

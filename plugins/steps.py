@@ -83,6 +83,8 @@ def work(stage: StageName) -> str:
 @reported()
 def decide(night: int | None, train_task: str) -> Reference:
     """Append the night's decision, whatever happened before; then fail if something before it did."""
+    from nightjar.stages.decision import commit_decision
+
     if night is None:
         raise AirflowFailException("open_night failed: there is no night to decide")
     states = _states_before()
@@ -90,7 +92,8 @@ def decide(night: int | None, train_task: str) -> Reference:
     if failure:
         log.error("%s", _cause(failure))
     try:
-        record = _decide(night, _attempt(train_task, states), failure)
+        day, attempt = resolve(get_current_context()), _attempt(train_task, states)
+        record: Record = commit_decision(day, attempt, Lake.open(load()), failure=failure, night=night)
     except PermanentError as error:
         before = f"{_cause(failure)}; and " if failure else ""
         raise AirflowFailException(f"{before}deciding failed: {type(error).__name__}: {error}") from error
@@ -98,14 +101,6 @@ def decide(night: int | None, train_task: str) -> Reference:
     if decision.outcome == Outcome.FAILED:
         raise AirflowFailException(_cause(failure or decision.failure or Failure(StageName.TRAIN, "unknown")))
     return _reference(record)
-
-
-def _decide(night: int, attempt: str | None, failure: Failure | None) -> Record:
-    from nightjar.stages import decision
-
-    day = resolve(get_current_context())
-    record: Record = decision.commit_decision(day, attempt, Lake.open(load()), failure=failure, night=night)
-    return record
 
 
 def _states_before() -> dict[str, str | None]:

@@ -148,10 +148,6 @@ def _keys(history: Sequence[fmt.LedgerEntry]) -> list[Key]:
     return [release.key for release in current(history)]
 
 
-def _ids(entry: fmt.LedgerEntry) -> set[str]:
-    return {release.release_id for release in entry.releases}
-
-
 def withdrawn(history: Sequence[fmt.LedgerEntry]) -> set[str]:
     """The releases that readers were rolled back from, and that no later entry has named again."""
     left: set[str] = set()
@@ -159,7 +155,7 @@ def withdrawn(history: Sequence[fmt.LedgerEntry]) -> set[str]:
     for entry in history:
         if entry.kind == fmt.ROLLBACK:
             left |= before
-        before = _ids(entry)
+        before = {release.release_id for release in entry.releases}
         left -= before
     return left
 

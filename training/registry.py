@@ -100,7 +100,7 @@ def mirror(uri: str, dataset: str, decisions: Decisions) -> dict[str, str]:
         log.warning(
             "MLflow at %s is behind (%s): this night's model is not registered there, or not as the "
             "champion; lists do not need it, and the next night registers what is missing",
-            _public(uri),
+            uri.rpartition("@")[2],
             kind,
         )
         return {}
@@ -234,7 +234,3 @@ def _aliased(client: Any, name: str) -> Any:
     """The version that has the alias; None where none has it."""
     with _passing_over("RESOURCE_DOES_NOT_EXIST", "INVALID_PARAMETER_VALUE"):
         return client.get_model_version_by_alias(name, ALIAS)
-
-
-def _public(uri: str) -> str:
-    return uri.rpartition("@")[2]

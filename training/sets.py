@@ -114,7 +114,7 @@ def _part(
     pool = candidates(view, retrieval, data, users, threads)
     rows = np.repeat(np.arange(len(users), dtype=np.int32), np.diff(pool.indptr))
     positive = truth.holds(users[rows], pool.items)
-    rank = _hashes(view, users[rows], pool.items)
+    rank = mix(_bits_of(view.users, users[rows]), _bits_of(view.items, pool.items))
     chosen = choose(rows, positive, rank, data.training.negatives)
     rows, items, positive = rows[chosen], pool.items[chosen], positive[chosen]
     kept, owners = np.unique(rows, return_inverse=True)
@@ -172,10 +172,6 @@ def id_bits(values: pa.Array) -> UInt64:
         return np.asarray(values.to_numpy(zero_copy_only=False), dtype=np.int64).view(np.uint64)
     digests = (hashlib.blake2b(value.encode(), digest_size=8).digest() for value in values.to_pylist())
     return np.frombuffer(b"".join(digests), dtype="<u8").astype(np.uint64)
-
-
-def _hashes(view: View, users: Int32, items: Int32) -> UInt64:
-    return mix(_bits_of(view.users, users), _bits_of(view.items, items))
 
 
 def _bits_of(ids: Ids, codes: Int32) -> UInt64:

@@ -139,8 +139,8 @@ def check_catalogue(frame: pa.Table) -> list[Check]:
     return run_suite(in_batches(frame), [not_null(ITEM), unique(ITEM), *shown])
 
 
-def check_features(table: str, rows: Batches) -> list[Check]:
-    """Check that a staged feature table has whole keys, each once, and finite features, none negative.
+def tally_features(table: str, rows: Batches, also: Sequence[Counter] = ()) -> list[Tally]:
+    """Count the rows of a feature table without a whole key of their own, or with a feature out of bounds.
 
     Parameters
     ----------
@@ -148,13 +148,9 @@ def check_features(table: str, rows: Batches) -> list[Check]:
         One of `lake.feature_spec.FEATURES`.
     rows
         Its rows as of one day.
+    also
+        Other counters for the same pass.
     """
-    counted = tally_features(table, rows)
-    return [not_empty(table, counted[0].rows), *judge(counted)]
-
-
-def tally_features(table: str, rows: Batches, also: Sequence[Counter] = ()) -> list[Tally]:
-    """Count what `check_features` judges, with other counters in the same pass."""
     keys = list(TABLES[table].key)
     features = FEATURES[table]
     expected = [*(not_null(key) for key in keys), unique(*keys)]

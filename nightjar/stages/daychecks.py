@@ -37,9 +37,10 @@ def check_counts(day: dt.date, made: ExtractResult, data: Dataset) -> list[Check
     is_closed = day in data.raw.closed_days
     if not counts["read"] and is_closed:
         return []
+    shift = _shift(made.hours.get(day, {})) if counts.get("bad_event_ts_outside_day") else ""
     return [
         _check_rows(day, counts, 0 if is_closed else rules.min_rows, rules.max_rows),
-        _check_bad(day, counts, samples, made.hours.get(day, {}), rules),
+        _check_bad(f"{day}", counts, _describe_bad(counts, samples) + shift, rules.max_bad_share),
         _check_returns(day, counts, rules),
         *_check_rounded(day, counts, samples),
     ]
@@ -50,10 +51,8 @@ def check_items(day: dt.date, made: ExtractResult, rules: RulesSection) -> Check
     counts = {
         name.removeprefix(CATALOGUE): n for name, n in made.counts[day].items() if name.startswith(CATALOGUE)
     }
-    share, most = _share(counts, "bad"), rules.max_bad_catalogue_share
     reasons = _describe_bad(counts, made.samples.get(day, {}))
-    expected = f"at most {most:.2%} bad rows"
-    return Check(f"catalogue.{day}.bad_share", CRITICAL, share <= most, reasons, expected)
+    return _check_bad(f"catalogue.{day}", counts, reasons, rules.max_bad_catalogue_share)
 
 
 def _check_rows(day: dt.date, counts: Counts, least: int, most: int) -> Check:
@@ -62,14 +61,9 @@ def _check_rows(day: dt.date, counts: Counts, least: int, most: int) -> Check:
     return Check(f"{day}.row_count", CRITICAL, passed, f"{counts['clean']}", expected)
 
 
-def _check_bad(
-    day: dt.date, counts: Counts, samples: Mapping[str, str], hours: Mapping[int, int], rules: RulesSection
-) -> Check:
+def _check_bad(of: str, counts: Counts, reasons: str, most: float) -> Check:
     share = _share(counts, "bad")
-    shift = _shift(hours) if counts.get("bad_event_ts_outside_day") else ""
-    reasons = _describe_bad(counts, samples) + shift
-    expected = f"at most {rules.max_bad_share:.2%} bad rows"
-    return Check(f"{day}.bad_share", CRITICAL, share <= rules.max_bad_share, reasons, expected)
+    return Check(f"{of}.bad_share", CRITICAL, share <= most, reasons, f"at most {most:.2%} bad rows")
 
 
 def _describe_bad(counts: Counts, samples: Mapping[str, str]) -> str:

@@ -148,19 +148,20 @@ def run(day: dt.date, settings: Settings) -> None:
     NightjarError
         When a stage failed. Lists are made even when it was training.
     """
+    failure = None
     with mirror.afterwards(Lake.open(settings)):
-        _run(day, settings)
-
-
-def _run(day: dt.date, settings: Settings) -> None:
-    night = Lake.open(settings).records.open_night(day)
-    for name in (StageName.INGEST, StageName.FEATURES):
-        with _decided_when_failed(name, day, settings, night):
-            _Turn(name, [day], settings).run()
-    failure = _train_or_failure(day, settings, night)
-    run_precompute(day, settings)
-    if failure:
-        raise failure
+        night = Lake.open(settings).records.open_night(day)
+        for name in (StageName.INGEST, StageName.FEATURES):
+            with _decided_when_failed(name, day, settings, night):
+                _Turn(name, [day], settings).run()
+        try:
+            run_train(day, settings, night)
+        except Exception as error:
+            log.exception("training of %s failed; the lists follow the newest earlier decision", day)
+            failure = error
+        run_precompute(day, settings)
+        if failure:
+            raise failure
 
 
 @contextmanager
@@ -174,15 +175,6 @@ def _decided_when_failed(name: StageName, day: dt.date, settings: Settings, nigh
         with suppress(PermanentError):  # no features, no decision
             commit_decision(day, None, Lake.open(settings), Failure(name, type(error).__name__), night)
         raise
-
-
-def _train_or_failure(day: dt.date, settings: Settings, night: int) -> Exception | None:
-    try:
-        run_train(day, settings, night)
-    except Exception as error:
-        log.exception("training of %s failed; the lists follow the newest earlier decision", day)
-        return error
-    return None
 
 
 def run_bootstrap(first: dt.date, last: dt.date, settings: Settings) -> None:

@@ -12,12 +12,13 @@ from validation import expectations
 from validation.counts import Tally, in_batches
 from validation.expectations import (
     check_catalogue,
-    check_features,
     check_interactions,
     check_lists,
     judge,
     judge_each,
+    not_empty,
     run_suite,
+    tally_features,
 )
 from validation.rules import Expectation, between, not_null, unique
 
@@ -146,6 +147,11 @@ def _features(table, **changes):
     row = keys | {feature.name: 0.5 for feature in FEATURES[table]}
     rows = [row, row | {"user_id": 2, "item_id": 3} | changes]
     return pa.Table.from_pylist(rows, schema=arrow_schema(table, "int64"))
+
+
+def check_features(table, rows):
+    counted = tally_features(table, rows)
+    return [not_empty(table, counted[0].rows), *judge(counted)]
 
 
 @pytest.mark.parametrize("table", FEATURES)

@@ -139,10 +139,6 @@ class _Work:
     def features(self) -> Record:
         return self._features_of(self.plan.day)
 
-    @property
-    def origin(self) -> views.Origin:
-        return views.origin_of(self.features)
-
     def _features_of(self, day: dt.date) -> Record:
         return self.lake.records.pinned(self.plan.features_of(day))
 
@@ -241,7 +237,7 @@ def _champion(work: _Work) -> tuple[bytes | None, tuple[str, ...]]:
     if work.plan.champion is None:
         return None, ()
     champion = bundle.load(work.lake.storage, work.plan.champion.bundle_id)
-    reason = bundle.mismatch(champion, work.origin)
+    reason = bundle.mismatch(champion, views.origin_of(work.features))
     if reason:
         return None, (reason,)
     return champion.booster, ()

@@ -204,17 +204,16 @@ def _list_faults(frame: pa.Table) -> dict[str, Any]:
     fits = lengths == _lengths(scores)
     owner = np.repeat(np.arange(len(frame)), lengths)
     faults = {"unequal_lengths": np.where(fits, 0, 1), "missing_items": _per_list(ids < 0, owner, len(frame))}
-    if not fits.all():
-        return {name: _arrow(counts) for name, counts in faults.items()}
-    pairs = owner[1:] == owner[:-1]
-    falls = values[1:] < values[:-1]
-    ties = (values[1:] == values[:-1]) & (ids[1:] > ids[:-1])
-    faults["out_of_order"] = _per_list(pairs & ~(falls | ties), owner[1:], len(frame))
-    faults["not_finite"] = _per_list(~np.isfinite(values), owner, len(frame))
-    order = np.lexsort((ids, owner))
-    twice = (ids[order][1:] == ids[order][:-1]) & (owner[order][1:] == owner[order][:-1])
-    faults["repeated_items"] = _per_list(twice, owner[order][1:], len(frame))
-    return {name: _arrow(counts) for name, counts in faults.items()}
+    if fits.all():
+        pairs = owner[1:] == owner[:-1]
+        falls = values[1:] < values[:-1]
+        ties = (values[1:] == values[:-1]) & (ids[1:] > ids[:-1])
+        faults["out_of_order"] = _per_list(pairs & ~(falls | ties), owner[1:], len(frame))
+        faults["not_finite"] = _per_list(~np.isfinite(values), owner, len(frame))
+        order = np.lexsort((ids, owner))
+        twice = (ids[order][1:] == ids[order][:-1]) & (owner[order][1:] == owner[order][:-1])
+        faults["repeated_items"] = _per_list(twice, owner[order][1:], len(frame))
+    return {name: pa.array(counts, pa.int64()) for name, counts in faults.items()}
 
 
 def _codes(ids: pa.Array) -> Any:
@@ -230,10 +229,6 @@ def _lengths(lists: pa.ListArray) -> Any:
 
 def _per_list(faulty: Any, owner: Any, users: int) -> Any:
     return np.bincount(owner[faulty], minlength=users)
-
-
-def _arrow(counts: Any) -> pa.Array:
-    return pa.array(counts, type=pa.int64())
 
 
 def named(prefix: str, checks: Iterable[Check]) -> list[Check]:

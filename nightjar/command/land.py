@@ -9,16 +9,18 @@ import importlib.util
 import logging
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Final
+from typing import Final
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
 
 from lake.dataset import Dataset, read_dataset
 from lake.errors import ConfigError, PermanentError
 from lake.partitions import utc_now
 from lake.settings import Settings
 from lake.storage import Storage, open_storage
-
-if TYPE_CHECKING:
-    import pyarrow as pa
 
 log = logging.getLogger(__name__)
 
@@ -100,19 +102,13 @@ def _source() -> Path:
     return Path(spec.submodule_search_locations[0]) / "data"
 
 
-def _transactions(source: Path) -> "pa.Table":
-    import pyarrow as pa
-    import pyarrow.parquet as pq
-
+def _transactions(source: Path) -> pa.Table:
     rows = pq.read_table(source / "transactions.parquet").replace_schema_metadata()
     place = rows.schema.get_field_index(STAMP)
     return rows.set_column(place, STAMP, rows[STAMP].cast(pa.timestamp("us")))
 
 
-def _sampled(rows: "pa.Table", households: int | None) -> "pa.Table":
-    import pyarrow as pa
-    import pyarrow.compute as pc
-
+def _sampled(rows: pa.Table, households: int | None) -> pa.Table:
     if households is None:
         return rows
     ids = sorted(rows[HOUSEHOLD].unique().to_pylist(), key=_rank)[:households]
@@ -123,10 +119,8 @@ def _rank(household: int) -> str:
     return hashlib.sha256(str(household).encode()).hexdigest()
 
 
-def _by_day(rows: "pa.Table") -> dict[dt.date, "pa.Table"]:
+def _by_day(rows: pa.Table) -> dict[dt.date, pa.Table]:
     """The rows of each UTC day, in the order of the source."""
-    import numpy as np
-
     day = rows[STAMP].to_numpy().astype("datetime64[D]")
     order = np.argsort(day, kind="stable")
     dates, starts, counts = np.unique(day[order], return_index=True, return_counts=True)
@@ -137,12 +131,8 @@ def _by_day(rows: "pa.Table") -> dict[dt.date, "pa.Table"]:
     }
 
 
-def _catalogue(source: Path) -> "pa.Table":
+def _catalogue(source: Path) -> pa.Table:
     """The products; the name of one without a type or a size is made of what is known of it."""
-    import pyarrow as pa
-    import pyarrow.compute as pc
-    import pyarrow.parquet as pq
-
     products = pq.read_table(source / "products.parquet").replace_schema_metadata()
     kind = pc.coalesce(products["product_type"], products["product_category"], products["department"])
     size = products["package_size"]
@@ -161,10 +151,7 @@ def _catalogue(source: Path) -> "pa.Table":
     )
 
 
-def _put(storage: Storage, path: str, rows: "pa.Table") -> bool:
-    import pyarrow as pa
-    import pyarrow.parquet as pq
-
+def _put(storage: Storage, path: str, rows: pa.Table) -> bool:
     if storage.exists(path):
         return False
     buffer = pa.BufferOutputStream()

@@ -8,7 +8,7 @@ import logging
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
-from typing import TYPE_CHECKING, ClassVar
+from typing import ClassVar
 
 from lake import tables
 from lake.dataset import Dataset
@@ -22,10 +22,9 @@ from lake.schemas import ITEM, USER
 from nightjar.stages import rowsettings
 from nightjar.stages.stage import Checks, Stage
 from spark_jobs.plans import FeaturesPlan, FeaturesResult
+from validation import expectations
+from validation.counts import Counter, Distinct, Tally, Total
 from validation.gate import CRITICAL, WARNING, Check, Severity
-
-if TYPE_CHECKING:
-    from validation.counts import Tally
 
 log = logging.getLogger(__name__)
 
@@ -192,8 +191,6 @@ def _checks(
     lake: Lake, as_ofs: Sequence[dt.date], plan: FeaturesPlan, made: FeaturesResult
 ) -> dict[dt.date, list[Check]]:
     """The checks of each as-of day. One suite judges all days, since a suite costs as much as a count."""
-    from validation import expectations
-
     counted = {as_of: _count(lake, as_of, plan, made) for as_of in as_ofs}
     tallies = {(day, name): rules for day, each in counted.items() for name, rules in each.tallies.items()}
     judged = expectations.judge_each(tallies)
@@ -223,7 +220,7 @@ class _Counted:
         The number of pairs, as the rows of users and as those of items add up to it.
     """
 
-    tallies: "dict[str, list[Tally]]"
+    tallies: dict[str, list[Tally]]
     users: int
     items: int
     items_of_users: float
@@ -246,9 +243,6 @@ class _Counted:
 
 def _count(lake: Lake, as_of: dt.date, plan: FeaturesPlan, made: FeaturesResult) -> _Counted:
     """Count what the rules of an as-of day need; each file is read once."""
-    from validation.counts import Counter, Distinct, Total
-    from validation.expectations import tally_features
-
     users, items = Distinct(USER), Distinct(ITEM)
     items_of_users, users_of_items = Total(ITEMS), Total(USERS)
     also: dict[str, list[Counter]] = {
@@ -260,7 +254,7 @@ def _count(lake: Lake, as_of: dt.date, plan: FeaturesPlan, made: FeaturesResult)
     for table, content in _tables(as_of, made).items():
         if table != _CATEGORIES or as_of in plan.catalogues:  # without a catalogue it is empty
             rows = partial(tables.batches, lake.storage, table, plan.config.id_type, content.files)
-            tallies[table] = tally_features(table, rows, also.get(table, ()))
+            tallies[table] = expectations.tally_features(table, rows, also.get(table, ()))
     return _Counted(tallies, users.value, items.value, items_of_users.value, users_of_items.value)
 
 

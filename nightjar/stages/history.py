@@ -9,8 +9,10 @@ import logging
 from collections.abc import Iterable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
-from typing import TYPE_CHECKING, Final
+from typing import Final
 
+import pyarrow as pa
+import pyarrow.compute as pc
 from pydantic import ValidationError
 
 from lake import layout, messages, tables
@@ -22,9 +24,6 @@ from spark_jobs.plans import ExtractPlan, ExtractResult
 from validation.compare import compare, compare_catalogue, no_catalogue
 from validation.gate import Check
 from validation.profile import Profile
-
-if TYPE_CHECKING:
-    import pyarrow as pa
 
 log = logging.getLogger(__name__)
 
@@ -119,19 +118,17 @@ class Past:
         before = [then for then in self._catalogues if then < day]
         return self._catalogues[max(before)] if before else None
 
-    def _catalogue(self, id_type: str, content: TableContent) -> "pa.ChunkedArray":
+    def _catalogue(self, id_type: str, content: TableContent) -> pa.ChunkedArray:
         """The items of a catalogue; those of the last two are cached."""
         if content.digest not in self._items:
             self._items = dict(list(self._items.items())[-1:])
             self._items[content.digest] = self._ids(TableName.CATALOGUE, id_type, content)
         return self._items[content.digest]
 
-    def _ids(self, table: str, id_type: str, content: TableContent) -> "pa.ChunkedArray":
+    def _ids(self, table: str, id_type: str, content: TableContent) -> pa.ChunkedArray:
         return tables.read(self._storage, table, id_type, content.files, [ITEM])[ITEM]
 
 
-def _shared(ids: "pa.ChunkedArray", others: "pa.ChunkedArray") -> int:
+def _shared(ids: pa.ChunkedArray, others: pa.ChunkedArray) -> int:
     """How many of some ids are among others."""
-    import pyarrow.compute as pc
-
     return int(pc.sum(pc.is_in(ids, value_set=others)).as_py() or 0)

@@ -9,7 +9,9 @@ import logging
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, ClassVar
+from typing import ClassVar
+
+import pyarrow as pa
 
 from lake import layout, tables
 from lake.dataset import Dataset
@@ -29,10 +31,8 @@ from nightjar.stages.history import Past
 from nightjar.stages.stage import Checks, Stage
 from spark_jobs.casts import catalogue_targets, raw_targets
 from spark_jobs.plans import ExtractPlan, ExtractResult, RawFile
+from validation import expectations
 from validation.gate import CRITICAL, Check, failed
-
-if TYPE_CHECKING:
-    import pyarrow as pa
 
 log = logging.getLogger(__name__)
 
@@ -213,9 +213,8 @@ def _catalogues(storage: Storage, day: dt.date, data: Dataset) -> list[FileSpec]
 
 def _check_staged(plan: ExtractPlan, made: ExtractResult, lake: Lake) -> list[Check]:
     """The Great Expectations suite on all interactions that an attempt staged."""
-    from validation import expectations
 
-    def rows(columns: Sequence[str]) -> "Iterator[pa.RecordBatch]":
+    def rows(columns: Sequence[str]) -> Iterator[pa.RecordBatch]:
         for day, content in made.tables[TableName.INTERACTIONS].items():
             yield from _staged(lake.storage, plan.config.id_type, day, content, columns)
 
@@ -225,10 +224,8 @@ def _check_staged(plan: ExtractPlan, made: ExtractResult, lake: Lake) -> list[Ch
 
 def _staged(
     storage: Storage, id_type: str, day: dt.date, content: TableContent, columns: Sequence[str]
-) -> "Iterator[pa.RecordBatch]":
+) -> Iterator[pa.RecordBatch]:
     """Staged interactions of a day, with the column of the day, which its files lack."""
-    import pyarrow as pa
-
     kept = [name for name in columns if name != LANDED]
     for batch in tables.batches(storage, TableName.INTERACTIONS, id_type, content.files, kept):
         yield batch.append_column(LANDED, pa.repeat(pa.scalar(day, pa.date32()), batch.num_rows))
@@ -243,8 +240,6 @@ def _check_day(day: dt.date, plan: ExtractPlan, made: ExtractResult, lake: Lake)
 
 def _check_items(day: dt.date, plan: ExtractPlan, made: ExtractResult, lake: Lake) -> list[Check]:
     """Check the catalogue that came on a day; no checks where none came."""
-    from validation import expectations
-
     if day not in made.tables[TableName.CATALOGUE]:
         return []
     files = made.tables[TableName.CATALOGUE][day].files

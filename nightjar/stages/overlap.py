@@ -2,7 +2,10 @@
 
 import datetime as dt
 from collections.abc import Iterable, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.compute as pc
 
 from lake import tables
 from lake.lake import Lake
@@ -12,9 +15,6 @@ from lake.records import TableFile
 from lake.schemas import EVENT_TS, INTERACTIONS, SOURCE_FILE
 from spark_jobs.plans import ExtractPlan, ExtractResult
 from validation.gate import WARNING, Check
-
-if TYPE_CHECKING:
-    import pyarrow as pa
 
 _COLUMNS = [name for name in INTERACTIONS if name != SOURCE_FILE]
 
@@ -40,35 +40,30 @@ def check(day: dt.date, plan: ExtractPlan, made: ExtractResult, lake: Lake) -> l
     return [before, after] if any(len(rows) for rows in theirs) else [before]
 
 
-def _warning(name: str, rows: "pa.Table", others: "Iterable[pa.Table]", what: str, expected: str) -> Check:
+def _warning(name: str, rows: pa.Table, others: Iterable[pa.Table], what: str, expected: str) -> Check:
     again = {row for table in others for row in _shared(rows, table)}
     first = f", such as {dict(zip(_COLUMNS, map(str, min(again, key=str)), strict=True))}" if again else ""
     return Check(name, WARNING, not again, f"{len(again)} of {len(rows)} {what}{first}", expected)
 
 
-def _shared(rows: "pa.Table", others: "pa.Table") -> set[tuple[Any, ...]]:
+def _shared(rows: pa.Table, others: pa.Table) -> set[tuple[Any, ...]]:
     """The rows that both tables hold; only rows whose stamps both hold become objects."""
     near = _with_stamps(others, rows)
     near_rows = {tuple(row.values()) for row in near.to_pylist()}
     return near_rows & {tuple(row.values()) for row in _with_stamps(rows, near).to_pylist()}
 
 
-def _with_stamps(rows: "pa.Table", others: "pa.Table") -> "pa.Table":
-    import pyarrow.compute as pc
-
+def _with_stamps(rows: pa.Table, others: pa.Table) -> pa.Table:
     return rows.filter(pc.is_in(rows[EVENT_TS], value_set=others[EVENT_TS].combine_chunks()))
 
 
-def _late(day: dt.date, rows: "pa.Table") -> "pa.Table":
+def _late(day: dt.date, rows: pa.Table) -> pa.Table:
     """Rows with a stamp before the day."""
-    import pyarrow as pa
-    import pyarrow.compute as pc
-
     start = pa.scalar(end_of(day - ONE_DAY), pa.timestamp("us", "UTC"))
     return rows.filter(pc.less(rows[EVENT_TS], start))
 
 
-def _of(day: dt.date, plan: ExtractPlan, made: ExtractResult, lake: Lake) -> "pa.Table":
+def _of(day: dt.date, plan: ExtractPlan, made: ExtractResult, lake: Lake) -> pa.Table:
     """The rows of a day: staged, else committed; none where it has none."""
     if day in made.counts:
         return _staged(day, plan, made, lake)
@@ -76,10 +71,10 @@ def _of(day: dt.date, plan: ExtractPlan, made: ExtractResult, lake: Lake) -> "pa
     return _rows(record.tables[TableName.INTERACTIONS].files if record else (), plan, lake)
 
 
-def _staged(day: dt.date, plan: ExtractPlan, made: ExtractResult, lake: Lake) -> "pa.Table":
+def _staged(day: dt.date, plan: ExtractPlan, made: ExtractResult, lake: Lake) -> pa.Table:
     content = made.tables[TableName.INTERACTIONS].get(day)
     return _rows(content.files if content else (), plan, lake)
 
 
-def _rows(files: "Sequence[TableFile]", plan: ExtractPlan, lake: Lake) -> "pa.Table":
+def _rows(files: Sequence[TableFile], plan: ExtractPlan, lake: Lake) -> pa.Table:
     return tables.read(lake.storage, TableName.INTERACTIONS, plan.config.id_type, files, _COLUMNS)

@@ -8,6 +8,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from lake.errors import PermanentError
+from nightjar_reader.fields import is_day
 
 ONE_DAY = dt.timedelta(days=1)
 
@@ -25,13 +26,9 @@ def parse(text: str) -> dt.date:
     PermanentError
         When the text is not such a day.
     """
-    try:
-        day = dt.date.fromisoformat(text)
-    except (TypeError, ValueError):
-        day = None
-    if day is None or day.isoformat() != text:
+    if not is_day(text):
         raise PermanentError(f"partition {text!r} is not a day: expected YYYY-MM-DD, such as 2017-09-30")
-    return day
+    return dt.date.fromisoformat(text)
 
 
 def resolve(context: Mapping[str, Any]) -> dt.date:

@@ -60,14 +60,11 @@ def build(path: Path, units: Float32, config: IndexSection) -> Built:
         if reached >= config.recall_floor:
             index.save(str(path))
             return Built(fmt.IndexSummary(trees, config.search_k, reached, path.stat().st_size), (), latency)
-    return Built(None, (_too_low(reached, config),))
-
-
-def _too_low(reached: float, config: IndexSection) -> str:
-    return (
+    too_low = (
         f"items.ann is left out: recall@{config.recall_at} is {reached:.4f} with {config.trees[-1]} trees, "
         f"expected at least {config.recall_floor}; readers search the factors exactly"
     )
+    return Built(None, (too_low,))
 
 
 def _plant(units: Float32, trees: int, seed: int) -> Any:

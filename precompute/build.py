@@ -201,8 +201,8 @@ def _write_lists(
 def _write_factors(
     folder: Path, factors: items.Factors, units: Float32, data: Dataset, plan: PrecomputePlan
 ) -> None:
-    release.save(folder / fmt.USER_FACTORS, factors.users)
-    release.save(folder / fmt.ITEM_FACTORS, factors.items)
+    np.save(folder / fmt.USER_FACTORS, factors.users, allow_pickle=False)
+    np.save(folder / fmt.ITEM_FACTORS, factors.items, allow_pickle=False)
     neighbours = similar.neighbours(units, data.lists.similar, threads=plan.threads)
     similar.write(folder, factors.item_ids, neighbours, data.lists.buckets, data.id_type)
 

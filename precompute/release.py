@@ -2,18 +2,9 @@
 
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
-
-import numpy as np
 
 from lake.files import sha256_of
 from nightjar_reader import format as fmt
-
-
-def save(path: Path, array: np.ndarray[Any, Any]) -> None:
-    """Write an array as ``.npy``."""
-    with path.open("wb") as file:
-        np.save(file, array, allow_pickle=False)
 
 
 def seal(folder: Path, manifest: fmt.Manifest) -> bytes:

@@ -235,7 +235,8 @@ def _decode_retrieval(files: Mapping[str, bytes]) -> Retrieval:
         values: NDArray[Any] = np.load(io.BytesIO(files[f"{name}.npy"]), allow_pickle=False)
         return values
 
-    users, items = (Ids(_column(files[f"{name}.parquet"])) for name in IDS)
+    tables = (pq.read_table(pa.BufferReader(files[f"{name}.parquet"]), use_threads=False) for name in IDS)
+    users, items = (Ids(table["id"].combine_chunks()) for table in tables)
     near = [array(f"similarity_{part}") for part in ("data", "indices", "indptr")]
     return Retrieval(
         users=users,
@@ -257,10 +258,6 @@ def _parquet(ids: Ids) -> bytes:
     out = io.BytesIO()
     pq.write_table(pa.table({"id": ids.values}), out, compression="zstd")
     return out.getvalue()
-
-
-def _column(content: bytes) -> pa.Array:
-    return pq.read_table(pa.BufferReader(content), use_threads=False)["id"].combine_chunks()
 
 
 class Model:

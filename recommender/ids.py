@@ -9,7 +9,7 @@ import pyarrow.compute as pc
 from recommender.arrays import Int32
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Ids:
     """Sorted distinct ids; the code of an id is its position.
 
@@ -35,9 +35,6 @@ class Ids:
 
     def __eq__(self, other: object) -> bool:
         return isinstance(other, Ids) and bool(self.values.equals(other.values))
-
-    def __hash__(self) -> int:
-        return hash((len(self.values), str(self.values.type)))
 
     def codes(self, ids: pa.Array | pa.ChunkedArray) -> Int32:
         """The code of each id.

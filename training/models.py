@@ -291,6 +291,7 @@ def _why_untested(booster: bytes | None, evaluation: Evaluation | None, work: _W
 
 def _put_bundle(verdict: Verdict, boosters: Boosters, work: _Work) -> tuple[str, dict[str, int]]:
     day = work.plan.day
+    shipped = {Outcome.PROMOTED: CHALLENGER, Outcome.KEPT: CHAMPION}.get(verdict.outcome, "")
     with _step(f"retrieval and bundle as of {day}"), tempfile.TemporaryDirectory() as scratch:
         view = work.view_of(day)
         bundle_id = bundle.write(
@@ -301,11 +302,7 @@ def _put_bundle(verdict: Verdict, boosters: Boosters, work: _Work) -> tuple[str,
             data=work.data,
             features=view.origin,
             baseline=verdict.baseline,
-            booster=boosters.get(_shipped(verdict)),
+            booster=boosters.get(shipped),
         )
         bundle.put(work.lake.storage, Path(scratch), bundle_id)
         return bundle_id, {"users": len(view.users), "items": len(view.items)}
-
-
-def _shipped(verdict: Verdict) -> str:
-    return {Outcome.PROMOTED: CHALLENGER, Outcome.KEPT: CHAMPION}.get(verdict.outcome, "")

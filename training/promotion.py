@@ -7,7 +7,7 @@ never a looser comparison.
 from lake.dataset import Dataset
 from lake.decisions import Condition, Outcome, Verdict
 from lake.sections import PromotionSection
-from training.evaluation import CHALLENGER, CHAMPION, Evaluation, Score
+from training.evaluation import CHALLENGER, CHAMPION, Evaluation
 
 
 def judge(evaluation: Evaluation | None, data: Dataset, why_untested: str = "") -> Verdict:
@@ -31,35 +31,27 @@ def judge(evaluation: Evaluation | None, data: Dataset, why_untested: str = "") 
     failed = tuple(_sentence(check) for check in checks if not check.passed)
     if not failed:
         return Verdict(Outcome.PROMOTED, reasons=("every condition of promotion holds",), checks=checks)
-    if _champion_stands(evaluation):
+    if CHAMPION in evaluation.scores and evaluation.gains[CHAMPION].high >= 0:
         return Verdict(Outcome.KEPT, reasons=failed, checks=checks)
     return Verdict(Outcome.BASELINE, evaluation.best_baseline, failed, checks)
 
 
 def _checks(evaluation: Evaluation, config: PromotionSection) -> tuple[Condition, ...]:
-    challenger = evaluation.scores[CHALLENGER]
-    best = evaluation.scores[evaluation.best_baseline]
+    challenger, best = (evaluation.scores[name] for name in (CHALLENGER, evaluation.best_baseline))
     beaten = evaluation.ndcg(evaluation.best_baseline)
     ndcg = evaluation.ndcg(CHALLENGER)
     checks = [Condition(f"ndcg above {evaluation.best_baseline}", ndcg > beaten, ndcg, beaten)]
     if CHAMPION in evaluation.scores:
         bound = config.champion_share * evaluation.ndcg(CHAMPION)
         checks.append(Condition("ndcg near the champion's", ndcg >= bound, ndcg, bound))
-    return (*checks, *_guards(challenger, best, config))
-
-
-def _guards(challenger: Score, best: Score, config: PromotionSection) -> tuple[Condition, Condition]:
     coverage = challenger.metrics["coverage"].value
     least = config.coverage_share * best.metrics["coverage"].value
     most = config.popularity_factor * best.popularity
     return (
+        *checks,
         Condition("item coverage", coverage >= least, coverage, least),
         Condition("popularity of lists", challenger.popularity <= most, challenger.popularity, most),
     )
-
-
-def _champion_stands(evaluation: Evaluation) -> bool:
-    return CHAMPION in evaluation.scores and evaluation.gains[CHAMPION].high >= 0
 
 
 def _sentence(check: Condition) -> str:

@@ -9,7 +9,7 @@ times and a tenth are alike.
 import datetime as dt
 import math
 import statistics
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Final
 
@@ -57,7 +57,10 @@ def compare(day: dt.date, profile: Profile, history: History, config: CompareSec
     for name, series in all_series(profile, history, config.min_rows).items():
         how: Comparison = getattr(config, name)
         if series and how.action != "off":
-            checks.append(_check(day, name, how, _farthest(day, series, how), config))
+            verdicts = (_judge(day, number, how) for number in series)
+            # of those that are equal but for rounding, the first
+            farthest = max(verdicts, key=lambda verdict: round(verdict.strain, 9))
+            checks.append(_check(day, name, how, farthest, config))
     return checks
 
 
@@ -103,11 +106,6 @@ def _remedy(name: str, how: Comparison) -> str:
         f" (if that is not meant, deliver it again; if it is, raise compare.{name}.tolerance of the data set "
         f'above {how.tolerance:g} or set compare.{name}.action = "warn", and run the day again)'
     )
-
-
-def _farthest(day: dt.date, numbers: Iterable[Series], how: Comparison) -> _Verdict:
-    """The verdict farthest out; of those that are equal but for rounding, the first."""
-    return max((_judge(day, series, how) for series in numbers), key=lambda verdict: round(verdict.strain, 9))
 
 
 def _judge(day: dt.date, series: Series, how: Comparison) -> _Verdict:

@@ -111,12 +111,9 @@ def _transactions(source: Path) -> pa.Table:
 def _sampled(rows: pa.Table, households: int | None) -> pa.Table:
     if households is None:
         return rows
-    ids = sorted(rows[HOUSEHOLD].unique().to_pylist(), key=_rank)[:households]
-    return rows.filter(pc.is_in(rows[HOUSEHOLD], pa.array(ids)))
-
-
-def _rank(household: int) -> str:
-    return hashlib.sha256(str(household).encode()).hexdigest()
+    ids = rows[HOUSEHOLD].unique().to_pylist()
+    ids.sort(key=lambda household: hashlib.sha256(str(household).encode()).hexdigest())
+    return rows.filter(pc.is_in(rows[HOUSEHOLD], pa.array(ids[:households])))
 
 
 def _by_day(rows: pa.Table) -> dict[dt.date, pa.Table]:

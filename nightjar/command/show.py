@@ -76,12 +76,9 @@ def _facts(manifest: Manifest) -> list[str]:
     index = manifest.index
     search = f"{index.trees} trees, recall {index.recall:.3f}" if index else "left out"
     counts = ", ".join(f"{count:,} {name}" for name, count in sorted(manifest.counts.items()))
-    lines = [
+    return [
         f"decision: {model}",
         f"lists by: {manifest.baseline or 'the ranker'}" if bundle else "lists by: baseline",
-    ]
-    return [
-        *lines,
         f"holds: {counts}",
         f"index: {search}",
         *(f"warning: {text}" for text in manifest.warnings),

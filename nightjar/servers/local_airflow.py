@@ -189,7 +189,8 @@ def _spawn_all(settings: Settings, port: int) -> None:
             programs.airflow_home(settings),
             logs / f"{server}.log",
         )
-        _write_components(settings, [*_components(settings), started])
+        components = [asdict(component) for component in (*_components(settings), started)]
+        _components_file(settings).write_text(json.dumps(components))
 
 
 def _wait_healthy(settings: Settings, url: str) -> None:
@@ -264,10 +265,6 @@ PREPARE: dict[str, Callable[[Settings], None]] = {
 
 def _components_file(settings: Settings) -> Path:
     return settings.home / "airflow" / "components.json"
-
-
-def _write_components(settings: Settings, components: list[Component]) -> None:
-    _components_file(settings).write_text(json.dumps([asdict(component) for component in components]))
 
 
 def _components(settings: Settings) -> list[Component]:

@@ -21,8 +21,6 @@ LOGGED = frozenset({"running", "success", "failed", "skipped", "upstream_failed"
 # Ten seconds in all: enough for an API server that is busy, and soon said of one that is down.
 TRIES = 20
 RETRY_SECONDS = 0.5
-CONFLICT = 409
-UNAVAILABLE = 503
 REPEATABLE = frozenset({"GET", "PUT", "PATCH"})  # each sets a state or reads it: twice is as once
 NOT_SENT = (httpx.ConnectError, httpx.ConnectTimeout)
 PARTS = frozenset({"scheduler", "dag-processor", "triggerer"})
@@ -128,7 +126,7 @@ class Client:
             kind = Undone if again or isinstance(error, NOT_SENT) else RestError
             problem = f"no answer from {self._http.base_url}: {type(error).__name__}: {error}"
             raise kind(f"{method} {path}: {problem}; is Airflow up?") from error
-        if answer.is_server_error if again else answer.status_code == UNAVAILABLE:
+        if answer.is_server_error if again else answer.status_code == httpx.codes.SERVICE_UNAVAILABLE:
             raise Undone(f"{method} {path}: {answer.status_code} {answer.text[:500]}; is Airflow up?")
         return answer
 
@@ -138,7 +136,7 @@ class Client:
     def _ensure(self, method: str, path: str, what: str, **kwargs: Any) -> None:
         """Send a request that 409 answers where what it asks for holds already."""
         answer = self._try(method, f"/api/v2/{path}", **kwargs)
-        if answer.is_error and answer.status_code != CONFLICT:
+        if answer.is_error and answer.status_code != httpx.codes.CONFLICT:
             raise RestError(f"{what}: {answer.status_code} {answer.text[:500]}")
 
     def put_pool(self, name: str, slots: int, description: str) -> None:

@@ -9,6 +9,7 @@ import logging
 from collections.abc import Iterable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
+from functools import lru_cache, partial
 from typing import Final
 
 import pyarrow as pa
@@ -50,7 +51,8 @@ class Past:
         }
         self._profiles = self._kept(r for r in committed if r.day >= first - self._reach)
         self._judged: dict[dt.date, Profile] = {}
-        self._items: dict[str, pa.ChunkedArray] = {}
+        # the items of the last two catalogues: of a day's own and of the one before
+        self._catalogue = lru_cache(maxsize=2)(partial(self._ids, TableName.CATALOGUE))
 
     def judge(self, day: dt.date, plan: ExtractPlan, made: ExtractResult) -> list[Check]:
         """Compare a staged day; of a closed one only the catalogue that came."""
@@ -117,13 +119,6 @@ class Past:
     def _catalogue_before(self, day: dt.date) -> TableContent | None:
         before = [then for then in self._catalogues if then < day]
         return self._catalogues[max(before)] if before else None
-
-    def _catalogue(self, id_type: str, content: TableContent) -> pa.ChunkedArray:
-        """The items of a catalogue; those of the last two are cached."""
-        if content.digest not in self._items:
-            self._items = dict(list(self._items.items())[-1:])
-            self._items[content.digest] = self._ids(TableName.CATALOGUE, id_type, content)
-        return self._items[content.digest]
 
     def _ids(self, table: str, id_type: str, content: TableContent) -> pa.ChunkedArray:
         return tables.read(self._storage, table, id_type, content.files, [ITEM])[ITEM]

@@ -53,7 +53,7 @@ def test_no_two_tables_are_held_at_a_time(make_tables):
         held.append(weakref.ref(found))
         return found
 
-    view = views._assemble(DAY, table, None)
+    view = views.build(DAY, table, None)
     assert len(held) == 4
     assert view.weights.toarray().tolist() == [[2.0, 0.0, 0.5], [0.0, 1.0, 0.0]]
 
@@ -85,7 +85,8 @@ def test_without_a_catalogue_everything_is_listed(make_view):
 def test_an_item_without_a_subcategory_has_none(make_view):
     view = make_view(BOUGHT)
     catalogue = pa.table({"item_id": [10, 11], "subcategory": pa.array([None, "kind 1"], pa.string())})
-    assert views._subcategory(view.items, views.Ids.of(pa.array(["kind 1"])), catalogue).tolist() == [
+    subcategory, _ = views._catalogued(view.items, views.Ids.of(pa.array(["kind 1"])), catalogue)
+    assert subcategory.tolist() == [
         -1,
         0,
         -1,

@@ -144,6 +144,10 @@ class Record(Draft):
         """The inputs that are partitions of one table, oldest first."""
         return inputs_of(self.inputs, table)
 
+    def as_input(self, table: str) -> Input:
+        """One of its tables, as an input of a stage that reads it."""
+        return Input(table, self.tables[table].digest, self.partition, self.sequence)
+
 
 _RECORD: Final = TypeAdapter(Record)
 

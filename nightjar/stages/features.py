@@ -41,6 +41,7 @@ class Features(Stage[FeaturesPlan, FeaturesResult]):
     READS: ClassVar = (TableName.INTERACTIONS, TableName.CATALOGUE)
     PLAN: ClassVar = FeaturesPlan
     MADE: ClassVar = FeaturesResult
+    STEPS: ClassVar = ("find what is outdated", "build (Spark)", "validate and commit")
     PROGRAM: ClassVar = "feature_tables"
     WHOLE: ClassVar = True
 
@@ -63,8 +64,8 @@ class Features(Stage[FeaturesPlan, FeaturesResult]):
         return FeaturesPlan(
             **self.pins(lake, as_ofs),
             inputs=(
-                *(table_input(record, TableName.INTERACTIONS) for record in ingested),
-                *(table_input(record, TableName.CATALOGUE) for record in delivered.values()),
+                *(record.as_input(TableName.INTERACTIONS) for record in ingested),
+                *(record.as_input(TableName.CATALOGUE) for record in delivered.values()),
             ),
             lake=lake.uri,
             interactions=_paths(ingested, TableName.INTERACTIONS),
@@ -117,14 +118,9 @@ class Features(Stage[FeaturesPlan, FeaturesResult]):
         ingested = lake.ingested(day)
         catalogue = _catalogue(ingested, day)
         return (
-            *(table_input(record, TableName.INTERACTIONS) for record in ingested),
-            *([table_input(catalogue, TableName.CATALOGUE)] if catalogue else []),
+            *(record.as_input(TableName.INTERACTIONS) for record in ingested),
+            *([catalogue.as_input(TableName.CATALOGUE)] if catalogue else []),
         )
-
-
-def table_input(record: Record, table: str) -> Input:
-    """A table of a record, as an input of a stage that reads it."""
-    return Input(table, record.tables[table].digest, record.partition, record.sequence)
 
 
 def snapshot_days(day: dt.date, data: Dataset) -> list[dt.date]:

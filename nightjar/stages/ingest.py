@@ -47,6 +47,7 @@ class Ingest(Stage[ExtractPlan, ExtractResult]):
     READS: ClassVar = ()
     PLAN: ClassVar = ExtractPlan
     MADE: ClassVar = ExtractResult
+    STEPS: ClassVar = ("check the raw files", "extract (Spark)", "validate and commit")
     PROGRAM: ClassVar = "extract"
 
     def plan(self, lake: Lake, days: Sequence[dt.date]) -> ExtractPlan:

@@ -10,7 +10,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager, suppress
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any, Final
+from typing import Any
 
 from tenacity import before_sleep_log, retry, retry_if_exception_type, stop_after_attempt
 
@@ -29,13 +29,6 @@ log = logging.getLogger(__name__)
 
 TRIES = 3
 """How many times work is tried while the storage is lost: as many as the DAGs' tasks."""
-_STEPS: Final = {
-    StageName.INGEST: ("check the raw files", "extract (Spark)", "validate and commit"),
-    StageName.FEATURES: ("find what is outdated", "build (Spark)", "validate and commit"),
-    StageName.TRAIN: ("pin what is read", "retrieval, ranker, evaluation", "decide"),
-    StageName.PRECOMPUTE: ("pin what is read", "lists and index", "validate and publish"),
-}
-"""The titles of a stage's plan, work and commit in the terminal."""
 
 
 @dataclass(frozen=True)
@@ -57,7 +50,7 @@ class _Turn:
     def step(self, place: int) -> AbstractContextManager[None]:
         """Show the planning (0), the work (1) or the commit (2)."""
         span = str(self.span[0]) if len(self.span) == 1 else f"{self.span[0]} to {self.span[-1]}"
-        return step(f"{self.name} {span}: {_STEPS[self.name][place]}")
+        return step(f"{self.name} {span}: {self.stage.STEPS[place]}")
 
     def begin(self) -> str:
         with self.step(0):

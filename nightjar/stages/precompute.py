@@ -22,7 +22,6 @@ from lake.records import BUNDLE, Draft, Input, Record, Records
 from lake.settings import CHECKOUT
 from lake.storage import Storage
 from nightjar.stages import attempt as attempts
-from nightjar.stages.features import table_input
 from nightjar.stages.stage import Checks, Stage, features_of
 from nightjar_reader import format as fmt
 from precompute import changes
@@ -52,6 +51,7 @@ class Precompute(Stage[PrecomputePlan, PrecomputeResult]):
     READS: ClassVar = (*FEATURES, TableName.CATALOGUE, BUNDLE)
     PLAN: ClassVar = PrecomputePlan
     MADE: ClassVar = PrecomputeResult
+    STEPS: ClassVar = ("pin what is read", "lists and index", "validate and publish")
 
     whole_ledger: bool = True
 
@@ -117,7 +117,7 @@ def _inputs(lake: Lake, features: Record) -> tuple[Input, ...]:
     """Features and pinned catalogue of D, and the decision's bundle."""
     decision = decisions.serving(lake.records, features.day)
     bundle = [decisions.bundle_input(decision, features)] if decision else []
-    tables = (table_input(features, table) for table in FEATURES)
+    tables = (features.as_input(table) for table in FEATURES)
     return (*tables, *features.inputs_of(TableName.CATALOGUE), *bundle)
 
 

@@ -41,6 +41,8 @@ class Stage(ABC, Generic[P, M]):
         The tables that its plans may pin; ``bundle`` is a decision's.
     PLAN, MADE
         The classes `P` and `M`.
+    STEPS
+        What its plan, its work and its commit do, for the terminal.
     PROGRAM
         The program in `spark_jobs` that is its work; empty where the work needs no Spark.
     WHOLE
@@ -56,6 +58,7 @@ class Stage(ABC, Generic[P, M]):
     READS: ClassVar[tuple[str, ...]]
     PLAN: ClassVar[type[Plan]]
     MADE: ClassVar[type[Any]]
+    STEPS: ClassVar[tuple[str, str, str]]
     PROGRAM: ClassVar[str] = ""
     WHOLE: ClassVar[bool] = False
 

@@ -15,7 +15,7 @@ from lake.feature_spec import FEATURES
 from lake.lake import Lake
 from lake.names import StageName, TableName
 from lake.records import Draft, Input, Record
-from nightjar.stages.features import Features, snapshot_days, table_input
+from nightjar.stages.features import Features, snapshot_days
 from nightjar.stages.stage import Checks, Stage, features_of
 from training.evaluation import Evaluation
 from training.models import TrainPlan, TrainResult, run
@@ -42,6 +42,7 @@ class Train(Stage[TrainPlan, TrainResult]):
     READS: ClassVar = (*FEATURES, TableName.INTERACTIONS, TableName.CATALOGUE)
     PLAN: ClassVar = TrainPlan
     MADE: ClassVar = TrainResult
+    STEPS: ClassVar = ("pin what is read", "retrieval, ranker, evaluation", "decide")
 
     def plan(self, lake: Lake, days: Sequence[dt.date]) -> TrainPlan:
         """Pin the features of a day and of its snapshots, and the champion that the challenger meets.
@@ -90,7 +91,7 @@ def train_inputs(lake: Lake, features: Record) -> tuple[Input, ...]:
     days = snapshot_days(features.day, lake.data)
     snapshots = [lake.records.current(StageName.FEATURES, day) for day in days]
     records = [record for record in snapshots if record] + [features]
-    tables = tuple(table_input(record, table) for record in records for table in FEATURES)
+    tables = tuple(record.as_input(table) for record in records for table in FEATURES)
     first_label = min(record.partition for record in records)
     labels = (pin for pin in features.inputs_of(TableName.INTERACTIONS) if pin.partition > first_label)
     return (*tables, *labels, *features.inputs_of(TableName.CATALOGUE))

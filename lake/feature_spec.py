@@ -1,4 +1,4 @@
-"""The features, each a line. Spark's plan and the ranker's matrix follow them, as does docs/tables.md.
+"""The features, each a line. Spark's plan and the ranker's matrix follow them; docs/tables.md lists them.
 
 A formula is Spark SQL. D is the as-of day; names in braces are keys of the data set's section
 `features`. What a formula may name depends on its `over`:
@@ -12,7 +12,8 @@ A formula is Spark SQL. D is the as-of day; names in braces are keys of the data
 * `PAIRS`: the (user, item) pairs of a key. The names of the lines over `ROWS`.
 * `SUMS`: the key itself. The names of the lines above, its columns, and the catalogue's of an item.
 
-What the ranker sees beside the tables' features is in `DERIVED`.
+What the ranker sees beside the tables' features is in `DERIVED`. What a formula needs and its rows lack
+is added to them in `spark_jobs.feature_tables`. Who changes a line raises the `VERSION` of the stage.
 """
 
 from collections.abc import Callable, Iterator

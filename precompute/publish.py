@@ -2,7 +2,7 @@
 
 A writer reads the ledger first, then the release to publish. So it has seen all entries before its own,
 and a release that is no older than those that the earlier writers saw: a slow writer cannot move readers
-back.
+back. A reader follows when it refreshes (`nightjar_reader.reader`), and by itself leaves a damaged release.
 """
 
 import logging

@@ -22,8 +22,8 @@ import tenacity
 from botocore import exceptions as boto
 from botocore.exceptions import BotoCoreError, ClientError
 
+from lake.disk import room_for, sha256_of
 from lake.errors import ConfigError, NightjarError, StorageUnavailable
-from lake.files import room_for, sha256_of
 from nightjar_reader import address
 from nightjar_reader.endpoint import Endpoint
 

@@ -15,8 +15,8 @@ from functools import cache
 from pathlib import Path
 from typing import BinaryIO, Protocol
 
+from lake.disk import room_for, sha256_of
 from lake.errors import ConfigError, NightjarError, PermanentError
-from lake.files import room_for, sha256_of
 from nightjar_reader import address
 from nightjar_reader.errors import ReaderError
 

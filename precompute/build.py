@@ -6,7 +6,7 @@ import time
 from collections.abc import Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
@@ -15,8 +15,8 @@ import pyarrow as pa
 from lake import layout, tables
 from lake.dataset import Dataset
 from lake.decisions import Outcome, decision_of
+from lake.disk import sha256_of
 from lake.errors import PermanentError
-from lake.files import sha256_of
 from lake.lake import Lake
 from lake.names import TableName
 from lake.plan import Plan
@@ -24,7 +24,7 @@ from lake.processor import Machine
 from lake.records import BUNDLE, Record, Records
 from lake.storage import Storage
 from nightjar_reader import format as fmt
-from precompute import annoy_index, columns, items, lists, release, similar
+from precompute import annoy_index, columns, items, lists, similar
 from recommender import bundle, scoring
 from recommender import view as views
 from recommender.arrays import Float32
@@ -105,7 +105,7 @@ def run(plan: PrecomputePlan, lake: Lake) -> PrecomputeResult:
     with tempfile.TemporaryDirectory(prefix="nightjar-") as scratch:
         folder = Path(scratch)
         described, checks, latency = _build(folder, sources, plan, watch)
-        manifest = release.seal(folder, described)
+        manifest = seal(folder, described)
         with watch.step("put"):
             _put(lake.storage, folder, plan.attempt)
     return PrecomputeResult(
@@ -215,7 +215,7 @@ def _manifest(
     index: fmt.IndexSummary | None,
     warnings: tuple[str, ...],
 ) -> fmt.Manifest:
-    """What the release contains and where it comes from; `release.seal` names its files."""
+    """What the release contains and where it comes from; `seal` names its files."""
     features, data = sources.features, sources.data
     decision = decision_of(sources.decision) if sources.decision else None
     return fmt.Manifest(
@@ -256,6 +256,18 @@ def _counts(personal: scoring.Lists, catalogue: pa.Table, factors: items.Factors
         "items_with_factors": len(factors.items) if factors else 0,
         "items_recommended": len(np.unique(personal.items)),
     }
+
+
+def seal(folder: Path, manifest: fmt.Manifest) -> bytes:
+    """Write the manifest with all files in a folder, and return its bytes."""
+    paths = sorted(path for path in folder.rglob("*") if path.is_file() and path.name != fmt.MANIFEST)
+    files = {
+        path.relative_to(folder).as_posix(): fmt.FileEntry(path.stat().st_size, sha256_of(path))
+        for path in paths
+    }
+    content = fmt.canonical(replace(manifest, files=files))
+    (folder / fmt.MANIFEST).write_bytes(content)
+    return content
 
 
 def _put(storage: Storage, folder: Path, attempt: str) -> None:

@@ -10,7 +10,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from lake.files import sha256_of
+from lake.disk import sha256_of
 from lake.sections import ListsSection
 from lake.storage import Storage
 from nightjar_reader import format as fmt

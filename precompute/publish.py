@@ -10,8 +10,8 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
+from lake.disk import sha256_of
 from lake.errors import PermanentError
-from lake.files import sha256_of
 from lake.ledger import Ledger, damaged
 from lake.partitions import stamp
 from lake.storage import Storage
@@ -41,7 +41,7 @@ class Candidate:
 
 
 @dataclass(frozen=True)
-class Published:
+class Publication:
     """What became of a release.
 
     Attributes
@@ -174,7 +174,7 @@ def state_of(history: Sequence[fmt.LedgerEntry], release: Candidate, force: bool
 
 def make_current(
     storage: Storage, candidate: Callable[[], Candidate], actor: str, reason: str, force: bool = False
-) -> Published:
+) -> Publication:
     """Make a release current unless that would move readers back.
 
     Parameters
@@ -200,7 +200,7 @@ def make_current(
         entry = _next(history, fmt.PUBLISH, [_verified(storage, release)], actor, reason)
         if _append(storage, entry):
             log.info("%s is current by ledger entry %d", release.release_id, entry.sequence)
-            return Published(release.release_id, entry.sequence, "published")
+            return Publication(release.release_id, entry.sequence, "published")
 
 
 def _verified(storage: Storage, release: Candidate) -> Candidate:
@@ -214,8 +214,8 @@ def _verified(storage: Storage, release: Candidate) -> Candidate:
     return stored
 
 
-def _stays(history: Sequence[fmt.LedgerEntry], release: Candidate, state: State) -> Published:
-    done = Published(release.release_id, history[-1].sequence if state == "current" else None, state)
+def _stays(history: Sequence[fmt.LedgerEntry], release: Candidate, state: State) -> Publication:
+    done = Publication(release.release_id, history[-1].sequence if state == "current" else None, state)
     log.info("%s", done)
     return done
 
@@ -254,7 +254,7 @@ def _append(storage: Storage, entry: fmt.LedgerEntry) -> bool:
     return Ledger(storage, fmt.LEDGER).append(entry.sequence, entry.to_json())
 
 
-def rollback(storage: Storage, release_id: str, reason: str, actor: str) -> Published:
+def rollback(storage: Storage, release_id: str, reason: str, actor: str) -> Publication:
     """Make readers follow an existing release, whatever its day.
 
     Only the newest entry is needed: damaged older ones do not stop it.
@@ -275,7 +275,7 @@ def rollback(storage: Storage, release_id: str, reason: str, actor: str) -> Publ
         entry = _next(history, fmt.ROLLBACK, [release], actor, reason)
         if _append(storage, entry):
             log.info("rolled back to %s by ledger entry %d: %s", release_id, entry.sequence, reason)
-            return Published(release_id, entry.sequence, "published")
+            return Publication(release_id, entry.sequence, "published")
 
 
 def split(

@@ -20,8 +20,8 @@ from scipy.sparse import csr_matrix
 
 from lake import layout
 from lake.dataset import Dataset
+from lake.disk import sha256_of
 from lake.errors import PermanentError
-from lake.files import sha256_of
 from lake.ledger import names_in
 from lake.storage import Storage
 from nightjar_reader.sequences import pass_over

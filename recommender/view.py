@@ -22,7 +22,7 @@ from recommender.ids import Ids
 
 
 @dataclass(frozen=True)
-class Rows:
+class FeatureRows:
     """Feature rows by a sorted integer key, and what a key without a row has.
 
     Attributes
@@ -92,8 +92,8 @@ class View:
     items: Ids
     user: Float32
     item: Float32
-    pair: Rows
-    category: Rows
+    pair: FeatureRows
+    category: FeatureRows
     categories: int
     subcategory: Int32
     listed: Bool
@@ -201,7 +201,7 @@ def _dense(name: str, rows: pa.Table, key: str) -> tuple[Ids, Float32]:
     return ids, values
 
 
-def _rows(name: str, rows: pa.Table, outer: tuple[str, Ids], inner: tuple[str, Ids]) -> Rows:
+def _rows(name: str, rows: pa.Table, outer: tuple[str, Ids], inner: tuple[str, Ids]) -> FeatureRows:
     """Fill in the values column by column: there is one copy of a table beside the table itself."""
     (outer_key, outer_ids), (inner_key, inner_ids) = outer, inner
     keys = outer_ids.codes(rows[outer_key]).astype(np.int64) * len(inner_ids)
@@ -211,7 +211,7 @@ def _rows(name: str, rows: pa.Table, outer: tuple[str, Ids], inner: tuple[str, I
     for at, feature in enumerate(FEATURES[name]):
         values[:-1, at] = rows[feature.name].to_numpy()[order]
         values[-1, at] = feature.absent
-    return Rows(keys[order], values)
+    return FeatureRows(keys[order], values)
 
 
 def _catalogued(items: Ids, kinds: Ids, catalogue: pa.Table | None) -> tuple[Int32, Bool]:

@@ -14,8 +14,8 @@ from typing import TypeVar
 from urllib.parse import unquote
 
 from lake import layout, messages
+from lake.disk import NO_ROOM
 from lake.errors import DiskFull, FileFault, NightjarError, PermanentError, StorageUnavailable
-from lake.files import NO_ROOM
 from lake.processes import is_running
 from lake.storage import Storage, open_storage
 

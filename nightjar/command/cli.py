@@ -47,7 +47,7 @@ class Prepared(StrEnum):
     pools = "pools"
 
 
-class Ids(TyperCommand):
+class IdCommand(TyperCommand):
     """A command whose argument is an id, which may begin with a dash as a negative number does."""
 
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
@@ -138,7 +138,7 @@ def land(
         )
 
 
-@_command(cls=Ids)
+@_command(cls=IdCommand)
 def show(
     user: Annotated[str, typer.Argument(help="A user's id.")],
     length: Annotated[int, typer.Option("--length", "-n", help="How many items to show.", min=1)] = 10,

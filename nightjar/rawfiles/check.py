@@ -14,8 +14,8 @@ from pathlib import Path, PurePosixPath
 from typing import Final
 
 from lake import layout
+from lake.disk import room_for, sha256_of
 from lake.errors import FileFault
-from lake.files import room_for, sha256_of
 from lake.raw_sections import FileFormat
 from lake.storage import Storage
 from nightjar.rawfiles import csvfile, jsonlines, parquet

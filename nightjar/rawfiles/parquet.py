@@ -14,7 +14,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
-from lake.files import room_for
+from lake.disk import room_for
 from lake.schemas import copied_field
 from nightjar.rawfiles.content import ColumnSpec, Content, Unfit, distinct, repeated
 from nightjar.rawfiles.words import in_words

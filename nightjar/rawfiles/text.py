@@ -6,7 +6,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import IO, Final, Self
 
-from lake.files import room_for
+from lake.disk import room_for
 from lake.schemas import LINE, MALFORMED, copied_field
 from nightjar.rawfiles.content import Unfit
 

@@ -28,7 +28,7 @@ from precompute import changes
 from precompute import publish as publishing
 from precompute.build import PrecomputePlan, PrecomputeResult, folder_of, run
 from precompute.changes import Changes
-from precompute.publish import Candidate, Published
+from precompute.publish import Candidate, Publication
 from training.models import TrainResult
 from training.registry import Registered
 
@@ -123,7 +123,7 @@ def _inputs(lake: Lake, features: Record) -> tuple[Input, ...]:
 
 def commit_and_publish(
     attempt: str, lake: Lake, actor: str = "nightjar", reason: str = "nightly", force: bool = False
-) -> Published:
+) -> Publication:
     """Check what an attempt built, put the release, commit, and make it current.
 
     Parameters
@@ -136,7 +136,7 @@ def commit_and_publish(
 
     Returns
     -------
-    Published
+    Publication
         What became of the release that the day's current record names.
 
     Raises

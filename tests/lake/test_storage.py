@@ -12,8 +12,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
+from lake.disk import sha256_of
 from lake.errors import ConfigError, NightjarError, PermanentError
-from lake.files import sha256_of
 from lake.storage import LocalStorage, open_storage
 
 

@@ -4,7 +4,7 @@ import pytest
 from lake.sections import ListsSection
 from lake.storage import open_storage
 from nightjar_reader import format as fmt
-from precompute import changes, lists, release
+from precompute import build, changes, lists
 from precompute.changes import Changes
 
 SIZES = ListsSection(max_changed_share=0.5)
@@ -20,7 +20,7 @@ def put(root, name, of_user, buckets=2, id_type="int64"):
     ]
     lists.write(folder, pa.Table.from_pylist(rows, schema=schema), buckets)
     nothing = fmt.Manifest("2024-01-01", "c", None, None, {}, (), {}, {}, (), None, (), {}, buckets)
-    release.seal(folder, nothing)
+    build.seal(folder, nothing)
 
 
 def compared(root, new="new", current=("old",)):

@@ -105,7 +105,7 @@ def bought(view, pairs):
     """The night with these pairs of user and item (by code) and no others."""
     keys = np.array(sorted(user * len(view.items) + item for user, item in pairs))
     values = np.ones((len(keys) + 1, view.pair.values.shape[1]), np.float32)
-    return dataclasses.replace(view, pair=views.Rows(keys, values))
+    return dataclasses.replace(view, pair=views.FeatureRows(keys, values))
 
 
 def test_an_empty_list_is_right_where_the_user_has_seen_every_listed_item(made, view, catalogue, data):

@@ -52,7 +52,7 @@ def days(storage):
 
 
 def test_the_first_release_is_entry_1(storage, days):
-    assert publish(storage, days[0]) == publishing.Published(days[0].release_id, 1, "published")
+    assert publish(storage, days[0]) == publishing.Publication(days[0].release_id, 1, "published")
     (entry,) = publishing.entries(storage)
     assert (entry.sequence, entry.kind, entry.as_of, entry.actor) == (1, "publish", "2017-09-28", "someone")
     assert entry.releases == (fmt.LedgerRelease(days[0].release_id, days[0].manifest_sha256, 1),)
@@ -61,13 +61,13 @@ def test_the_first_release_is_entry_1(storage, days):
 
 def test_what_is_current_appends_nothing(storage, days):
     publish(storage, days[0])
-    assert publish(storage, days[0]) == publishing.Published(days[0].release_id, 1, "current")
+    assert publish(storage, days[0]) == publishing.Publication(days[0].release_id, 1, "current")
     assert len(publishing.entries(storage)) == 1
 
 
 def test_an_older_day_is_kept_and_can_be_forced(storage, days):
     publish(storage, days[2])
-    assert publish(storage, days[1]) == publishing.Published(days[1].release_id, None, "kept")
+    assert publish(storage, days[1]) == publishing.Publication(days[1].release_id, None, "kept")
     assert current(storage) == (days[2].release_id,)
     assert publish(storage, days[1], force=True).state == "published"
     assert current(storage) == (days[1].release_id,)
@@ -91,7 +91,7 @@ def test_a_release_that_was_rolled_back_from_stays_away(storage, days):
     publish(storage, days[2])
     done = publishing.rollback(storage, days[1].release_id, "bad prices", "someone")
     assert (done.sequence, current(storage)) == (3, (days[1].release_id,))
-    assert publish(storage, days[2]) == publishing.Published(days[2].release_id, None, "withdrawn")
+    assert publish(storage, days[2]) == publishing.Publication(days[2].release_id, None, "withdrawn")
     assert publish(storage, a_release(storage, "2017-10-01")).state == "published"
 
 

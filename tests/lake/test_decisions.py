@@ -73,6 +73,31 @@ def test_an_outcome_that_is_none_is_refused_by_name():
         decisions.decision_of(record)
 
 
+@pytest.mark.parametrize(
+    ("details", "problem"),
+    [
+        (
+            {"champion": {"bundle_id": "c", "as_of": 1506729600, "booster_as_of": "2017-01-01"}},
+            "champion.as_of",
+        ),
+        ({"checks": [{"name": "a", "passed": 1, "found": 1.0, "bound": 2.0}]}, "checks.0.passed"),
+        ({"metrics": {"als": 3}}, "metrics.als"),
+        ({"reasons": "abc"}, "reasons"),
+    ],
+)
+def test_a_damaged_detail_is_refused_by_name(details, problem):
+    """It was taken for another value, or ended in an error that named no record."""
+    record = Record("train", str(FIRST), "a", "kept", 1, "c", details=details, sequence=3)
+    with pytest.raises(PermanentError, match=f"train record 3 of 2017-01-01: details.{problem}: .*, found "):
+        decisions.decision_of(record)
+
+
+def test_a_metric_that_is_no_number_is_not_recorded_as_nothing(records):
+    metrics = {"als": {"ndcg": {"value": float("nan")}}}
+    with pytest.raises(ValueError, match="not JSON compliant"):
+        decide(records, FIRST, "kept", metrics=metrics)
+
+
 def test_champion_and_serving_skip_what_failed_and_look_no_further_than_d(records):
     one, two, three, four = (FIRST + dt.timedelta(days=n) for n in range(4))
     for day, outcome in ((one, "promoted"), (two, "kept"), (three, "failed"), (four, "baseline")):

@@ -21,6 +21,8 @@ from recommender.view import View
 from validation.expectations import check_lists
 from validation.gate import CRITICAL, WARNING, Check
 
+_ODD = np.uint64(0x9E3779B97F4A7C15)  # 2^64 / golden ratio: any odd number would do
+
 
 def table(view: View, lists: Lists, factors: Factors | None, id_type: fmt.IdType) -> pa.Table:
     """One row for every user of the view, sorted by id.
@@ -127,13 +129,25 @@ def _share(name: str, count: int, users: int, most: float, what: str) -> Check:
 
 
 def most_alike(lists: Lists) -> int:
-    """How many users share the most common list; 0 where no two users have the same one."""
-    offsets = lists.indptr.astype(np.int64) * lists.items.itemsize
-    buffers = [None, pa.py_buffer(offsets), pa.py_buffer(np.ascontiguousarray(lists.items))]
-    bytes_of_lists = pa.Array.from_buffers(pa.large_binary(), len(lists.indptr) - 1, buffers)
-    filled = bytes_of_lists.filter(pc.greater(pc.binary_length(bytes_of_lists), 0))
-    most = int(pc.max(pc.value_counts(filled).field("counts")).as_py() or 0)
-    return most if most > 1 else 0
+    """How many users share the most common list; 0 where no two users have the same one.
+
+    Lists are grouped by a sum over their items, modulo 2^64; those of the largest group are then
+    compared item by item.
+    """
+    start, sizes = lists.indptr[:-1], np.diff(lists.indptr)
+    sums = np.zeros(len(sizes), np.uint64)
+    for at in range(int(sizes.max(initial=0))):
+        longer = np.flatnonzero(sizes > at)
+        item = lists.items[start[longer] + at].astype(np.uint64) + np.uint64(1)
+        sums[longer] = sums[longer] * _ODD + item
+    _, first, times = np.unique(sums[sizes > 0], return_index=True, return_counts=True)
+    if not len(first):
+        return 0
+    model = np.flatnonzero(sizes)[first[times.argmax()]]
+    alike = np.flatnonzero((sums == sums[model]) & (sizes == sizes[model]))
+    for at in range(int(sizes[model])):
+        alike = alike[lists.items[start[alike] + at] == lists.items[start[model] + at]]
+    return len(alike) if len(alike) > 1 else 0
 
 
 def _empty_for_a_reason(lists: pa.Table, view: View, repeats: bool) -> Check:

@@ -20,7 +20,7 @@ from lake.errors import ConfigError, NightjarError, PermanentError
 from nightjar_reader import address
 from nightjar_reader.errors import ReaderError
 
-_CHUNK = 1 << 20  # bytes in memory at once while a file is copied or hashed
+_CHUNK = 1 << 20  # bytes in memory at once while a file is copied
 
 
 class Storage(Protocol):

@@ -137,13 +137,14 @@ class _Bench:
         output, code = used.pop("output"), used.pop("code")
         if code:
             raise SystemExit("\n".join([f"{shlex.join(command)} failed:", *output]))
-        shown = {"what": what, "day": f"{day}", "command": self._shown(command), "load": load}
+        used["steps"] = [{**step, "log": self._shown(step["log"])} for step in used["steps"]]
+        shown = {"what": what, "day": f"{day}", "command": self._shown(shlex.join(command)), "load": load}
         _keep(self._key, {**shown, **(facts or {}), **used})
         print(what, day, {name: number for name, number in used.items() if name != "steps"}, flush=True)
 
-    def _shown(self, command: Sequence[str]) -> str:
-        """A command without the places of this machine."""
-        line = shlex.join(command).replace(str(self._folder), "FOLDER")
+    def _shown(self, line: str) -> str:
+        """A line without the places of this machine."""
+        line = line.replace(str(self._folder), "FOLDER")
         return line.replace(f"{Path(sys.executable).parent}/", "").replace(f"{ROOT}/", "")
 
 

@@ -11,6 +11,7 @@ RECORDS = "records"
 NIGHTS = "nights"
 ATTEMPTS = "attempts"
 BUNDLES = "bundles"
+CACHES = "caches"
 REFUSED = "refused"
 REPORTS = "reports"
 PROFILES = "profiles"
@@ -91,6 +92,11 @@ def refused(day: dt.date) -> str:
 def bundle(bundle_id: str) -> str:
     """A bundle's folder."""
     return f"{BUNDLES}/{bundle_id}"
+
+
+def cached(kind: str, digest: str) -> str:
+    """The folder of what a cache keeps or, with the ending ``.json``, what is known of it."""
+    return f"{CACHES}/{kind}/{digest}"
 
 
 def report(stage: str, day: str, attempt_name: str, suffix: str) -> str:

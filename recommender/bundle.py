@@ -5,7 +5,6 @@ MLflow opens a bundle as a model (`mlflow.pyfunc.load_model`): its `MLmodel` nam
 
 import datetime as dt
 import hashlib
-import io
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -14,9 +13,6 @@ from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.parquet as pq
-from numpy.typing import NDArray
-from scipy.sparse import csr_matrix
 
 from lake import layout
 from lake.dataset import Dataset
@@ -25,9 +21,9 @@ from lake.errors import PermanentError
 from lake.ledger import names_in
 from lake.storage import Storage
 from nightjar_reader.sequences import pass_over
+from recommender import retrieval_files
 from recommender.arrays import Float32, Int32
 from recommender.candidates import most_popular
-from recommender.ids import Ids
 from recommender.matrix import FEATURES
 from recommender.retrieval import Retrieval
 from recommender.view import Origin
@@ -49,18 +45,7 @@ flavors:
 MLFLOW_NOTE: Final = "registered_model_meta"
 """MLflow writes this file into the folder of a model that it opens by name; it is not the bundle's."""
 
-ARRAYS: Final = (
-    "user_factors",
-    "item_factors",
-    "popularity",
-    "similarity_indptr",
-    "similarity_indices",
-    "similarity_data",
-)
-IDS: Final = ("users", "items")
-FILES: Final = frozenset(
-    {DESCRIPTION, BOOSTER, MLMODEL, *(f"{name}.npy" for name in ARRAYS), *(f"{name}.parquet" for name in IDS)}
-)
+FILES: Final = retrieval_files.NAMES | {DESCRIPTION, BOOSTER, MLMODEL}
 """All that a bundle has, the booster not always; nothing else in its folder is read."""
 
 LENGTH: Final = 50  # of the lists that `mlflow.pyfunc` gives: the default of `lists.length`
@@ -130,7 +115,7 @@ def write(
         "features_digest": features.config_digest,
         "config": data.chosen(CONFIG),
     }
-    files = _encode_retrieval(retrieval) | {
+    files = retrieval_files.encode(retrieval) | {
         DESCRIPTION: json.dumps(description, sort_keys=True, indent=1).encode(),
         MLMODEL: MLMODEL_TEXT.encode(),
     }
@@ -194,7 +179,7 @@ def _decode(bundle_id: str, files: Mapping[str, bytes]) -> Bundle:
         as_of=dt.date.fromisoformat(description["as_of"]),
         outcome=description["outcome"],
         baseline=description["baseline"],
-        retrieval=_decode_retrieval(files),
+        retrieval=retrieval_files.decode(files),
         booster=files.get(BOOSTER),
         features=tuple(description["features"]),
         features_version=description["features_version"],
@@ -214,50 +199,6 @@ def mismatch(bundle: Bundle, features: Origin) -> str | None:
     if not differing:
         return None
     return f"the booster of bundle {bundle.bundle_id[:12]} was trained for another {', '.join(differing)}"
-
-
-def _encode_retrieval(retrieval: Retrieval) -> dict[str, bytes]:
-    near = retrieval.similarity
-    arrays = {
-        "user_factors": retrieval.user_factors,
-        "item_factors": retrieval.item_factors,
-        "popularity": retrieval.popularity,
-        "similarity_indptr": near.indptr.astype(np.int64),
-        "similarity_indices": near.indices.astype(np.int32),
-        "similarity_data": near.data.astype(np.float32),
-    }
-    ids = {"users.parquet": _parquet(retrieval.users), "items.parquet": _parquet(retrieval.items)}
-    return {f"{name}.npy": _npy(array) for name, array in arrays.items()} | ids
-
-
-def _decode_retrieval(files: Mapping[str, bytes]) -> Retrieval:
-    def array(name: str) -> NDArray[Any]:
-        values: NDArray[Any] = np.load(io.BytesIO(files[f"{name}.npy"]), allow_pickle=False)
-        return values
-
-    tables = (pq.read_table(pa.BufferReader(files[f"{name}.parquet"]), use_threads=False) for name in IDS)
-    users, items = (Ids(table["id"].combine_chunks()) for table in tables)
-    near = [array(f"similarity_{part}") for part in ("data", "indices", "indptr")]
-    return Retrieval(
-        users=users,
-        items=items,
-        user_factors=array("user_factors"),
-        item_factors=array("item_factors"),
-        similarity=csr_matrix(tuple(near), shape=(len(items), len(items))),
-        popularity=array("popularity"),
-    )
-
-
-def _npy(array: NDArray[Any]) -> bytes:
-    out = io.BytesIO()
-    np.save(out, np.ascontiguousarray(array), allow_pickle=False)
-    return out.getvalue()
-
-
-def _parquet(ids: Ids) -> bytes:
-    out = io.BytesIO()
-    pq.write_table(pa.table({"id": ids.values}), out, compression="zstd")
-    return out.getvalue()
 
 
 class Model:

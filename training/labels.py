@@ -1,6 +1,7 @@
 """What users did in the days after an as-of day: the labels of training and the truth of evaluation."""
 
 import datetime as dt
+import hashlib
 from dataclasses import dataclass
 
 import numpy as np
@@ -69,26 +70,53 @@ def read(lake: Lake, features: Record, first: dt.date, data: Dataset) -> pa.Tabl
 
 
 def labels(events: pa.Table, view: View, as_of: dt.date, last: dt.date, data: Dataset) -> Truth:
+    """`truth` of the `distinct` pairs after an as-of day."""
+    return truth(distinct(events, as_of, last, data), view, data)
+
+
+def distinct(events: pa.Table, as_of: dt.date, last: dt.date, data: Dataset) -> pa.Table:
     """The distinct pairs of the ``label_days`` days after an as-of day.
 
     Parameters
     ----------
     events
         What `read` gave.
-    view
-        The view of `as_of`. Users that it does not know have no labels.
     last
         The last day whose labels may be seen, if the window ends later.
+
+    Returns
+    -------
+    pa.Table
+        `user_id` and `item_id`, in their order.
+    """
+    end = min(as_of + data.training.label_window, last)
+    stamps = events[EVENT_TS]
+    inside = pc.and_(pc.greater_equal(stamps, _instant(as_of)), pc.less(stamps, _instant(end)))
+    pairs = events.filter(inside).group_by([USER, ITEM]).aggregate([])
+    return pairs.sort_by([(USER, "ascending"), (ITEM, "ascending")])
+
+
+def digest(pairs: pa.Table) -> str:
+    """SHA-256 (hex) of `distinct` pairs, as Arrow writes them as one batch."""
+    sink = pa.BufferOutputStream()
+    with pa.ipc.new_stream(sink, pairs.schema) as stream:
+        stream.write_table(pairs.combine_chunks())
+    return hashlib.sha256(sink.getvalue()).hexdigest()
+
+
+def truth(pairs: pa.Table, view: View, data: Dataset) -> Truth:
+    """Distinct pairs by the codes of a view.
+
+    Parameters
+    ----------
+    view
+        Users that it does not know have no labels.
 
     Returns
     -------
     Truth
         Where repeats are not recommended, without the pairs that the view has already.
     """
-    end = min(as_of + data.training.label_window, last)
-    stamps = events[EVENT_TS]
-    inside = pc.and_(pc.greater_equal(stamps, _instant(as_of)), pc.less(stamps, _instant(end)))
-    pairs = events.filter(inside).group_by([USER, ITEM]).aggregate([])
     users, items = view.users.codes(pairs[USER]), view.items.codes(pairs[ITEM])
     known = users >= 0
     if not data.repeats:

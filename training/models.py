@@ -10,62 +10,31 @@ import logging
 import tempfile
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
-import pyarrow as pa
 
 from lake import layout
 from lake.dataset import Dataset
-from lake.decisions import Champion, Outcome, Verdict
+from lake.decisions import Outcome, Verdict
 from lake.feature_spec import USERS
 from lake.lake import Lake
 from lake.names import TableName
-from lake.plan import Plan
 from lake.processor import Machine
-from lake.records import Input, Record
-from recommender import bundle, retrieval, scoring
+from recommender import bundle, scoring
 from recommender import view as views
 from recommender.arrays import Int32
-from training import labels, promotion, ranker, sets
+from training import labels, promotion, ranker
 from training.evaluation import CHALLENGER, CHAMPION, Evaluation, Field, baselines, evaluate
 from training.metrics import head
-from training.sets import RankingSet, Snapshots
+from training.set_files import Snapshots
+from training.work import TrainPlan, Work
 
 log = logging.getLogger(__name__)
 
 Boosters = dict[str, bytes]
-
-
-@dataclass(frozen=True, kw_only=True)
-class TrainPlan(Plan):
-    """What to train; its partition is the as-of day D.
-
-    The features of D and of its snapshots, the one to evaluate among these where there is one, are
-    among its inputs, as are the interactions that hold the labels.
-
-    Attributes
-    ----------
-    champion
-        The model that the challenger has to match; None where there is none yet.
-    threads
-        Changes nothing in the result.
-    """
-
-    champion: Champion | None = None
-    threads: int = 1
-
-    @property
-    def snapshots(self) -> list[dt.date]:
-        """The days before D of which there are features, oldest first."""
-        return [pin.day for pin in self.inputs_of(TableName.USERS)[:-1]]
-
-    def features_of(self, day: dt.date) -> Input:
-        """The pin of the features as of a day."""
-        (pin,) = (pin for pin in self.inputs_of(TableName.USERS) if pin.day == day)
-        return pin
 
 
 @dataclass(frozen=True)
@@ -104,10 +73,14 @@ def run(plan: TrainPlan, lake: Lake) -> TrainResult:
     The evaluation is as of the last day whose labels are complete. The same plan gives the same bytes of
     the bundle and the same numbers.
     """
-    work = _Work(plan, lake)
-    rows = _ranking_set(work)
+    with tempfile.TemporaryDirectory() as scratch, ExitStack() as open_files:
+        return _train(Work(plan, lake, Path(scratch), open_files))
+
+
+def _train(work: Work) -> TrainResult:
+    plan, rows = work.plan, _snapshots(work)
     counts, notes = _set_counts(rows), _notes_on(rows, plan.config)
-    booster = _fit_ranker(rows.parts, work) if rows.parts else None
+    booster = _fit_ranker(rows, work) if rows.rows else None
     champion, unfit = _champion(work)
     boosters = {
         name: model for name, model in ((CHALLENGER, booster), (CHAMPION, champion)) if model is not None
@@ -124,45 +97,6 @@ def run(plan: TrainPlan, lake: Lake) -> TrainResult:
     return TrainResult(verdict, bundle_id, evaluation, counts, notes, Machine.here())
 
 
-@dataclass(frozen=True)
-class _Work:
-    """A plan, and the lake where what it pins is read."""
-
-    plan: TrainPlan
-    lake: Lake
-
-    @property
-    def data(self) -> Dataset:
-        return self.plan.config
-
-    @property
-    def features(self) -> Record:
-        return self._features_of(self.plan.day)
-
-    def _features_of(self, day: dt.date) -> Record:
-        return self.lake.records.pinned(self.plan.features_of(day))
-
-    @property
-    def evaluated(self) -> dt.date:
-        """The as-of day whose label window ends with D: ``label_days`` before it."""
-        return self.plan.day - self.data.training.label_window
-
-    @property
-    def snapshots(self) -> list[dt.date]:
-        """The days to train on, oldest first: their labels end by the day that is evaluated."""
-        return [day for day in self.plan.snapshots if day < self.evaluated]
-
-    def view_of(self, day: dt.date) -> views.View:
-        return views.load(self.lake.storage, self.lake.records, self._features_of(day), self.data)
-
-    def fit(self, view: views.View) -> retrieval.Retrieval:
-        return retrieval.fit(view, self.data.retrieval, self.plan.threads)
-
-    def events(self) -> pa.Table:
-        first = min(self.plan.snapshots, default=self.plan.day)
-        return labels.read(self.lake, self.features, first, self.data)
-
-
 @contextmanager
 def _step(text: str) -> Iterator[None]:
     began = time.monotonic()
@@ -170,20 +104,13 @@ def _step(text: str) -> Iterator[None]:
     log.info("%s: %.1f s", text, time.monotonic() - began)
 
 
-def _ranking_set(work: _Work) -> Snapshots:
-    """The ranking sets of all snapshots; without parts where none has a positive."""
-    events = work.events()
-    snapshots = Snapshots()
+def _snapshots(work: Work) -> Snapshots:
+    """The ranking sets of all snapshots; without a row where none has a positive."""
+    events, files = work.events(), []
     for day in work.snapshots:
         with _step(f"ranking set as of {day}"):
-            snapshots += _snapshot_set(day, events, work)
-    return snapshots
-
-
-def _snapshot_set(day: dt.date, events: pa.Table, work: _Work) -> Snapshots:
-    view = work.view_of(day)
-    truth = labels.labels(events, view, day, work.evaluated, work.data)
-    return sets.build(view, work.fit(view), truth, work.data, work.plan.threads)
+            files.append(work.ranking_set(day, events))
+    return Snapshots(tuple(files))
 
 
 def _set_counts(rows: Snapshots) -> dict[str, int]:
@@ -202,25 +129,23 @@ def _notes_on(rows: Snapshots, data: Dataset) -> tuple[str, ...]:
     return (f"the ranker learned from {rows.taken:,} of {rows.users:,} users with a label: {most}",)
 
 
-def _gaps(work: _Work) -> tuple[str, ...]:
+def _gaps(work: Work) -> tuple[str, ...]:
     """Notes on days that labels lack: it is the same for all contestants, but their numbers sink."""
     first = min(work.snapshots, default=work.evaluated)
     learned = _gap(work, first, work.evaluated, "the ranker learned")
     return learned + _gap(work, work.evaluated, work.plan.day, "the models were judged")
 
 
-def _gap(work: _Work, after: dt.date, last: dt.date, who: str) -> tuple[str, ...]:
+def _gap(work: Work, after: dt.date, last: dt.date, who: str) -> tuple[str, ...]:
     absent = map(dt.date.fromisoformat, work.features.details.get("missing_days", ()))
     lost = [day.isoformat() for day in absent if after < day <= last]
     return (f"{who} by labels without those of {', '.join(lost)}: the lake lacks these days",) if lost else ()
 
 
-def _fit_ranker(parts: list[RankingSet], work: _Work) -> bytes:
-    """Fit the booster and empty `parts`: rows and their quantiles together are the peak of memory."""
+def _fit_ranker(rows: Snapshots, work: Work) -> bytes:
     config, threads = work.data.ranker, work.plan.threads
-    with _step(f"quantiles of {sum(len(part.labels) for part in parts):,} rows"):
-        matrix = ranker.quantised(parts, config, threads)
-        parts.clear()
+    with _step(f"quantiles of {rows.rows:,} rows"):
+        matrix = ranker.quantised(rows.parts, config, threads)
     with _step("ranker"):
         saved = bytes(ranker.train(matrix, config, threads).save_raw("ubj"))
     work.lake.storage.put_new(challenger(work.plan.attempt), saved)
@@ -232,7 +157,7 @@ def challenger(attempt: str) -> str:
     return layout.attempt(attempt, "challenger.ubj")
 
 
-def _champion(work: _Work) -> tuple[bytes | None, tuple[str, ...]]:
+def _champion(work: Work) -> tuple[bytes | None, tuple[str, ...]]:
     """The champion's booster, or why it does not fit tonight's features."""
     if work.plan.champion is None:
         return None, ()
@@ -243,7 +168,7 @@ def _champion(work: _Work) -> tuple[bytes | None, tuple[str, ...]]:
     return champion.booster, ()
 
 
-def _evaluate(boosters: Boosters, work: _Work) -> Evaluation | None:
+def _evaluate(boosters: Boosters, work: Work) -> Evaluation | None:
     """Judge boosters and baselines; None without features of the day that is evaluated or without labels."""
     day = work.evaluated
     if day not in work.plan.snapshots:
@@ -269,9 +194,9 @@ def _field(view: views.View, truth: labels.Truth) -> Field:
     )
 
 
-def _contestants(view: views.View, users: Int32, boosters: Boosters, work: _Work) -> dict[str, Int32]:
+def _contestants(view: views.View, users: Int32, boosters: Boosters, work: Work) -> dict[str, Int32]:
     """The first items of the lists that each contestant would have shipped, int32 [users, cut]."""
-    fitted, cut = work.fit(view), work.data.evaluation.cut
+    fitted, cut = work.retrieval_of(view), work.data.evaluation.cut
     maker = scoring.ListMaker(view, work.data, cut, view.listed, work.plan.threads, users)
     contestants = {name: maker.baseline(name, fitted) for name in baselines(work.data.repeats)}
     contestants |= {name: maker.ranked(fitted, booster) for name, booster in boosters.items()}
@@ -279,7 +204,7 @@ def _contestants(view: views.View, users: Int32, boosters: Boosters, work: _Work
     return {name: head(lists.indptr, lists.items, places, cut) for name, lists in contestants.items()}
 
 
-def _why_untested(booster: bytes | None, evaluation: Evaluation | None, work: _Work) -> str:
+def _why_untested(booster: bytes | None, evaluation: Evaluation | None, work: Work) -> str:
     if not work.snapshots:
         return f"too little history to train: no features as of a day before {work.evaluated}"
     if booster is None:
@@ -289,20 +214,21 @@ def _why_untested(booster: bytes | None, evaluation: Evaluation | None, work: _W
     return ""
 
 
-def _put_bundle(verdict: Verdict, boosters: Boosters, work: _Work) -> tuple[str, dict[str, int]]:
+def _put_bundle(verdict: Verdict, boosters: Boosters, work: Work) -> tuple[str, dict[str, int]]:
     day = work.plan.day
     shipped = {Outcome.PROMOTED: CHALLENGER, Outcome.KEPT: CHAMPION}.get(verdict.outcome, "")
-    with _step(f"retrieval and bundle as of {day}"), tempfile.TemporaryDirectory() as scratch:
-        view = work.view_of(day)
+    with _step(f"retrieval and bundle as of {day}"):
+        view, folder = work.view_of(day), work.scratch / "bundle"
         bundle_id = bundle.write(
-            Path(scratch),
+            folder,
             as_of=day,
             outcome=verdict.outcome,
-            retrieval=work.fit(view),
+            retrieval=work.own_retrieval(view),
             data=work.data,
             features=view.origin,
             baseline=verdict.baseline,
             booster=boosters.get(shipped),
         )
-        bundle.put(work.lake.storage, Path(scratch), bundle_id)
+        bundle.put(work.lake.storage, folder, bundle_id)
+        work.refer_to_bundle(bundle_id, folder)
         return bundle_id, {"users": len(view.users), "items": len(view.items)}

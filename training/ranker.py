@@ -1,11 +1,11 @@
 """Fitting the ranker: XGBoost on the ranking sets of several snapshots."""
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Any
 
 from lake.sections import RankerSection
-from training.sets import RankingSet
+from training.set_files import RankingSet
 
 if TYPE_CHECKING:
     import xgboost
@@ -17,15 +17,18 @@ PAIRS_PER_SAMPLE = 15
 """How many places of a user's list `rank:ndcg` sets in order at a time: a little more than are judged."""
 
 
-def quantised(parts: Sequence[RankingSet], config: RankerSection, threads: int) -> "xgboost.QuantileDMatrix":
+def quantised(
+    parts: Callable[[], Iterator[RankingSet]], config: RankerSection, threads: int
+) -> "xgboost.QuantileDMatrix":
     """Quantise the rows for `train`; how they are cut into parts changes nothing.
 
-    XGBoost iterates over the parts several times: all are held until it is done, and none is copied.
+    XGBoost goes over the parts several times, and holds one of them at a time.
 
     Parameters
     ----------
     parts
-        At least one row each; groups ascend within a part, and none is in two parts.
+        Begins the parts anew. Each has a row at least; groups ascend within a part, and of one snapshot
+        none is in two parts.
     config
         ``binary:logistic`` uses the row weights, ``rank:ndcg`` the groups.
     """
@@ -39,7 +42,7 @@ def quantised(parts: Sequence[RankingSet], config: RankerSection, threads: int) 
             super().__init__()
 
         def reset(self) -> None:
-            self.left = iter(parts)
+            self.left = parts()
 
         def next(self, input_data: Any) -> bool:
             for part in self.left:

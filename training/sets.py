@@ -1,14 +1,14 @@
 """The ranking set of one snapshot: candidates as of that day, labelled by the days after it."""
 
 import hashlib
-from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Final
 
 import numpy as np
 import pyarrow as pa
 
 from lake.dataset import Dataset
-from recommender.arrays import Bool, Float32, Int32, Int64, UInt64
+from recommender.arrays import Bool, Int32, Int64, UInt64
 from recommender.candidates import Candidates, candidates
 from recommender.ids import Ids
 from recommender.matrix import matrix
@@ -16,65 +16,16 @@ from recommender.retrieval import Retrieval
 from recommender.view import View
 from training.labels import Truth
 from training.metrics import ideal
+from training.set_files import RankingSet, SetFile
 
 BLOCK_USERS: Final = 8192
 """Users whose candidates are held at a time, and whose rows are one part of a set: a bound on memory."""
 
 
-@dataclass(frozen=True)
-class RankingSet:
-    """Rows of some users of one snapshot, grouped by user.
-
-    Attributes
-    ----------
-    features
-        float32 [rows, features].
-    labels
-        float32 [rows]: 1 for an item that the user then took, else 0.
-    weights
-        float32 [rows]: 1 / IDCG of the user's true items in the window.
-    groups
-        int32 [rows]: the user's code, ascending.
-    """
-
-    features: Float32
-    labels: Float32
-    weights: Float32
-    groups: Int32
-
-
-@dataclass(frozen=True)
-class Snapshots:
-    """The ranking sets of snapshots as parts, which are never copied into one.
-
-    Attributes
-    ----------
-    parts
-        Each has a row at least, and no user is in two parts of a snapshot.
-    users, taken
-        How many users had a label, and how many of them were taken; summed over snapshots.
-    """
-
-    parts: list[RankingSet] = field(default_factory=list)
-    users: int = 0
-    taken: int = 0
-
-    def __add__(self, other: "Snapshots") -> "Snapshots":
-        return Snapshots(self.parts + other.parts, self.users + other.users, self.taken + other.taken)
-
-    @property
-    def rows(self) -> int:
-        """How many rows there are."""
-        return sum(len(part.labels) for part in self.parts)
-
-    @property
-    def positives(self) -> int:
-        """How many of them are true."""
-        return int(sum(part.labels.sum(dtype=np.float64) for part in self.parts))
-
-
-def build(view: View, retrieval: Retrieval, truth: Truth, data: Dataset, threads: int) -> Snapshots:
-    """Make the ranking set of a snapshot.
+def build(
+    view: View, retrieval: Retrieval, truth: Truth, data: Dataset, threads: int, target: Path
+) -> SetFile:
+    """Make the ranking set of a snapshot, a block of users at a time.
 
     At most `training.max_users` users are taken. Those with no true item among their candidates
     are left out. Of the others all positives are taken, and the `negatives` with the lowest `mix`
@@ -88,12 +39,14 @@ def build(view: View, retrieval: Retrieval, truth: Truth, data: Dataset, threads
         Labels of the days after it, by the codes of `view`.
     threads
         How many to use; changes nothing in the result.
+    target
+        The file to write.
     """
     users = np.unique(truth.users)
     taken = sample(view, users, data.training.max_users)
     blocks = (taken[first : first + BLOCK_USERS] for first in range(0, len(taken), BLOCK_USERS))
     parts = (_part(view, retrieval, truth, data, block, threads) for block in blocks)
-    return Snapshots([part for part in parts if len(part.labels)], len(users), len(taken))
+    return SetFile.write(target, (part for part in parts if len(part.labels)), len(users), len(taken))
 
 
 def sample(view: View, users: Int32, most: int) -> Int32:

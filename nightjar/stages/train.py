@@ -18,7 +18,8 @@ from lake.records import Draft, Input, Record
 from nightjar.stages.features import Features, snapshot_days
 from nightjar.stages.stage import Checks, Stage, features_of
 from training.evaluation import Evaluation
-from training.models import TrainPlan, TrainResult, run
+from training.models import TrainResult, run
+from training.work import TrainPlan
 
 
 @dataclass(frozen=True)

@@ -6,7 +6,7 @@ import xgboost
 
 from lake.sections import RankerSection
 from training import ranker
-from training.sets import RankingSet
+from training.set_files import RankingSet
 
 
 @pytest.fixture
@@ -37,18 +37,26 @@ def test_the_bytes_do_not_depend_on_how_rows_are_cut_into_parts(rows, objective,
     assert fit(parts_of(few, users), config, 2).save_raw("ubj") == whole(few, config).save_raw("ubj")
 
 
-def test_nothing_holds_the_rows_once_they_are_quantised(rows):
-    """Rows and their quantiles together were the peak of memory."""
-    parts = [RankingSet(*(column.copy() for column in vars(rows).values()))]
-    held = weakref.ref(parts[0].features)
+def test_one_part_is_in_memory_at_a_time(rows):
+    """All parts, and then rows and their quantiles together, were the peak of memory."""
+    alive: list[weakref.ref] = []
+
+    def parts():
+        for part in parts_of(rows, 40):
+            assert sum(held() is not None for held in alive) <= 1  # the one that was given last
+            copy = RankingSet(*(column.copy() for column in vars(part).values()))
+            alive.append(weakref.ref(copy.features))
+            yield copy
+            del copy
+
     matrix = ranker.quantised(parts, RankerSection(), 1)
-    parts.clear()
-    assert held() is None
+    assert len(alive) >= 10
+    assert all(held() is None for held in alive[:-1])
     assert matrix.num_row() == len(rows.labels)
 
 
 def fit(parts, config, threads):
-    return ranker.train(ranker.quantised(parts, config, threads), config, threads)
+    return ranker.train(ranker.quantised(lambda: iter(parts), config, threads), config, threads)
 
 
 def parts_of(rows, users):

@@ -2,6 +2,7 @@ import datetime as dt
 import hashlib
 import re
 import shutil
+from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -26,8 +27,8 @@ from nightjar.stages import decision
 from nightjar.stages.features import Features
 from nightjar.stages.ingest import Ingest
 from nightjar.stages.train import Train
-from recommender import bundle
-from training import registry
+from recommender import bundle, retrieval
+from training import registry, sets
 from training.models import TrainResult, challenger
 
 DAY = dt.date(2017, 3, 12)
@@ -239,10 +240,109 @@ def test_deciding_again_makes_no_record(trained):
 
 
 def test_training_again_gives_the_same_bundle_and_result(trained):
+    """Without what the first training kept."""
     lake, attempt = trained
-    again = attempts.begin(lake.lake, Train(1), [DAY])
-    attempts.work(lake.lake, Train(), again)
-    assert result_of(lake, again) == result_of(lake, attempt)
+    shutil.rmtree(lake.folder / "caches")
+    assert result_of(lake, train(lake)) == result_of(lake, attempt)
+
+
+def train(lake: Small, day: dt.date = DAY) -> str:
+    attempt = attempts.begin(lake.lake, Train(1), [day])
+    attempts.work(lake.lake, Train(), attempt)
+    return attempt
+
+
+@pytest.fixture
+def made(monkeypatch) -> Counter:
+    """How often retrieval was fitted, and ranking sets were made."""
+    counts: Counter = Counter()
+
+    def counted(module, name):
+        real = getattr(module, name)
+
+        def call(*args):
+            counts[name] += 1
+            return real(*args)
+
+        monkeypatch.setattr(module, name, call)
+
+    counted(retrieval, "fit")
+    counted(sets, "build")
+    return counts
+
+
+def test_what_was_made_once_is_not_made_again(trained, made):
+    """Every night fitted ALS six times, and made four ranking sets."""
+    lake, attempt = trained
+    assert result_of(lake, train(lake)) == result_of(lake, attempt)
+    assert not made
+
+
+def test_without_a_cache_a_night_makes_all(trained, made):
+    lake, _ = trained
+    shutil.rmtree(lake.folder / "caches")
+    train(lake)
+    assert made == {"fit": 6, "build": 4}
+
+
+def test_a_week_later_a_night_fits_its_own_retrieval_and_makes_one_ranking_set(tmp_path, made):
+    """The night of D made retrieval as of D, which a week later is that of D-7."""
+    lake = make_lake(tmp_path / "home", habits())
+    train(lake, DAY - WEEK)
+    made.clear()
+    after = train(lake)
+    assert made == {"fit": 1, "build": 1}
+    shutil.rmtree(lake.folder / "caches")
+    assert result_of(lake, train(lake)) == result_of(lake, after)
+
+
+def test_the_retrieval_of_a_night_is_kept_in_its_bundle_alone(trained):
+    lake, attempt = trained
+    held = bundle.load(LocalStorage(lake.folder), result_of(lake, attempt).bundle_id).retrieval
+    kept = list((lake.folder / "caches").rglob("item_factors.npy"))
+    assert len(kept) == 5
+    assert all(not np.array_equal(np.load(path), held.item_factors) for path in kept)
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "fits", "builds"),
+    [
+        ("iterations = 2", "iterations = 3", 6, 4),
+        ("negatives = 60", "negatives = 50", 0, 4),
+        ("rounds = 20", "rounds = 21", 0, 0),
+        ("min_users = 10", "min_users = 11", 0, 0),
+    ],
+)
+def test_another_setting_makes_anew_what_it_decides(trained, made, old, new, fits, builds):
+    lake, _ = trained
+    toml = Path(lake.settings.dataset)
+    assert old in toml.read_text()
+    toml.write_text(toml.read_text().replace(old, new))
+    again = result_of(lake, train(lake))
+    assert (made["fit"], made["build"]) == (fits, builds)
+    shutil.rmtree(lake.folder / "caches")
+    assert result_of(lake, train(lake)) == again
+
+
+def test_a_late_label_makes_the_ranking_sets_anew_that_it_is_in(trained, made):
+    lake, _ = trained
+    stamped = DAY - 2 * WEEK + dt.timedelta(days=2)  # after the newest snapshot, before the evaluated week
+    rows = [interactions(habits(), DAY), interactions([(0, 999, stamped)], stamped)]
+    lake.commit("ingest", DAY, {"interactions": lake.put("interactions", "late", pa.concat_tables(rows))})
+    lake.features(habits(), [DAY])
+    again = result_of(lake, train(lake))
+    assert made == {"build": 1}
+    shutil.rmtree(lake.folder / "caches")
+    assert result_of(lake, train(lake)) == again
+
+
+def test_what_a_cache_damaged_is_made_anew(trained, made, caplog):
+    lake, attempt = trained
+    for path in (lake.folder / "caches" / "ranking_set").rglob("*.arrow"):
+        path.write_bytes(path.read_bytes()[:-1])
+    assert result_of(lake, train(lake)) == result_of(lake, attempt)
+    assert made == {"build": 4}
+    assert caplog.text.count("other bytes") == 4
 
 
 def test_no_booster_has_seen_a_label_of_the_evaluation_week(trained, tmp_path):
@@ -479,7 +579,9 @@ def test_a_kept_decision_ships_the_champions_booster(trained, monkeypatch):
     lake, attempt = trained
     champion_record(lake, result_of(lake, attempt))
     kept = trained_by(lake, attempt)
-    monkeypatch.setattr("training.models._fit_ranker", lambda parts, lake: constant_booster(parts[0]))
+    monkeypatch.setattr(
+        "training.models._fit_ranker", lambda rows, work: constant_booster(next(rows.parts()))
+    )
     found = attempts.begin(lake.lake, Train(2), [DAY])
     attempts.work(lake.lake, Train(), found)
     record = decision.commit_decision(DAY, found, lake.lake)

@@ -1,0 +1,221 @@
+"""A training's plan, and what it reads and makes for several uses: views, labels, retrieval, ranking sets.
+
+Retrieval and ranking sets are kept in the lake by what they were made from (`lake.caches`). A night
+takes those of earlier nights: it fits only its own retrieval, and makes only its newest ranking set.
+"""
+
+import datetime as dt
+import logging
+import platform
+from contextlib import ExitStack
+from dataclasses import dataclass
+from importlib import metadata
+from pathlib import Path
+from typing import Any, Final
+
+import pyarrow as pa
+
+from lake import layout, processor
+from lake.caches import ContentCache
+from lake.dataset import Dataset
+from lake.decisions import Champion
+from lake.feature_spec import FEATURES
+from lake.lake import Lake
+from lake.names import TableName
+from lake.plan import Plan
+from lake.records import Input, Record
+from recommender import matrix, retrieval, retrieval_files
+from recommender import view as views
+from recommender.retrieval import Retrieval
+from training import labels, sets
+from training.set_files import SetFile
+
+log = logging.getLogger(__name__)
+
+_LIBRARIES: Final = ("implicit", "numba", "numpy", "scipy")
+"""Those whose next version may give other bytes for the same input."""
+_SET: Final = "ranking_set.arrow"
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrainPlan(Plan):
+    """What to train; its partition is the as-of day D.
+
+    The features of D and of its snapshots, the one to evaluate among these where there is one, are
+    among its inputs, as are the interactions that hold the labels.
+
+    Attributes
+    ----------
+    champion
+        The model that the challenger has to match; None where there is none yet.
+    threads
+        Changes nothing in the result.
+    """
+
+    champion: Champion | None = None
+    threads: int = 1
+
+    @property
+    def snapshots(self) -> list[dt.date]:
+        """The days before D of which there are features, oldest first."""
+        return [pin.day for pin in self.inputs_of(TableName.USERS)[:-1]]
+
+    def features_of(self, day: dt.date) -> Input:
+        """The pin of the features as of a day."""
+        (pin,) = (pin for pin in self.inputs_of(TableName.USERS) if pin.day == day)
+        return pin
+
+
+@dataclass(frozen=True)
+class Work:
+    """A plan, the lake where what it pins is read, and a folder of this machine for files that are made.
+
+    Attributes
+    ----------
+    open_files
+        Holds what was taken from a cache until the work ends.
+    """
+
+    plan: TrainPlan
+    lake: Lake
+    scratch: Path
+    open_files: ExitStack
+
+    @property
+    def data(self) -> Dataset:
+        """The configuration of the plan."""
+        return self.plan.config
+
+    @property
+    def features(self) -> Record:
+        """The features of D."""
+        return self.features_of(self.plan.day)
+
+    def features_of(self, day: dt.date) -> Record:
+        """The features of D or of one of its snapshots."""
+        return self.lake.records.pinned(self.plan.features_of(day))
+
+    @property
+    def evaluated(self) -> dt.date:
+        """The as-of day whose label window ends with D: ``label_days`` before it."""
+        return self.plan.day - self.data.training.label_window
+
+    @property
+    def snapshots(self) -> list[dt.date]:
+        """The days to train on, oldest first: their labels end by the day that is evaluated."""
+        return [day for day in self.plan.snapshots if day < self.evaluated]
+
+    def view_of(self, day: dt.date) -> views.View:
+        """The view as of a day."""
+        return views.load(self.lake.storage, self.lake.records, self.features_of(day), self.data)
+
+    def events(self) -> pa.Table:
+        """The label events of all snapshots and of the day that is evaluated."""
+        first = min(self.plan.snapshots, default=self.plan.day)
+        return labels.read(self.lake, self.features, first, self.data)
+
+    def retrieval_of(self, view: views.View) -> Retrieval:
+        """Retrieval as of a snapshot: that of its own night, or of the first night that needed it."""
+        if kept := self._kept_retrieval(view.day):
+            return kept
+        fitted = self._fit(view)
+        self._retrievals.keep(self._retrieval_origins(view.day), self._retrieval_files(fitted))
+        return fitted
+
+    def own_retrieval(self, view: views.View) -> Retrieval:
+        """Retrieval as of D; its files are kept in the bundle (`refer_to_bundle`)."""
+        return self._kept_retrieval(view.day) or self._fit(view)
+
+    def refer_to_bundle(self, bundle_id: str, files: Path) -> None:
+        """Keep the retrieval as of D without a copy: a bundle in the lake holds it.
+
+        Parameters
+        ----------
+        files
+            A local folder with the files of the bundle.
+        """
+        named = {name: files / name for name in sorted(retrieval_files.NAMES)}
+        self._retrievals.refer(self._retrieval_origins(self.plan.day), layout.bundle(bundle_id), named)
+
+    def ranking_set(self, day: dt.date, events: pa.Table) -> SetFile:
+        """The ranking set of a snapshot: that of the first night that had the same labels of it.
+
+        Parameters
+        ----------
+        events
+            Those of `events`.
+        """
+        pairs = labels.distinct(events, day, self.evaluated, self.data)
+        origins = self._set_origins(day, pairs)
+        kept = self.open_files.enter_context(self._sets.opened(origins))
+        if kept:
+            log.info("ranking set as of %s: an earlier night made it", day)
+            return SetFile(kept[_SET])
+        made = self._make_set(day, pairs)
+        self._sets.keep(origins, {_SET: made.path})
+        return made
+
+    def _make_set(self, day: dt.date, pairs: pa.Table) -> SetFile:
+        view = self.view_of(day)
+        truth = labels.truth(pairs, view, self.data)
+        target = self.scratch / f"{day}.arrow"
+        return sets.build(view, self.retrieval_of(view), truth, self.data, self.plan.threads, target)
+
+    def _fit(self, view: views.View) -> Retrieval:
+        return retrieval.fit(view, self.data.retrieval, self.plan.threads)
+
+    def _kept_retrieval(self, day: dt.date) -> Retrieval | None:
+        with self._retrievals.opened(self._retrieval_origins(day)) as files:
+            if files is None:
+                return None
+            log.info("retrieval as of %s: an earlier night made it", day)
+            return retrieval_files.decode({name: path.read_bytes() for name, path in files.items()})
+
+    def _retrieval_files(self, fitted: Retrieval) -> dict[str, Path]:
+        files = {name: self.scratch / name for name in retrieval_files.NAMES}
+        for name, content in retrieval_files.encode(fitted).items():
+            files[name].write_bytes(content)
+        return files
+
+    @property
+    def _retrievals(self) -> ContentCache:
+        return ContentCache(self.lake.storage, "retrieval")
+
+    @property
+    def _sets(self) -> ContentCache:
+        return ContentCache(self.lake.storage, "ranking_set")
+
+    def _retrieval_origins(self, day: dt.date) -> dict[str, Any]:
+        tables, config = self.features_of(day).tables, self.data
+        return {
+            "code": _code(self.plan.version),
+            "tables": {
+                name: tables[name].digest for name in (TableName.USERS, TableName.ITEMS, TableName.PAIRS)
+            },
+            "retrieval": config.retrieval.model_dump(mode="json"),
+            "popular_window": config.candidates.popular_window,
+        }
+
+    def _set_origins(self, day: dt.date, pairs: pa.Table) -> dict[str, Any]:
+        features, config = self.features_of(day), self.data
+        return self._retrieval_origins(day) | {
+            "tables": {name: features.tables[name].digest for name in FEATURES},
+            "catalogue": [pin.digest for pin in features.inputs_of(TableName.CATALOGUE)],
+            "labels": labels.digest(pairs),
+            "columns": matrix.FEATURES,
+            "repeats": config.repeats,
+            "candidates": config.candidates.model_dump(mode="json"),
+            "max_users": config.training.max_users,
+            "negatives": config.training.negatives,
+            "cut": config.evaluation.cut,
+        }
+
+
+def _code(version: int) -> dict[str, Any]:
+    """What computes: the stage's version, the libraries and the kind of processor that decide bytes."""
+    return {
+        "train": version,
+        "libraries": {name: metadata.version(name) for name in _LIBRARIES},
+        "machine": platform.machine(),
+        "blas": processor.blas_kernels(),
+    }

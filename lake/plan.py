@@ -7,10 +7,14 @@ import datetime as dt
 from dataclasses import dataclass
 from enum import StrEnum
 from functools import cached_property
-from typing import Any
+from typing import Any, Final
 
 from lake.dataset import Dataset, digest_of, of_sections
 from lake.records import Draft, Input, inputs_of
+
+BLOCK_MIB: Final = 512
+"""How much memory a block of users takes unless a setting says otherwise: some thousand users, so that what
+is done once for each block costs little beside it."""
 
 
 class Ending(StrEnum):

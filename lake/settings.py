@@ -9,6 +9,7 @@ from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from lake import kinds, toml
 from lake.kinds import Duration, PositiveDuration
+from lake.plan import BLOCK_MIB
 from nightjar_reader.address import redacted
 
 CHECKOUT = Path(__file__).resolve().parents[1]
@@ -104,6 +105,8 @@ class Resources(_Variables):
 
     threads: int = Field(default=0, ge=0, le=1024)
     """Threads of ALS, XGBoost and the top-N kernel; 0 are as many as this process has cores."""
+    block_mib: int = Field(default=BLOCK_MIB, ge=1, le=1 << 20)
+    """MiB for a block of users while sets and lists are made; what is in memory once comes on top."""
     port: int = Field(default=8080, ge=1, le=65_535)
     """The port of Airflow's UI."""
 

@@ -39,6 +39,7 @@ B = TypeVar("B")
 
 BATCH_ROWS: Final = 1 << 18  # few enough to hold, and enough for each call of Arrow to pay
 MIRROR_TRIES: Final = 20  # a try fails when another mirror commits first, and they may be many
+_BUFFER_BYTES: Final = 1 << 20  # of each column: without, a reader of batches holds whole row groups
 _FILES_AT_ONCE: Final = 8  # each waits for the server most of its time
 _JITTER_SECONDS: Final = 0.5  # so that mirrors that collided do not collide again
 _DECORATION: Final = re.compile(r"\x1b\[[0-9;]*m|↳")  # colours and arrows in the messages of delta-rs
@@ -73,9 +74,14 @@ def _read(storage: Storage, file: TableFile, schema: pa.Schema) -> pa.Table:
 
 
 def batches(
-    storage: Storage, table: str, id_type: str, files: Iterable[TableFile], columns: Sequence[str]
+    storage: Storage,
+    table: str,
+    id_type: str,
+    files: Iterable[TableFile],
+    columns: Sequence[str],
+    batch_rows: int = BATCH_ROWS,
 ) -> Iterator[pa.RecordBatch]:
-    """Read columns of a table's files, in the order given, a few hundred thousand rows at a time.
+    """Read columns of a table's files, in the order given, `batch_rows` at a time.
 
     Raises
     ------
@@ -86,7 +92,7 @@ def batches(
     for file in files:
         rows = 0
         with _verified(storage, file) as opened:
-            for batch in opened.iter_batches(BATCH_ROWS, columns=schema.names):
+            for batch in opened.iter_batches(batch_rows, columns=schema.names):
                 rows += len(batch)
                 yield batch.select(schema.names).cast(schema)
             _require(storage, file, f"{file.rows} rows", f"{rows} rows")
@@ -102,7 +108,7 @@ def _verified(storage: Storage, file: TableFile) -> Iterator[pq.ParquetFile]:
     try:
         with storage.fetched(file.path) as local:
             _require(storage, file, f"{file.bytes} bytes", f"{local.stat().st_size} bytes")
-            with pq.ParquetFile(local, page_checksum_verification=True) as opened:
+            with pq.ParquetFile(local, page_checksum_verification=True, buffer_size=_BUFFER_BYTES) as opened:
                 yield opened
     except FileNotFoundError as error:
         raise _damaged(storage, file, f"a file of {file.bytes} bytes", "none") from error

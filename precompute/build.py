@@ -19,18 +19,18 @@ from lake.disk import sha256_of
 from lake.errors import PermanentError
 from lake.lake import Lake
 from lake.names import TableName
-from lake.plan import Plan
+from lake.plan import BLOCK_MIB, Plan
 from lake.processor import Machine
 from lake.records import BUNDLE, Record, Records
 from lake.storage import Storage
 from nightjar_reader import format as fmt
 from precompute import annoy_index, columns, items, lists, similar
-from recommender import bundle, scoring
-from recommender import view as views
+from recommender import asof, bundle, scoring
 from recommender.arrays import Float32
+from recommender.asof import AsOf
 from recommender.bundle import Bundle
 from recommender.ids import Ids
-from recommender.view import View
+from recommender.retrieval import Retrieval, align, of_users
 from validation.gate import Check
 
 log = logging.getLogger(__name__)
@@ -42,11 +42,12 @@ class PrecomputePlan(Plan):
 
     Attributes
     ----------
-    threads
-        Changes nothing in the result.
+    threads, block_mib
+        Change nothing in the result.
     """
 
     threads: int = 1
+    block_mib: int = BLOCK_MIB
 
     def features(self, records: Records) -> Record:
         """The features record that is pinned."""
@@ -83,7 +84,7 @@ class Sources:
 
     features: Record
     decision: Record | None
-    view: View
+    as_of: AsOf
     bundle: Bundle | None
     catalogue: pa.Table | None
     data: Dataset
@@ -144,7 +145,7 @@ def _read(lake: Lake, plan: PrecomputePlan) -> Sources:
     return Sources(
         features,
         decision,
-        views.load(storage, lake.records, features, data),
+        asof.load(lake, features, data, plan.block_mib),
         bundle.load(storage, decision.require("bundle_id")) if decision else None,
         catalogue,
         data,
@@ -155,15 +156,16 @@ def _build(
     folder: Path, sources: Sources, plan: PrecomputePlan, watch: _Watch
 ) -> tuple[fmt.Manifest, tuple[Check, ...], float]:
     """Write all files but the manifest; gives what it says, the checks, and the latency of the index."""
-    view, data = sources.view, sources.data
-    factors = items.factors(view, sources.bundle.retrieval if sources.bundle else None)
+    view, data = sources.as_of.small, sources.data
+    retrieval = align(sources.bundle.retrieval, view) if sources.bundle else None
+    factors = items.factors(view, retrieval)
     units = similar.unit_rows(factors.items) if factors else None
     lacking = items.lacking(factors, view) if sources.bundle else ()
     # Annoy builds on one thread: all other work is done meanwhile
     with ThreadPoolExecutor(1) as pool:
         indexing = pool.submit(_index, folder, units, data, watch)
         with watch.step("lists"):
-            personal, rows = _write_lists(folder, sources, factors, plan.threads)
+            made, unfit = _write_lists(folder, sources, retrieval, factors, plan.threads)
         columns.write(lists.popular_table(view, view.listed, data), folder / fmt.POPULAR)
         catalogue = items.table(view, sources.catalogue, factors, data.id_type)
         columns.write(catalogue, folder / fmt.ITEMS)
@@ -171,12 +173,16 @@ def _build(
             with watch.step("similar"):
                 _write_factors(folder, factors, units, data, plan)
         with watch.step("checks"):
-            counts = _counts(personal, catalogue, factors)
+            counts = _counts(made, catalogue, factors)
             impersonal = lists.check_shares(counts, data.lists)
-            checks = lists.check(rows, view, Ids(catalogue[fmt.ITEM_ID].combine_chunks()), data)
+            rows, listed = (
+                lists.written(folder, data.lists.buckets),
+                Ids(catalogue[fmt.ITEM_ID].combine_chunks()),
+            )
+            checks = lists.check(rows, made, view, listed, data)
         built = indexing.result()
     judged = (*checks, *impersonal)
-    warnings = (*personal.warnings, *lacking, *built.warnings, *_sentences(impersonal))
+    warnings = (*unfit, *lacking, *built.warnings, *_sentences(impersonal))
     return _manifest(sources, plan, counts, judged, built.index, warnings), judged, built.latency_us
 
 
@@ -188,14 +194,25 @@ def _index(folder: Path, units: Float32 | None, data: Dataset, watch: _Watch) ->
 
 
 def _write_lists(
-    folder: Path, sources: Sources, factors: items.Factors | None, threads: int
-) -> tuple[scoring.Lists, pa.Table]:
-    view, data = sources.view, sources.data
-    maker = scoring.ListMaker(view, data, data.lists.length, view.listed, threads)
-    personal = maker.personal(sources.bundle)
-    rows = lists.table(view, personal, factors, data.id_type)
-    lists.write(folder, rows, data.lists.buckets)
-    return personal, rows
+    folder: Path,
+    sources: Sources,
+    retrieval: Retrieval | None,
+    factors: items.Factors | None,
+    threads: int,
+) -> tuple[lists.Totals, tuple[str, ...]]:
+    """Write the lists of all users, a block at a time; gives what they add up to, and their warnings."""
+    data, totals = sources.data, lists.Totals(len(sources.as_of.small.items))
+    writer = lists.Writer(folder, data.lists.buckets, data.id_type)
+    warnings: tuple[str, ...] = ()
+    for block in sources.as_of.blocks():
+        mine = of_users(retrieval, block.users, block.view.users) if retrieval else None
+        maker = scoring.ListMaker(block.view, data, data.lists.length, block.view.listed, threads)
+        personal = maker.personal(sources.bundle, mine)
+        writer.add(lists.table(block, personal, factors, data.id_type))
+        totals.add(block.view, personal, data.repeats)
+        warnings = personal.warnings
+    writer.close()
+    return totals, warnings
 
 
 def _write_factors(
@@ -246,15 +263,11 @@ def _sentences(checks: Iterable[Check]) -> list[str]:
     return [f"{check.found}; expected {check.expected}" for check in checks if not check.passed]
 
 
-def _counts(personal: scoring.Lists, catalogue: pa.Table, factors: items.Factors | None) -> dict[str, int]:
-    return {
-        "users": len(personal.fallback),
-        "recommendations": len(personal.items),
-        **lists.shares(personal),
+def _counts(made: lists.Totals, catalogue: pa.Table, factors: items.Factors | None) -> dict[str, int]:
+    return made.counts() | {
         "users_with_factors": len(factors.users) if factors else 0,
         "items": len(catalogue),
         "items_with_factors": len(factors.items) if factors else 0,
-        "items_recommended": len(np.unique(personal.items)),
     }
 
 

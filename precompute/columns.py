@@ -26,17 +26,52 @@ def write(table: pa.Table, path: Path, key: str | None = None) -> None:
         The column that point reads search, by which the rows are sorted: small row groups, with
         statistics of that column alone. None for a table that is read whole.
     """
+    with writer(path, table.schema, key) as target:
+        if len(table):  # a file without rows has no row group, so none without statistics
+            target.write_table(table, row_group_size=fmt.ROW_GROUP if key else _WHOLE)
+
+
+def writer(path: Path, schema: pa.Schema, key: str | None) -> pq.ParquetWriter:
+    """What writes a table of the release format."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    with pq.ParquetWriter(
+    return pq.ParquetWriter(
         path,
-        table.schema,
+        schema,
         compression="zstd",
         use_dictionary=False,
         write_statistics=[key] if key else False,
         store_schema=False,
-    ) as writer:
-        if len(table):  # a file without rows has no row group, so none without statistics
-            writer.write_table(table, row_group_size=fmt.ROW_GROUP if key else _WHOLE)
+    )
+
+
+class PartWriter:
+    """Writes a table that comes in parts to the bytes that `write` gives of the whole.
+
+    Parameters
+    ----------
+    key
+        As for `write`; the parts follow each other in its order.
+    """
+
+    def __init__(self, path: Path, schema: pa.Schema, key: str) -> None:
+        self._writer = writer(path, schema, key)
+        self._rest = schema.empty_table()
+
+    def add(self, part: pa.Table) -> None:
+        """Write the whole row groups that there are by now."""
+        rows = pa.concat_tables([self._rest, part]).combine_chunks()
+        whole = len(rows) - len(rows) % fmt.ROW_GROUP
+        self._write(rows.slice(0, whole))
+        self._rest = rows.slice(whole)
+
+    def close(self) -> None:
+        """Write the rest, and end the file."""
+        self._write(self._rest)
+        self._writer.close()
+
+    def _write(self, rows: pa.Table) -> None:
+        if len(rows):
+            self._writer.write_table(rows, row_group_size=fmt.ROW_GROUP)
 
 
 def gather(indptr: Int64, rows: Int64) -> tuple[Int32, Int64]:

@@ -10,7 +10,7 @@ from lake.schemas import CATEGORY, ITEM, NAME
 from nightjar_reader import format as fmt
 from recommender.arrays import Float32, Int32
 from recommender.ids import Ids
-from recommender.retrieval import Retrieval, align, known
+from recommender.retrieval import Retrieval, known
 from recommender.view import View
 
 
@@ -37,6 +37,13 @@ class Factors:
 def factors(view: View, retrieval: Retrieval | None) -> Factors | None:
     """The factors of the view's users and of the catalogue's items that a retrieval knows.
 
+    Parameters
+    ----------
+    view
+        Of all users.
+    retrieval
+        By the view's codes.
+
     Returns
     -------
     Factors or None
@@ -44,15 +51,14 @@ def factors(view: View, retrieval: Retrieval | None) -> Factors | None:
     """
     if retrieval is None:
         return None
-    aligned = align(retrieval, view)
-    items = np.flatnonzero(view.listed & known(aligned.item_factors)).astype(np.int32)
+    items = np.flatnonzero(view.listed & known(retrieval.item_factors)).astype(np.int32)
     if not len(items):
         return None
-    users = known(aligned.user_factors)
+    users = known(retrieval.user_factors)
     codes = np.where(users, np.cumsum(users) - 1, -1).astype(np.int32)
     return Factors(
-        np.ascontiguousarray(aligned.user_factors[users], np.float32),
-        np.ascontiguousarray(aligned.item_factors[items], np.float32),
+        np.ascontiguousarray(retrieval.user_factors[users], np.float32),
+        np.ascontiguousarray(retrieval.item_factors[items], np.float32),
         codes,
         Ids(view.items.take(items)),
     )

@@ -48,10 +48,18 @@ class Retrieval:
     popularity: Float32
 
 
-def fit(view: View, config: RetrievalSection, threads: int) -> Retrieval:
-    """Fit retrieval on what was bought as of a day; the bytes do not depend on `threads`."""
-    user_factors, item_factors = als(view.weights, config, threads)
-    similarity = _neighbours(view, config, threads)
+def fit(view: View, weights: Any, config: RetrievalSection, threads: int) -> Retrieval:
+    """Fit retrieval on what was bought as of a day; the bytes do not depend on `threads`.
+
+    Parameters
+    ----------
+    view
+        Of all users.
+    weights
+        Their decayed purchases, CSR float32 users x items.
+    """
+    user_factors, item_factors = als(weights, config, threads)
+    similarity = _neighbours(weights, config, threads)
     return Retrieval(view.users, view.items, user_factors, item_factors, similarity, popularity(view))
 
 
@@ -186,11 +194,11 @@ def _warn_of_kernels() -> None:
         )
 
 
-def _neighbours(view: View, config: RetrievalSection, threads: int) -> Any:
+def _neighbours(weights: Any, config: RetrievalSection, threads: int) -> Any:
     from implicit.nearest_neighbours import ItemItemRecommender
 
     model = ItemItemRecommender(K=config.neighbours, num_threads=threads)
-    model.fit(_bm25(_weighty(view.weights), config), show_progress=False)
+    model.fit(_bm25(_weighty(weights), config), show_progress=False)
     similarity = csr_matrix(model.similarity, dtype=np.float32)
     similarity.eliminate_zeros()
     similarity.sort_indices()
@@ -230,6 +238,17 @@ def align(retrieval: Retrieval, view: View) -> Retrieval:
         similarity=_renumber(retrieval.similarity, items),
         popularity=popularity(view),
     )
+
+
+def of_users(retrieval: Retrieval, codes: Int32, users: Ids) -> Retrieval:
+    """A retrieval of some of its users alone.
+
+    Parameters
+    ----------
+    codes, users
+        Their codes, and their ids.
+    """
+    return replace(retrieval, users=users, user_factors=retrieval.user_factors[codes])
 
 
 def known(factors: Float32) -> Bool:

@@ -4,7 +4,6 @@ Every list is ordered by score descending, then item code (so item id) ascending
 with popular items below what was scored.
 """
 
-from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from typing import Any, Final
 
@@ -27,13 +26,10 @@ from recommender.candidates import (
     mix,
 )
 from recommender.matrix import matrix
-from recommender.retrieval import Retrieval, align, popularity
+from recommender.retrieval import Retrieval, popularity
 from recommender.view import View
 
 BASELINES: Final = ("popularity", "personal_frequency", "als", "item_item")
-
-BLOCK_USERS: Final = 8192
-"""Users whose candidates and features are held at a time: a bound on memory, which changes no list."""
 
 
 @dataclass(frozen=True)
@@ -93,7 +89,7 @@ def predict(booster: bytes, features: Float32, threads: int) -> Float32:
 
 @dataclass(frozen=True)
 class ListMaker:
-    """Makes lists for the users of one night.
+    """Makes lists for the users of a view.
 
     Attributes
     ----------
@@ -101,8 +97,6 @@ class ListMaker:
         How many items a user gets at most.
     allowed
         bool ``[items]``: what may be in a list, decided before candidates are cut.
-    users
-        Codes of the users who get a list; None for every user.
     """
 
     view: View
@@ -110,9 +104,8 @@ class ListMaker:
     n: int
     allowed: Bool
     threads: int
-    users: Int32 | None = None
 
-    def personal(self, bundle: Bundle | None) -> Lists:
+    def personal(self, bundle: Bundle | None, retrieval: Retrieval | None) -> Lists:
         """Lists as the decision behind a bundle says.
 
         A booster scores candidates; a baseline is the named one; without either, and where the
@@ -123,14 +116,15 @@ class ListMaker:
         ----------
         bundle
             May be older than the view: users and items that it lacks get the other sources.
+        retrieval
+            The bundle's, by the view's codes; None without a bundle.
         """
         reason = mismatch(bundle, self.view.origin) if bundle and bundle.booster is not None else None
-        if bundle is None or reason is not None or not (bundle.booster or bundle.baseline):
+        if bundle is None or retrieval is None or reason is not None:
             return replace(self._untested(), warnings=(reason,) if reason else ())
-        retrieval = align(bundle.retrieval, self.view)
-        if bundle.booster is None:
-            return self.baseline(str(bundle.baseline), retrieval)
-        return self.ranked(retrieval, bundle.booster)
+        if bundle.booster is not None:
+            return self.ranked(retrieval, bundle.booster)
+        return self.baseline(bundle.baseline, retrieval) if bundle.baseline else self._untested()
 
     def _untested(self) -> Lists:
         return self.baseline("personal_frequency" if self.data.repeats else "popularity", None)
@@ -146,9 +140,8 @@ class ListMaker:
             By the view's codes; popularity and personal frequency do without.
         """
         if name == "popularity":
-            return _stack([self._only_popular(users) for users in self._blocks()])
-        source = self._source(name, retrieval)
-        return _stack([self._filled(source.rank(users, self.n), users) for users in self._blocks()])
+            return self._only_popular()
+        return self._filled(self._source(name, retrieval).rank(self._users, self.n))
 
     def ranked(self, retrieval: Retrieval, booster: bytes) -> Lists:
         """Lists of a booster over the candidates of users.
@@ -160,12 +153,17 @@ class ListMaker:
         booster
             XGBoost's model in UBJSON, trained on `recommender.matrix.FEATURES`.
         """
-        return _stack([self._scored(retrieval, booster, users) for users in self._blocks()])
+        users = self._users
+        chosen = candidates(self.view, retrieval, self.data, users, self.threads, self.allowed)
+        scores = predict(booster, matrix(self.view, retrieval, users, chosen), self.threads)
+        ordered = order(scores, chosen, self.n)
+        start, stop = ordered.indptr[:-1], ordered.indptr[1:]
+        only_personal = np.where(chosen.personal, stop, start)
+        return self._filled(Ranked(start, only_personal, ordered.items, ordered.scores))
 
-    def _blocks(self) -> Iterator[Int32]:
-        users = np.arange(len(self.view.users), dtype=np.int32) if self.users is None else self.users
-        for first in range(0, max(len(users), 1), BLOCK_USERS):
-            yield users[first : first + BLOCK_USERS]
+    @property
+    def _users(self) -> Int32:
+        return np.arange(len(self.view.users), dtype=np.int32)
 
     def _source(self, name: str, retrieval: Retrieval | None) -> Source:
         if name == "personal_frequency" and self.data.repeats:
@@ -179,32 +177,25 @@ class ListMaker:
             return Als(self.view, retrieval, self.allowed, self.data.repeats, self.threads)
         return ItemItem(self.view, retrieval, self.allowed, self.data.repeats)
 
-    def _scored(self, retrieval: Retrieval, booster: bytes, users: Int32) -> Lists:
-        chosen = candidates(self.view, retrieval, self.data, users, self.threads, self.allowed)
-        scores = predict(booster, matrix(self.view, retrieval, users, chosen), self.threads)
-        ordered = order(scores, chosen, self.n)
-        start, stop = ordered.indptr[:-1], ordered.indptr[1:]
-        only_personal = np.where(chosen.personal, stop, start)
-        return self._filled(Ranked(start, only_personal, ordered.items, ordered.scores), users)
+    def _seen(self) -> Any:
+        return None if self.data.repeats else self.view.weights
 
-    def _seen(self, users: Int32) -> Any:
-        return None if self.data.repeats else self.view.weights[users]
-
-    def _popular(self, users: Int32) -> Ranked:
+    def _popular(self) -> Ranked:
         """Enough popular items that `n` are left whatever a user has seen, or has in the list above."""
-        seen = self._seen(users)
+        seen = self._seen()
         wide = self.n if seen is None else self.n + int(np.diff(seen.indptr).max(initial=0))
-        return MostPopular(popularity(self.view), self.allowed).rank(users, wide)
+        return MostPopular(popularity(self.view), self.allowed).rank(self._users, wide)
 
-    def _only_popular(self, users: Int32) -> Lists:
-        mixed = mix([self._popular(users)], self.n, len(self.view.items), self._seen(users))
+    def _only_popular(self) -> Lists:
+        mixed = mix([self._popular()], self.n, len(self.view.items), self._seen())
         scores = popularity(self.view)[mixed.items]
-        return Lists(mixed.indptr, mixed.items, scores, np.full(len(users), fmt.FALLBACK_GLOBAL, np.int8))
+        fallback = np.full(len(self.view.users), fmt.FALLBACK_GLOBAL, np.int8)
+        return Lists(mixed.indptr, mixed.items, scores, fallback)
 
-    def _filled(self, ranked: Ranked, users: Int32) -> Lists:
+    def _filled(self, ranked: Ranked) -> Lists:
         """A ranking with popular items below it: the k-th of them scores k less than min(0, lowest)."""
-        mixed = mix([ranked, self._popular(users)], self.n, len(self.view.items), self._seen(users))
-        owner = np.repeat(np.arange(len(users)), np.diff(mixed.indptr))
+        mixed = mix([ranked, self._popular()], self.n, len(self.view.items), self._seen())
+        owner = np.repeat(np.arange(len(self.view.users)), np.diff(mixed.indptr))
         place = np.arange(len(mixed.items)) - mixed.indptr[owner]
         size = ranked.stop - ranked.start
         beyond = place - size[owner] + 1
@@ -227,13 +218,3 @@ def _in_order(owner: Int64, items: Int32, scores: Float32) -> tuple[Int32, Float
     """Score descending, then code ascending: also where rounding made two filled scores equal."""
     rows = np.lexsort((items, -scores, owner))
     return items[rows], scores[rows]
-
-
-def _stack(parts: list[Lists]) -> Lists:
-    sizes = np.concatenate([np.diff(part.indptr) for part in parts])
-    return Lists(
-        _ends(sizes),
-        np.concatenate([part.items for part in parts]),
-        np.concatenate([part.scores for part in parts]),
-        np.concatenate([part.fallback for part in parts]),
-    )

@@ -11,7 +11,7 @@ import re
 import subprocess
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -202,6 +202,18 @@ def make_tiny(folder: Path, **changes: Any) -> Tiny:
     toml = folder / "tiny.toml"
     toml.write_text(TINY.format(**told), encoding="utf-8")
     return Tiny(Settings(home=folder / "home", dataset=str(toml), spark_master="local[2]", threads=2))
+
+
+@pytest.fixture(scope="session")
+def cut():
+    """A function: an as-of day whose blocks have about so many users, as those of large days do."""
+
+    def cut(as_of, users: int):
+        least, more = (replace(as_of, block_mib=1, limit=limit)._bytes().max() for limit in (0, 1))
+        limit = -int((least - (1 << 20) / users) // (more - least))
+        return replace(as_of, block_mib=1, limit=limit)
+
+    return cut
 
 
 @pytest.fixture

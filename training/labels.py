@@ -16,19 +16,19 @@ from lake.partitions import end_of
 from lake.records import Record
 from lake.schemas import EVENT_TS, EVENT_TYPE, ITEM, USER
 from recommender.arrays import Bool, Int32, Int64
-from recommender.view import View
+from recommender.asof import AsOf
 
 
 @dataclass(frozen=True)
 class Truth:
-    """Distinct pairs of a label window, by the codes of one view.
+    """Distinct pairs of a label window, by the codes of one as-of day.
 
     Attributes
     ----------
     users, items
-        int32 [pairs], sorted by user, then item; items that the view does not know are -1.
+        int32 [pairs], sorted by user, then item; items that the day does not know are -1.
     counts
-        int32 [users of the view]: true items of each, unknown ones included.
+        int32 [users of the day]: true items of each, unknown ones included.
     """
 
     users: Int32
@@ -69,11 +69,6 @@ def read(lake: Lake, features: Record, first: dt.date, data: Dataset) -> pa.Tabl
     return rows.filter(are_labels).select([USER, ITEM, EVENT_TS])
 
 
-def labels(events: pa.Table, view: View, as_of: dt.date, last: dt.date, data: Dataset) -> Truth:
-    """`truth` of the `distinct` pairs after an as-of day."""
-    return truth(distinct(events, as_of, last, data), view, data)
-
-
 def distinct(events: pa.Table, as_of: dt.date, last: dt.date, data: Dataset) -> pa.Table:
     """The distinct pairs of the ``label_days`` days after an as-of day.
 
@@ -104,32 +99,30 @@ def digest(pairs: pa.Table) -> str:
     return hashlib.sha256(sink.getvalue()).hexdigest()
 
 
-def truth(pairs: pa.Table, view: View, data: Dataset) -> Truth:
-    """Distinct pairs by the codes of a view.
+def truth(pairs: pa.Table, as_of: AsOf, data: Dataset) -> Truth:
+    """Distinct pairs by the codes of an as-of day.
 
     Parameters
     ----------
-    view
+    pairs
+        What `distinct` gave.
+    as_of
         Users that it does not know have no labels.
 
     Returns
     -------
     Truth
-        Where repeats are not recommended, without the pairs that the view has already.
+        Where repeats are not recommended, without the pairs that the day has already.
     """
-    users, items = view.users.codes(pairs[USER]), view.items.codes(pairs[ITEM])
+    users, items = as_of.small.users.codes(pairs[USER]), as_of.small.items.codes(pairs[ITEM])
+    order = np.lexsort((items, users))
+    users, items = users[order], items[order]
     known = users >= 0
     if not data.repeats:
-        known &= ~_bought(view, users, items)
-    order = np.lexsort((items[known], users[known]))
-    users, items = users[known][order], items[known][order]
-    counts = np.bincount(users, minlength=len(view.users)).astype(np.int32)
+        known &= ~as_of.holds(users, items)
+    users, items = users[known], items[known]
+    counts = np.bincount(users, minlength=len(as_of.small.users)).astype(np.int32)
     return Truth(users, items, counts)
-
-
-def _bought(view: View, users: Int32, items: Int32) -> Bool:
-    keys = users.astype(np.int64) * len(view.items) + items
-    return np.asarray(np.isin(keys, view.pair.keys) & (items >= 0))
 
 
 def _instant(day: dt.date) -> pa.Scalar:

@@ -23,9 +23,11 @@ from lake.feature_spec import USERS
 from lake.lake import Lake
 from lake.names import TableName
 from lake.processor import Machine
-from recommender import bundle, scoring
-from recommender import view as views
+from recommender import asof, bundle, scoring
 from recommender.arrays import Int32
+from recommender.asof import AsOf, Block
+from recommender.retrieval import Retrieval, of_users
+from recommender.view import View
 from training import labels, promotion, ranker
 from training.evaluation import CHALLENGER, CHAMPION, Evaluation, Field, baselines, evaluate
 from training.metrics import head
@@ -162,7 +164,7 @@ def _champion(work: Work) -> tuple[bytes | None, tuple[str, ...]]:
     if work.plan.champion is None:
         return None, ()
     champion = bundle.load(work.lake.storage, work.plan.champion.bundle_id)
-    reason = bundle.mismatch(champion, views.origin_of(work.features))
+    reason = bundle.mismatch(champion, asof.origin_of(work.features))
     if reason:
         return None, (reason,)
     return champion.booster, ()
@@ -174,15 +176,15 @@ def _evaluate(boosters: Boosters, work: Work) -> Evaluation | None:
     if day not in work.plan.snapshots:
         return None
     with _step(f"evaluation as of {day}"):
-        view = work.view_of(day)
-        truth = labels.labels(work.events(), view, day, work.plan.day, work.data)
-        judged = _field(view, truth)
+        as_of = work.as_of(day)
+        pairs = labels.distinct(work.events(), day, work.plan.day, work.data)
+        judged = _field(as_of.small, labels.truth(pairs, as_of, work.data))
         if not len(judged.users):
             return None
-        return evaluate(judged, _contestants(view, judged.users, boosters, work), work.data.evaluation)
+        return evaluate(judged, _contestants(as_of, judged.users, boosters, work), work.data.evaluation)
 
 
-def _field(view: views.View, truth: labels.Truth) -> Field:
+def _field(view: View, truth: labels.Truth) -> Field:
     return Field(
         as_of=view.day,
         users=np.unique(truth.users),
@@ -194,13 +196,19 @@ def _field(view: views.View, truth: labels.Truth) -> Field:
     )
 
 
-def _contestants(view: views.View, users: Int32, boosters: Boosters, work: Work) -> dict[str, Int32]:
+def _contestants(as_of: AsOf, users: Int32, boosters: Boosters, work: Work) -> dict[str, Int32]:
     """The first items of the lists that each contestant would have shipped, int32 [users, cut]."""
-    fitted, cut = work.retrieval_of(view), work.data.evaluation.cut
-    maker = scoring.ListMaker(view, work.data, cut, view.listed, work.plan.threads, users)
-    contestants = {name: maker.baseline(name, fitted) for name in baselines(work.data.repeats)}
-    contestants |= {name: maker.ranked(fitted, booster) for name, booster in boosters.items()}
-    places = np.arange(len(users), dtype=np.int32)
+    fitted = work.retrieval_of(as_of)
+    parts = [_heads(block, fitted, boosters, work) for block in as_of.blocks(users)]
+    return {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
+
+
+def _heads(block: Block, fitted: Retrieval, boosters: Boosters, work: Work) -> dict[str, Int32]:
+    cut, mine = work.data.evaluation.cut, of_users(fitted, block.users, block.view.users)
+    maker = scoring.ListMaker(block.view, work.data, cut, block.view.listed, work.plan.threads)
+    contestants = {name: maker.baseline(name, mine) for name in baselines(work.data.repeats)}
+    contestants |= {name: maker.ranked(mine, booster) for name, booster in boosters.items()}
+    places = np.arange(len(block.users), dtype=np.int32)
     return {name: head(lists.indptr, lists.items, places, cut) for name, lists in contestants.items()}
 
 
@@ -218,17 +226,17 @@ def _put_bundle(verdict: Verdict, boosters: Boosters, work: Work) -> tuple[str, 
     day = work.plan.day
     shipped = {Outcome.PROMOTED: CHALLENGER, Outcome.KEPT: CHAMPION}.get(verdict.outcome, "")
     with _step(f"retrieval and bundle as of {day}"):
-        view, folder = work.view_of(day), work.scratch / "bundle"
+        as_of, folder = work.as_of(day), work.scratch / "bundle"
         bundle_id = bundle.write(
             folder,
             as_of=day,
             outcome=verdict.outcome,
-            retrieval=work.own_retrieval(view),
+            retrieval=work.own_retrieval(as_of),
             data=work.data,
-            features=view.origin,
+            features=as_of.small.origin,
             baseline=verdict.baseline,
             booster=boosters.get(shipped),
         )
         bundle.put(work.lake.storage, folder, bundle_id)
         work.refer_to_bundle(bundle_id, folder)
-        return bundle_id, {"users": len(view.users), "items": len(view.items)}
+        return bundle_id, {"users": len(as_of.small.users), "items": len(as_of.small.items)}

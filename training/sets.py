@@ -2,28 +2,25 @@
 
 import hashlib
 from pathlib import Path
-from typing import Final
 
 import numpy as np
 import pyarrow as pa
 
 from lake.dataset import Dataset
 from recommender.arrays import Bool, Int32, Int64, UInt64
+from recommender.asof import AsOf, Block
 from recommender.candidates import Candidates, candidates
 from recommender.ids import Ids
 from recommender.matrix import matrix
-from recommender.retrieval import Retrieval
+from recommender.retrieval import Retrieval, of_users
 from recommender.view import View
 from training.labels import Truth
 from training.metrics import ideal
 from training.set_files import RankingSet, SetFile
 
-BLOCK_USERS: Final = 8192
-"""Users whose candidates are held at a time, and whose rows are one part of a set: a bound on memory."""
-
 
 def build(
-    view: View, retrieval: Retrieval, truth: Truth, data: Dataset, threads: int, target: Path
+    as_of: AsOf, retrieval: Retrieval, truth: Truth, data: Dataset, threads: int, target: Path
 ) -> SetFile:
     """Make the ranking set of a snapshot, a block of users at a time.
 
@@ -33,19 +30,20 @@ def build(
 
     Parameters
     ----------
-    view, retrieval
-        As of the snapshot.
+    as_of
+        The snapshot.
+    retrieval
+        As of the snapshot, by its codes.
     truth
-        Labels of the days after it, by the codes of `view`.
+        Labels of the days after it.
     threads
         How many to use; changes nothing in the result.
     target
         The file to write.
     """
     users = np.unique(truth.users)
-    taken = sample(view, users, data.training.max_users)
-    blocks = (taken[first : first + BLOCK_USERS] for first in range(0, len(taken), BLOCK_USERS))
-    parts = (_part(view, retrieval, truth, data, block, threads) for block in blocks)
+    taken = sample(as_of.small, users, data.training.max_users)
+    parts = (_part(block, retrieval, truth, data, threads) for block in as_of.blocks(taken))
     return SetFile.write(target, (part for part in parts if len(part.labels)), len(users), len(taken))
 
 
@@ -61,23 +59,22 @@ def sample(view: View, users: Int32, most: int) -> Int32:
     return np.sort(users[np.argsort(rank, kind="stable")[:most]])
 
 
-def _part(
-    view: View, retrieval: Retrieval, truth: Truth, data: Dataset, users: Int32, threads: int
-) -> RankingSet:
-    pool = candidates(view, retrieval, data, users, threads)
-    rows = np.repeat(np.arange(len(users), dtype=np.int32), np.diff(pool.indptr))
-    positive = truth.holds(users[rows], pool.items)
-    rank = mix(_bits_of(view.users, users[rows]), _bits_of(view.items, pool.items))
+def _part(block: Block, retrieval: Retrieval, truth: Truth, data: Dataset, threads: int) -> RankingSet:
+    view, mine = block.view, of_users(retrieval, block.users, block.view.users)
+    pool = candidates(view, mine, data, None, threads)
+    rows = pool.rows.astype(np.int32)
+    positive = truth.holds(block.users[rows], pool.items)
+    rank = mix(_bits_of(view.users, rows), _bits_of(view.items, pool.items))
     chosen = choose(rows, positive, rank, data.training.negatives)
     rows, items, positive = rows[chosen], pool.items[chosen], positive[chosen]
     kept, owners = np.unique(rows, return_inverse=True)
     indptr = np.concatenate([[0], np.cumsum(np.bincount(owners, minlength=len(kept)))]).astype(np.int64)
-    weights = 1.0 / ideal(truth.counts[users[kept]], data.evaluation.cut)
+    weights = 1.0 / ideal(truth.counts[block.users[kept]], data.evaluation.cut)
     return RankingSet(
-        features=matrix(view, retrieval, users[kept], Candidates(indptr, items, np.ones(len(kept), bool))),
+        features=matrix(view, mine, kept, Candidates(indptr, items, np.ones(len(kept), bool))),
         labels=positive.astype(np.float32),
         weights=weights[owners].astype(np.float32),
-        groups=users[kept][owners],
+        groups=block.users[kept][owners],
     )
 
 

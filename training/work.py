@@ -1,4 +1,4 @@
-"""A training's plan, and what it reads and makes for several uses: views, labels, retrieval, ranking sets.
+"""A training's plan, and what it reads and makes for several uses: days, labels, retrieval, ranking sets.
 
 Retrieval and ranking sets are kept in the lake by what they were made from (`lake.caches`). A night
 takes those of earlier nights: it fits only its own retrieval, and makes only its newest ranking set.
@@ -22,10 +22,10 @@ from lake.decisions import Champion
 from lake.feature_spec import FEATURES
 from lake.lake import Lake
 from lake.names import TableName
-from lake.plan import Plan
+from lake.plan import BLOCK_MIB, Plan
 from lake.records import Input, Record
-from recommender import matrix, retrieval, retrieval_files
-from recommender import view as views
+from recommender import asof, matrix, retrieval, retrieval_files
+from recommender.asof import AsOf
 from recommender.retrieval import Retrieval
 from training import labels, sets
 from training.set_files import SetFile
@@ -48,12 +48,13 @@ class TrainPlan(Plan):
     ----------
     champion
         The model that the challenger has to match; None where there is none yet.
-    threads
-        Changes nothing in the result.
+    threads, block_mib
+        Change nothing in the result.
     """
 
     champion: Champion | None = None
     threads: int = 1
+    block_mib: int = BLOCK_MIB
 
     @property
     def snapshots(self) -> list[dt.date]:
@@ -105,26 +106,27 @@ class Work:
         """The days to train on, oldest first: their labels end by the day that is evaluated."""
         return [day for day in self.plan.snapshots if day < self.evaluated]
 
-    def view_of(self, day: dt.date) -> views.View:
-        """The view as of a day."""
-        return views.load(self.lake.storage, self.lake.records, self.features_of(day), self.data)
+    def as_of(self, day: dt.date) -> AsOf:
+        """D or one of its snapshots."""
+        return asof.load(self.lake, self.features_of(day), self.data, self.plan.block_mib)
 
     def events(self) -> pa.Table:
         """The label events of all snapshots and of the day that is evaluated."""
         first = min(self.plan.snapshots, default=self.plan.day)
         return labels.read(self.lake, self.features, first, self.data)
 
-    def retrieval_of(self, view: views.View) -> Retrieval:
+    def retrieval_of(self, as_of: AsOf) -> Retrieval:
         """Retrieval as of a snapshot: that of its own night, or of the first night that needed it."""
-        if kept := self._kept_retrieval(view.day):
+        day = as_of.small.day
+        if kept := self._kept_retrieval(day):
             return kept
-        fitted = self._fit(view)
-        self._retrievals.keep(self._retrieval_origins(view.day), self._retrieval_files(fitted))
+        fitted = self._fit(as_of)
+        self._retrievals.keep(self._retrieval_origins(day), self._retrieval_files(fitted))
         return fitted
 
-    def own_retrieval(self, view: views.View) -> Retrieval:
+    def own_retrieval(self, as_of: AsOf) -> Retrieval:
         """Retrieval as of D; its files are kept in the bundle (`refer_to_bundle`)."""
-        return self._kept_retrieval(view.day) or self._fit(view)
+        return self._kept_retrieval(self.plan.day) or self._fit(as_of)
 
     def refer_to_bundle(self, bundle_id: str, files: Path) -> None:
         """Keep the retrieval as of D without a copy: a bundle in the lake holds it.
@@ -156,13 +158,12 @@ class Work:
         return made
 
     def _make_set(self, day: dt.date, pairs: pa.Table) -> SetFile:
-        view = self.view_of(day)
-        truth = labels.truth(pairs, view, self.data)
-        target = self.scratch / f"{day}.arrow"
-        return sets.build(view, self.retrieval_of(view), truth, self.data, self.plan.threads, target)
+        as_of, target = self.as_of(day), self.scratch / f"{day}.arrow"
+        truth = labels.truth(pairs, as_of, self.data)
+        return sets.build(as_of, self.retrieval_of(as_of), truth, self.data, self.plan.threads, target)
 
-    def _fit(self, view: views.View) -> Retrieval:
-        return retrieval.fit(view, self.data.retrieval, self.plan.threads)
+    def _fit(self, as_of: AsOf) -> Retrieval:
+        return retrieval.fit(as_of.small, as_of.weights(), self.data.retrieval, self.plan.threads)
 
     def _kept_retrieval(self, day: dt.date) -> Retrieval | None:
         with self._retrievals.opened(self._retrieval_origins(day)) as files:
@@ -199,6 +200,7 @@ class Work:
     def _set_origins(self, day: dt.date, pairs: pa.Table) -> dict[str, Any]:
         features, config = self.features_of(day), self.data
         return self._retrieval_origins(day) | {
+            "day": day.isoformat(),
             "tables": {name: features.tables[name].digest for name in FEATURES},
             "catalogue": [pin.digest for pin in features.inputs_of(TableName.CATALOGUE)],
             "labels": labels.digest(pairs),

@@ -25,6 +25,9 @@ K = TypeVar("K")
 
 _LARGEST: Final = 3.4e38  # just below the largest float32: what is above is infinite
 _RULE: Final = "rule"
+_ITEMS: Final = "items"
+_LIST_FAULTS: Final = ("unequal_lengths", "missing_items", "out_of_order", "not_finite", "repeated_items")
+"""The last three are not counted where lengths are unequal."""
 
 
 def run_suite(rows: Batches, expectations: Sequence[Expectation]) -> list[Check]:
@@ -164,55 +167,69 @@ def not_empty(what: str, rows: int, severity: Severity = CRITICAL) -> Check:
     return Check(f"{what}_rows", severity, rows > 0, f"{rows} rows", "at least 1 row")
 
 
-def check_lists(frame: pa.Table, id_type: str, length: int) -> list[Check]:
+def check_lists(rows: Batches, length: int) -> list[Check]:
     """Check that each list of a release is whole, in order and without an item twice.
 
     Parameters
     ----------
-    frame
+    rows
         ``user_id``, ``item_ids`` (list of the id type), ``scores`` (list of float32),
         ``fallback`` (int8) and ``code`` (int32 or null), one row a user.
-    id_type
-        ``int64`` or ``string``.
     length
         The most items that a list may have.
     """
-    faults = _list_faults(frame)
     expected = [
         not_null(USER),
         unique(USER),
-        not_null("items"),
-        between("items", 0, length),
-        *(between(name, 0, 0) for name in faults),
+        not_null(_ITEMS),
+        between(_ITEMS, 0, length),
+        *(between(name, 0, 0) for name in _LIST_FAULTS),
         not_null("fallback"),
         between("fallback", 0, 2),
         between("code", 0),
     ]
-    derived = {"items": pc.list_value_length(frame["item_ids"]), **faults}
-    columns = frame.select([USER, "fallback", "code"])
-    for name, values in derived.items():
-        columns = columns.append_column(name, values)
-    return [not_empty("lists", len(frame)), *run_suite(in_batches(columns), expected)]
+    tallies = tally(_with_list_faults(rows), expected)
+    return [not_empty("lists", tallies[0].rows), *judge(tallies)]
 
 
-def _list_faults(frame: pa.Table) -> dict[str, Any]:
+def _with_list_faults(rows: Batches) -> Batches:
+    """The same rows, with the length of each list and how many faults of each kind it has."""
+
+    def read(columns: Sequence[str]) -> Iterator[pa.RecordBatch]:
+        derived = {_ITEMS, *_LIST_FAULTS}
+        plain = [name for name in columns if name not in derived]
+        if not derived & set(columns):
+            yield from rows(plain)
+            return
+        for batch in rows([*plain, "item_ids", "scores"]):
+            made = {_ITEMS: pc.list_value_length(batch["item_ids"]), **_list_faults(batch)}
+            yield pa.record_batch({name: batch[name] for name in plain} | made)
+
+    return read
+
+
+def _list_faults(batch: pa.RecordBatch) -> dict[str, Any]:
     """How many faults of each kind each list has (int64 arrays, one value a user)."""
-    items, scores = (frame[name].combine_chunks() for name in ("item_ids", "scores"))
+    items, scores = batch["item_ids"], batch["scores"]
     ids = _codes(items.flatten())
     values = scores.flatten().to_numpy(zero_copy_only=False)
     lengths = _lengths(items)
     fits = lengths == _lengths(scores)
-    owner = np.repeat(np.arange(len(frame)), lengths)
-    faults = {"unequal_lengths": np.where(fits, 0, 1), "missing_items": _per_list(ids < 0, owner, len(frame))}
+    owner = np.repeat(np.arange(len(batch)), lengths)
+    faults = dict.fromkeys(_LIST_FAULTS, np.zeros(len(batch), np.int64))
+    faults |= {
+        "unequal_lengths": np.where(fits, 0, 1),
+        "missing_items": _per_list(ids < 0, owner, len(batch)),
+    }
     if fits.all():
         pairs = owner[1:] == owner[:-1]
         falls = values[1:] < values[:-1]
         ties = (values[1:] == values[:-1]) & (ids[1:] > ids[:-1])
-        faults["out_of_order"] = _per_list(pairs & ~(falls | ties), owner[1:], len(frame))
-        faults["not_finite"] = _per_list(~np.isfinite(values), owner, len(frame))
+        faults["out_of_order"] = _per_list(pairs & ~(falls | ties), owner[1:], len(batch))
+        faults["not_finite"] = _per_list(~np.isfinite(values), owner, len(batch))
         order = np.lexsort((ids, owner))
         twice = (ids[order][1:] == ids[order][:-1]) & (owner[order][1:] == owner[order][:-1])
-        faults["repeated_items"] = _per_list(twice, owner[order][1:], len(frame))
+        faults["repeated_items"] = _per_list(twice, owner[order][1:], len(batch))
     return {name: pa.array(counts, pa.int64()) for name, counts in faults.items()}
 
 

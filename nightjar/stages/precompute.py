@@ -65,7 +65,9 @@ class Precompute(Stage[PrecomputePlan, PrecomputeResult]):
         """
         (day,) = days
         inputs = _inputs(lake, features_of(lake, day, self.NAME))
-        return PrecomputePlan(**self.pins(lake, [day]), inputs=inputs, threads=self.threads)
+        return PrecomputePlan(
+            **self.pins(lake, [day]), inputs=inputs, threads=self.threads, block_mib=self.block_mib
+        )
 
     def run(self, lake: Lake, plan: PrecomputePlan) -> PrecomputeResult:
         """Build the release in the attempt's folder."""

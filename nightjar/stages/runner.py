@@ -29,11 +29,11 @@ def open_stage(name: StageName, settings: Settings) -> Stage[Any, Any]:
         case StageName.TRAIN:
             from nightjar.stages.train import Train
 
-            return Train(threads)
+            return Train(threads, settings.block_mib)
         case StageName.PRECOMPUTE:
             from nightjar.stages.precompute import Precompute
 
-            return Precompute(threads)
+            return Precompute(threads, settings.block_mib)
 
 
 def run(

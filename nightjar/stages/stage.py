@@ -14,7 +14,7 @@ from lake.dataset import digest_of
 from lake.errors import PermanentError
 from lake.lake import Lake
 from lake.names import StageName
-from lake.plan import Plan
+from lake.plan import BLOCK_MIB, Plan
 from lake.records import Draft, Input, Record, fingerprint
 from validation.gate import Check, require
 
@@ -48,8 +48,9 @@ class Stage(ABC, Generic[P, M]):
     WHOLE
         Whether one refused partition refuses the whole attempt. Such an attempt is for its newest
         partition; the earlier ones serve it.
-    threads
-        How many threads its work may use; no result depends on it.
+    threads, block_mib
+        How many threads its work may use, and how much memory for a block of users; no result depends
+        on them.
     """
 
     NAME: ClassVar[StageName]
@@ -63,6 +64,7 @@ class Stage(ABC, Generic[P, M]):
     WHOLE: ClassVar[bool] = False
 
     threads: int = 1
+    block_mib: int = BLOCK_MIB
 
     @abstractmethod
     def plan(self, lake: Lake, days: Sequence[dt.date]) -> P:

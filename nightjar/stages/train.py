@@ -61,6 +61,7 @@ class Train(Stage[TrainPlan, TrainResult]):
             inputs=train_inputs(lake, features),
             champion=decisions.champion(lake.records, day),
             threads=self.threads,
+            block_mib=self.block_mib,
         )
 
     def run(self, lake: Lake, plan: TrainPlan) -> TrainResult:

@@ -7,6 +7,7 @@ from scipy.sparse import csr_matrix
 
 from lake.dataset import read_dataset
 from recommender import view as views
+from recommender.asof import AsOf, Block
 from recommender.ids import Ids
 from recommender.retrieval import Retrieval
 
@@ -45,6 +46,18 @@ def view():
 
 
 @pytest.fixture
+def block(view):
+    """All users of the view."""
+    return Block(np.arange(len(view.users), dtype=np.int32), view)
+
+
+@pytest.fixture
+def as_of(view):
+    """A day of these users, whose files have no rows."""
+    return AsOf(view, Ids(pa.array([], pa.string())), lambda name, columns: [], limit=200)
+
+
+@pytest.fixture
 def retrieval():
     """Knows users 7 and 9, and items 10, 20 and 40 (and one that the night lacks)."""
     known = [10, 20, 40, 50]
@@ -61,3 +74,8 @@ def retrieval():
 @pytest.fixture
 def data():
     return read_dataset("complete_journey")
+
+
+@pytest.fixture
+def view_of():
+    return make_view

@@ -13,7 +13,7 @@ from recommender.bundle import Bundle
 
 
 @pytest.fixture
-def build(view, retrieval, data, tmp_path):
+def build(view, as_of, retrieval, data, tmp_path):
     """A function: the description of a release of the night, by a bundle of other factors."""
     tables = {name: TableContent((), 0, "d") for name in FEATURES}
     features = Record("features", str(view.day), "0" * 16, "committed", 1, "c", (), tables, sequence=1)
@@ -26,7 +26,7 @@ def build(view, retrieval, data, tmp_path):
     def make(**changes):
         found = replace(retrieval, **changes)
         bundle = Bundle("b" * 64, view.day, "baseline", "als", found, None, (), 1, "d", {})
-        sources = building.Sources(features, None, view, bundle, none, data)
+        sources = building.Sources(features, None, as_of, bundle, none, data)
         return building._build(tmp_path, sources, plan, building._Watch())[0]
 
     return make

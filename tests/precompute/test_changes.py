@@ -18,7 +18,9 @@ def put(root, name, of_user, buckets=2, id_type="int64"):
         {"user_id": user, "item_ids": items, "scores": [0.0] * len(items), "fallback": 0, "code": None}
         for user, items in sorted(of_user.items())
     ]
-    lists.write(folder, pa.Table.from_pylist(rows, schema=schema), buckets)
+    writer = lists.Writer(folder, buckets, id_type)
+    writer.add(pa.Table.from_pylist(rows, schema=schema))
+    writer.close()
     nothing = fmt.Manifest("2024-01-01", "c", None, None, {}, (), {}, {}, (), None, (), {}, buckets)
     build.seal(folder, nothing)
 

@@ -6,6 +6,12 @@ import pytest
 
 from lake.errors import PermanentError
 from precompute import items
+from recommender.retrieval import align
+
+
+def factors(view, known):
+    return items.factors(view, align(known, view))
+
 
 CATALOGUE = pa.table(
     {"item_id": [40, 10, 60, 30], "name": ["d", "a", "f", "c"], "category": ["x", "x", "z", None]}
@@ -13,7 +19,7 @@ CATALOGUE = pa.table(
 
 
 def test_factors_are_those_of_users_of_the_night_and_items_of_the_catalogue(view, retrieval):
-    found = items.factors(view, retrieval)
+    found = factors(view, retrieval)
     assert found.user_codes.tolist() == [0, -1, 1]
     assert found.users.tolist() == [[1, 0], [0, 1]]
     assert found.item_ids.values.to_pylist() == [10, 40]
@@ -25,7 +31,7 @@ def test_there_are_none_without_a_retrieval(view):
 
 
 def test_the_table_has_the_whole_catalogue_with_codes_counting_those_with_factors(view, retrieval):
-    found = items.table(view, CATALOGUE, items.factors(view, retrieval), "int64")
+    found = items.table(view, CATALOGUE, factors(view, retrieval), "int64")
     assert found.to_pylist() == [
         {"item_id": 10, "code": 0, "name": "a", "category": "x"},
         {"item_id": 30, "code": None, "name": "c", "category": None},
@@ -49,8 +55,8 @@ def test_a_bundle_without_factors_for_the_night_is_told(view, retrieval):
     """Releases had neither factors nor index, and their manifests said nothing of it."""
     nobody = replace(retrieval, user_factors=np.zeros_like(retrieval.user_factors))
     nothing = replace(nobody, item_factors=np.zeros_like(retrieval.item_factors))
-    assert items.lacking(items.factors(view, retrieval), view) == ()
-    (told,) = items.lacking(items.factors(view, nobody), view)
+    assert items.lacking(factors(view, retrieval), view) == ()
+    (told,) = items.lacking(factors(view, nobody), view)
     assert told == "the bundle has factors of none of 3 users: no list is by them"
-    (told,) = items.lacking(items.factors(view, nothing), view)
+    (told,) = items.lacking(factors(view, nothing), view)
     assert told.startswith("the bundle has factors of none of 3 items: this release has no factors, no index")

@@ -2,16 +2,19 @@ import dataclasses
 from collections import Counter
 
 import numpy as np
+import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from nightjar_reader import format as fmt
-from precompute import items, lists
+from precompute import columns, items, lists
 from recommender import view as views
 from recommender.ids import Ids
+from recommender.retrieval import align
 from recommender.scoring import Lists
+from validation.counts import in_batches
 
 
 @pytest.fixture
@@ -26,8 +29,9 @@ def made():
 
 
 @pytest.fixture
-def rows(view, made, retrieval):
-    return lists.table(view, made, items.factors(view, retrieval), "int64")
+def rows(block, made, retrieval):
+    factors = items.factors(block.view, align(retrieval, block.view))
+    return lists.table(block, made, factors, "int64")
 
 
 @pytest.fixture
@@ -44,12 +48,19 @@ def test_the_table_has_published_ids_and_rows_of_the_factors(rows):
     ]
 
 
-def test_codes_are_null_without_factors(view, made):
-    assert lists.table(view, made, None, "int64")["code"].null_count == 3
+def test_codes_are_null_without_factors(block, made):
+    assert lists.table(block, made, None, "int64")["code"].null_count == 3
+
+
+def write(folder, *parts, buckets):
+    writer = lists.Writer(folder, buckets, "int64")
+    for part in parts:
+        writer.add(part)
+    writer.close()
 
 
 def test_every_bucket_has_a_file_with_its_users(rows, tmp_path):
-    lists.write(tmp_path, rows, 4)
+    write(tmp_path, rows, buckets=4)
     files = sorted(path.name for path in (tmp_path / "lists").iterdir())
     assert files == [f"{bucket:02d}.parquet" for bucket in range(4)]
     for bucket in range(4):
@@ -64,22 +75,68 @@ def test_popular_items_are_one_row_of_allowed_items(view, data):
     assert row["scores"] == sorted(row["scores"], reverse=True)
 
 
+@pytest.mark.parametrize("length", [0, 3, 3000], ids=["empty", "short", "of several pages"])
+@pytest.mark.parametrize("sizes", [[1200], [1, 300, 0, 255, 256, 388], [100] * 12])
+def test_a_file_written_in_parts_has_the_bytes_of_one_written_at_once(tmp_path, sizes, length):
+    rng = np.random.default_rng(0)
+    users = sum(sizes)
+    columns_of = {
+        "user_id": np.arange(users),
+        "item_ids": [rng.integers(0, 10**6, length if user % 5 == 0 else 2) for user in range(users)],
+        "scores": [rng.random(length if user % 5 == 0 else 2).astype(np.float32) for user in range(users)],
+        "fallback": np.zeros(users, np.int8),
+        "code": np.arange(users, dtype=np.int32),
+    }
+    whole = pa.table(columns_of, schema=fmt.lists_schema("int64"))
+    ends = np.cumsum(sizes)
+    write(
+        tmp_path, *(whole.slice(end - size, size) for end, size in zip(ends, sizes, strict=True)), buckets=1
+    )
+    columns.write(whole, tmp_path / "whole.parquet", "user_id")
+    assert (tmp_path / fmt.lists_path(0)).read_bytes() == (tmp_path / "whole.parquet").read_bytes()
+
+
 def failed(checks):
     return {check.name for check in checks if not check.passed}
 
 
-def test_sound_lists_pass(rows, view, catalogue, data):
-    checks = lists.check(rows, view, catalogue, data)
+def check(rows, made, view, catalogue, data):
+    totals = lists.Totals(len(view.items))
+    totals.add(view, made, data.repeats)
+    return lists.check(in_batches(rows), totals, view, catalogue, data)
+
+
+def test_sound_lists_pass(rows, made, view, catalogue, data):
+    checks = check(rows, made, view, catalogue, data)
     assert failed(checks) == set()
     assert len({check.name for check in checks}) == len(checks)
 
 
-def test_a_user_without_a_list_is_found(rows, view, catalogue, data):
-    assert failed(lists.check(rows.slice(1), view, catalogue, data)) == {"every_user_has_a_list"}
+def test_what_was_written_is_what_is_checked(rows, made, view, catalogue, data, tmp_path):
+    write(tmp_path, rows.slice(0, 1), rows.slice(1), buckets=4)
+    totals = lists.Totals(len(view.items))
+    totals.add(view, made, data.repeats)
+    assert failed(lists.check(lists.written(tmp_path, 4), totals, view, catalogue, data)) == set()
+    write(tmp_path, rows.slice(0, 1), buckets=4)
+    checks = lists.check(lists.written(tmp_path, 4), totals, view, catalogue, data)
+    assert failed(checks) == {"every_user_has_a_list"}
 
 
-def test_an_item_outside_the_catalogue_is_found(rows, view, data):
-    assert failed(lists.check(rows, view, Ids(view.items.values.slice(0, 3)), data)) == {"items_in_catalogue"}
+def test_a_user_twice_is_found_also_in_two_blocks(rows, made, view, catalogue, data, tmp_path):
+    write(tmp_path, rows, rows.slice(2), buckets=4)
+    totals = lists.Totals(len(view.items))
+    totals.add(view, made, data.repeats)
+    checks = lists.check(lists.written(tmp_path, 4), totals, view, catalogue, data)
+    assert failed(checks) == {"user_id_unique"}
+
+
+def test_a_user_without_a_list_is_found(rows, made, view, catalogue, data):
+    assert failed(check(rows.slice(1), made, view, catalogue, data)) == {"every_user_has_a_list"}
+
+
+def test_an_item_outside_the_catalogue_is_found(rows, made, view, data):
+    few = Ids(view.items.values.slice(0, 3))
+    assert failed(check(rows, made, view, few, data)) == {"items_in_catalogue"}
 
 
 @pytest.mark.parametrize(
@@ -91,9 +148,9 @@ def test_an_item_outside_the_catalogue_is_found(rows, view, data):
     ],
     ids=["an item twice", "scores that rise", "a score that is no number"],
 )
-def test_faulty_lists_are_found(items_of, scores, made, view, catalogue, data):
+def test_faulty_lists_are_found(items_of, scores, made, block, view, catalogue, data):
     bad = Lists(made.indptr, np.array(items_of, np.int32), np.array(scores, np.float32), made.fallback)
-    assert failed(lists.check(lists.table(view, bad, None, "int64"), view, catalogue, data))
+    assert failed(check(lists.table(block, bad, None, "int64"), bad, view, catalogue, data))
 
 
 def emptied(made):
@@ -108,38 +165,39 @@ def bought(view, pairs):
     return dataclasses.replace(view, pair=views.FeatureRows(keys, values))
 
 
-def test_an_empty_list_is_right_where_the_user_has_seen_every_listed_item(made, view, catalogue, data):
+def test_an_empty_list_is_right_where_the_user_has_seen_every_listed_item(made, block, view, catalogue, data):
     """It refused the release for all users."""
     once = data.model_copy(update={"repeats": False})
-    rows = lists.table(view, emptied(made), None, "int64")
+    few = emptied(made)
+    rows = lists.table(block, few, None, "int64")
     assert rows.to_pylist()[1] == {"user_id": 8, "item_ids": [], "scores": [], "fallback": 2, "code": None}
     all_listed = bought(view, [(0, 0), (1, 0), (1, 2), (1, 3)])
-    assert failed(lists.check(rows, all_listed, catalogue, once)) == set()
+    assert failed(check(rows, few, all_listed, catalogue, once)) == set()
     but_one = bought(view, [(0, 0), (1, 0), (1, 1), (1, 3)])  # item 1 is not listed
-    assert failed(lists.check(rows, but_one, catalogue, once)) == {"empty_for_a_reason"}
-    assert failed(lists.check(rows, all_listed, catalogue, data)) == {"empty_for_a_reason"}
+    assert failed(check(rows, few, but_one, catalogue, once)) == {"empty_for_a_reason"}
+    assert failed(check(rows, few, all_listed, catalogue, data)) == {"empty_for_a_reason"}
 
 
-def test_an_empty_list_is_right_where_nothing_is_listed(made, view, catalogue, data):
-    rows = lists.table(view, emptied(made), None, "int64")
+def test_an_empty_list_is_right_where_nothing_is_listed(made, block, view, catalogue, data):
+    few = emptied(made)
     bare = dataclasses.replace(view, listed=np.zeros(4, bool))
-    assert failed(lists.check(rows, bare, catalogue, data)) == set()
+    assert failed(check(lists.table(block, few, None, "int64"), few, bare, catalogue, data)) == set()
 
 
-def test_a_catalogue_of_none_of_the_items_publishes_nothing(made, view, catalogue, data):
+def test_a_catalogue_of_none_of_the_items_publishes_nothing(made, block, view, catalogue, data):
     """Every list was empty and nothing popular, and the release went out with warnings alone."""
     nothing = Lists(np.zeros(4, np.int64), made.items[:0], made.scores[:0], made.fallback)
     rows, bare = (
-        lists.table(view, nothing, None, "int64"),
+        lists.table(block, nothing, None, "int64"),
         dataclasses.replace(view, listed=np.zeros(4, bool)),
     )
-    (check,) = (check for check in lists.check(rows, bare, catalogue, data) if not check.passed)
-    assert (check.name, check.severity) == ("empty_for_a_reason", "critical")
-    assert check.found == "none of 4 items of the events is in the catalogue; every list is empty"
+    (wrong,) = (one for one in check(rows, nothing, bare, catalogue, data) if not one.passed)
+    assert (wrong.name, wrong.severity) == ("empty_for_a_reason", "critical")
+    assert wrong.found == "none of 4 items of the events is in the catalogue; every list is empty"
 
 
-def test_an_empty_list_is_written_and_read(made, view, tmp_path):
-    lists.write(tmp_path, lists.table(view, emptied(made), None, "int64"), 1)
+def test_an_empty_list_is_written_and_read(made, block, tmp_path):
+    write(tmp_path, lists.table(block, emptied(made), None, "int64"), buckets=1)
     read = pq.read_table(tmp_path / fmt.lists_path(0)).to_pylist()
     assert [len(row["item_ids"]) for row in read] == [2, 0, 2]
 
@@ -163,21 +221,44 @@ def lists_of(*items, fallback=0):
     ],
 )
 def test_how_many_users_have_the_list_that_most_have(items, alike):
-    assert lists.most_alike(lists_of(*items)) == alike
+    assert most_alike(lists_of(*items)) == alike
 
 
-@given(st.lists(st.lists(st.integers(0, 2), max_size=3), max_size=12))
-def test_alike_is_what_a_count_of_whole_lists_says(items):
+def most_alike(*blocks):
+    alike = lists.Alike()
+    for block in blocks:
+        alike.add(block)
+    return alike.most
+
+
+@given(st.lists(st.lists(st.integers(0, 2), max_size=3), max_size=12), st.integers(0, 12))
+def test_alike_is_what_a_count_of_whole_lists_says_in_one_block_and_in_two(items, cut):
     most = max(Counter(tuple(one) for one in items if one).values(), default=0)
-    assert lists.most_alike(lists_of(*items)) == (most if most > 1 else 0)
+    expected = most if most > 1 else 0
+    assert most_alike(lists_of(*items)) == expected
+    assert most_alike(lists_of(*items[:cut]), lists_of(*items[cut:])) == expected
 
 
-def test_lists_of_no_use_are_warned_of_with_numbers(data):
+@pytest.fixture
+def totals_of(view_of):
+    """A function: what lists of a view of three items add up to."""
+
+    def totals_of(made):
+        totals = lists.Totals(3)
+        totals.add(view_of(list(range(len(made.fallback))), [1, 2, 3], [1]), made, True)
+        return totals
+
+    return totals_of
+
+
+def test_lists_of_no_use_are_warned_of_with_numbers(totals_of, data):
     """All users got one popular list, and no check said so."""
     made = lists_of(*[[0, 1]] * 9, [], fallback=2)
-    counts = {"users": 10, **lists.shares(made)}
+    counts = totals_of(made).counts()
     assert counts == {
         "users": 10,
+        "recommendations": 18,
+        "items_recommended": 2,
         "users_with_global_fallback": 10,
         "users_with_the_same_list": 9,
         "empty_lists": 1,
@@ -192,6 +273,6 @@ def test_lists_of_no_use_are_warned_of_with_numbers(data):
     assert failed(lists.check_shares(counts, wide)) == set()
 
 
-def test_personal_lists_are_not_warned_of(data):
-    counts = {"users": 3, **lists.shares(lists_of([0, 1], [1, 0], [2]))}
+def test_personal_lists_are_not_warned_of(totals_of, data):
+    counts = totals_of(lists_of([0, 1], [1, 0], [2])).counts()
     assert failed(lists.check_shares(counts, data.lists)) == set()

@@ -6,8 +6,7 @@ import pytest
 from lake.dataset import read_dataset
 from lake.feature_spec import FEATURES
 from lake.schemas import TABLES, arrow_schema
-from recommender import retrieval
-from recommender import view as views
+from recommender import asof, retrieval
 
 DAY = dt.date(2017, 9, 30)
 
@@ -84,12 +83,27 @@ def make_catalogue():
 
 
 @pytest.fixture(scope="session")
-def make_view():
-    """A function: the night of {(user, item): m60}, with a catalogue of the items `listed`, if any."""
+def make_as_of(data):
+    """A function: the day of {(user, item): m60}, with a catalogue of the items `listed`, if any."""
 
     def make(bought, listed=None, id_type="int64"):
         catalogue = None if listed is None else catalogue_of(listed, id_type)
-        return views.build(DAY, tables_of(bought, id_type).__getitem__, catalogue)
+        tables = tables_of(bought, id_type)
+        chosen = data.model_copy(update={"id_type": id_type})
+        return asof.build(
+            DAY, lambda name, names: [tables[name].select(names).to_batches()], catalogue, chosen
+        )
+
+    return make
+
+
+@pytest.fixture(scope="session")
+def make_view(make_as_of):
+    """A function: the view of all users of such a day."""
+
+    def make(*arguments, **more):
+        [block] = make_as_of(*arguments, **more).blocks()
+        return block.view
 
     return make
 
@@ -123,4 +137,4 @@ def view(bought, make_view):
 
 @pytest.fixture(scope="session")
 def fitted(view, data):
-    return retrieval.fit(view, data.retrieval, 1)
+    return retrieval.fit(view, view.weights, data.retrieval, 1)

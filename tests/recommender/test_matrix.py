@@ -29,7 +29,7 @@ def shop(make_view):
 
 @pytest.fixture
 def features(shop, data):
-    found = fit(shop, data.retrieval, 1)
+    found = fit(shop, shop.weights, data.retrieval, 1)
     return matrix(shop, found, np.array([0, 1], np.int32), everything(shop))
 
 
@@ -49,7 +49,8 @@ def test_pairs_are_gathered_and_missing_ones_absent(features, shop):
 
 def test_categories_reach_items_that_the_user_never_bought(make_view, data):
     view = make_view({(1, 10): 3.0, (2, 20): 1.0, (2, 11): 1.0}, listed=[10, 20, 11])
-    found = matrix(view, fit(view, data.retrieval, 1), np.array([0], np.int32), one_user(view))
+    retrieval = fit(view, view.weights, data.retrieval, 1)
+    found = matrix(view, retrieval, np.array([0], np.int32), one_user(view))
     assert column_of(found, "category.weight_slow") == [3, 0, 3]
     assert column_of(found, "category_share") == [1, 0, 0]
 

@@ -17,7 +17,7 @@ def arrays(found):
 
 
 def test_the_bytes_do_not_depend_on_threads(view, fitted, data):
-    again = retrieval.fit(view, data.retrieval, 2)
+    again = retrieval.fit(view, view.weights, data.retrieval, 2)
     assert [a.tobytes() for a in arrays(again)] == [a.tobytes() for a in arrays(fitted)]
 
 
@@ -84,7 +84,8 @@ def test_older_neighbours_follow_the_ids(fitted, view, later):
 
 
 def test_one_user_with_one_item_can_be_fitted(make_view, data):
-    found = retrieval.fit(make_view({(1, 10): 1.0}), data.retrieval, 1)
+    view = make_view({(1, 10): 1.0})
+    found = retrieval.fit(view, view.weights, data.retrieval, 1)
     assert np.isfinite(found.user_factors).all()
     assert np.isfinite(found.similarity.data).all()
 
@@ -114,7 +115,7 @@ def looked_at(make_view, data):
     """Item 13 and user 4 have nothing but events of weight zero, which are rows of zeros in the features."""
     bought = {(1, 10): 1.0, (1, 11): 3.0, (2, 10): 2.0, (2, 11): 1.0, (3, 12): 1.0}
     view = make_view(bought | {(1, 13): 0.0, (4, 13): 0.0})
-    return view, retrieval.fit(view, data.retrieval, 1)
+    return view, retrieval.fit(view, view.weights, data.retrieval, 1)
 
 
 def test_events_of_weight_zero_make_no_factors(looked_at):
@@ -132,7 +133,8 @@ def test_events_of_weight_zero_make_no_neighbours(looked_at):
 
 
 def test_a_night_of_nothing_but_weight_zero_knows_nobody(make_view, data):
-    found = retrieval.fit(make_view({(1, 10): 0.0, (2, 11): 0.0}), data.retrieval, 1)
+    view = make_view({(1, 10): 0.0, (2, 11): 0.0})
+    found = retrieval.fit(view, view.weights, data.retrieval, 1)
     assert not known(found.user_factors).any()
     assert not known(found.item_factors).any()
     assert found.similarity.nnz == 0
@@ -152,7 +154,7 @@ def test_neighbours_are_weighted_as_implicit_weights_them(view, constants):
     ("key", "value", "place"), [("damping", 1.0, 0), ("bm25_k1", 2.0, 5), ("bm25_b", 0.1, 5)]
 )
 def test_damping_is_of_factors_and_bm25_of_neighbours(view, data, fitted, key, value, place):
-    other = retrieval.fit(view, data.retrieval.model_copy(update={key: value}), 1)
+    other = retrieval.fit(view, view.weights, data.retrieval.model_copy(update={key: value}), 1)
     one, another = arrays(fitted), arrays(other)
     assert {at for at in (0, 5) if one[at].tobytes() != another[at].tobytes()} == {place}
 

@@ -11,7 +11,7 @@ from recommender import bundle as bundles
 from recommender import scoring
 from recommender.candidates import Candidates, candidates, most_popular
 from recommender.matrix import FEATURES, matrix
-from recommender.retrieval import popularity
+from recommender.retrieval import align, of_users, popularity
 from recommender.scoring import ListMaker
 from recommender.view import Origin
 
@@ -76,7 +76,9 @@ def make_bundle(tmp_path, fitted, data):
 
 
 def personal(view, bundle, data, n=15, allowed=None):
-    lists = ListMaker(view, data, n, view.listed if allowed is None else allowed, 1).personal(bundle)
+    lists = ListMaker(view, data, n, view.listed if allowed is None else allowed, 1).personal(
+        bundle, align(bundle.retrieval, view) if bundle else None
+    )
     check(lists, n)
     return lists
 
@@ -90,32 +92,37 @@ def test_a_booster_orders_its_candidates(view, make_bundle, data, booster):
 
 
 @pytest.fixture(params=["booster", *scoring.BASELINES])
-def make_lists(request, view, fitted, data, booster):
-    """A function: the lists of a contestant with so many threads."""
+def make_lists(request, bought, make_as_of, cut, fitted, data, booster):
+    """A function: the lists of a contestant with so many threads, a part for each block of users."""
+    as_of = make_as_of(bought, listed=sorted({item for _, item in bought}))
 
-    def make(threads, users=None):
-        maker = ListMaker(view, data, 7, view.listed, threads, users)
+    def make(threads, users_of_a_block=100, users=None):
+        return [of_block(block, threads) for block in cut(as_of, users_of_a_block).blocks(users)]
+
+    def of_block(block, threads):
+        maker = ListMaker(block.view, data, 7, block.view.listed, threads)
+        mine = of_users(fitted, block.users, block.view.users)
         if request.param == "booster":
-            return maker.ranked(fitted, booster)
-        return maker.baseline(request.param, fitted)
+            return maker.ranked(mine, booster)
+        return maker.baseline(request.param, mine)
 
     return make
 
 
-@pytest.mark.parametrize("size", [1, 7, 8192])
-def test_blocks_of_users_change_nothing(make_lists, monkeypatch, size):
-    whole = make_lists(2)
-    monkeypatch.setattr(scoring, "BLOCK_USERS", size)
-    parts = make_lists(1)
-    assert whole.items.tobytes() == parts.items.tobytes()
-    assert whole.scores.tobytes() == parts.scores.tobytes()
-    assert np.array_equal(whole.indptr, parts.indptr)
+@pytest.mark.parametrize(("size", "blocks"), [(1, 12), (5, 3), (100, 1)])
+def test_blocks_of_users_change_nothing(make_lists, size, blocks):
+    [whole] = make_lists(2)
+    parts = make_lists(1, size)
+    assert len(parts) == blocks
+    assert whole.items.tobytes() == b"".join(part.items.tobytes() for part in parts)
+    assert whole.scores.tobytes() == b"".join(part.scores.tobytes() for part in parts)
+    assert [items for part in parts for items in lists_of(part)] == lists_of(whole)
 
 
 def test_the_lists_of_some_users_are_those_that_they_have_among_all(make_lists):
-    whole, some = make_lists(1), make_lists(1, np.array([9, 2], np.int32))
-    assert lists_of(some) == [lists_of(whole)[9], lists_of(whole)[2]]
-    assert scores_of(some) == [scores_of(whole)[9], scores_of(whole)[2]]
+    [whole], [some] = make_lists(1), make_lists(1, users=np.array([2, 9], np.int32))
+    assert lists_of(some) == [lists_of(whole)[2], lists_of(whole)[9]]
+    assert scores_of(some) == [scores_of(whole)[2], scores_of(whole)[9]]
 
 
 def test_a_list_is_filled_with_popular_items_below_the_candidates(view, fitted, data, booster):

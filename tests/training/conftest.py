@@ -7,7 +7,9 @@ import pytest
 from lake.dataset import Dataset, read_dataset
 from lake.feature_spec import FEATURES
 from lake.schemas import TABLES
-from recommender import view as views
+from recommender import asof
+from recommender.asof import AsOf
+from recommender.view import View
 
 DAY = dt.date(2017, 9, 30)
 
@@ -21,8 +23,8 @@ def feature_table(table: str, keys: dict[str, list], **columns: list[float]) -> 
     return pa.table(arrays)
 
 
-def build_view(pairs: dict[tuple, float], day: dt.date = DAY) -> views.View:
-    """A night from decayed purchases by (user, item); every item is of one subcategory."""
+def build_as_of(pairs: dict[tuple, float], day: dt.date = DAY) -> AsOf:
+    """A day from decayed purchases by (user, item); every item is of one subcategory."""
     users = sorted({user for user, _ in pairs})
     items = sorted({item for _, item in pairs})
     buyers = [float(len({u for u, i in pairs if i == item})) for item in items]
@@ -41,7 +43,17 @@ def build_view(pairs: dict[tuple, float], day: dt.date = DAY) -> views.View:
         ),
     }
     catalogue = pa.table({"item_id": items, "subcategory": ["all"] * len(items)})
-    return views.build(day, found.__getitem__, catalogue)
+
+    def files(name: str, columns: list[str]) -> list[list[pa.RecordBatch]]:
+        return [found[name].select(columns).to_batches()]
+
+    return asof.build(day, files, catalogue, read_dataset("complete_journey"))
+
+
+def build_view(*arguments) -> View:
+    """The view of all users of such a day."""
+    [block] = build_as_of(*arguments).blocks()
+    return block.view
 
 
 def build_events(rows: list[tuple]) -> pa.Table:
@@ -70,6 +82,11 @@ def random_pairs() -> dict[tuple, float]:
         for user in range(1, 61)
         for item in rng.choice(np.arange(100, 180), 12, replace=False)
     }
+
+
+@pytest.fixture
+def make_as_of():
+    return build_as_of
 
 
 @pytest.fixture

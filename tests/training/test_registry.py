@@ -129,7 +129,8 @@ def test_a_bundle_opened_through_mlflow_is_whole_afterwards(uri, tmp_path, make_
 
     storage = LocalStorage(tmp_path / "lake")
     view = make_view(random_pairs)
-    fitted = retrieval.fit(view, data.retrieval.model_copy(update={"factors": 4}), 1)
+    small = data.retrieval.model_copy(update={"factors": 4})
+    fitted = retrieval.fit(view, view.weights, small, 1)
     bundle_id = bundle.write(
         tmp_path / "made",
         as_of=view.day,

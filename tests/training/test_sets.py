@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from recommender import retrieval
 from training import sets
-from training.labels import labels
+from training.labels import distinct, truth
 from training.metrics import ideal
 from training.set_files import RankingSet
 
@@ -70,26 +70,27 @@ class Made:
     positives: int
 
 
-def make(make_view, make_events, data, pairs, bought, threads=1, most=100):
-    view = make_view(pairs)
+def make(make_as_of, make_events, data, pairs, bought, threads=1, most=100, chosen=lambda as_of: as_of):
     small = data.model_copy(
         update={
             "retrieval": data.retrieval.model_copy(update={"factors": 4, "iterations": 2}),
             "training": data.training.model_copy(update={"negatives": 5, "max_users": most}),
         }
     )
+    as_of = chosen(make_as_of(pairs))
     events = make_events([(user, item, STAMP) for user, item in bought])
-    truth = labels(events, view, DAY, dt.date(2017, 9, 30), small)
-    fitted = retrieval.fit(view, small.retrieval, threads)
+    true = truth(distinct(events, DAY, dt.date(2017, 9, 30), small), as_of, small)
+    fitted = retrieval.fit(as_of.small, as_of.weights(), small.retrieval, threads)
     with tempfile.TemporaryDirectory() as folder:
-        made = sets.build(view, fitted, truth, small, threads, Path(folder) / "set.arrow")
-        return view, truth, Made(list(made.parts()), made.users, made.taken, made.rows, made.positives)
+        made = sets.build(as_of, fitted, true, small, threads, Path(folder) / "set.arrow")
+        whole = Made(list(made.parts()), made.users, made.taken, made.rows, made.positives)
+    return as_of.small, true, whole
 
 
-def test_a_set_has_positives_and_negatives_of_users_with_a_hit(make_view, make_events, data, random_pairs):
+def test_a_set_has_positives_and_negatives_of_users_with_a_hit(make_as_of, make_events, data, random_pairs):
     mine = [item for user, item in random_pairs if user == 7][:2]
     bought = [(7, mine[0]), (7, mine[1]), (7, 999), (8, 998)]
-    view, truth, made = make(make_view, make_events, data, random_pairs, bought)
+    view, truth, made = make(make_as_of, make_events, data, random_pairs, bought)
     [found] = made.parts
     assert (made.users, made.taken, made.rows, made.positives) == (2, 2, 7, 2)
     assert set(found.groups.tolist()) == {view.users.codes(pa.array([7]))[0]}
@@ -111,26 +112,27 @@ def test_negatives_do_not_depend_on_codes(make_view, make_events, data, random_p
         assert sets.mix(sets._bits_of(view.users, users), sets._bits_of(view.items, items)) == one
 
 
-@pytest.mark.parametrize("size", [1, 7, 8192])
-def test_blocks_and_threads_change_nothing(make_view, make_events, data, random_pairs, monkeypatch, size):
+@pytest.mark.parametrize(("size", "blocks"), [(1, 60), (7, 9), (100, 1)])
+def test_blocks_and_threads_change_nothing(make_as_of, make_events, data, random_pairs, cut, size, blocks):
     bought = list(random_pairs)[::3]
-    _, _, whole = make(make_view, make_events, data, random_pairs, bought, threads=1)
-    monkeypatch.setattr(sets, "BLOCK_USERS", size)
-    _, _, cut = make(make_view, make_events, data, random_pairs, bought, threads=2)
-    assert len(cut.parts) == {1: 60, 7: 9, 8192: 1}[size]
+    _, _, whole = make(make_as_of, make_events, data, random_pairs, bought, threads=1)
+    _, _, made = make(
+        make_as_of, make_events, data, random_pairs, bought, threads=2, chosen=lambda as_of: cut(as_of, size)
+    )
+    assert len(made.parts) == blocks
     for field in dataclasses.fields(RankingSet):
-        one, parts = whole.parts[0], cut.parts
+        one, parts = whole.parts[0], made.parts
         joined = np.concatenate([getattr(part, field.name) for part in parts])
         assert getattr(one, field.name).tobytes() == joined.tobytes()
 
 
 def test_no_more_users_are_taken_than_allowed_and_both_numbers_are_told(
-    make_view, make_events, data, random_pairs
+    make_as_of, make_events, data, random_pairs
 ):
     """Without a bound the set of 200,000 users took more memory than there was."""
     bought = list(random_pairs)[::3]
-    view, _, whole = make(make_view, make_events, data, random_pairs, bought)
-    _, _, made = make(make_view, make_events, data, random_pairs, bought, most=20)
+    view, _, whole = make(make_as_of, make_events, data, random_pairs, bought)
+    _, _, made = make(make_as_of, make_events, data, random_pairs, bought, most=20)
     assert (made.users, made.taken) == (60, 20)
     [part] = made.parts
     mine = np.isin(whole.parts[0].groups, part.groups)
@@ -168,6 +170,6 @@ def test_where_nobody_is_left_out_nothing_is_drawn(make_view, random_pairs):
     assert sets.sample(make_view(random_pairs), users, 60) is users
 
 
-def test_users_without_a_hit_are_no_part(make_view, make_events, data, random_pairs):
-    _, _, made = make(make_view, make_events, data, random_pairs, [(7, 999)])
+def test_users_without_a_hit_are_no_part(make_as_of, make_events, data, random_pairs):
+    _, _, made = make(make_as_of, make_events, data, random_pairs, [(7, 999)])
     assert made == Made([], 1, 1, 0, 0)

@@ -224,15 +224,15 @@ def _lists(ids=INT64, **changes):
     ],
 )
 def test_lists(changes, failed):
-    assert _failed(check_lists(_lists(**changes), "int64", 3)) == failed
+    assert _failed(check_lists(in_batches(_lists(**changes)), 3)) == failed
 
 
 def test_ties_of_string_ids_go_by_their_bytes():
     ties = {"scores": [1.0, 1.0, 1.0]}
     bytewise = _lists(pa.string(), item_ids=["Z", "a", "é"], **ties)
-    assert _failed(check_lists(bytewise, "string", 3)) == set()
+    assert _failed(check_lists(in_batches(bytewise), 3)) == set()
     other = _lists(pa.string(), item_ids=["a", "Z", "é"], **ties)
-    assert _failed(check_lists(other, "string", 3)) == {"out_of_order_in_bounds"}
+    assert _failed(check_lists(in_batches(other), 3)) == {"out_of_order_in_bounds"}
 
 
 def test_an_unknown_expectation_is_an_error():

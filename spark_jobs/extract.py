@@ -30,7 +30,7 @@ from lake.schemas import (
     TABLES,
 )
 from lake.storage import Storage, open_storage
-from spark_jobs import judge, profiles, read
+from spark_jobs import day_profiles, judge, read
 from spark_jobs.digest import digests
 from spark_jobs.job import main, unread
 from spark_jobs.judge import HOUR, NOTES, Delivery
@@ -362,7 +362,7 @@ def _profiles(plan: ExtractPlan, staged: Mapping[dt.date, TableContent]) -> dict
     if not files:
         return {}
     rows = read.interactions(session("extract"), plan.lake, files, plan.config.id_type)
-    return profiles.profiles(rows, plan.config.raw.columns)
+    return day_profiles.profiles(rows, plan.config.raw.columns)
 
 
 if __name__ == "__main__":

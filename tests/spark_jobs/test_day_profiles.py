@@ -65,7 +65,7 @@ def test_a_profile_is_what_plain_python_counts_of_the_clean_rows(tiny, tiny_row)
 
 
 def test_of_very_many_segments_the_rest_are_one(tiny, tiny_row, monkeypatch):
-    monkeypatch.setattr("spark_jobs.profiles.MOST_SEGMENTS", 2)
+    monkeypatch.setattr("spark_jobs.day_profiles.MOST_SEGMENTS", 2)
     stores = ["C", "C", "B", "A", "D"]
     tiny.put(DAY, [tiny_row(DAY, user=user, store=store) for user, store in enumerate(stores)])
     attempt = attempts.begin(tiny.lake, Ingest(), [DAY])

@@ -147,7 +147,8 @@ def _gap(work: Work, after: dt.date, last: dt.date, who: str) -> tuple[str, ...]
 def _fit_ranker(rows: Snapshots, work: Work) -> bytes:
     config, threads = work.data.ranker, work.plan.threads
     with _step(f"quantiles of {rows.rows:,} rows"):
-        matrix = ranker.quantised(rows.parts, config, threads)
+        disk = work.scratch if work.plan.ranker_on_disk else None
+        matrix = ranker.quantised(rows.parts, config, threads, disk)
     with _step("ranker"):
         saved = bytes(ranker.train(matrix, config, threads).save_raw("ubj"))
     work.lake.storage.put_new(challenger(work.plan.attempt), saved)

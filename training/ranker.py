@@ -2,6 +2,7 @@
 
 import logging
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from lake.sections import RankerSection
@@ -18,8 +19,11 @@ PAIRS_PER_SAMPLE = 15
 
 
 def quantised(
-    parts: Callable[[], Iterator[RankingSet]], config: RankerSection, threads: int
-) -> "xgboost.QuantileDMatrix":
+    parts: Callable[[], Iterator[RankingSet]],
+    config: RankerSection,
+    threads: int,
+    disk: Path | None = None,
+) -> "xgboost.DMatrix":
     """Quantise the rows for `train`; how they are cut into parts changes nothing.
 
     XGBoost goes over the parts several times, and holds one of them at a time.
@@ -31,6 +35,9 @@ def quantised(
         none is in two parts.
     config
         ``binary:logistic`` uses the row weights, ``rank:ndcg`` the groups.
+    disk
+        A folder for the quantised rows, from which they are read in each round; None to hold them in
+        memory. The booster is the same.
     """
     import xgboost
 
@@ -39,7 +46,7 @@ def quantised(
     class Parts(xgboost.DataIter):
         def __init__(self) -> None:
             self.reset()
-            super().__init__()
+            super().__init__(cache_prefix=str(disk / "quantised") if disk else None)
 
         def reset(self) -> None:
             self.left = parts()
@@ -51,10 +58,11 @@ def quantised(
                 return True
             return False
 
-    return xgboost.QuantileDMatrix(Parts(), nthread=threads)
+    kind = xgboost.ExtMemQuantileDMatrix if disk else xgboost.QuantileDMatrix
+    return kind(Parts(), nthread=threads)
 
 
-def train(matrix: "xgboost.QuantileDMatrix", config: RankerSection, threads: int) -> "xgboost.Booster":
+def train(matrix: "xgboost.DMatrix", config: RankerSection, threads: int) -> "xgboost.Booster":
     """Fit a booster; same rows and configuration, same bytes, with any number of threads."""
     import xgboost
 

@@ -48,13 +48,14 @@ class TrainPlan(Plan):
     ----------
     champion
         The model that the challenger has to match; None where there is none yet.
-    threads, block_mib
+    threads, block_mib, ranker_on_disk
         Change nothing in the result.
     """
 
     champion: Champion | None = None
     threads: int = 1
     block_mib: int = BLOCK_MIB
+    ranker_on_disk: bool = False
 
     @property
     def snapshots(self) -> list[dt.date]:

@@ -29,7 +29,7 @@ def open_stage(name: StageName, settings: Settings) -> Stage[Any, Any]:
         case StageName.TRAIN:
             from nightjar.stages.train import Train
 
-            return Train(threads, settings.block_mib)
+            return Train(threads, settings.block_mib, settings.ranker_on_disk)
         case StageName.PRECOMPUTE:
             from nightjar.stages.precompute import Precompute
 

@@ -24,7 +24,13 @@ from training.work import TrainPlan
 
 @dataclass(frozen=True)
 class Train(Stage[TrainPlan, TrainResult]):
-    """Trains the models, and compares them with the champion and the baselines."""
+    """Trains the models, and compares them with the champion and the baselines.
+
+    Attributes
+    ----------
+    ranker_on_disk
+        Whether the rows that the ranker learns from lie on disk, not in memory.
+    """
 
     NAME: ClassVar = StageName.TRAIN
     VERSION: ClassVar = 2
@@ -45,6 +51,8 @@ class Train(Stage[TrainPlan, TrainResult]):
     MADE: ClassVar = TrainResult
     STEPS: ClassVar = ("pin what is read", "retrieval, ranker, evaluation", "decide")
 
+    ranker_on_disk: bool = False
+
     def plan(self, lake: Lake, days: Sequence[dt.date]) -> TrainPlan:
         """Pin the features of a day and of its snapshots, and the champion that the challenger meets.
 
@@ -62,6 +70,7 @@ class Train(Stage[TrainPlan, TrainResult]):
             champion=decisions.champion(lake.records, day),
             threads=self.threads,
             block_mib=self.block_mib,
+            ranker_on_disk=self.ranker_on_disk,
         )
 
     def run(self, lake: Lake, plan: TrainPlan) -> TrainResult:

@@ -73,6 +73,15 @@ def whole(rows, config):
 
 
 @pytest.mark.parametrize("objective", ["binary:logistic", "rank:ndcg"])
+def test_the_bytes_do_not_depend_on_whether_rows_are_on_disk(rows, objective, tmp_path):
+    config = RankerSection(objective=objective, rounds=5, subsample=0.8, min_child_weight=2)
+    parts = parts_of(rows, 60)
+    matrix = ranker.quantised(lambda: iter(parts), config, 2, tmp_path)
+    assert any(path.stat().st_size for path in tmp_path.iterdir())
+    assert ranker.train(matrix, config, 2).save_raw("ubj") == fit(parts, config, 1).save_raw("ubj")
+
+
+@pytest.mark.parametrize("objective", ["binary:logistic", "rank:ndcg"])
 def test_it_learns_what_the_label_follows(rows, objective):
     booster = fit([rows], RankerSection(objective=objective, rounds=20), 1)
     scores = booster.inplace_predict(rows.features)

@@ -199,7 +199,7 @@ def _field(view: View, truth: labels.Truth) -> Field:
 
 def _contestants(as_of: AsOf, users: Int32, boosters: Boosters, work: Work) -> dict[str, Int32]:
     """The first items of the lists that each contestant would have shipped, int32 [users, cut]."""
-    fitted = work.retrieval_of(as_of)
+    fitted = work.evaluated_retrieval(as_of)
     parts = [_heads(block, fitted, boosters, work) for block in as_of.blocks(users)]
     return {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
 
@@ -232,7 +232,7 @@ def _put_bundle(verdict: Verdict, boosters: Boosters, work: Work) -> tuple[str, 
             folder,
             as_of=day,
             outcome=verdict.outcome,
-            retrieval=work.own_retrieval(as_of),
+            retrieval=work.retrieval_of(as_of),
             data=work.data,
             features=as_of.small.origin,
             baseline=verdict.baseline,

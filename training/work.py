@@ -117,17 +117,17 @@ class Work:
         return labels.read(self.lake, self.features, first, self.data)
 
     def retrieval_of(self, as_of: AsOf) -> Retrieval:
-        """Retrieval as of a snapshot: that of its own night, or of the first night that needed it."""
+        """Retrieval as of D or a snapshot: that of its own night where it had one, else fitted now."""
+        return self._kept_retrieval(as_of.small.day) or self._fit(as_of)
+
+    def evaluated_retrieval(self, as_of: AsOf) -> Retrieval:
+        """Retrieval as of the day that is evaluated; kept, for a week later it is that of a snapshot."""
         day = as_of.small.day
         if kept := self._kept_retrieval(day):
             return kept
         fitted = self._fit(as_of)
         self._retrievals.keep(self._retrieval_origins(day), self._retrieval_files(fitted))
         return fitted
-
-    def own_retrieval(self, as_of: AsOf) -> Retrieval:
-        """Retrieval as of D; its files are kept in the bundle (`refer_to_bundle`)."""
-        return self._kept_retrieval(self.plan.day) or self._fit(as_of)
 
     def refer_to_bundle(self, bundle_id: str, files: Path) -> None:
         """Keep the retrieval as of D without a copy: a bundle in the lake holds it.

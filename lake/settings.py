@@ -1,13 +1,14 @@
 """The environment: every variable `NIGHTJAR_*`, in groups by subject, and all of them as `Settings`."""
 
 import datetime as dt
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 from pydantic import Field, SecretStr, field_validator, model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
-from lake import kinds, toml
+from lake import cores, kinds, memory, toml
 from lake.kinds import Duration, PositiveDuration
 from lake.plan import BLOCK_MIB
 from nightjar_reader.address import redacted
@@ -25,8 +26,13 @@ class _Variables(BaseSettings):
 
 
 def _follows(text: str, default: Any = "") -> Any:
-    """A field whose default depends on the machine or on other fields: as docs/settings.md words it."""
+    """A field whose default depends on other fields: as docs/settings.md words it."""
     return Field(default=default, json_schema_extra={"follows": text})
+
+
+def _measured(text: str, measure: Callable[[], Any]) -> Any:
+    """A field whose default depends on the machine: as docs/settings.md words it."""
+    return Field(default_factory=measure, json_schema_extra={"follows": text})
 
 
 class Places(_Variables):
@@ -92,12 +98,19 @@ class Tasks(_Variables):
 
 
 class Spark(_Variables):
-    """Where Spark runs, and how much memory its JVM may take."""
+    """Where Spark runs, and what it may take. Each job's log begins with what it got."""
 
-    spark_master: kinds.Master = "local[*]"
+    spark_master: kinds.Master = _measured(
+        "`local[N]`, for the N cores that this process may use", lambda: f"local[{cores.count()}]"
+    )
     """Where it runs."""
-    spark_memory: kinds.Memory = "2g"
+    spark_memory: kinds.Memory = _measured(
+        f"a third of the memory that this process may use, {memory.LEAST_MIB}m to {memory.MOST_MIB}m",
+        lambda: memory.of_spark(memory.limit()),
+    )
     """How much memory its JVM may take."""
+    spark_partitions: int = Field(default=0, ge=0, le=100_000)
+    """Partitions of its shuffles; 0 are as many as the rows of the job and the cores need."""
 
 
 class Resources(_Variables):

@@ -32,11 +32,12 @@ from lake.schemas import (
 from lake.storage import Storage, open_storage
 from spark_jobs import day_profiles, judge, read
 from spark_jobs.digest import digests
+from spark_jobs.files import cut
 from spark_jobs.job import main, unread
 from spark_jobs.judge import HOUR, NOTES, Delivery
 from spark_jobs.plans import ExtractPlan, ExtractResult, RawFile
 from spark_jobs.raw import file_at
-from spark_jobs.session import session
+from spark_jobs.session import session, session_for
 from validation.profile import Profile
 from validation.rules import DUPLICATE, REPEATED
 
@@ -78,6 +79,7 @@ def run(plan: ExtractPlan) -> ExtractResult:
     PermanentError
         When the counts do not add up.
     """
+    session_for("extract", sum(file.rows for file in (*plan.files, *plan.catalogues)))
     _require_zone(plan.config.raw.timezone)
     faults: dict[dt.date, str] = {}
     while plan.based_on:
@@ -162,14 +164,21 @@ def _stage_rows(delivery: Delivery, plan: ExtractPlan, tally: _Tally) -> None:
     cached = _without_whole_rows(judged).persist()
     repeats = _repeated_rows(judged, cached, delivery)
     _count(cached, repeats, delivery, tally)
-    clean = cached.where(_IS_CLEAN)
+    clean, aside = cached.where(_IS_CLEAN), cached.where(_IS_SET_ASIDE).select(*QUARANTINE, LANDED)
     if repeats:
-        clean = clean.join(repeats.select(SOURCE_FILE, ROW_NUMBER), [SOURCE_FILE, ROW_NUMBER], "left_anti")
+        place = [SOURCE_FILE, ROW_NUMBER]
+        clean = _in_files(clean.join(repeats.select(*place), place, "left_anti"), delivery)
+        aside = _in_files(aside.unionByName(repeats.select(*QUARANTINE, LANDED)), delivery)
     _write(clean.select(*TABLES[delivery.table].columns, LANDED), plan, delivery.table)
-    columns = [*QUARANTINE, LANDED]
-    aside = cached.where(_IS_SET_ASIDE).select(*columns)
-    _write(aside.unionByName(repeats.select(*columns)) if repeats else aside, plan, delivery.aside)
+    _write(aside, plan, delivery.aside)
     _sample(cached, delivery, plan, tally)
+
+
+def _in_files(shuffled: DataFrame, delivery: Delivery) -> DataFrame:
+    """Rows of a delivery back in the order of its files, so that no shuffle decides what is written where."""
+    days, most = sorted({file.day for file in delivery.files}), max(file.rows for file in delivery.files)
+    together = cut(shuffled, LANDED, days, ROW_NUMBER, most)
+    return together.sortWithinPartitions(LANDED, SOURCE_FILE, ROW_NUMBER)
 
 
 def _without_whole_rows(judged: DataFrame) -> DataFrame:

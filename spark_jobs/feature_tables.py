@@ -33,15 +33,14 @@ from lake.storage import open_storage
 from lake.tables import contents, describe
 from spark_jobs import read
 from spark_jobs.digest import digests
+from spark_jobs.files import cut
 from spark_jobs.job import main
 from spark_jobs.plans import FeaturesPlan, FeaturesResult
-from spark_jobs.session import session
+from spark_jobs.session import PARTITIONS, session_for
 from spark_jobs.weights import decay_tables, level, scale, weights_required
 
 log = logging.getLogger(__name__)
 
-ROWS_PER_FILE: Final = 5_000_000
-"""Interactions behind each file of a partition: one task sorts and writes a file."""
 DAY, ENTRY, LEVEL, BEFORE = "day", "entry", "level", "before"
 REBUY_ENTRY, PREVIOUS, PRICED = "rebuy_entry", "previous", "priced"
 _SUMMED: Final = (QUANTITY, PRICED, AMOUNT)  # PRICED is the quantity of a row that has an amount, else null
@@ -80,7 +79,7 @@ def entered(events: DataFrame, recipe: Recipe) -> DataFrame:
         fn.when(fn.col(AMOUNT).isNotNull(), pieces).alias(PRICED),
         AMOUNT,
     ).where(fn.col(ENTRY) < len(recipe.as_ofs))
-    partitions = int(events.sparkSession.conf.get("spark.sql.shuffle.partitions") or 8)
+    partitions = int(str(events.sparkSession.conf.get(PARTITIONS)))
     return (
         rows.repartition(partitions, USER)
         .groupBy(USER, ITEM, DAY, ENTRY)
@@ -244,13 +243,10 @@ def _snapshot(spark: SparkSession, plan: FeaturesPlan, files: Sequence[str], day
 
 def write(frame: DataFrame, table: str, plan: FeaturesPlan) -> None:
     """Write a table's partitions, each sorted by key, in one file for every few million interactions."""
-    pieces = 1 + plan.rows // ROWS_PER_FILE
-    days = fn.lit([day.isoformat() for day in plan.based_on]).cast("array<date>")
-    index = fn.array_position(days, fn.col(AS_OF)).cast("int") - 1
     keys = list(schemas.TABLES[table].key)
     target = read.hadoop_path(f"{plan.lake}/{layout.staged(table, plan.attempt)}")
     (
-        frame.repartitionById(len(plan.based_on) * pieces, index * pieces + fn.pmod(fn.hash(keys[0]), pieces))
+        cut(frame, AS_OF, list(plan.based_on), keys[0], plan.rows)
         .sortWithinPartitions(AS_OF, *keys)
         .write.mode("errorifexists")
         .partitionBy(AS_OF)
@@ -286,7 +282,7 @@ def run(plan: FeaturesPlan) -> FeaturesResult:
     ConfigError
         When an event type of some day has no weight.
     """
-    spark = session("nightjar features")
+    spark = session_for("nightjar features", plan.rows)
     config = plan.config
     events = read.interactions(spark, plan.lake, plan.interactions, config.id_type)
     if config.events.ignore:

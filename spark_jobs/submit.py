@@ -36,7 +36,9 @@ def program(job: str) -> Path:
 
 def spark_conf(settings: Settings) -> dict[str, str]:
     """The options of Spark that have to be set before the JVM starts."""
-    return {"spark.driver.memory": settings.spark_memory, **_s3_conf(settings)}
+    partitions = settings.spark_partitions
+    fixed = {"spark.sql.shuffle.partitions": str(partitions)} if partitions else {}
+    return {"spark.driver.memory": settings.spark_memory, **fixed, **_s3_conf(settings)}
 
 
 def _s3_conf(settings: Settings) -> dict[str, str]:

@@ -201,7 +201,8 @@ def make_tiny(folder: Path, **changes: Any) -> Tiny:
     told = {"id_type": "int64", "format": "parquet", "timezone": "UTC", "late_days": 0} | changes
     toml = folder / "tiny.toml"
     toml.write_text(TINY.format(**told), encoding="utf-8")
-    return Tiny(Settings(home=folder / "home", dataset=str(toml), spark_master="local[2]", threads=2))
+    limits = {"spark_master": "local[2]", "spark_memory": "1g", "threads": 2}
+    return Tiny(Settings(home=folder / "home", dataset=str(toml), **limits))
 
 
 @pytest.fixture(scope="session")

@@ -337,6 +337,8 @@ WRONG_VARIABLES = [
     ("SPARK_MEMORY", "0g"),
     ("SPARK_MEMORY", "100m"),
     ("SPARK_MEMORY", ""),
+    ("SPARK_PARTITIONS", "-1"),
+    ("SPARK_PARTITIONS", "100001"),
     ("SPARK_MASTER", "here"),
     ("SPARK_MASTER", "local[0]"),
     ("SPARK_MASTER", "local[]"),
@@ -408,4 +410,4 @@ def test_what_follows_from_a_wrong_lake_is_not_blamed_on_another_variable(monkey
 
 
 def test_defaults_are_accepted():
-    assert Settings().spark_memory == "2g"
+    assert Settings(**Settings().model_dump(mode="json")) == Settings()

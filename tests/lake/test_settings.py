@@ -3,6 +3,7 @@ import datetime as dt
 import pytest
 from pydantic import ValidationError
 
+from lake import cores, memory
 from lake.errors import ConfigError
 from lake.settings import Settings, Waits, load
 
@@ -88,3 +89,14 @@ def test_relative_places_are_made_absolute_once(tmp_path, monkeypatch):
     assert settings.home == tmp_path / "home"
     assert settings.lake == (tmp_path / "lake").as_uri()
     assert settings.dataset == str(tmp_path / "my.toml")
+
+
+def test_spark_takes_what_the_machine_has_unless_told_otherwise(monkeypatch):
+    for name in ("MASTER", "MEMORY"):
+        monkeypatch.delenv(f"NIGHTJAR_SPARK_{name}", raising=False)
+    monkeypatch.setattr(cores, "count", lambda: 6)
+    monkeypatch.setattr(memory, "limit", lambda: 12 * 2**30)
+    assert (load().spark_master, load().spark_memory) == ("local[6]", "4096m")
+    monkeypatch.setenv("NIGHTJAR_SPARK_MASTER", "local[*]")
+    monkeypatch.setenv("NIGHTJAR_SPARK_MEMORY", "5g")
+    assert (load().spark_master, load().spark_memory) == ("local[*]", "5g")

@@ -240,7 +240,8 @@ class Stack:
     def environment(self, name):
         service = self.services[name]
         home = service["volumes"][0].split(":")[0] if "volumes" in service else name
-        told = {variable: self.here(value) for variable, value in service["environment"].items()}
+        given = service["environment"].items()  # without a value: what is not set here either
+        told = {variable: self.here(value) for variable, value in given if value is not None}
         machine = {variable: os.environ[variable] for variable in ("PATH", "HOME")}
         ours = {"NIGHTJAR_HOME": str(self.folder / home), "NIGHTJAR_PORT": str(self.ports["api-server"])}
         return machine | told | ours

@@ -33,6 +33,7 @@ PROXY = runpy.run_path(str(Path(__file__).with_name("proxy.py")))
 
 FIRST, DAY, NEXT = dt.date(2017, 7, 10), dt.date(2017, 8, 14), dt.date(2017, 8, 21)
 HOUSEHOLDS = 500
+LIMITS = {"spark_master": "local[2]", "spark_memory": "1g", "threads": 2}
 STAGES = ("ingest", "features", "train", "precompute")
 SMALL = {"first_day": FIRST, "min_rows": 20, "snapshots": 1, "trees": [10], "recall_floor": 0.5}
 
@@ -40,7 +41,7 @@ SMALL = {"first_day": FIRST, "min_rows": 20, "snapshots": 1, "trees": [10], "rec
 def _copy(settings, folder):
     """The home with the lake and its releases, to be changed."""
     shutil.copytree(settings.home, folder / "home")
-    return Settings(home=folder / "home", dataset=settings.dataset, spark_master="local[2]", threads=2)
+    return Settings(home=folder / "home", dataset=settings.dataset, **LIMITS)
 
 
 @dataclass(frozen=True)
@@ -63,7 +64,7 @@ class Night:
 def unharmed(tmp_path_factory, submit_here, demo_toml):
     folder = tmp_path_factory.mktemp("unharmed")
     toml = demo_toml(folder, **SMALL)
-    settings = Settings(home=folder / "home", dataset=str(toml), spark_master="local[2]", threads=2)
+    settings = Settings(home=folder / "home", dataset=str(toml), **LIMITS)
     land(settings, FIRST, NEXT, households=HOUSEHOLDS)
     before = {}
     with pytest.MonkeyPatch.context() as patch:

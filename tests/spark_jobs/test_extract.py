@@ -88,6 +88,23 @@ def test_of_exact_copies_the_first_is_kept(tiny, tiny_row):
     assert (record.counts["clean"], record.counts["duplicate"], record.counts["bad"]) == (2, 2, 0)
 
 
+def test_neither_files_nor_digests_depend_on_the_partitions_of_shuffles(tiny, tiny_row, partitions):
+    """A day with copies had as many files as shuffles have partitions."""
+    rows = [tiny_row(day, user=user) for day in (DAY, NEXT) for user in range(1, 41)]
+    for day in (DAY, NEXT):
+        tiny.put(day, [*(row for row in rows if row["at"].date() == day), tiny_row(day)])
+    made = {}
+    for count in (2, 9):
+        with partitions(count):
+            attempt = attempts.begin(tiny.lake, Ingest(), [DAY, NEXT])
+            tiny.extract(attempt)
+        made[count] = attempts.read_made(tiny.lake, Ingest(), attempt).tables
+    for table in ("interactions", "quarantine"):
+        few, many = (made[count][table] for count in (2, 9))
+        assert [len(few[day].files) for day in few] == [len(many[day].files) for day in many] == [1, 1]
+        assert [few[day].digest for day in few] == [many[day].digest for day in many]
+
+
 def test_a_row_that_lands_again_on_another_day_is_no_copy_but_told(tiny_with, tiny_row, tmp_path, caplog):
     """It counted twice without a word."""
     tiny = tiny_with(tmp_path, late_days=1)

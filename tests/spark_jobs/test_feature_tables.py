@@ -267,6 +267,11 @@ def test_neither_the_cut_of_files_nor_other_as_of_days_change_a_bit(spark, built
     assert alone == {key: value for key, value in built.items() if key[1] == AS_OFS[2]}
 
 
+def test_the_number_of_partitions_changes_no_bit(spark, built, partitions):
+    with partitions(13):
+        assert build(spark, many_events(), AS_OFS) == built
+
+
 def test_an_item_that_the_catalogue_lacks_has_no_codes(built):
     for item in (10, 99):
         codes = [built["item_features", AS_OFS[0], item][f"{name}_code"] for name in ("brand", "category")]

@@ -62,6 +62,11 @@ def test_on_disk_spark_needs_no_jars_also_where_releases_are_on_s3(tmp_path):
     assert spark_conf(settings) == {"spark.driver.memory": settings.spark_memory}
 
 
+def test_partitions_that_are_set_go_to_spark(tmp_path):
+    settings = Settings(home=tmp_path, spark_partitions=24)
+    assert spark_conf(settings)["spark.sql.shuffle.partitions"] == "24"
+
+
 def test_a_job_with_a_result_raises_nothing(tmp_path):
     storage = open_storage(tmp_path.as_uri())
     storage.put_new(layout.result("a"), b"{}")

@@ -1,0 +1,21 @@
+import pytest
+
+from spark_jobs.session import PARTITIONS, session_for, shuffle_partitions
+
+
+@pytest.mark.parametrize(
+    ("rows", "cores", "partitions"),
+    [(0, 2, 8), (4_000_000, 2, 8), (4_000_001, 2, 9), (1_000, 64, 64), (100_000_000, 64, 200)],
+)
+def test_partitions_follow_from_rows_and_cores(rows, cores, partitions):
+    assert shuffle_partitions(rows, cores) == partitions
+
+
+@pytest.mark.spark
+def test_a_job_says_what_it_may_take_and_keeps_to_the_partitions_that_are_set(spark, caplog):
+    """The session of all tests was started with four."""
+    with caplog.at_level("INFO", "spark_jobs.session"):
+        session_for("tests", 100_000_000)
+    assert spark.conf.get(PARTITIONS) == "4"
+    (line,) = caplog.messages
+    assert line.startswith("Spark: local[2], 1g of memory, 4 partitions for 100000000 rows (NIGHTJAR_SPARK_")

@@ -54,4 +54,6 @@ echo 'This downloads about 1 GB the first time and takes a minute or a few; comp
 .venv/bin/uv pip install --quiet --python .venv/bin/python --no-deps --editable .
 # Else each process compiles what it imports where PYTHONDONTWRITEBYTECODE is set, for 10 s in some tasks.
 .venv/bin/python -m compileall -qq -j 0 .venv/lib || true # what is for another Python stays as it is
+# Else the first night compiles them, for about 16 CPU-seconds.
+.venv/bin/nightjar prepare kernels || echo 'The kernels are not compiled: the first night does that'
 touch .venv/.ready

@@ -11,6 +11,7 @@ import os
 import sys
 import threading
 from collections.abc import Callable, Iterable
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, TypeVar, cast
 
@@ -69,10 +70,12 @@ class Compiler:
 
 def _folder_for(home: Path, sources: Iterable[Path]) -> str | None:
     """A folder for code compiled from these files; None, with a warning, if none can be written."""
-    places = (home, sys.prefix, os.environ.get("HOME"))
-    folder = _config.CACHE_DIR or next(
-        (place for place in places if place and os.access(place, os.W_OK)), None
-    )
+    places: tuple[str | Path | None, ...] = (home, sys.prefix, os.environ.get("HOME"))
+    if _config.CACHE_DIR:
+        places = (_config.CACHE_DIR,)
+        with suppress(OSError):  # one that cannot be made cannot be written either
+            os.makedirs(_config.CACHE_DIR, exist_ok=True)
+    folder = next((place for place in places if place and os.access(place, os.W_OK)), None)
     if folder is None:
         log.warning("no folder to keep compiled code in, so each start compiles again: set NUMBA_CACHE_DIR")
         return None

@@ -44,6 +44,7 @@ class Prepared(StrEnum):
 
     buckets = "buckets"
     database = "database"
+    kernels = "kernels"
     pools = "pools"
 
 

@@ -254,6 +254,13 @@ def make_buckets(settings: Settings) -> None:
             log.info("made the bucket of %s", place)
 
 
+def _compile_kernels(settings: Settings) -> None:
+    from recommender.compiling import compile_kernels
+
+    log.info("compiling what nights run by numba, once for this machine")
+    compile_kernels()
+
+
 def _make_pools_of_running(settings: Settings) -> None:
     make_pools(rest.Client(programs.airflow_url(settings), USER, programs.password(settings)))
 
@@ -261,6 +268,7 @@ def _make_pools_of_running(settings: Settings) -> None:
 PREPARE: dict[str, Callable[[Settings], None]] = {
     "buckets": make_buckets,
     "database": migrate,
+    "kernels": _compile_kernels,
     "pools": _make_pools_of_running,
 }
 

@@ -42,11 +42,14 @@ def packages(tmp_path):
     return tmp_path
 
 
+def _show(packages):
+    line = [sys.executable, "-c", SHOW]
+    return subprocess.run(line, cwd=packages, capture_output=True, text=True, check=True)
+
+
 def _shown(packages):
     """A result of `topn`, and whether its code and that of `above` had been kept."""
-    line = [sys.executable, "-c", SHOW]
-    done = subprocess.run(line, cwd=packages, capture_output=True, text=True, check=True)
-    return done.stdout.split()
+    return _show(packages).stdout.split()
 
 
 def _comment(file):
@@ -68,6 +71,15 @@ def test_compiled_code_is_kept_when_a_file_changes_that_it_is_not_made_of(packag
     _comment(packages / "above" / "kernels.py")
     assert _shown(packages) == ["20.0", "1", "0"]
     _comment(packages / "topn" / "jit.py")
+    assert _shown(packages) == ["20.0", "0", "0"]
+
+
+def test_where_nothing_can_be_kept_code_is_compiled_all_the_same(packages, monkeypatch):
+    """Numba kept it beside the sources, named by one file alone, or stopped the import."""
+    monkeypatch.setenv("NUMBA_CACHE_DIR", str(packages / "above" / "kernels.py" / "cache"))
+    done = _show(packages)
+    assert done.stdout.split() == ["20.0", "0", "0"]
+    assert "no folder to keep compiled code in" in done.stderr
     assert _shown(packages) == ["20.0", "0", "0"]
 
 

@@ -11,13 +11,14 @@ from lake.dataset import read_dataset
 from lake.errors import ConfigError, Conflict, GateFailed, PermanentError
 from lake.feature_spec import FEATURES
 from lake.lake import Lake
-from lake.records import Draft, Records, TableContent, TableFile
+from lake.records import Draft, Record, Records, TableContent, TableFile
 from lake.schemas import SUBCATEGORY, TABLES, arrow_schema
 from lake.storage import open_storage
 from nightjar.stages import attempt as attempts
 from nightjar.stages import rowsettings
 from nightjar.stages.features import Features
 from nightjar.stages.ingest import Ingest
+from recommender import asof
 from spark_jobs.plans import FeaturesResult
 
 FIRST, D = dt.date(2024, 1, 1), dt.date(2024, 1, 31)
@@ -256,6 +257,35 @@ def test_a_real_build_passes_the_gate_and_is_sorted(spark, tiny, tiny_row):
     written = pq.ParquetFile(storage.local(file.path)).read()
     assert written["user_id"].to_pylist() == [1, 2, 3]
     assert written.schema.equals(arrow_schema("user_item_features", "int64"))
+
+
+@pytest.mark.spark
+def test_a_day_in_several_files_is_read_in_blocks_as_a_day_in_one(spark, tiny, tiny_row, monkeypatch, cut):
+    """Blocks take what all files have of some users: each file has to be sorted by user."""
+    day, lake = dt.date(2024, 1, 1), Lake.open(tiny.settings)
+    rows = [tiny_row(day, user, 10 + user % 5, hour=user % 20) for user in range(40, 0, -1)]
+    common = {"title": "Milk", "department": "dairy", "brand": "b"}
+    tiny.put_items(day, [{"item": item, "kind": f"milk {item}", **common} for item in range(10, 15)])
+    tiny.put(day, rows)
+    tiny.ingest(day)
+    one = _built(lake, day)
+    monkeypatch.setattr("spark_jobs.files.ROWS_PER_FILE", 10)
+    several = _built(lake, day)
+    files = [len(record.tables["user_item_features"].files) for record in (one, several)]
+    assert files == [1, 5]
+    whole, parts = (cut(asof.load(lake, record, lake.data), 7) for record in (one, several))
+    assert len(list(parts.blocks())) > 4
+    assert parts.weights().nnz == 40
+    assert (parts.weights() != whole.weights()).nnz == 0
+
+
+def _built(lake, day):
+    """The record of features that Spark makes now, not committed."""
+    from spark_jobs.feature_tables import run as build
+
+    plan = attempts.read_plan(lake, Features(), attempts.begin(lake, Features(), [day]))
+    draft = Features().draft(plan, build(plan), day)
+    return Record(**vars(draft), sequence=1)
 
 
 def _weights(settings, told):

@@ -2,9 +2,9 @@
 
 Takes in the raw day that landed, builds features as of it, trains and decides, makes lists and
 publishes them. Runs at 02:00 UTC for yesterday. A backfill runs the same nights again; clearing a
-group runs one stage again (clear `precompute` with `train`). `decide` runs whatever happened before
-it: a night whose training failed ships lists by the newest earlier decision and ends red. Last, the
-Delta tables follow.
+group runs one stage again (clear `precompute` with `train`, which it does not follow, for new lists).
+`decide` runs whatever happened before it: a night whose training failed ships lists by the newest
+earlier decision and ends red. Last, the Delta tables follow.
 
 To run one day by hand, trigger with a partition key such as `2017-09-30`.
 """

@@ -31,8 +31,8 @@ from recommender.view import View
 from training import labels, promotion, ranker
 from training.evaluation import CHALLENGER, CHAMPION, Evaluation, Field, baselines, evaluate
 from training.metrics import head
-from training.set_files import Snapshots
-from training.work import TrainPlan, Work
+from training.set_files import SetFiles
+from training.snapshots import TrainPlan, Work
 
 log = logging.getLogger(__name__)
 
@@ -106,16 +106,16 @@ def _step(text: str) -> Iterator[None]:
     log.info("%s: %.1f s", text, time.monotonic() - began)
 
 
-def _snapshots(work: Work) -> Snapshots:
+def _snapshots(work: Work) -> SetFiles:
     """The ranking sets of all snapshots; without a row where none has a positive."""
     events, files = work.events(), []
     for day in work.snapshots:
         with _step(f"ranking set as of {day}"):
             files.append(work.ranking_set(day, events))
-    return Snapshots(tuple(files))
+    return SetFiles(tuple(files))
 
 
-def _set_counts(rows: Snapshots) -> dict[str, int]:
+def _set_counts(rows: SetFiles) -> dict[str, int]:
     return {
         "ranking_rows": rows.rows,
         "ranking_positives": rows.positives,
@@ -124,7 +124,7 @@ def _set_counts(rows: Snapshots) -> dict[str, int]:
     }
 
 
-def _notes_on(rows: Snapshots, data: Dataset) -> tuple[str, ...]:
+def _notes_on(rows: SetFiles, data: Dataset) -> tuple[str, ...]:
     if rows.taken == rows.users:
         return ()
     most = f"at most {data.training.max_users:,} a snapshot (training.max_users)"
@@ -144,7 +144,7 @@ def _gap(work: Work, after: dt.date, last: dt.date, who: str) -> tuple[str, ...]
     return (f"{who} by labels without those of {', '.join(lost)}: the lake lacks these days",) if lost else ()
 
 
-def _fit_ranker(rows: Snapshots, work: Work) -> bytes:
+def _fit_ranker(rows: SetFiles, work: Work) -> bytes:
     config, threads = work.data.ranker, work.plan.threads
     with _step(f"quantiles of {rows.rows:,} rows"):
         disk = work.scratch if work.plan.ranker_on_disk else None

@@ -119,7 +119,7 @@ def _batch(part: RankingSet, schema: pa.Schema) -> pa.RecordBatch:
 
 
 @dataclass(frozen=True)
-class Snapshots:
+class SetFiles:
     """The ranking sets of all snapshots."""
 
     files: tuple[SetFile, ...] = ()

@@ -16,7 +16,7 @@ from nightjar.stages.stage import features_of
 from nightjar.stages.train import Train, train_inputs
 from training import registry
 from training.evaluation import CHALLENGER
-from training.work import TrainPlan
+from training.snapshots import TrainPlan
 
 _NO_RESULT = Failure(Train.NAME, "no result: the process ended before it was written")
 

@@ -19,7 +19,7 @@ from nightjar.stages.features import Features, snapshot_days
 from nightjar.stages.stage import Checks, Stage, features_of
 from training.evaluation import Evaluation
 from training.models import TrainResult, run
-from training.work import TrainPlan
+from training.snapshots import TrainPlan
 
 
 @dataclass(frozen=True)

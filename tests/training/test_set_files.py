@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 
 from recommender.matrix import FEATURES
-from training.set_files import RankingSet, SetFile, Snapshots
+from training.set_files import RankingSet, SetFile, SetFiles
 
 
 def part(rows: int, first: int) -> RankingSet:
@@ -50,7 +50,7 @@ def test_snapshots_are_their_files(tmp_path, parts):
         SetFile.write(tmp_path / "one", parts[:1], users=20, taken=12),
         SetFile.write(tmp_path / "two", parts[1:], users=5, taken=5),
     )
-    whole = Snapshots(files)
+    whole = SetFiles(files)
     assert (whole.users, whole.taken, whole.rows, whole.positives) == (25, 17, 12, 6)
     assert all(same(one, two) for one, two in zip(whole.parts(), parts, strict=True))
-    assert Snapshots().rows == 0
+    assert SetFiles().rows == 0

@@ -1,4 +1,4 @@
-"""A training's plan, and what it reads and makes for several uses: days, labels, retrieval, ranking sets.
+"""The snapshots of a training, which its plan names: their features, labels, retrieval and ranking sets.
 
 Retrieval and ranking sets are kept in the lake by what they were made from (`lake.caches`). A night
 takes those of earlier nights: it fits only its own retrieval, and makes only its newest ranking set.

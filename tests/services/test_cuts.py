@@ -31,7 +31,14 @@ WRITES = {
         f"records/features/{DAY}/000000000001.json",
         "delta user_features",
     ],
-    "train work": ["plan.json", "challenger.ubj", "bundles/", "/MLmodel", "result.json"],
+    "train work": [
+        "plan.json",
+        "caches/ranking_set/",
+        "challenger.ubj",
+        "bundles/",
+        "/MLmodel",
+        "result.json",
+    ],
     "train commit": [
         f"records/train/{DAY}/000000000001.json",
         f"nights/{DAY}/000000000001.decided",

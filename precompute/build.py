@@ -12,19 +12,17 @@ from pathlib import Path
 import numpy as np
 import pyarrow as pa
 
-from lake import layout, tables
+from lake import tables
 from lake.dataset import Dataset
 from lake.decisions import Outcome, decision_of
 from lake.disk import sha256_of
-from lake.errors import PermanentError
 from lake.lake import Lake
 from lake.names import TableName
 from lake.plan import BLOCK_MIB, Plan
 from lake.processor import Machine
 from lake.records import BUNDLE, Record, Records
-from lake.storage import Storage
 from nightjar_reader import format as fmt
-from precompute import annoy_index, columns, items, lists, similar
+from precompute import annoy_index, columns, items, lists, publish, similar
 from recommender import asof, bundle, scoring
 from recommender.arrays import Float32
 from recommender.asof import AsOf
@@ -61,21 +59,32 @@ class PrecomputePlan(Plan):
 
 @dataclass(frozen=True)
 class PrecomputeResult:
-    """What precompute made; the release lies in the attempt's folder.
+    """What precompute made; the release's files lie among the releases, without their manifest.
 
     Attributes
     ----------
+    manifest
+        The text of the manifest, which makes a release of the files once it is put beside them.
     timings
         Seconds by step; with `latency_us` of the index and `machine`, for provenance only.
     """
 
-    release_id: str
-    manifest_sha256: str
+    manifest: str
     counts: dict[str, int]
     checks: tuple[Check, ...]
     timings: dict[str, float] = field(default_factory=dict)
     latency_us: float = 0.0
     machine: Machine = field(default_factory=Machine)
+
+    @property
+    def release_id(self) -> str:
+        """The release's id."""
+        return fmt.release_id(self.manifest.encode())
+
+    @property
+    def manifest_sha256(self) -> str:
+        """SHA-256 (hex) of the manifest."""
+        return fmt.sha256(self.manifest.encode())
 
 
 @dataclass(frozen=True)
@@ -90,15 +99,16 @@ class Sources:
     data: Dataset
 
 
-def folder_of(attempt: str, file: str = "") -> str:
-    """Where an attempt's release lies in the lake."""
-    return layout.attempt(attempt, f"release/{file}")
-
-
 def run(plan: PrecomputePlan, lake: Lake) -> PrecomputeResult:
-    """Make lists, item-to-item lists, index and factors, and put them into the attempt's folder.
+    """Make lists, item-to-item lists, index and factors, and put them where readers will look for them.
 
-    The same pins give the same bytes, so the same release id.
+    The same pins give the same bytes, so the same release id. Without a manifest they are no release:
+    nothing reads them, and nobody can publish them.
+
+    Raises
+    ------
+    PermanentError
+        When a file of that release is there with other content.
     """
     watch = _Watch()
     with watch.step("read"):
@@ -108,10 +118,9 @@ def run(plan: PrecomputePlan, lake: Lake) -> PrecomputeResult:
         described, checks, latency = _build(folder, sources, plan, watch)
         manifest = seal(folder, described)
         with watch.step("put"):
-            _put(lake.storage, folder, plan.attempt)
+            publish.put_files(lake.releases, folder, manifest)
     return PrecomputeResult(
-        fmt.release_id(manifest),
-        fmt.sha256(manifest),
+        manifest.decode(),
         dict(described.counts),
         checks,
         watch.seconds,
@@ -281,13 +290,3 @@ def seal(folder: Path, manifest: fmt.Manifest) -> bytes:
     content = fmt.canonical(replace(manifest, files=files))
     (folder / fmt.MANIFEST).write_bytes(content)
     return content
-
-
-def _put(storage: Storage, folder: Path, attempt: str) -> None:
-    for path in sorted(path for path in folder.rglob("*") if path.is_file()):
-        name = folder_of(attempt, path.relative_to(folder).as_posix())
-        if not storage.put_file(name, path) and storage.sha256(name) != sha256_of(path):
-            raise PermanentError(
-                f"{storage.uri(name)} is there with other bytes: this attempt was built before, from "
-                "something else; run precompute again, which starts a new attempt"
-            )

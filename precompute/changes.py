@@ -1,7 +1,7 @@
 """What a release changes for users, compared with the current one; for people, in provenance."""
 
 import logging
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final
 
@@ -21,8 +21,6 @@ log = logging.getLogger(__name__)
 
 TOP: Final = 10  # the head of a list, which people see first
 _CHECK: Final = "top_ten_changed_share"
-
-PathOf = Callable[[str], str]
 
 
 @dataclass(frozen=True)
@@ -47,9 +45,7 @@ class Changes:
     reason: str = ""
 
 
-def compare(
-    source: Storage, path_of: PathOf, releases: Storage, current: Sequence[fmt.LedgerRelease]
-) -> Changes:
+def compare(releases: Storage, built: bytes, current: Sequence[fmt.LedgerRelease]) -> Changes:
     """Compare a release that was built with the one that is current.
 
     A damaged or unreadable release does not hold the next one up: then nothing is compared, and the
@@ -57,8 +53,8 @@ def compare(
 
     Parameters
     ----------
-    path_of
-        Where a file of the new release lies in `source`.
+    built
+        The manifest of the new release.
     current
         The releases that readers follow.
     """
@@ -66,8 +62,8 @@ def compare(
         return Changes(None, reason="nothing was published before")
     before = current[0].release_id
     try:
-        old = _tops(releases, lambda file: fmt.release_path(before, file), current[0].manifest_sha256)
-        return _compare(before, old, _tops(source, path_of))
+        old = _tops(releases, before, _manifest(releases, current[0]))
+        return _compare(before, old, _tops(releases, fmt.release_id(built), built))
     except (OSError, ValueError, LookupError, pa.ArrowException, ReaderError) as error:
         log.warning("not compared with %s: %s", before, error)
         return Changes(before, reason=f"{type(error).__name__}: {error}")
@@ -82,14 +78,20 @@ def check(changes: Changes, sizes: ListsSection) -> list[Check]:
     return [Check(_CHECK, WARNING, share <= most, sentence, f"at most {most:.2%} of the users")]
 
 
-def _tops(storage: Storage, path_of: PathOf, manifest_sha256: str | None = None) -> pa.Table:
+def _manifest(releases: Storage, release: fmt.LedgerRelease) -> bytes:
+    path = fmt.manifest_path(release.release_id)
+    content = releases.read(path)
+    _require(path, release.manifest_sha256, fmt.sha256(content))
+    return content
+
+
+def _tops(releases: Storage, release_id: str, content: bytes) -> pa.Table:
     """Every user with the first `TOP` items of the list; null beyond its end."""
-    content = storage.read(path_of(fmt.MANIFEST))
-    if manifest_sha256 is not None:
-        _require(path_of(fmt.MANIFEST), manifest_sha256, fmt.sha256(content))
     manifest = fmt.parse(content)
     lists = map(fmt.lists_path, range(manifest.buckets))
-    return pa.concat_tables([_top(storage, path_of(file), manifest.files[file].sha256) for file in lists])
+    return pa.concat_tables(
+        [_top(releases, fmt.release_path(release_id, file), manifest.files[file].sha256) for file in lists]
+    )
 
 
 def _require(path: str, expected: str, sha256: str) -> None:

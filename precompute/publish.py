@@ -1,4 +1,7 @@
-"""Releases and their ledger: a release is put whole, and only an entry of the ledger makes it current.
+"""Releases and their ledger: a release is put once, and only an entry of the ledger makes it current.
+
+Its files are put as they are built, and its manifest once their checks have passed: without a manifest
+there is no release, so that nobody reads, publishes or rolls back to what was refused.
 
 A writer reads the ledger first, then the release to publish. So it has seen all entries before its own,
 and a release that is no older than those that the earlier writers saw: a slow writer cannot move readers
@@ -8,9 +11,9 @@ back. A reader follows when it refreshes (`nightjar_reader.reader`), and by itse
 import logging
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Literal
 
-from lake.disk import sha256_of
 from lake.errors import PermanentError
 from lake.ledger import Ledger, damaged
 from lake.partitions import stamp
@@ -63,36 +66,47 @@ class Publication:
         return f"{self.release_id}: {words.get(self.state, self.state)}{entry}"
 
 
-def put_release(
-    source: Storage, path_of: Callable[[str], str], target: Storage, release_id: str, manifest_sha256: str
-) -> None:
-    """Copy a release's files, create-only, the manifest last.
+def put_files(storage: Storage, folder: Path, manifest: bytes) -> None:
+    """Put the files that a manifest names, create-only, and the manifest itself not yet.
 
     Parameters
     ----------
-    path_of
-        Where a file of the release lies in `source`.
+    folder
+        A local folder that holds them.
 
     Raises
     ------
     PermanentError
-        When a file exists with other content, or a source file is not what the manifest says.
+        When one is there with other content.
     """
-    manifest = fmt.parse(source.read(path_of(fmt.MANIFEST)))
-    for file, entry in sorted(manifest.files.items()):
-        _copy(source, path_of(file), target, fmt.release_path(release_id, file), entry.sha256)
-    _copy(source, path_of(fmt.MANIFEST), target, fmt.manifest_path(release_id), manifest_sha256)
+    release_id = fmt.release_id(manifest)
+    for file, entry in sorted(fmt.parse(manifest).files.items()):
+        path = fmt.release_path(release_id, file)
+        if not storage.put_file(path, folder / file):
+            _require_equal(storage, path, entry.sha256)
 
 
-def _copy(source: Storage, origin: str, target: Storage, path: str, sha256: str) -> None:
-    with source.fetched(origin) as local:
-        if (digest := sha256_of(local)) != sha256:
-            raise PermanentError(f"{origin}: built with sha256 {sha256}, now {digest}; run precompute again")
-        is_new = target.put_file(path, local)
-    if not is_new and (stored := target.sha256(path)) != sha256:
+def put_manifest(storage: Storage, manifest: bytes) -> None:
+    """Make a release of files that `put_files` has put; it may be repeated.
+
+    Raises
+    ------
+    PermanentError
+        When a file is missing, cut or changed, or there is another manifest.
+    """
+    release_id, content = fmt.release_id(manifest), fmt.parse(manifest)
+    _require_whole(storage, release_id, content, f"run precompute of {content.as_of} again")
+    path = fmt.manifest_path(release_id)
+    if not storage.put_new(path, manifest):
+        _require_equal(storage, path, fmt.sha256(manifest))
+
+
+def _require_equal(storage: Storage, path: str, sha256: str) -> None:
+    """Refuse a file that is there with other bytes than those to put."""
+    if (stored := storage.sha256(path)) != sha256:
         raise PermanentError(
-            f"{target.uri(path)}: expected sha256 {sha256}, found a file of {stored}; "
-            "it is damaged: remove that release's folder and publish again"
+            f"{storage.uri(path)}: expected sha256 {sha256}, found a file of {stored}; "
+            "it is damaged: remove that release's folder and run precompute of its day again"
         )
 
 
@@ -320,12 +334,14 @@ def verify(storage: Storage, release_id: str) -> Candidate:
         Naming the first file that is not as it was published.
     """
     content, manifest = _manifest(storage, release_id)
+    _require_whole(storage, release_id, manifest, "restore it, or choose another")
+    return Candidate(release_id, fmt.sha256(content), manifest.as_of)
+
+
+def _require_whole(storage: Storage, release_id: str, manifest: fmt.Manifest, advice: str) -> None:
     for file, entry in sorted(manifest.files.items()):
         if wrong := _difference(storage, fmt.release_path(release_id, file), entry):
-            raise PermanentError(
-                f"release {release_id} is damaged: {file}: {wrong}; restore it, or choose another"
-            )
-    return Candidate(release_id, fmt.sha256(content), manifest.as_of)
+            raise PermanentError(f"release {release_id} is damaged: {file}: {wrong}; {advice}")
 
 
 def _manifest(storage: Storage, release_id: str) -> tuple[bytes, fmt.Manifest]:

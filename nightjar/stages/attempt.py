@@ -3,7 +3,7 @@
 import datetime as dt
 import logging
 from collections.abc import Sequence
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from lake import layout, messages
 from lake.errors import Conflict, FileFault, GateFailed, PermanentError
@@ -51,15 +51,37 @@ def work(lake: Lake, stage: Stage[P, M], attempt: str) -> None:
 
 
 def read_plan(lake: Lake, stage: Stage[P, M], attempt: str) -> P:
-    """The plan of an attempt; `FileNotFoundError` where there is none."""
-    plan: P = messages.read(lake.storage, layout.plan(attempt), stage.PLAN)  # type: ignore[assignment]
+    """The plan of an attempt.
+
+    Raises
+    ------
+    PermanentError
+        When there is none: it was never written, or removed since.
+    """
+    plan: P = _read(lake, stage, layout.plan(attempt), f"attempt {attempt} has no plan", stage.PLAN)
     return plan
 
 
 def read_made(lake: Lake, stage: Stage[P, M], attempt: str) -> M:
-    """What an attempt made; `FileNotFoundError` where its work did not end."""
-    made: M = messages.read(lake.storage, layout.result(attempt), stage.MADE)
+    """What an attempt made.
+
+    Raises
+    ------
+    PermanentError
+        When its work did not end, or its result was removed since.
+    """
+    made: M = _read(lake, stage, layout.result(attempt), f"attempt {attempt} left no result", stage.MADE)
     return made
+
+
+def _read(lake: Lake, stage: Stage[P, M], path: str, lacking: str, kind: type[Any]) -> Any:
+    try:
+        return messages.read(lake.storage, path, kind)
+    except FileNotFoundError as error:
+        raise PermanentError(
+            f"{lacking}: expected {lake.storage.uri(path)}, found no such file; "
+            f"run {stage.NAME} again, which begins a new attempt"
+        ) from error
 
 
 def commit(lake: Lake, stage: Stage[P, M], attempt: str) -> list[Record]:

@@ -26,7 +26,7 @@ from nightjar.stages.stage import Checks, Stage, features_of
 from nightjar_reader import format as fmt
 from precompute import changes
 from precompute import publish as publishing
-from precompute.build import PrecomputePlan, PrecomputeResult, folder_of, run
+from precompute.build import PrecomputePlan, PrecomputeResult, run
 from precompute.changes import Changes
 from precompute.publish import Candidate, Publication
 from training.models import TrainResult
@@ -70,32 +70,24 @@ class Precompute(Stage[PrecomputePlan, PrecomputeResult]):
         )
 
     def run(self, lake: Lake, plan: PrecomputePlan) -> PrecomputeResult:
-        """Build the release in the attempt's folder."""
+        """Build the release's files, and put them beside other releases; they lack their manifest yet."""
         return run(plan, lake)
 
     def check(self, lake: Lake, plan: PrecomputePlan, made: PrecomputeResult) -> Checks:
         """The checks of the build, and what the release would change for users."""
-        compared = self._compare(lake, plan)
+        compared = self._compare(lake, plan, made)
         return {plan.day: [*made.checks, *changes.check(compared, plan.config.lists)]}
 
-    def _compare(self, lake: Lake, plan: PrecomputePlan) -> Changes:
+    def _compare(self, lake: Lake, plan: PrecomputePlan, made: PrecomputeResult) -> Changes:
         """Compare the release with what readers follow; the first comparison stays, also for a retry."""
         current = publishing.current(publishing.entries(lake.releases, whole=self.whole_ledger))
-        compared = changes.compare(
-            lake.storage, lambda file: folder_of(plan.attempt, file), lake.releases, current
-        )
+        compared = changes.compare(lake.releases, made.manifest.encode(), current)
         messages.write(lake.storage, layout.changes(plan.attempt), compared)
         return messages.read(lake.storage, layout.changes(plan.attempt), Changes)
 
     def put(self, lake: Lake, plan: PrecomputePlan, made: PrecomputeResult) -> None:
-        """Put the release's files beside other releases; no entry of the ledger names them yet."""
-        publishing.put_release(
-            lake.storage,
-            lambda file: folder_of(plan.attempt, file),
-            lake.releases,
-            made.release_id,
-            made.manifest_sha256,
-        )
+        """Put the manifest, which makes a release; no entry of the ledger names it yet."""
+        publishing.put_manifest(lake.releases, made.manifest.encode())
 
     def draft(self, plan: PrecomputePlan, made: PrecomputeResult, day: dt.date) -> Draft:
         """The draft of a record, which names the release."""

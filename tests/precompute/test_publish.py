@@ -1,7 +1,6 @@
 """The ledger: what becomes current, whatever comes in whatever order."""
 
 import errno
-import hashlib
 import json
 import os
 from dataclasses import replace
@@ -419,40 +418,49 @@ def test_publishing_never_moves_readers_back(tmp_path_factory, moves):
     assert [entry.sequence for entry in publishing.entries(storage)] == sequences
 
 
-class TestPutRelease:
+class TestPut:
     @pytest.fixture
     def built(self, tmp_path):
-        source = LocalStorage(tmp_path / "lake")
-        release = a_release(source, "2017-09-30")
-        return source, release
+        """A folder with the only file of a release, and its manifest."""
+        here = LocalStorage(tmp_path / "scratch")
+        release_id = a_release(here, "2017-09-30").release_id
+        folder = here.local(fmt.release_path(release_id))
+        return folder, (folder / fmt.MANIFEST).read_bytes()
 
-    def put(self, built, target):
-        source, release = built
-        publishing.put_release(
-            source,
-            lambda file: fmt.release_path(release.release_id, file),
-            target,
-            release.release_id,
-            release.manifest_sha256,
-        )
+    @pytest.fixture
+    def target(self, tmp_path):
+        return LocalStorage(tmp_path / "published")
 
-    def test_copies_all_and_may_be_repeated(self, built, tmp_path):
-        target = LocalStorage(tmp_path / "published")
-        self.put(built, target)
-        self.put(built, target)
-        assert target.list("") == built[0].list("")
-        content = target.read(fmt.manifest_path(built[1].release_id))
-        assert hashlib.sha256(content).hexdigest() == built[1].manifest_sha256
+    def test_files_are_no_release_before_their_manifest_is_there(self, built, target):
+        folder, manifest = built
+        for _ in range(2):
+            publishing.put_files(target, folder, manifest)
+        with pytest.raises(PermanentError, match="no whole release"):
+            publishing.verify(target, fmt.release_id(manifest))
+        for _ in range(2):
+            publishing.put_manifest(target, manifest)
+        assert publishing.verify(target, fmt.release_id(manifest)).manifest_sha256 == fmt.sha256(manifest)
+        assert {target.local(path).name for path in target.list("")} == {fmt.POPULAR, fmt.MANIFEST}
 
-    def test_refuses_a_file_with_other_content(self, built, tmp_path):
-        target = LocalStorage(tmp_path / "published")
-        target.put_new(fmt.release_path(built[1].release_id, fmt.POPULAR), b"other")
-        with pytest.raises(PermanentError, match="it is damaged"):
-            self.put(built, target)
-        assert not target.exists(fmt.manifest_path(built[1].release_id))
+    def test_refuses_a_file_with_other_content(self, built, target):
+        folder, manifest = built
+        target.put_new(fmt.release_path(fmt.release_id(manifest), fmt.POPULAR), b"other")
+        with pytest.raises(PermanentError, match="damaged: remove that release's folder"):
+            publishing.put_files(target, folder, manifest)
 
-    def test_refuses_a_source_that_changed(self, built, tmp_path):
-        source, release = built
-        source.local(fmt.release_path(release.release_id, fmt.POPULAR)).write_bytes(b"changed")
-        with pytest.raises(PermanentError, match="run precompute again"):
-            self.put(built, LocalStorage(tmp_path / "published"))
+    def test_refuses_another_manifest(self, built, target):
+        folder, manifest = built
+        publishing.put_files(target, folder, manifest)
+        target.put_new(fmt.manifest_path(fmt.release_id(manifest)), b"other")
+        with pytest.raises(PermanentError, match="damaged: remove that release's folder"):
+            publishing.put_manifest(target, manifest)
+
+    @pytest.mark.parametrize("damage", ["gone", "changed"])
+    def test_no_manifest_is_put_beside_files_that_are_not_as_they_were_built(self, built, target, damage):
+        folder, manifest = built
+        publishing.put_files(target, folder, manifest)
+        file = target.local(fmt.release_path(fmt.release_id(manifest), fmt.POPULAR))
+        file.unlink() if damage == "gone" else file.write_bytes(b"y")
+        with pytest.raises(PermanentError, match="popular.parquet: .*run precompute of 2017-09-30 again"):
+            publishing.put_manifest(target, manifest)
+        assert not target.exists(fmt.manifest_path(fmt.release_id(manifest)))

@@ -28,7 +28,7 @@ from nightjar_reader import format as fmt
 
 SECONDS = 3600  # the last resort: nothing but a fork that hangs takes as long
 EXIT = 70
-FOLDERS = ("/reports/", "/releases/", "/bundles/", "/release/", "/caches/")
+FOLDERS = ("/reports/", "/releases/", "/bundles/", "/caches/")
 """Of the many files in one of these only the first, a middle and the last are cut at."""
 WAYS = [(after, kill) for after in (False, True) for kill in (False, True)]
 """Before or after a write, by an exception or a sudden end."""

@@ -46,10 +46,9 @@ WRITES = {
         "mlflow alias",
         "registered.json",
     ],
-    "precompute work": ["plan.json", "/release/lists/", "/release/manifest.json", "result.json"],
+    "precompute work": ["plan.json", f"published/releases/{DAY}", "result.json"],
     "precompute commit": [
         "changes.json",
-        f"published/releases/{DAY}",
         "/manifest.json",
         f"published/provenance/{DAY}",
         f"records/precompute/{DAY}/000000000001.json",

@@ -203,7 +203,6 @@ ONE_PAGE = 4096
         },
         {
             "precompute": [
-                ("attempts/.*/release/lists/31.parquet", ONE_PAGE),
                 ("releases/.*/lists/31.parquet", ONE_PAGE),
                 ("releases/.*/manifest.json", 0),
                 ("records/precompute/.*", 0),

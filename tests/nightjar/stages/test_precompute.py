@@ -29,7 +29,6 @@ from nightjar.stages.precompute import Precompute
 from nightjar_reader import format as fmt
 from nightjar_reader.reader import Reader
 from precompute import lists
-from precompute.build import folder_of
 from precompute.changes import Changes
 from recommender import bundle
 from recommender.ids import Ids
@@ -170,6 +169,11 @@ class Nights:
         return Reader(self.settings.releases)
 
 
+def released(night):
+    """Manifests, provenance and entries of the ledger: all that makes a release of files."""
+    return [path for path in night.releases.list("") if path.endswith(".json")]
+
+
 @pytest.fixture
 def made(tiny_with, tmp_path):
     return Nights(tiny_with(tmp_path).settings)
@@ -227,7 +231,7 @@ def test_a_catalogue_of_wholly_other_ids_publishes_nothing(made):
     made.features(DAYS[0], catalogue=made.catalogue(DAYS[0], range(5000, 5010)))
     with pytest.raises(GateFailed, match="none of 15 items of the events is in the catalogue; every list is"):
         made.night(DAYS[0])
-    assert made.releases.list("") == []
+    assert released(made) == []
 
 
 def test_a_user_who_has_had_every_item_that_anybody_had_gets_an_empty_list(tiny_with, tmp_path):
@@ -279,7 +283,7 @@ def test_a_flipped_bit_in_a_feature_file_publishes_nothing(made, monkeypatch):
     pq.read_table(path)  # no other fault
     with pytest.raises(PermanentError, match="user_item_features/.*CRC.* of 2024-01-01"):
         made.night(DAYS[0])
-    assert made.releases.list("") == []
+    assert released(made) == []
     # The same content again keeps the files that are there; so the record goes first, as the error says.
     assert made.features(DAYS[0], catalogue=catalogue) == record
     made.storage.local(f"{layout.records('features', DAYS[0])}/000000000001.json").unlink()
@@ -445,9 +449,57 @@ def test_lists_whose_checks_fail_publish_nothing(whole, monkeypatch):
         GateFailed, match="items_in_catalogue: expected only items of the catalogue, found 3 other items"
     ):
         precompute.commit_and_publish(attempt, whole.lake)
-    assert whole.releases.list("") == []
+    assert released(whole) == []
     assert whole.records.latest("precompute", DAYS[0]) == 0
     assert whole.storage.list(layout.REPORTS)
+
+
+def built(night, day=DAYS[0]):
+    """An attempt whose work is done, and the folder of its release."""
+    attempt = attempts.begin(night.lake, Precompute(2), [day])
+    attempts.work(night.lake, Precompute(), attempt)
+    release_id = attempts.read_made(night.lake, Precompute(), attempt).release_id
+    return attempt, fmt.release_path(release_id)
+
+
+def test_a_release_lies_in_one_place(whole):
+    attempt, folder = built(whole)
+    files = whole.releases.list(folder)
+    assert fmt.manifest_path(folder.removeprefix("releases/")) not in files
+    assert [path for path in whole.storage.list(layout.attempt(attempt)) if "parquet" in path] == []
+    precompute.commit_and_publish(attempt, whole.lake)
+    assert whole.releases.list(folder) == sorted([*files, f"{folder}/{fmt.MANIFEST}"])
+
+
+def test_nobody_can_go_back_to_a_release_that_was_refused(whole):
+    _, folder = built(whole)
+    with pytest.raises(PermanentError, match="no whole release"):
+        precompute.publishing.rollback(whole.releases, folder.removeprefix("releases/"), "a reason", "me")
+
+
+@pytest.mark.parametrize("committed", [False, True])
+def test_a_release_that_lost_a_file_says_what_to_do_and_the_stage_again_mends_it(whole, committed):
+    attempt, folder = built(whole)
+    if committed:
+        precompute.commit_and_publish(attempt, whole.lake)
+    lost = whole.releases.local(f"{folder}/{fmt.POPULAR}")
+    content = lost.read_bytes()
+    lost.unlink()
+    with pytest.raises(PermanentError, match=r"popular.parquet: .*; run precompute of 2024-01-01 again"):
+        precompute.commit_and_publish(attempt, whole.lake)
+    assert whole.night(DAYS[0]).sequence == 1
+    assert lost.read_bytes() == content
+    assert precompute.commit_and_publish(attempt, whole.lake).sequence == 1
+
+
+def test_an_attempt_that_is_lost_says_what_to_do(whole):
+    attempt, _ = built(whole)
+    whole.storage.local(layout.result(attempt)).unlink()
+    with pytest.raises(PermanentError, match="left no result.*run precompute again"):
+        precompute.commit_and_publish(attempt, whole.lake)
+    whole.storage.local(layout.plan(attempt)).unlink()
+    with pytest.raises(PermanentError, match="has no plan.*run precompute again"):
+        precompute.commit_and_publish(attempt, whole.lake)
 
 
 def test_no_features_no_precompute(made):
@@ -455,12 +507,11 @@ def test_no_features_no_precompute(made):
         attempts.begin(made.lake, Precompute(2), [DAYS[0]])
 
 
-def test_building_an_attempt_twice_builds_once(whole):
+def test_building_an_attempt_twice_builds_once(whole, monkeypatch):
     attempt = attempts.begin(whole.lake, Precompute(2), [DAYS[0]])
     attempts.work(whole.lake, Precompute(), attempt)
-    before = whole.storage.local(folder_of(attempt, fmt.MANIFEST)).stat().st_mtime_ns
+    monkeypatch.setattr("precompute.build._build", None)
     attempts.work(whole.lake, Precompute(), attempt)
-    assert whole.storage.local(folder_of(attempt, fmt.MANIFEST)).stat().st_mtime_ns == before
 
 
 def test_a_retry_tells_what_the_first_try_compared(whole, monkeypatch):

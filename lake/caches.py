@@ -4,6 +4,7 @@ A cache saves time and changes nothing: without it the same comes out, and wheth
 never asked of it. So whatever lies below `caches/` may be removed, and what is damaged is made anew.
 """
 
+import datetime as dt
 import hashlib
 import json
 import logging
@@ -52,16 +53,19 @@ class _Damaged(Exception):
 
 @dataclass(frozen=True)
 class ContentCache:
-    """The things of one kind that are kept.
+    """The things of one kind and one as-of day that are kept.
 
     Attributes
     ----------
     kind
         A word for messages and paths, such as ``retrieval``.
+    day
+        The as-of day: by it maintenance knows what no night will take again (`lake.retention`).
     """
 
     storage: Storage
     kind: str
+    day: dt.date
 
     @contextmanager
     def opened(self, made_from: Origins) -> Iterator[Mapping[str, Path] | None]:
@@ -81,7 +85,7 @@ class ContentCache:
             By the name that each is to have.
         """
         digests = {name: sha256_of(path) for name, path in files.items()}
-        folder = layout.cached(self.kind, _digest(digests))
+        folder = layout.cached(self.kind, self.day, _digest(digests))
         for name, path in files.items():
             self.storage.put_file(f"{folder}/{name}", path)
         self._append(Kept(made_from, folder, digests))
@@ -100,7 +104,7 @@ class ContentCache:
         self.storage.put_new(self._path(kept.made_from), TypeAdapter(Kept).dump_json(kept, indent=1))
 
     def _path(self, made_from: Origins) -> str:
-        return f"{layout.cached(self.kind, _digest(made_from))}.json"
+        return f"{layout.cached(self.kind, self.day, _digest(made_from))}.json"
 
     def _files(self, made_from: Origins, open_files: ExitStack) -> dict[str, Path] | None:
         path = self._path(made_from)

@@ -94,9 +94,9 @@ def bundle(bundle_id: str) -> str:
     return f"{BUNDLES}/{bundle_id}"
 
 
-def cached(kind: str, digest: str) -> str:
+def cached(kind: str, day: dt.date, digest: str) -> str:
     """The folder of what a cache keeps or, with the ending ``.json``, what is known of it."""
-    return f"{CACHES}/{kind}/{digest}"
+    return f"{CACHES}/{kind}/{day.isoformat()}/{digest}"
 
 
 def report(stage: str, day: str, attempt_name: str, suffix: str) -> str:

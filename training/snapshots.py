@@ -126,7 +126,7 @@ class Work:
         if kept := self._kept_retrieval(day):
             return kept
         fitted = self._fit(as_of)
-        self._retrievals.keep(self._retrieval_origins(day), self._retrieval_files(fitted))
+        self._retrievals(day).keep(self._retrieval_origins(day), self._retrieval_files(fitted))
         return fitted
 
     def refer_to_bundle(self, bundle_id: str, files: Path) -> None:
@@ -137,8 +137,9 @@ class Work:
         files
             A local folder with the files of the bundle.
         """
-        named = {name: files / name for name in sorted(retrieval_files.NAMES)}
-        self._retrievals.refer(self._retrieval_origins(self.plan.day), layout.bundle(bundle_id), named)
+        day, names = self.plan.day, sorted(retrieval_files.NAMES)
+        named = {name: files / name for name in names}
+        self._retrievals(day).refer(self._retrieval_origins(day), layout.bundle(bundle_id), named)
 
     def ranking_set(self, day: dt.date, events: pa.Table) -> SetFile:
         """The ranking set of a snapshot: that of the first night that had the same labels of it.
@@ -150,12 +151,13 @@ class Work:
         """
         pairs = labels.distinct(events, day, self.evaluated, self.data)
         origins = self._set_origins(day, pairs)
-        kept = self.open_files.enter_context(self._sets.opened(origins))
+        kept = self.open_files.enter_context(self._sets(day).opened(origins))
         if kept:
             log.info("ranking set as of %s: an earlier night made it", day)
             return SetFile(kept[_SET])
         made = self._make_set(day, pairs)
-        self._sets.keep(origins, {_SET: made.path})
+        log.info("ranking set as of %s: made", day)
+        self._sets(day).keep(origins, {_SET: made.path})
         return made
 
     def _make_set(self, day: dt.date, pairs: pa.Table) -> SetFile:
@@ -164,10 +166,12 @@ class Work:
         return sets.build(as_of, self.retrieval_of(as_of), truth, self.data, self.plan.threads, target)
 
     def _fit(self, as_of: AsOf) -> Retrieval:
-        return retrieval.fit(as_of.small, as_of.weights(), self.data.retrieval, self.plan.threads)
+        fitted = retrieval.fit(as_of.small, as_of.weights(), self.data.retrieval, self.plan.threads)
+        log.info("retrieval as of %s: fitted", as_of.small.day)
+        return fitted
 
     def _kept_retrieval(self, day: dt.date) -> Retrieval | None:
-        with self._retrievals.opened(self._retrieval_origins(day)) as files:
+        with self._retrievals(day).opened(self._retrieval_origins(day)) as files:
             if files is None:
                 return None
             log.info("retrieval as of %s: an earlier night made it", day)
@@ -179,13 +183,11 @@ class Work:
             files[name].write_bytes(content)
         return files
 
-    @property
-    def _retrievals(self) -> ContentCache:
-        return ContentCache(self.lake.storage, "retrieval")
+    def _retrievals(self, day: dt.date) -> ContentCache:
+        return ContentCache(self.lake.storage, "retrieval", day)
 
-    @property
-    def _sets(self) -> ContentCache:
-        return ContentCache(self.lake.storage, "ranking_set")
+    def _sets(self, day: dt.date) -> ContentCache:
+        return ContentCache(self.lake.storage, "ranking_set", day)
 
     def _retrieval_origins(self, day: dt.date) -> dict[str, Any]:
         tables, config = self.features_of(day).tables, self.data

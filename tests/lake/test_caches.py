@@ -1,3 +1,4 @@
+import datetime as dt
 import json
 import logging
 from pathlib import Path
@@ -7,6 +8,7 @@ import pytest
 from lake.caches import ContentCache
 from lake.storage import LocalStorage
 
+DAY = dt.date(2024, 1, 2)
 MADE_FROM = {"version": 1, "tables": {"users": "abc"}}
 
 
@@ -17,7 +19,7 @@ def storage(tmp_path) -> LocalStorage:
 
 @pytest.fixture
 def cache(storage) -> ContentCache:
-    return ContentCache(storage, "retrieval")
+    return ContentCache(storage, "retrieval", DAY)
 
 
 @pytest.fixture
@@ -54,9 +56,10 @@ def test_anything_made_from_something_else_is_another(cache, made, other):
     assert content(cache, MADE_FROM | other) is None
 
 
-def test_another_kind_is_another(cache, storage, made):
+def test_another_kind_or_day_is_another(cache, storage, made):
     cache.keep(MADE_FROM, made)
-    assert content(ContentCache(storage, "ranking_set"), MADE_FROM) is None
+    assert content(ContentCache(storage, "ranking_set", DAY), MADE_FROM) is None
+    assert content(ContentCache(storage, "retrieval", DAY + dt.timedelta(1)), MADE_FROM) is None
 
 
 def test_what_lies_elsewhere_is_not_copied(cache, storage, made):

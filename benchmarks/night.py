@@ -98,12 +98,9 @@ class _Bench:
 
     def __init__(self, folder: Path) -> None:
         self._folder, self._shop = folder, night_data.read(folder)
-        settings = {name: os.environ[name] for name in VARIABLES if name in os.environ}
-        self._key = {**asdict(self._shop), "commit": _commit(), "machine": _machine(), "settings": settings}
-        others = {name: text for name, text in os.environ.items() if not name.startswith(PREFIX)}
-        dataset = night_data.settings_of(folder, self._shop).dataset
-        home = {f"{PREFIX}HOME": str(folder), f"{PREFIX}DATASET": dataset}
-        self._environment = {**others, **settings, **home, "PYTHONPATH": str(ROOT)}
+        settings = handed_on()
+        self._key = {**asdict(self._shop), "commit": commit(), "machine": machine(), "settings": settings}
+        self._environment = environment_of(folder, self._shop)
 
     def run(self, nights: int, bootstrap: bool, stages: Sequence[str]) -> None:
         """Load the history, then the last days stage by stage."""
@@ -111,16 +108,16 @@ class _Bench:
         if bootstrap:
             history = days[0] - dt.timedelta(days=1)
             self._measure(
-                "bootstrap", history, _nightjar("bootstrap", "--from", self._shop.first, "--to", history)
+                "bootstrap", history, nightjar("bootstrap", "--from", self._shop.first, "--to", history)
             )
         for day in days:
             for stage in stages:
-                self._measure(stage, day, _nightjar("run", stage, "--partition", day))
+                self._measure(stage, day, nightjar("run", stage, "--partition", day))
 
     def compare(self) -> None:
         """Features of the last day, whose snapshots are made: by the stage and by other engines."""
         day, stage, file = self._shop.last, StageName.FEATURES, self._folder / "engines.json"
-        self._measure("features by nightjar", day, _nightjar("run", stage, "--partition", day))
+        self._measure("features by nightjar", day, nightjar("run", stage, "--partition", day))
         for engine in ENGINES:
             out = self._folder / engine
             shutil.rmtree(out, ignore_errors=True)
@@ -137,22 +134,42 @@ class _Bench:
         output, code = used.pop("output"), used.pop("code")
         if code:
             raise SystemExit("\n".join([f"{shlex.join(command)} failed:", *output]))
-        used["steps"] = [{**step, "log": self._shown(step["log"])} for step in used["steps"]]
-        shown = {"what": what, "day": f"{day}", "command": self._shown(shlex.join(command)), "load": load}
-        _keep(self._key, {**shown, **(facts or {}), **used})
+        used["steps"] = [{**step, "log": shown(step["log"], self._folder)} for step in used["steps"]]
+        told = {
+            "what": what,
+            "day": f"{day}",
+            "command": shown(shlex.join(command), self._folder),
+            "load": load,
+        }
+        _keep(self._key, {**told, **(facts or {}), **used})
         print(what, day, {name: number for name, number in used.items() if name != "steps"}, flush=True)
 
-    def _shown(self, line: str) -> str:
-        """A line without the places of this machine."""
-        line = line.replace(str(self._folder), "FOLDER")
-        return line.replace(f"{Path(sys.executable).parent}/", "").replace(f"{ROOT}/", "")
+
+def handed_on() -> dict[str, str]:
+    """The settings that are kept with the figures."""
+    return {name: os.environ[name] for name in VARIABLES if name in os.environ}
 
 
-def _nightjar(*words: object) -> list[str]:
+def environment_of(folder: Path, shop: Shop) -> dict[str, str]:
+    """The environment of commands that work in a folder."""
+    others = {name: text for name, text in os.environ.items() if not name.startswith(PREFIX)}
+    dataset = night_data.settings_of(folder, shop).dataset
+    home = {f"{PREFIX}HOME": str(folder), f"{PREFIX}DATASET": dataset}
+    return {**others, **handed_on(), **home, "PYTHONPATH": str(ROOT)}
+
+
+def shown(line: str, folder: Path) -> str:
+    """A line without the places of this machine."""
+    line = line.replace(str(folder), "FOLDER")
+    return line.replace(f"{Path(sys.executable).parent}/", "").replace(f"{ROOT}/", "")
+
+
+def nightjar(*words: object) -> list[str]:
+    """The command `nightjar` of this Python."""
     return [str(Path(sys.executable).with_name("nightjar")), *map(str, words)]
 
 
-def _commit() -> str:
+def commit() -> str:
     """The commit of the code; a plus where the code differs from it."""
     status = ["status", "--porcelain", "--untracked-files=no", "--", ".", ":!benchmarks/results", ":!docs"]
     name, changed = (
@@ -162,7 +179,7 @@ def _commit() -> str:
     return name + "+" * bool(changed)
 
 
-def _machine() -> dict[str, Any]:
+def machine() -> dict[str, Any]:
     """What the figures are of."""
     flags = set(Path("/proc/cpuinfo").read_text().split())
     return {

@@ -17,9 +17,14 @@ ENGINES = "features by "
 
 def write_page(runs: Sequence[Run], page: Path) -> None:
     """Replace what stands between the marks of a page by tables of the newest runs."""
-    before, _, rest = page.read_text().partition(BEGIN)
-    after = rest.partition(END)[2]
-    page.write_text(before + "\n\n".join([BEGIN, tables(runs), END]) + after)
+    replace_between(page, BEGIN, tables(runs), END)
+
+
+def replace_between(page: Path, begin: str, text: str, end: str) -> None:
+    """Replace what stands between two marks of a page."""
+    before, _, rest = page.read_text().partition(begin)
+    after = rest.partition(end)[2]
+    page.write_text(before + "\n\n".join([begin, text, end]) + after)
 
 
 def tables(runs: Sequence[Run]) -> str:
@@ -51,7 +56,7 @@ def _stages(run: Run) -> str:
         ]
         for stage in run["stages"]
     ]
-    return "\n".join([f"### {_title(run)}", "", _machine(run), "", *_table(COLUMNS, rows)])
+    return "\n".join([f"### {_title(run)}", "", machine_line(run), "", *table(COLUMNS, rows)])
 
 
 def _growth(runs: Sequence[Run]) -> list[str]:
@@ -65,7 +70,7 @@ def _growth(runs: Sequence[Run]) -> list[str]:
     ]
     rows = [row for less, more, what in pairs for row in _grown(less, more, what)]
     head = ("size", "four times as many", "command", "CPU-s", "x", "peak GiB", "x")
-    return ["\n".join(["### How a night grows", "", *_table(head, rows)])] if rows else []
+    return ["\n".join(["### How a night grows", "", *table(head, rows)])] if rows else []
 
 
 def _grown(less: Run, more: Run, what: str) -> list[list[str]]:
@@ -94,10 +99,12 @@ def _engines(run: Run) -> str:
         for stage in run["stages"]
     ]
     head = ("by", "CPU-s", "x", "wall s", "peak GiB")
-    return "\n".join([f"### Features of one day, {_title(run)}", "", _machine(run), "", *_table(head, rows)])
+    title = f"### Features of one day, {_title(run)}"
+    return "\n".join([title, "", machine_line(run), "", *table(head, rows)])
 
 
-def _table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> list[str]:
+def table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> list[str]:
+    """The lines of a table."""
     lines = [head, ["---"] * len(head), *rows]
     return [f"| {' | '.join(line)} |" for line in lines]
 
@@ -108,7 +115,8 @@ def _title(run: Run) -> str:
     return f"{run['size']}{grown}: {numbers}{', training cut short' if run['quick'] else ''}"
 
 
-def _machine(run: Run) -> str:
+def machine_line(run: Run) -> str:
+    """What a run's figures are of."""
     machine = run["machine"]
     settings = "".join(f", {name}={text}" for name, text in run["settings"].items())
     return (

@@ -29,6 +29,11 @@ def attempt(name: str, file: str = "") -> str:
     return f"{ATTEMPTS}/{name}/{file}".rstrip("/")
 
 
+def begun(name: str) -> str:
+    """The mark that tells when an attempt began."""
+    return attempt(name, "begun")
+
+
 def plan(name: str) -> str:
     """The plan of an attempt: what it has to do."""
     return attempt(name, "plan.json")
@@ -54,9 +59,14 @@ def registered(name: str) -> str:
     return attempt(name, "registered.json")
 
 
+def raw_copies(name: str) -> str:
+    """The folder of an attempt's copies of raw files."""
+    return attempt(name, "raw")
+
+
 def copied(name: str, raw: str) -> str:
     """An attempt's copy of a raw file, named by a hash, as a raw file's name may hold any letter."""
-    return attempt(name, f"raw/{hashlib.sha256(raw.encode()).hexdigest()[:16]}.parquet")
+    return f"{raw_copies(name)}/{hashlib.sha256(raw.encode()).hexdigest()[:16]}.parquet"
 
 
 def staged(table: str, attempt_name: str) -> str:
@@ -94,9 +104,9 @@ def bundle(bundle_id: str) -> str:
     return f"{BUNDLES}/{bundle_id}"
 
 
-def cached(kind: str, day: dt.date, digest: str) -> str:
+def cached(kind: str, day: dt.date, digest: str = "") -> str:
     """The folder of what a cache keeps or, with the ending ``.json``, what is known of it."""
-    return f"{CACHES}/{kind}/{day.isoformat()}/{digest}"
+    return f"{CACHES}/{kind}/{day.isoformat()}/{digest}".rstrip("/")
 
 
 def report(stage: str, day: str, attempt_name: str, suffix: str) -> str:

@@ -26,7 +26,7 @@ from lake.schemas import TABLES
 from lake.storage import Storage
 from nightjar_reader.errors import FormatError
 from nightjar_reader.fields import is_day
-from nightjar_reader.sequences import pass_over, sequences
+from nightjar_reader.sequences import file_name, pass_over, sequences
 
 log = logging.getLogger(__name__)
 
@@ -211,7 +211,12 @@ class Records:
 
     def partitions(self, stage: str) -> dict[dt.date, int]:
         """All partitions with a record and their current sequences, in order of days, by a single listing."""
-        folder = f"{layout.RECORDS}/{stage}"
+        names = self._by_day(f"{layout.RECORDS}/{stage}")
+        newest = {day: self._ledger(stage, day).latest_of(names[day]) for day in sorted(names)}
+        return {dt.date.fromisoformat(day): sequence for day, sequence in newest.items() if sequence}
+
+    def _by_day(self, folder: str) -> dict[str, list[str]]:
+        """The files below a folder that has a folder for each day, by day and their paths in it."""
         names: dict[str, list[str]] = defaultdict(list)
         for path in names_in(self._storage, folder):
             day, _, name = path.partition("/")
@@ -219,8 +224,7 @@ class Records:
                 names[day].append(name)
             else:
                 pass_over(self._storage.uri(f"{folder}/{path}"), f"{folder}/YYYY-MM-DD/")
-        newest = {day: self._ledger(stage, day).latest_of(names[day]) for day in sorted(names)}
-        return {dt.date.fromisoformat(day): sequence for day, sequence in newest.items() if sequence}
+        return names
 
     def all_current(self, stage: str, last: dt.date) -> list[Record]:
         """The current records of all partitions up to `last`, in order of days."""
@@ -280,8 +284,19 @@ class Records:
     def newest_night(self, day: dt.date) -> int:
         """The number of the newest night of `day`, 0 where none has begun."""
         folder = layout.night(day)
-        names, uri = names_in(self._storage, folder), self._storage.uri(folder)
-        return max(sequences(names, uri, ending="", beside=layout.DECIDED), default=0)
+        return self._newest_mark(names_in(self._storage, folder), folder)
+
+    def _newest_mark(self, names: list[str], folder: str) -> int:
+        return max(sequences(names, self._storage.uri(folder), ending="", beside=layout.DECIDED), default=0)
+
+    def undecided(self) -> list[dt.date]:
+        """The days whose newest night has begun and is not decided, by a single listing."""
+        found = []
+        for day, names in sorted(self._by_day(layout.NIGHTS).items()):
+            begun = self._newest_mark(names, layout.night(dt.date.fromisoformat(day)))
+            if begun and file_name(begun, layout.DECIDED) not in names:
+                found.append(dt.date.fromisoformat(day))
+        return found
 
     def mark_decided(self, day: dt.date, number: int) -> None:
         """Mark that the decision of that night is made, or never will be."""

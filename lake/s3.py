@@ -1,8 +1,8 @@
 """`lake.storage.Storage` on an S3 server, and what other libraries need to reach the same server.
 
 The server has to honour ``If-None-Match: *`` on a put. Beyond puts, it only has to serve reads and
-listings. Keys come from the environment (`AWS_ACCESS_KEY_ID`, `AWS_SECRET_ACCESS_KEY`, or
-whatever else the AWS libraries find) and are never held here.
+listings, and deletes for maintenance. Keys come from the environment (`AWS_ACCESS_KEY_ID`,
+`AWS_SECRET_ACCESS_KEY`, or whatever else the AWS libraries find) and are never held here.
 """
 
 import hashlib
@@ -177,6 +177,11 @@ class S3Storage:
 
         return _retry(self.uri(path), put)
 
+    def remove(self, folder: str) -> None:
+        """See `Storage.remove`."""
+        for key in list(self._keys(f"{folder}/")):
+            _retry(self.uri(folder), partial(_delete, {"Bucket": self._bucket, "Key": key}))
+
     def delta(self) -> dict[str, str]:
         """See `Storage.delta`; delta-rs finds the keys in the environment."""
         endpoint = Endpoint.from_environment()
@@ -220,6 +225,10 @@ class _Object(io.RawIOBase):
         buffer[:length] = self._fetch(self._at, length) if length else b""
         self._at += length
         return length
+
+
+def _delete(place: dict[str, str]) -> None:
+    _client().delete_object(**place)
 
 
 def _list_page(place: dict[str, str]) -> dict[str, Any]:

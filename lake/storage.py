@@ -1,7 +1,7 @@
 """Files below one root, behind one interface whose only write is create-only.
 
-A file that exists is never changed. So a reader sees a whole file or none. Of two writers of one
-path exactly one wins, and the other learns of it.
+A file that exists is never changed, and is removed by maintenance alone. So a reader sees a whole file or
+none. Of two writers of one path exactly one wins, and the other learns of it.
 """
 
 import errno
@@ -10,7 +10,7 @@ import shutil
 import stat
 import tempfile
 from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import AbstractContextManager, contextmanager, suppress
 from functools import cache
 from pathlib import Path
 from typing import BinaryIO, Protocol
@@ -74,6 +74,12 @@ class Storage(Protocol):
 
     def put_file(self, path: str, source: Path) -> bool:
         """`put_new` with the content of a local file."""
+
+    def remove(self, folder: str) -> None:
+        """Remove a folder with all files below it; it may be gone already.
+
+        For maintenance alone. What it is cut off from goes when it is called again.
+        """
 
     def delta(self) -> dict[str, str]:
         """The options that delta-rs needs to reach this place by its URI."""
@@ -162,6 +168,11 @@ class LocalStorage:
         with room_for(target):
             _make_folder(target.parent)
             return _link_new(fill, target)
+
+    def remove(self, folder: str) -> None:
+        """See `Storage.remove`."""
+        with suppress(FileNotFoundError):
+            shutil.rmtree(self.local(folder))
 
     def delta(self) -> dict[str, str]:
         """See `Storage.delta`."""

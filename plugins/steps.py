@@ -156,3 +156,14 @@ def mirror() -> dict[str, int]:
 
     versions: dict[str, int] = mirror.run(Lake.open(load()))
     return versions
+
+
+@task
+@reported()
+def clean() -> dict[str, list[int]]:
+    """Remove what no night needs any more; gives folders, files and bytes by kind."""
+    from nightjar import retention
+
+    params = get_current_context()["params"]
+    removed: dict[str, list[int]] = retention.clean(Lake.open(load()), params["nights"], params["days"])
+    return removed

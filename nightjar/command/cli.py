@@ -186,6 +186,26 @@ def rollback(
 
 
 @_command
+def clean(
+    nights: Annotated[
+        int, typer.Option(help="How many nights before the newest keep their caches.", min=0)
+    ] = 7,
+    days: Annotated[
+        int, typer.Option(help="After how many days an attempt without a record goes.", min=1)
+    ] = 14,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Only show what would go.")] = False,
+) -> None:
+    """Remove what no night needs any more: caches of old days, and what attempts left."""
+    from nightjar import retention
+
+    show_progress_log()
+    found = retention.clean(Lake.open(settings.load()), nights, days, dry_run)
+    for what, (folders, files, size) in found.items():
+        console.print(f"{what}: {folders} folders, {files} files, {size / 10**6:,.1f} MB")
+    console.print("nothing was removed" if dry_run or not found else "removed")
+
+
+@_command
 def demo(
     partition: Annotated[str, typer.Option("--partition", help="The night to run.")] = "2017-09-30",
 ) -> None:

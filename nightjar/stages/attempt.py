@@ -8,6 +8,7 @@ from typing import Any, TypeVar
 from lake import layout, messages
 from lake.errors import Conflict, FileFault, GateFailed, PermanentError
 from lake.lake import Lake
+from lake.partitions import stamp
 from lake.plan import Plan
 from lake.records import Record
 from nightjar.stages.stage import Checks, Stage
@@ -22,7 +23,7 @@ _SHOWN_DAYS = 10  # a bootstrap may refuse a year of days: more lines would bury
 
 
 def begin(lake: Lake, stage: Stage[P, M], days: Sequence[dt.date]) -> str:
-    """Write the plan of a new attempt.
+    """Write the plan of a new attempt, and before it the mark that tells when it began.
 
     Returns
     -------
@@ -31,6 +32,7 @@ def begin(lake: Lake, stage: Stage[P, M], days: Sequence[dt.date]) -> str:
     """
     plan = stage.plan(lake, days)
     _require_declared(stage, plan)
+    lake.storage.put_new(layout.begun(plan.attempt), stamp().encode())
     messages.write(lake.storage, layout.plan(plan.attempt), plan)
     return plan.attempt
 

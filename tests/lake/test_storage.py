@@ -57,6 +57,16 @@ def test_a_listing_is_sorted_deep_whole_and_of_its_folder_alone(storage):
     assert len(storage.list("")) == 1102
 
 
+def test_a_folder_is_removed_with_all_below_it_and_nothing_else(storage):
+    for path in ("a/b/one", "a/b/deep/two", "a/bc", "a/c/three"):
+        storage.put_new(path, b"x")
+    for _ in range(2):
+        storage.remove("a/b")
+    assert storage.list("") == ["a/bc", "a/c/three"]
+    assert storage.put_new("a/b/one", b"y")
+    assert storage.read("a/b/one") == b"y"
+
+
 def test_a_file_goes_there_and_back(storage, tmp_path):
     source = tmp_path / "source"
     source.write_bytes(b"x" * (9 << 20))

@@ -1,0 +1,40 @@
+"""### Remove what no night needs any more
+
+Caches of old days, copies of raw files that were taken in, and what attempts without a record left.
+Nothing goes that a record or an entry of a ledger names, or that a night which may still run can use.
+"""
+
+import datetime as dt
+
+import steps
+from airflow.sdk import DAG, Param
+
+from lake.dataset import read_dataset
+from lake.settings import load
+
+settings = load()
+data = read_dataset(settings.dataset)
+
+with DAG(
+    "weekly_maintain",
+    schedule="0 12 * * SUN",
+    start_date=dt.datetime.combine(data.first_day, dt.time(), tzinfo=dt.UTC),
+    catchup=False,
+    max_active_runs=1,
+    default_args={
+        "retries": 2,
+        "retry_delay": settings.retry_delay,
+        "execution_timeout": settings.heavy_timeout,
+    },
+    params={
+        "nights": Param(
+            7, type="integer", minimum=0, title="Nights before the newest that keep their caches"
+        ),
+        "days": Param(
+            14, type="integer", minimum=1, title="Days after which an attempt without a record goes"
+        ),
+    },
+    doc_md=__doc__,
+    tags=["nightjar"],
+):
+    steps.clean()

@@ -27,7 +27,7 @@ sys.path[:0] = [str(ROOT), str(ROOT / "benchmarks")]
 
 import night_data  # noqa: E402
 from night import PAGE, commit, environment_of, handed_on, machine, nightjar, shown  # noqa: E402
-from night_table import machine_line, replace_between, table  # noqa: E402
+from night_table import machine_line, replace_between, table, title  # noqa: E402
 from usage import measure  # noqa: E402
 
 from lake.disk import sha256_of  # noqa: E402
@@ -98,8 +98,8 @@ class _Bench:
             "command": shown(shlex.join(command), self._folder),
             "load": load,
             **{name: used[name] for name in COLUMNS},
-            "fits": sum(bool(FITTED.match(line)) for line in lines),
-            "sets": sum(bool(MADE.match(line)) for line in lines),
+            "fits": trained(lines, FITTED),
+            "sets": trained(lines, MADE),
             "sizes": sizes(self._folder),
         }
 
@@ -109,6 +109,11 @@ class _Bench:
         kept = json.loads(RESULTS.read_text()) if RESULTS.exists() else []
         others = [run for run in kept if any(run[name] != self._run[name] for name in same)]
         RESULTS.write_text(json.dumps([*others, self._run], indent=1) + "\n")
+
+
+def trained(lines: Sequence[str], what: re.Pattern[str]) -> int:
+    """How often a night says that it made something."""
+    return sum(bool(what.match(line)) for line in lines)
 
 
 def sizes(folder: Path) -> dict[str, int]:
@@ -150,7 +155,7 @@ def tables(runs: Sequence[Run]) -> str:
     nights, steady = run["nights"], run["nights"][-STEADY:]
     wall = sum(night["wall"] for night in nights)
     told = (
-        f"{len(nights)} nights one after the other, {nights[0]['day']} to {nights[-1]['day']}: "
+        f"{title(run)}. {len(nights)} nights one after the other, {nights[0]['day']} to {nights[-1]['day']}: "
         f"{HOUR * len(nights) / wall:.1f} nights per hour, in the last {STEADY} "
         f"{HOUR * len(steady) / sum(night['wall'] for night in steady):.1f}. {machine_line(run)}"
     )

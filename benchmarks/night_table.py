@@ -56,7 +56,7 @@ def _stages(run: Run) -> str:
         ]
         for stage in run["stages"]
     ]
-    return "\n".join([f"### {_title(run)}", "", machine_line(run), "", *table(COLUMNS, rows)])
+    return "\n".join([f"### {title(run)}", "", machine_line(run), "", *table(COLUMNS, rows)])
 
 
 def _growth(runs: Sequence[Run]) -> list[str]:
@@ -99,8 +99,8 @@ def _engines(run: Run) -> str:
         for stage in run["stages"]
     ]
     head = ("by", "CPU-s", "x", "wall s", "peak GiB")
-    title = f"### Features of one day, {_title(run)}"
-    return "\n".join([title, "", machine_line(run), "", *table(head, rows)])
+    head_line = f"### Features of one day, {title(run)}"
+    return "\n".join([head_line, "", machine_line(run), "", *table(head, rows)])
 
 
 def table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> list[str]:
@@ -109,7 +109,8 @@ def table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> list[str]:
     return [f"| {' | '.join(line)} |" for line in lines]
 
 
-def _title(run: Run) -> str:
+def title(run: Run) -> str:
+    """What was run."""
     numbers = f"{run['users']:,} users, {run['items']:,} items, {run['rows']:,} rows, {run['days']} days"
     grown = f", {night_data.GROWTH} x {run['grown']}" if run["grown"] else ""
     return f"{run['size']}{grown}: {numbers}{', training cut short' if run['quick'] else ''}"

@@ -7,7 +7,7 @@ Nothing goes that a record or an entry of a ledger names, or that a night which 
 import datetime as dt
 
 import steps
-from airflow.sdk import DAG, Param
+from airflow.sdk import DAG
 
 from lake.dataset import read_dataset
 from lake.settings import load
@@ -25,14 +25,6 @@ with DAG(
         "retries": 2,
         "retry_delay": settings.retry_delay,
         "execution_timeout": settings.heavy_timeout,
-    },
-    params={
-        "nights": Param(
-            7, type="integer", minimum=0, title="Nights before the newest that keep their caches"
-        ),
-        "days": Param(
-            14, type="integer", minimum=1, title="Days after which an attempt without a record goes"
-        ),
     },
     doc_md=__doc__,
     tags=["nightjar"],

@@ -26,7 +26,6 @@ from lake.schemas import TABLES
 from lake.storage import Storage
 from nightjar_reader import format as fmt
 from nightjar_reader.fields import is_day
-from precompute.build import PrecomputeResult
 
 log = logging.getLogger(__name__)
 
@@ -180,6 +179,8 @@ class _Attempts:
 
     def _release(self, attempt: str) -> str:
         """The release that an attempt built; empty where it built none."""
+        from precompute.build import PrecomputeResult  # heavy, and the command reads our defaults
+
         plan, result = layout.plan(attempt), layout.result(attempt)
         if not {plan, result} <= set(self._files[attempt]):
             return ""

@@ -164,6 +164,5 @@ def clean() -> dict[str, list[int]]:
     """Remove what no night needs any more; gives folders, files and bytes by kind."""
     from nightjar import retention
 
-    params = get_current_context()["params"]
-    removed: dict[str, list[int]] = retention.clean(Lake.open(load()), params["nights"], params["days"])
+    removed: dict[str, list[int]] = retention.clean(Lake.open(load()))
     return removed

@@ -19,6 +19,7 @@ from lake.dataset import read_dataset
 from lake.errors import NightjarError
 from lake.lake import Lake
 from lake.names import StageName
+from nightjar import retention
 from nightjar.console import console, print_settings, show_progress_log, step
 from nightjar.servers.programs import LOOPBACK, Server, is_healthy, program
 from nightjar_reader.errors import ReaderError
@@ -189,15 +190,13 @@ def rollback(
 def clean(
     nights: Annotated[
         int, typer.Option(help="How many nights before the newest keep their caches.", min=0)
-    ] = 7,
+    ] = retention.NIGHTS,
     days: Annotated[
         int, typer.Option(help="After how many days an attempt without a record goes.", min=1)
-    ] = 14,
+    ] = retention.DAYS,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Only show what would go.")] = False,
 ) -> None:
     """Remove what no night needs any more: caches of old days, and what attempts left."""
-    from nightjar import retention
-
     show_progress_log()
     found = retention.clean(Lake.open(settings.load()), nights, days, dry_run)
     for what, (folders, files, size) in found.items():

@@ -152,8 +152,14 @@ def _reasons(rules: Iterable[Rule]) -> Column:
 
 
 def _names(rules: Iterable[Rule]) -> Column:
-    names = [fn.when(fn.expr(rule.bad), fn.lit(rule.name)) for rule in rules]
-    return fn.array_compact(fn.array(*names)) if names else fn.expr("CAST(array() AS ARRAY<STRING>)")
+    """The names of the rules that apply."""
+    return _those([(fn.expr(rule.bad), fn.lit(rule.name)) for rule in rules], "array<string>")
+
+
+def _those(each: Iterable[tuple[Column, Column]], kind: str) -> Column:
+    """The values whose condition holds. A filter of one array would be interpreted, row by row."""
+    nothing = fn.array().cast(kind)
+    return fn.concat(nothing, *(fn.when(holds, fn.array(value)).otherwise(nothing) for holds, value in each))
 
 
 def _kind(delivery: Delivery) -> Column:
@@ -174,9 +180,11 @@ def _attributes(part: RawRows, delivery: Delivery) -> Column:
     names = [name for name in part.families if name not in used]
     if not names:
         return fn.expr("CAST(map() AS MAP<STRING, STRING>)")
-    keys = fn.array(*(fn.lit(name) for name in names))
-    values = fn.array(*(part.text(name) for name in names))
-    return fn.map_filter(fn.map_from_arrays(keys, values), lambda _, value: value.isNotNull())
+    texts = [(name, part.text(name)) for name in names]
+    entries = [
+        (text.isNotNull(), fn.struct(fn.lit(name).alias("key"), text.alias("value"))) for name, text in texts
+    ]
+    return fn.map_from_entries(_those(entries, "array<struct<key: string, value: string>>"))
 
 
 def hour() -> Column:

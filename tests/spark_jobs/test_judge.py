@@ -16,6 +16,7 @@ from lake.storage import open_storage
 from nightjar.stages import attempt as attempts
 from nightjar.stages.features import Features
 from nightjar.stages.ingest import Ingest
+from spark_jobs import judge
 
 pytestmark = [pytest.mark.spark, pytest.mark.usefixtures("spark")]
 
@@ -362,3 +363,13 @@ def test_a_day_at_the_bounds_commits_and_features_run_after_it(tiny_with, tiny_r
     (item,) = rows("item_features")
     assert (item["users"], item["price"]) == (10_000, 1)
     assert item["weight_slow"] == pytest.approx(10_000 * 65536 * 0.5 ** (1 / 60))
+
+
+def test_rows_are_judged_by_compiled_code(dirty_data, spark):
+    """A higher-order function had all rules interpreted, which took 29 in 100 samples of an extract."""
+    lake = dirty_data.lake
+    plan = attempts.read_plan(lake, Ingest(), attempts.begin(lake, Ingest(), [DAY]))
+    rows = judge.judged(spark, plan, judge.events(plan))
+    steps = rows._jdf.queryExecution().sparkPlan().toString().lower()
+    assert "reasons" in steps
+    assert "lambdafunction" not in steps

@@ -10,7 +10,7 @@ import shutil
 import stat
 import tempfile
 from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, contextmanager, suppress
+from contextlib import AbstractContextManager, contextmanager
 from functools import cache
 from pathlib import Path
 from typing import BinaryIO, Protocol
@@ -171,8 +171,15 @@ class LocalStorage:
 
     def remove(self, folder: str) -> None:
         """See `Storage.remove`."""
-        with suppress(FileNotFoundError):
+        try:
             shutil.rmtree(self.local(folder))
+        except FileNotFoundError:
+            return
+        except OSError as error:
+            raise NightjarError(
+                f"{error.filename}: expected something that can be removed, found {error.strerror}; "
+                "mend its permissions or its disk, then run again"
+            ) from error
 
     def delta(self) -> dict[str, str]:
         """See `Storage.delta`."""

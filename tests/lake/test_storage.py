@@ -112,6 +112,12 @@ def test_an_address_opens_the_same_place_again(storage):
     assert storage.uri("a") == f"{storage.root}/a"
 
 
+def test_a_folder_that_cannot_be_removed_is_named(tmp_path):
+    (tmp_path / "folder").write_text("a file")
+    with pytest.raises(NightjarError, match=f"{tmp_path}/folder: expected something .* found Not a dir"):
+        LocalStorage(tmp_path).remove("folder")
+
+
 def test_what_is_half_written_is_not_listed(tmp_path):
     (tmp_path / ".half").write_bytes(b"")
     assert LocalStorage(tmp_path).list("") == []

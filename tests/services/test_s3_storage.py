@@ -26,6 +26,7 @@ PROXY = runpy.run_path(str(HERE / "proxy.py"))
 CASES = runpy.run_path(str(HERE.parent / "lake" / "test_storage.py"))
 LEDGER = runpy.run_path(str(HERE.parent / "precompute" / "test_publish.py"))
 RECORDS = runpy.run_path(str(HERE.parent / "lake" / "test_records.py"))
+PRECOMPUTE = runpy.run_path(str(HERE.parent / "nightjar" / "stages" / "test_precompute.py"))
 globals().update(
     {
         name: case
@@ -74,6 +75,21 @@ def test_the_reader_s_files_are_the_same(storage):
     assert files.uri("folder/some.txt") == storage.uri("folder/some.txt")
     with pytest.raises(FileNotFoundError):
         files.read("folder/nothing")
+
+
+def test_a_release_goes_straight_to_its_bucket(storage, tiny_with, tmp_path):
+    """Lake and releases may lie apart: the attempt, which lies in the lake, has no file of it."""
+    settings = tiny_with(tmp_path).settings.model_copy(update={"releases": storage.root})
+    night, day = PRECOMPUTE["Nights"](settings), PRECOMPUTE["DAYS"][0]
+    night.features(day)
+    night.decide(day)
+    done = night.night(day)
+    assert done.state == "published"
+    reader = Reader(storage.root)
+    reader.release.verify()
+    assert reader.release_id == done.release_id
+    told = {Path(path).name for path in night.storage.list("attempts")}
+    assert told == {"begun", "plan.json", "result.json", "changes.json"}
 
 
 def test_strays_change_nothing_for_publishes_and_rollbacks(storage):

@@ -1,5 +1,6 @@
 """Compiled code that is kept, in packages of their own that stand for ours."""
 
+import os
 import shutil
 import subprocess
 import sys
@@ -42,14 +43,17 @@ def packages(tmp_path):
     return tmp_path
 
 
-def _show(packages):
-    line = [sys.executable, "-c", SHOW]
-    return subprocess.run(line, cwd=packages, capture_output=True, text=True, check=True)
+def _show(place):
+    """What `SHOW` prints with the packages of a folder or a zip."""
+    line, path = [sys.executable, "-c", SHOW], {"PYTHONPATH": str(place)}
+    return subprocess.run(
+        line, cwd=place.parent, env=os.environ | path, capture_output=True, text=True, check=True
+    )
 
 
-def _shown(packages):
+def _shown(place):
     """A result of `topn`, and whether its code and that of `above` had been kept."""
-    return _show(packages).stdout.split()
+    return _show(place).stdout.split()
 
 
 def _comment(file):
@@ -81,6 +85,17 @@ def test_where_nothing_can_be_kept_code_is_compiled_all_the_same(packages, monke
     assert done.stdout.split() == ["20.0", "0", "0"]
     assert "no folder to keep compiled code in" in done.stderr
     assert _shown(packages) == ["20.0", "0", "0"]
+
+
+def test_a_zip_finds_what_another_one_of_the_same_files_kept_elsewhere(
+    packages, tmp_path_factory, monkeypatch
+):
+    """As on a cluster, whose workers get the files in a zip, at a path of its own for each job."""
+    folder = tmp_path_factory.mktemp("jobs")
+    monkeypatch.setenv("NUMBA_CACHE_DIR", str(folder / "kept"))
+    for job, kept in (("a", "0"), ("b", "1")):
+        archive = shutil.make_archive(str(folder / job / "code"), "zip", packages)
+        assert _shown(Path(archive)) == ["20.0", kept, kept]
 
 
 def test_refuses_a_function_of_a_file_that_the_key_does_not_know():

@@ -44,6 +44,16 @@ def result(name: str) -> str:
     return attempt(name, "result.json")
 
 
+def scored(name: str) -> str:
+    """Which lists a cluster made for an attempt."""
+    return attempt(name, "lists.json")
+
+
+def made_for(name: str, file: str) -> str:
+    """A file of a release that a cluster made for an attempt, while the release has no id yet."""
+    return attempt(name, f"release/{file}")
+
+
 def error(name: str) -> str:
     """Why an attempt's job ended without a result."""
     return attempt(name, "error.json")

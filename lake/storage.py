@@ -286,6 +286,23 @@ def _sync(folder: Path) -> None:
         os.close(handle)
 
 
+def put_equal(storage: Storage, path: str, source: Path, otherwise: str) -> None:
+    """Put a file where there is none, or one of the same bytes.
+
+    Parameters
+    ----------
+    otherwise
+        What a file of other bytes means, and what to do: the end of the message.
+
+    Raises
+    ------
+    PermanentError
+        When there is one of other bytes.
+    """
+    if not storage.put_file(path, source) and storage.sha256(path) != sha256_of(source):
+        raise PermanentError(f"{storage.uri(path)} is there with other bytes{otherwise}")
+
+
 @cache
 def open_storage(uri: str) -> Storage:
     """Open the storage at an address.

@@ -1,6 +1,7 @@
 """Build the release of a day from what its plan pins; publishing it is another step."""
 
 import logging
+import shutil
 import tempfile
 import time
 from collections.abc import Iterable, Iterator
@@ -12,49 +13,27 @@ from pathlib import Path
 import numpy as np
 import pyarrow as pa
 
-from lake import tables
+from lake import layout, messages, tables
 from lake.dataset import Dataset
 from lake.decisions import Outcome, decision_of
-from lake.disk import sha256_of
+from lake.disk import room_for, sha256_of
+from lake.errors import PermanentError
 from lake.lake import Lake
 from lake.names import TableName
-from lake.plan import BLOCK_MIB, Plan
 from lake.processor import Machine
-from lake.records import BUNDLE, Record, Records
+from lake.records import BUNDLE, Record
+from lake.storage import Storage, open_storage
 from nightjar_reader import format as fmt
-from precompute import annoy_index, columns, items, lists, publish, similar
-from recommender import asof, bundle, scoring
+from precompute import annoy_index, items, lists, publish, similar
+from recommender import columns
 from recommender.arrays import Float32
-from recommender.asof import AsOf
-from recommender.bundle import Bundle
 from recommender.ids import Ids
-from recommender.retrieval import Retrieval, align, of_users
+from recommender.userlists import Made, Making
+from spark_jobs import buckets
+from spark_jobs.plans import PrecomputePlan, ScoreResult
 from validation.gate import Check
 
 log = logging.getLogger(__name__)
-
-
-@dataclass(frozen=True, kw_only=True)
-class PrecomputePlan(Plan):
-    """Which lists to make; its partition is the as-of day.
-
-    Attributes
-    ----------
-    threads, block_mib
-        Change nothing in the result.
-    """
-
-    threads: int = 1
-    block_mib: int = BLOCK_MIB
-
-    def features(self, records: Records) -> Record:
-        """The features record that is pinned."""
-        return records.pinned(self.inputs_of(TableName.USERS)[0])
-
-    def decision(self, records: Records) -> Record | None:
-        """The decision that the lists follow; None where there is none."""
-        pins = self.inputs_of(BUNDLE)
-        return records.pinned(pins[0]) if pins else None
 
 
 @dataclass(frozen=True)
@@ -89,14 +68,18 @@ class PrecomputeResult:
 
 @dataclass(frozen=True)
 class Sources:
-    """What the pins of a plan name."""
+    """What the pins of a plan name, and the lists that a cluster has made of it by now."""
 
     features: Record
     decision: Record | None
-    as_of: AsOf
-    bundle: Bundle | None
+    making: Making
     catalogue: pa.Table | None
-    data: Dataset
+    scored: ScoreResult | None = None
+
+    @property
+    def data(self) -> Dataset:
+        """The sections of the data set that are read."""
+        return self.making.data
 
 
 def run(plan: PrecomputePlan, lake: Lake) -> PrecomputeResult:
@@ -144,37 +127,36 @@ class _Watch:
 
 
 def _read(lake: Lake, plan: PrecomputePlan) -> Sources:
-    storage, data = lake.storage, plan.config
-    features, decision = plan.features(lake.records), plan.decision(lake.records)
+    storage, records, data = lake.storage, lake.records, plan.config
+    features, decision = plan.features(records), plan.decision(records)
     pins = plan.inputs_of(TableName.CATALOGUE)
     catalogue = None
     if pins:
-        files = tables.pinned(lake.records, pins[-1]).files
+        files = tables.pinned(records, pins[-1]).files
         catalogue = tables.read(storage, TableName.CATALOGUE, data.id_type, files)
-    return Sources(
-        features,
-        decision,
-        asof.load(lake, features, data, plan.block_mib),
-        bundle.load(storage, decision.require("bundle_id")) if decision else None,
-        catalogue,
-        data,
-    )
+    making = buckets.load(plan, storage, records, plan.threads)
+    return Sources(features, decision, making, catalogue, _scored(storage, plan.attempt))
+
+
+def _scored(storage: Storage, attempt: str) -> ScoreResult | None:
+    path = layout.scored(attempt)
+    return messages.read(storage, path, ScoreResult) if storage.exists(path) else None
 
 
 def _build(
     folder: Path, sources: Sources, plan: PrecomputePlan, watch: _Watch
 ) -> tuple[fmt.Manifest, tuple[Check, ...], float]:
     """Write all files but the manifest; gives what it says, the checks, and the latency of the index."""
-    view, data = sources.as_of.small, sources.data
-    retrieval = align(sources.bundle.retrieval, view) if sources.bundle else None
-    factors = items.factors(view, retrieval)
+    making, data = sources.making, sources.data
+    view = making.as_of.small
+    factors = items.factors(view, making.retrieval)
     units = similar.unit_rows(factors.items) if factors else None
-    lacking = items.lacking(factors, view) if sources.bundle else ()
+    lacking = items.lacking(factors, view) if making.bundle else ()
     # Annoy builds on one thread: all other work is done meanwhile
     with ThreadPoolExecutor(1) as pool:
         indexing = pool.submit(_index, folder, units, data, watch)
         with watch.step("lists"):
-            made, unfit = _write_lists(folder, sources, retrieval, factors, plan.threads)
+            made = _lists(folder, sources, plan)
         columns.write(lists.popular_table(view, view.listed, data), folder / fmt.POPULAR)
         catalogue = items.table(view, sources.catalogue, factors, data.id_type)
         columns.write(catalogue, folder / fmt.ITEMS)
@@ -191,7 +173,7 @@ def _build(
             checks = lists.check(rows, made, view, listed, data)
         built = indexing.result()
     judged = (*checks, *impersonal)
-    warnings = (*unfit, *lacking, *built.warnings, *_sentences(impersonal))
+    warnings = (*made.warnings, *lacking, *built.warnings, *_sentences(impersonal))
     return _manifest(sources, plan, counts, judged, built.index, warnings), judged, built.latency_us
 
 
@@ -202,26 +184,24 @@ def _index(folder: Path, units: Float32 | None, data: Dataset, watch: _Watch) ->
         return annoy_index.build(folder / fmt.INDEX, units, data.index)
 
 
-def _write_lists(
-    folder: Path,
-    sources: Sources,
-    retrieval: Retrieval | None,
-    factors: items.Factors | None,
-    threads: int,
-) -> tuple[lists.Totals, tuple[str, ...]]:
-    """Write the lists of all users, a block at a time; gives what they add up to, and their warnings."""
-    data, totals = sources.data, lists.Totals(len(sources.as_of.small.items))
-    writer = lists.Writer(folder, data.lists.buckets, data.id_type)
-    warnings: tuple[str, ...] = ()
-    for block in sources.as_of.blocks():
-        mine = of_users(retrieval, block.users, block.view.users) if retrieval else None
-        maker = scoring.ListMaker(block.view, data, data.lists.length, block.view.listed, threads)
-        personal = maker.personal(sources.bundle, mine)
-        writer.add(lists.table(block, personal, factors, data.id_type))
-        totals.add(block.view, personal, data.repeats)
-        warnings = personal.warnings
-    writer.close()
-    return totals, warnings
+def _lists(folder: Path, sources: Sources, plan: PrecomputePlan) -> Made:
+    """Make the lists, or fetch those that a cluster has made; gives what they add up to."""
+    if sources.scored is None:
+        return sources.making.write(folder, range(sources.data.lists.buckets)).made()
+    for path, digest in sources.scored.files.items():
+        _fetch(open_storage(plan.lake), layout.made_for(plan.attempt, path), folder / path, digest)
+    return sources.scored.made
+
+
+def _fetch(storage: Storage, path: str, target: Path, digest: str) -> None:
+    target.parent.mkdir(exist_ok=True)
+    with storage.fetched(path) as local, room_for(target):
+        shutil.copyfile(local, target)
+    if sha256_of(target) != digest:
+        raise PermanentError(
+            f"{storage.uri(path)}: expected the lists that the cluster put there, of sha256 {digest}, found "
+            "other bytes; it was changed or is damaged: run precompute again, which starts a new attempt"
+        )
 
 
 def _write_factors(
@@ -272,7 +252,7 @@ def _sentences(checks: Iterable[Check]) -> list[str]:
     return [f"{check.found}; expected {check.expected}" for check in checks if not check.passed]
 
 
-def _counts(made: lists.Totals, catalogue: pa.Table, factors: items.Factors | None) -> dict[str, int]:
+def _counts(made: Made, catalogue: pa.Table, factors: items.Factors | None) -> dict[str, int]:
     return made.counts() | {
         "users_with_factors": len(factors.users) if factors else 0,
         "items": len(catalogue),

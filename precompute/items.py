@@ -8,7 +8,7 @@ import pyarrow as pa
 from lake.errors import PermanentError
 from lake.schemas import CATEGORY, ITEM, NAME
 from nightjar_reader import format as fmt
-from recommender.arrays import Float32, Int32
+from recommender.arrays import Float32
 from recommender.ids import Ids
 from recommender.retrieval import Retrieval, known
 from recommender.view import View
@@ -22,15 +22,12 @@ class Factors:
     ----------
     users, items
         float32 ``[n, f]``, without rows of zeros; items in order of their ids.
-    user_codes
-        int32, for each user of the view the row in `users`, or -1.
     item_ids
         The id of each row of `items`.
     """
 
     users: Float32
     items: Float32
-    user_codes: Int32
     item_ids: Ids
 
 
@@ -55,11 +52,9 @@ def factors(view: View, retrieval: Retrieval | None) -> Factors | None:
     if not len(items):
         return None
     users = known(retrieval.user_factors)
-    codes = np.where(users, np.cumsum(users) - 1, -1).astype(np.int32)
     return Factors(
         np.ascontiguousarray(retrieval.user_factors[users], np.float32),
         np.ascontiguousarray(retrieval.item_factors[items], np.float32),
-        codes,
         Ids(view.items.take(items)),
     )
 

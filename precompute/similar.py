@@ -7,7 +7,7 @@ import pyarrow as pa
 from scipy.sparse import csr_matrix
 
 from nightjar_reader import format as fmt
-from precompute import columns
+from recommender import columns
 from recommender.arrays import Float32, Int64
 from recommender.ids import Ids
 from topn import TopN, top_n

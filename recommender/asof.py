@@ -19,11 +19,11 @@ from lake import tables
 from lake.dataset import Dataset
 from lake.errors import PermanentError
 from lake.feature_spec import FEATURES, ITEMS, WEIGHT, Feature
-from lake.lake import Lake
 from lake.names import TableName
 from lake.plan import BLOCK_MIB
-from lake.records import Record
+from lake.records import Record, Records
 from lake.schemas import ITEM, SUBCATEGORY, USER, arrow_schema
+from lake.storage import Storage
 from recommender.arrays import Bool, Float32, Int32, Int64
 from recommender.ids import Ids
 from recommender.matrix import FEATURES as COLUMNS
@@ -130,10 +130,18 @@ class AsOf:
     ) -> Iterator[tuple[Int32, FeatureRows]]:
         """The rows of each block, by ``place of the user in the block * len(inner ids) + inner code``."""
         names = [USER, inner[0], *(feature.name for feature in features)]
-        files = _Files(self.files(table, names), f"{table} as of {self.small.day}")
+        files = _Files(self._batches(table, names, users), f"{table} as of {self.small.day}")
         for codes in self._cuts(users):
             ids = Ids(self.small.users.take(codes))
             yield codes, _feature_rows(features, files.up_to(ids), (USER, ids), inner)
+
+    def _batches(
+        self, table: str, names: Sequence[str], users: Int32 | None
+    ) -> Iterator[Iterable[pa.RecordBatch]]:
+        """The batches of each file; without users who are not asked for, lest a block holds their rows."""
+        chosen = None if users is None else self.small.users.take(users)
+        for file in self.files(table, names):
+            yield file if chosen is None else map(partial(_rows_of, chosen), file)
 
     def _cuts(self, users: Int32 | None) -> Iterator[Int32]:
         """The users of each block; the first one of a block may take it beyond its memory."""
@@ -174,6 +182,10 @@ class _Files:
         return parts
 
 
+def _rows_of(users: pa.Array, batch: pa.RecordBatch) -> pa.RecordBatch:
+    return batch.filter(pc.is_in(batch[USER], value_set=users))
+
+
 def _lies_between(part: pa.RecordBatch, passed: pa.Scalar | None, last: pa.Scalar) -> bool:
     """Whether all rows are of users after `passed`, up to `last`."""
     inside = pc.less_equal(part[USER], last)
@@ -201,7 +213,9 @@ class _File:
             self._rest = next(self._batches, None)
 
 
-def load(lake: Lake, features: Record, data: Dataset, block_mib: int = BLOCK_MIB) -> AsOf:
+def load(
+    storage: Storage, records: Records, features: Record, data: Dataset, block_mib: int = BLOCK_MIB
+) -> AsOf:
     """Open a day's feature tables and its catalogue, exactly the files that the record names.
 
     Parameters
@@ -210,12 +224,12 @@ def load(lake: Lake, features: Record, data: Dataset, block_mib: int = BLOCK_MIB
         The features record of the day; its pin says which catalogue.
     """
     pins = features.inputs_of(TableName.CATALOGUE)[-1:]
-    of_day = [file for pin in pins for file in tables.pinned(lake.records, pin).files]
-    read = partial(tables.read, lake.storage, TableName.CATALOGUE, data.id_type)
+    of_day = [file for pin in pins for file in tables.pinned(records, pin).files]
+    read = partial(tables.read, storage, TableName.CATALOGUE, data.id_type)
     catalogue = read(of_day, [ITEM, SUBCATEGORY]) if pins else None
 
     def files(name: str, columns: Sequence[str]) -> list[Iterator[pa.RecordBatch]]:
-        batches = partial(tables.batches, lake.storage, name, data.id_type)
+        batches = partial(tables.batches, storage, name, data.id_type)
         return [batches([file], columns, _BATCH_ROWS) for file in features.tables[name].files]
 
     as_of = build(features.day, files, catalogue, data, block_mib)

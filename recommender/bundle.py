@@ -16,10 +16,9 @@ import pyarrow as pa
 
 from lake import layout
 from lake.dataset import Dataset
-from lake.disk import sha256_of
 from lake.errors import PermanentError
 from lake.ledger import names_in
-from lake.storage import Storage
+from lake.storage import Storage, put_equal
 from nightjar_reader.sequences import pass_over
 from recommender import retrieval_files
 from recommender.arrays import Float32, Int32
@@ -142,12 +141,8 @@ def put(storage: Storage, folder: Path, bundle_id: str) -> None:
     """
     names = sorted((path.name for path in folder.iterdir()), key=lambda name: (name == MLMODEL, name))
     for name in names:
-        path = f"{layout.bundle(bundle_id)}/{name}"
-        if not storage.put_file(path, folder / name) and storage.sha256(path) != sha256_of(folder / name):
-            raise PermanentError(
-                f"{storage.uri(path)} is there with other bytes than this bundle's: "
-                "it is damaged; remove the bundle's folder and train again"
-            )
+        otherwise = " than this bundle's: it is damaged; remove the bundle's folder and train again"
+        put_equal(storage, f"{layout.bundle(bundle_id)}/{name}", folder / name, otherwise)
 
 
 def load(storage: Storage, bundle_id: str) -> Bundle:

@@ -1,10 +1,12 @@
-"""The plans and the results of the Spark jobs; importable without Spark."""
+"""The plans and the results of the Spark jobs, and of lists, which may be one; importable without Spark."""
 
 import datetime as dt
 from dataclasses import dataclass, field
 
-from lake.plan import Plan
-from lake.records import TableContent
+from lake.names import TableName
+from lake.plan import BLOCK_MIB, Plan
+from lake.records import BUNDLE, Record, Records, TableContent
+from recommender.userlists import Made
 from validation.profile import Profile
 
 
@@ -142,3 +144,43 @@ class FeaturesResult:
     """Per table and as-of day its files and digest."""
 
     tables: dict[str, dict[dt.date, TableContent]]
+
+
+@dataclass(frozen=True, kw_only=True)
+class PrecomputePlan(Plan):
+    """Which lists to make; its partition is the as-of day.
+
+    Attributes
+    ----------
+    lake
+        The URI of the lake.
+    threads, block_mib
+        Change nothing in the result.
+    """
+
+    lake: str
+    threads: int = 1
+    block_mib: int = BLOCK_MIB
+
+    def features(self, records: Records) -> Record:
+        """The features record that is pinned."""
+        return records.pinned(self.inputs_of(TableName.USERS)[0])
+
+    def decision(self, records: Records) -> Record | None:
+        """The decision that the lists follow; None where there is none."""
+        pins = self.inputs_of(BUNDLE)
+        return records.pinned(pins[0]) if pins else None
+
+
+@dataclass(frozen=True)
+class ScoreResult:
+    """The lists that Spark made; their files lie in the attempt's folder, as a release's.
+
+    Attributes
+    ----------
+    files
+        SHA-256 (hex) of each, by its path in the release.
+    """
+
+    made: Made
+    files: dict[str, str]

@@ -109,7 +109,9 @@ class Work:
 
     def as_of(self, day: dt.date) -> AsOf:
         """D or one of its snapshots."""
-        return asof.load(self.lake, self.features_of(day), self.data, self.plan.block_mib)
+        return asof.load(
+            self.lake.storage, self.lake.records, self.features_of(day), self.data, self.plan.block_mib
+        )
 
     def events(self) -> pa.Table:
         """The label events of all snapshots and of the day that is evaluated."""

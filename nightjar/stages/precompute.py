@@ -26,9 +26,10 @@ from nightjar.stages.stage import Checks, Stage, features_of
 from nightjar_reader import format as fmt
 from precompute import changes
 from precompute import publish as publishing
-from precompute.build import PrecomputePlan, PrecomputeResult, run
+from precompute.build import PrecomputeResult, run
 from precompute.changes import Changes
 from precompute.publish import Candidate, Publication
+from spark_jobs.plans import PrecomputePlan
 from training.models import TrainResult
 from training.registry import Registered
 
@@ -51,6 +52,7 @@ class Precompute(Stage[PrecomputePlan, PrecomputeResult]):
     READS: ClassVar = (*FEATURES, TableName.CATALOGUE, BUNDLE)
     PLAN: ClassVar = PrecomputePlan
     MADE: ClassVar = PrecomputeResult
+    FANS_OUT: ClassVar = "score"
     STEPS: ClassVar = ("pin what is read", "lists and index", "validate and publish")
 
     whole_ledger: bool = True
@@ -66,7 +68,11 @@ class Precompute(Stage[PrecomputePlan, PrecomputeResult]):
         (day,) = days
         inputs = _inputs(lake, features_of(lake, day, self.NAME))
         return PrecomputePlan(
-            **self.pins(lake, [day]), inputs=inputs, threads=self.threads, block_mib=self.block_mib
+            **self.pins(lake, [day]),
+            inputs=inputs,
+            lake=lake.uri,
+            threads=self.threads,
+            block_mib=self.block_mib,
         )
 
     def run(self, lake: Lake, plan: PrecomputePlan) -> PrecomputeResult:

@@ -10,6 +10,8 @@ from lake.feature_spec import FEATURES
 from lake.records import Input, Record, TableContent
 from precompute import build as building
 from recommender.bundle import Bundle
+from recommender.userlists import Making
+from spark_jobs.plans import PrecomputePlan
 
 
 @pytest.fixture
@@ -18,15 +20,21 @@ def build(view, as_of, retrieval, data, tmp_path):
     tables = {name: TableContent((), 0, "d") for name in FEATURES}
     features = Record("features", str(view.day), "0" * 16, "committed", 1, "c", (), tables, sequence=1)
     pins = tuple(Input(name, "d", str(view.day), 1) for name in FEATURES)
-    plan = building.PrecomputePlan(
-        stage="precompute", attempt="0" * 16, version=1, sections={}, based_on={view.day: 0}, inputs=pins
+    plan = PrecomputePlan(
+        stage="precompute",
+        attempt="0" * 16,
+        version=1,
+        sections={},
+        based_on={view.day: 0},
+        inputs=pins,
+        lake="",
     )
     none = pa.table({"item_id": view.items.values, "name": ["a"] * 4, "category": ["b"] * 4})
 
     def make(**changes):
         found = replace(retrieval, **changes)
         bundle = Bundle("b" * 64, view.day, "baseline", "als", found, None, (), 1, "d", {})
-        sources = building.Sources(features, None, as_of, bundle, none, data)
+        sources = building.Sources(features, None, Making(as_of, bundle, data, 1), none)
         return building._build(tmp_path, sources, plan, building._Watch())[0]
 
     return make

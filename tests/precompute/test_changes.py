@@ -4,8 +4,9 @@ import pytest
 from lake.sections import ListsSection
 from lake.storage import open_storage
 from nightjar_reader import format as fmt
-from precompute import build, changes, lists
+from precompute import build, changes
 from precompute.changes import Changes
+from recommender import userlists
 
 SIZES = ListsSection(max_changed_share=0.5)
 
@@ -18,7 +19,7 @@ def put(root, name, of_user, buckets=2, id_type="int64"):
         {"user_id": user, "item_ids": items, "scores": [0.0] * len(items), "fallback": 0, "code": None}
         for user, items in sorted(of_user.items())
     ]
-    writer = lists.Writer(folder, buckets, id_type)
+    writer = userlists.Writer(folder, range(buckets), buckets, id_type)
     writer.add(pa.Table.from_pylist(rows, schema=schema))
     writer.close()
     nothing = fmt.Manifest("2024-01-01", "c", None, None, {}, (), {}, {}, (), None, (), {}, buckets)

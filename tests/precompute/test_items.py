@@ -20,7 +20,6 @@ CATALOGUE = pa.table(
 
 def test_factors_are_those_of_users_of_the_night_and_items_of_the_catalogue(view, retrieval):
     found = factors(view, retrieval)
-    assert found.user_codes.tolist() == [0, -1, 1]
     assert found.users.tolist() == [[1, 0], [0, 1]]
     assert found.item_ids.values.to_pylist() == [10, 40]
     assert found.items.tolist() == [[2, 0], [0, 3]]

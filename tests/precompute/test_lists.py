@@ -1,20 +1,19 @@
 import dataclasses
-from collections import Counter
 
 import numpy as np
-import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 
 from nightjar_reader import format as fmt
-from precompute import columns, items, lists
+from precompute import lists
+from recommender import userlists
 from recommender import view as views
 from recommender.ids import Ids
 from recommender.retrieval import align
 from recommender.scoring import Lists
 from validation.counts import in_batches
+
+NO_CODES = np.full(3, -1, np.int32)
 
 
 @pytest.fixture
@@ -30,8 +29,8 @@ def made():
 
 @pytest.fixture
 def rows(block, made, retrieval):
-    factors = items.factors(block.view, align(retrieval, block.view))
-    return lists.table(block, made, factors, "int64")
+    codes = userlists.user_codes(block.view, align(retrieval, block.view))
+    return userlists.table(block, made, codes, "int64")
 
 
 @pytest.fixture
@@ -49,11 +48,11 @@ def test_the_table_has_published_ids_and_rows_of_the_factors(rows):
 
 
 def test_codes_are_null_without_factors(block, made):
-    assert lists.table(block, made, None, "int64")["code"].null_count == 3
+    assert userlists.table(block, made, NO_CODES, "int64")["code"].null_count == 3
 
 
 def write(folder, *parts, buckets):
-    writer = lists.Writer(folder, buckets, "int64")
+    writer = userlists.Writer(folder, range(buckets), buckets, "int64")
     for part in parts:
         writer.add(part)
     writer.close()
@@ -75,35 +74,14 @@ def test_popular_items_are_one_row_of_allowed_items(view, data):
     assert row["scores"] == sorted(row["scores"], reverse=True)
 
 
-@pytest.mark.parametrize("length", [0, 3, 3000], ids=["empty", "short", "of several pages"])
-@pytest.mark.parametrize("sizes", [[1200], [1, 300, 0, 255, 256, 388], [100] * 12])
-def test_a_file_written_in_parts_has_the_bytes_of_one_written_at_once(tmp_path, sizes, length):
-    rng = np.random.default_rng(0)
-    users = sum(sizes)
-    columns_of = {
-        "user_id": np.arange(users),
-        "item_ids": [rng.integers(0, 10**6, length if user % 5 == 0 else 2) for user in range(users)],
-        "scores": [rng.random(length if user % 5 == 0 else 2).astype(np.float32) for user in range(users)],
-        "fallback": np.zeros(users, np.int8),
-        "code": np.arange(users, dtype=np.int32),
-    }
-    whole = pa.table(columns_of, schema=fmt.lists_schema("int64"))
-    ends = np.cumsum(sizes)
-    write(
-        tmp_path, *(whole.slice(end - size, size) for end, size in zip(ends, sizes, strict=True)), buckets=1
-    )
-    columns.write(whole, tmp_path / "whole.parquet", "user_id")
-    assert (tmp_path / fmt.lists_path(0)).read_bytes() == (tmp_path / "whole.parquet").read_bytes()
-
-
 def failed(checks):
     return {check.name for check in checks if not check.passed}
 
 
 def check(rows, made, view, catalogue, data):
-    totals = lists.Totals(len(view.items))
+    totals = userlists.Totals(len(view.items))
     totals.add(view, made, data.repeats)
-    return lists.check(in_batches(rows), totals, view, catalogue, data)
+    return lists.check(in_batches(rows), totals.made(), view, catalogue, data)
 
 
 def test_sound_lists_pass(rows, made, view, catalogue, data):
@@ -114,19 +92,19 @@ def test_sound_lists_pass(rows, made, view, catalogue, data):
 
 def test_what_was_written_is_what_is_checked(rows, made, view, catalogue, data, tmp_path):
     write(tmp_path, rows.slice(0, 1), rows.slice(1), buckets=4)
-    totals = lists.Totals(len(view.items))
+    totals = userlists.Totals(len(view.items))
     totals.add(view, made, data.repeats)
-    assert failed(lists.check(lists.written(tmp_path, 4), totals, view, catalogue, data)) == set()
+    assert failed(lists.check(lists.written(tmp_path, 4), totals.made(), view, catalogue, data)) == set()
     write(tmp_path, rows.slice(0, 1), buckets=4)
-    checks = lists.check(lists.written(tmp_path, 4), totals, view, catalogue, data)
+    checks = lists.check(lists.written(tmp_path, 4), totals.made(), view, catalogue, data)
     assert failed(checks) == {"every_user_has_a_list"}
 
 
 def test_a_user_twice_is_found_also_in_two_blocks(rows, made, view, catalogue, data, tmp_path):
     write(tmp_path, rows, rows.slice(2), buckets=4)
-    totals = lists.Totals(len(view.items))
+    totals = userlists.Totals(len(view.items))
     totals.add(view, made, data.repeats)
-    checks = lists.check(lists.written(tmp_path, 4), totals, view, catalogue, data)
+    checks = lists.check(lists.written(tmp_path, 4), totals.made(), view, catalogue, data)
     assert failed(checks) == {"user_id_unique"}
 
 
@@ -150,7 +128,7 @@ def test_an_item_outside_the_catalogue_is_found(rows, made, view, data):
 )
 def test_faulty_lists_are_found(items_of, scores, made, block, view, catalogue, data):
     bad = Lists(made.indptr, np.array(items_of, np.int32), np.array(scores, np.float32), made.fallback)
-    assert failed(check(lists.table(block, bad, None, "int64"), bad, view, catalogue, data))
+    assert failed(check(userlists.table(block, bad, NO_CODES, "int64"), bad, view, catalogue, data))
 
 
 def emptied(made):
@@ -169,7 +147,7 @@ def test_an_empty_list_is_right_where_the_user_has_seen_every_listed_item(made, 
     """It refused the release for all users."""
     once = data.model_copy(update={"repeats": False})
     few = emptied(made)
-    rows = lists.table(block, few, None, "int64")
+    rows = userlists.table(block, few, NO_CODES, "int64")
     assert rows.to_pylist()[1] == {"user_id": 8, "item_ids": [], "scores": [], "fallback": 2, "code": None}
     all_listed = bought(view, [(0, 0), (1, 0), (1, 2), (1, 3)])
     assert failed(check(rows, few, all_listed, catalogue, once)) == set()
@@ -181,14 +159,14 @@ def test_an_empty_list_is_right_where_the_user_has_seen_every_listed_item(made, 
 def test_an_empty_list_is_right_where_nothing_is_listed(made, block, view, catalogue, data):
     few = emptied(made)
     bare = dataclasses.replace(view, listed=np.zeros(4, bool))
-    assert failed(check(lists.table(block, few, None, "int64"), few, bare, catalogue, data)) == set()
+    assert failed(check(userlists.table(block, few, NO_CODES, "int64"), few, bare, catalogue, data)) == set()
 
 
 def test_a_catalogue_of_none_of_the_items_publishes_nothing(made, block, view, catalogue, data):
     """Every list was empty and nothing popular, and the release went out with warnings alone."""
     nothing = Lists(np.zeros(4, np.int64), made.items[:0], made.scores[:0], made.fallback)
     rows, bare = (
-        lists.table(block, nothing, None, "int64"),
+        userlists.table(block, nothing, NO_CODES, "int64"),
         dataclasses.replace(view, listed=np.zeros(4, bool)),
     )
     (wrong,) = (one for one in check(rows, nothing, bare, catalogue, data) if not one.passed)
@@ -197,7 +175,7 @@ def test_a_catalogue_of_none_of_the_items_publishes_nothing(made, block, view, c
 
 
 def test_an_empty_list_is_written_and_read(made, block, tmp_path):
-    write(tmp_path, lists.table(block, emptied(made), None, "int64"), buckets=1)
+    write(tmp_path, userlists.table(block, emptied(made), NO_CODES, "int64"), buckets=1)
     read = pq.read_table(tmp_path / fmt.lists_path(0)).to_pylist()
     assert [len(row["item_ids"]) for row in read] == [2, 0, 2]
 
@@ -208,43 +186,12 @@ def lists_of(*items, fallback=0):
     return Lists(ends, flat, np.zeros(len(flat), np.float32), np.full(len(items), fallback, np.int8))
 
 
-@pytest.mark.parametrize(
-    ("items", "alike"),
-    [
-        ([], 0),
-        ([[]], 0),
-        ([[], [], [0]], 0),
-        ([[0, 1]], 0),
-        ([[0, 1], [1, 0], [0], [0, 1, 2]], 0),
-        ([[3], [0, 1], [], [3], [0, 1], [0, 1]], 3),
-        ([[0], [0, 0]], 0),
-    ],
-)
-def test_how_many_users_have_the_list_that_most_have(items, alike):
-    assert most_alike(lists_of(*items)) == alike
-
-
-def most_alike(*blocks):
-    alike = lists.Alike()
-    for block in blocks:
-        alike.add(block)
-    return alike.most
-
-
-@given(st.lists(st.lists(st.integers(0, 2), max_size=3), max_size=12), st.integers(0, 12))
-def test_alike_is_what_a_count_of_whole_lists_says_in_one_block_and_in_two(items, cut):
-    most = max(Counter(tuple(one) for one in items if one).values(), default=0)
-    expected = most if most > 1 else 0
-    assert most_alike(lists_of(*items)) == expected
-    assert most_alike(lists_of(*items[:cut]), lists_of(*items[cut:])) == expected
-
-
 @pytest.fixture
 def totals_of(view_of):
     """A function: what lists of a view of three items add up to."""
 
     def totals_of(made):
-        totals = lists.Totals(3)
+        totals = userlists.Totals(3)
         totals.add(view_of(list(range(len(made.fallback))), [1, 2, 3], [1]), made, True)
         return totals
 
@@ -254,7 +201,7 @@ def totals_of(view_of):
 def test_lists_of_no_use_are_warned_of_with_numbers(totals_of, data):
     """All users got one popular list, and no check said so."""
     made = lists_of(*[[0, 1]] * 9, [], fallback=2)
-    counts = totals_of(made).counts()
+    counts = totals_of(made).made().counts()
     assert counts == {
         "users": 10,
         "recommendations": 18,
@@ -274,5 +221,5 @@ def test_lists_of_no_use_are_warned_of_with_numbers(totals_of, data):
 
 
 def test_personal_lists_are_not_warned_of(totals_of, data):
-    counts = totals_of(lists_of([0, 1], [1, 0], [2])).counts()
+    counts = totals_of(lists_of([0, 1], [1, 0], [2])).made().counts()
     assert failed(lists.check_shares(counts, data.lists)) == set()

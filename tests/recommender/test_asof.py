@@ -157,7 +157,7 @@ def test_load_reads_what_the_record_names(tmp_path, data, make_tables, make_cata
     tables = {name: put(storage, name, content) for name, content in make_tables(BOUGHT).items()}
     pin = Input("catalogue", "c", ingest.partition, ingest.sequence)
     record = records.commit(draft("features", tables=tables, inputs=(pin,) if pinned else ()), 0)
-    day = asof.load(lake, record, data)
+    day = asof.load(lake.storage, lake.records, record, data)
     view, expected = whole(day), make_view(BOUGHT, listed=[10, 11] if pinned else None)
     assert view.day == record.day
     assert (view.origin.version, view.origin.config_digest) == (1, "c")

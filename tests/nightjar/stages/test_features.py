@@ -273,7 +273,9 @@ def test_a_day_in_several_files_is_read_in_blocks_as_a_day_in_one(spark, tiny, t
     several = _built(lake, day)
     files = [len(record.tables["user_item_features"].files) for record in (one, several)]
     assert files == [1, 5]
-    whole, parts = (cut(asof.load(lake, record, lake.data), 7) for record in (one, several))
+    whole, parts = (
+        cut(asof.load(lake.storage, lake.records, record, lake.data), 7) for record in (one, several)
+    )
     assert len(list(parts.blocks())) > 4
     assert parts.weights().nnz == 40
     assert (parts.weights() != whole.weights()).nnz == 0

@@ -8,7 +8,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from nightjar_reader import format as fmt
-from precompute import columns
+from recommender import columns
 
 VECTORIZED = "spark.sql.parquet.enableVectorizedReader"
 

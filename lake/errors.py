@@ -35,3 +35,7 @@ class StorageUnavailable(NightjarError):
 
 class DiskFull(NightjarError):
     """There is no room for a file; no part of it exists under its name."""
+
+
+class ClusterUnavailable(NightjarError):
+    """Spark's master did not answer, gave no executor, or gave up the job."""

@@ -197,6 +197,7 @@ Master = Annotated[
 Memory = Annotated[
     str, AfterValidator(_memory), _form(f"such as `2g` or `2048m`, at least `{LEAST_MEMORY}m`")
 ]
+FileName = Annotated[str, Field(pattern="^[^#]+$"), _form("a path or an address, without `#`")]
 Seed = Annotated[int, Ge(0), Le(2**31 - 1)]
 """What numpy, implicit, XGBoost and Annoy (whose binding has a signed C int) all take."""
 LARGEST_WEIGHT_BITS = 16

@@ -49,6 +49,15 @@ _NO_ANSWER: Final = (
     boto.IncompleteReadError,
     boto.FlexibleChecksumError,
 )
+_VARIABLES: Final = (
+    "AWS_ENDPOINT_URL",
+    "AWS_ENDPOINT_URL_S3",
+    "AWS_REGION",
+    "AWS_DEFAULT_REGION",
+    "AWS_ACCESS_KEY_ID",
+    "AWS_SECRET_ACCESS_KEY",
+    "AWS_SESSION_TOKEN",
+)
 _NO_KEYS: Final = (boto.NoCredentialsError, boto.PartialCredentialsError, boto.CredentialRetrievalError)
 
 
@@ -329,6 +338,11 @@ def make_bucket(uri: str) -> bool:
         return False
     _retry(uri, lambda: _client().create_bucket(Bucket=name))
     return True
+
+
+def environment() -> dict[str, str]:
+    """The variables of this process that say where the server is, and which keys it takes."""
+    return {name: os.environ[name] for name in _VARIABLES if name in os.environ}
 
 
 def spark_options() -> dict[str, str]:

@@ -109,6 +109,20 @@ class Spark(_Variables):
         lambda: memory.of_spark(memory.limit()),
     )
     """How much memory its JVM may take."""
+    spark_executor_memory: kinds.Memory = "2g"
+    """How much memory the JVM of an executor may take, on a cluster; its Python comes on top."""
+    spark_executor_cores: int = Field(default=0, ge=0, le=1024)
+    """Cores of an executor, on a cluster; 0 are what its master gives: all of a worker of Spark's own."""
+    spark_archive: kinds.FileName | None = None
+    """An archive of Python with our requirements, by path or address; each executor unpacks it."""
+    spark_python: kinds.FileName | None = _follows(
+        "`./environment/bin/python` with an archive, else as on this machine", None
+    )
+    """The path of Python on the workers of a cluster."""
+    spark_properties: kinds.FileName | None = None
+    """A file of Spark's other options, in the form of `spark-defaults.conf`; those that we set come first."""
+    spark_wait: PositiveDuration = dt.timedelta(minutes=10)
+    """How many seconds a job waits for an executor of a cluster; then it fails."""
     spark_partitions: int = Field(default=0, ge=0, le=100_000)
     """Partitions of its shuffles; 0 are as many as the rows of the job and the cores need."""
 
@@ -132,7 +146,8 @@ class Settings(Resources, Spark, Tasks, Waits, Places):
 
     def environment(self) -> dict[str, str]:
         """The variables that give these settings."""
-        return {f"{PREFIX}{name.upper()}": str(value) for name, value in self.model_dump().items()}
+        given = self.model_dump(exclude_none=True)
+        return {f"{PREFIX}{name.upper()}": str(value) for name, value in given.items()}
 
     def redacted(self) -> dict[str, str]:
         """Every setting as text, with what stands before an @ in an address left out."""

@@ -56,6 +56,7 @@ class SparkStageOperator(SparkSubmitOperator):
         self.application_args = [job.plan_uri]
         self.env_vars = dict(job.environment)
         self.conf = dict(job.conf)
+        self.properties_file = job.properties or None
         super().execute(context)
         return "spark-submit ended well"
 

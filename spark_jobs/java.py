@@ -9,9 +9,9 @@ import sys
 from pathlib import Path
 from typing import Final
 
-from lake import processor
 from lake.errors import ConfigError
 from lake.settings import Places, Settings
+from spark_jobs import cluster
 
 OLDEST: Final = 17
 """The oldest Java that Spark 4 runs on."""
@@ -86,12 +86,11 @@ def spark_home() -> Path:
 
 def environment(settings: Settings) -> dict[str, str]:
     """The environment variables that spark-submit needs, beside those of this process."""
-    local = {"SPARK_LOCAL_IP": "127.0.0.1"} if settings.spark_master.startswith("local") else {}
+    local = {"SPARK_LOCAL_IP": "127.0.0.1"} if cluster.is_here(settings.spark_master) else {}
     return local | {
         "JAVA_HOME": str(java_home(settings)),
         "SPARK_HOME": str(spark_home()),
-        "PYSPARK_PYTHON": sys.executable,
+        "PYSPARK_PYTHON": cluster.python(settings),
         "PYSPARK_DRIVER_PYTHON": sys.executable,
-        "OPENBLAS_NUM_THREADS": "1",
-        **processor.VARIABLES,
+        **cluster.VARIABLES,
     }

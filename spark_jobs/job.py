@@ -18,6 +18,7 @@ from lake.disk import NO_ROOM
 from lake.errors import DiskFull, FileFault, NightjarError, PermanentError, StorageUnavailable
 from lake.processes import is_running
 from lake.storage import Storage, open_storage
+from spark_jobs.faults import of_cluster
 
 log = logging.getLogger(__name__)
 
@@ -78,7 +79,9 @@ class JobError:
     trace: str = ""
 
 
-def main(kind: type[Task], run: Callable[[Task], object]) -> None:
+def main(
+    kind: type[Task], run: Callable[[Task], object], result: Callable[[str], str] = layout.result
+) -> None:
     """Run the plan whose URI is the program's only argument.
 
     The result, or what ended the job, is put beside the plan, where `lake.layout` says. When the
@@ -91,6 +94,8 @@ def main(kind: type[Task], run: Callable[[Task], object]) -> None:
         The plan's dataclass.
     run
         The job: a plan in, a result (a frozen dataclass) out.
+    result
+        The path of the result of an attempt.
     """
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(name)s %(levelname)s %(message)s")
     if submitter := os.environ.get(SUBMITTER):
@@ -98,8 +103,8 @@ def main(kind: type[Task], run: Callable[[Task], object]) -> None:
     attempt = sys.argv[1].split("/")[-2]
     storage = open_storage(sys.argv[1].removesuffix(f"/{layout.plan(attempt)}"))
     try:
-        result = run(messages.read(storage, layout.plan(attempt), kind))
-        messages.write(storage, layout.result(attempt), result)
+        made = run(messages.read(storage, layout.plan(attempt), kind))
+        messages.write(storage, result(attempt), made)
     except Exception as error:
         log.exception("the job failed")
         _put(storage, layout.error(attempt), describe(error))
@@ -137,8 +142,8 @@ def describe(error: Exception) -> JobError:
     """An exception as a `JobError`; of a Java error the failure and its first cause."""
     text = str(error).strip() or repr(error)
     trace = "".join(traceback.format_exception(error))
-    if isinstance(error, NightjarError):
-        return JobError(type(error).__name__, text, isinstance(error, PermanentError), trace)
+    if known := error if isinstance(error, NightjarError) else of_cluster(text):
+        return JobError(type(known).__name__, str(known) or text, isinstance(known, PermanentError), trace)
     if _has_no_room(text):
         return JobError(DiskFull.__name__, f"{_briefly(text)}; free some space, then run again", False, trace)
     if _lost_s3(text):

@@ -1,9 +1,13 @@
 """The one place that makes and configures a Spark session."""
 
 import logging
+import threading
 from typing import Final
 
 from pyspark.sql import SparkSession
+
+from lake.errors import ClusterUnavailable
+from spark_jobs import cluster
 
 log = logging.getLogger(__name__)
 
@@ -53,7 +57,37 @@ def session(app: str) -> SparkSession:
         builder = builder.config(name, value)
     spark = builder.getOrCreate()
     spark.sparkContext.setLogLevel("WARN")
+    if cluster.is_one(str(spark.sparkContext.master)):
+        _require_executor(spark)
     return spark
+
+
+def _require_executor(spark: SparkSession) -> None:
+    """Run a task, for which Spark by itself would wait without end.
+
+    Raises
+    ------
+    ClusterUnavailable
+        When no executor takes it in time.
+    """
+    context, options = spark.sparkContext, spark.sparkContext.getConf()
+    seconds = float(options.get(cluster.WAIT) or 600)
+    timer = threading.Timer(seconds, context.cancelAllJobs)
+    timer.start()
+    try:
+        spark.range(1, numPartitions=1).count()
+    except Exception as error:
+        if timer.is_alive():
+            raise
+        memory, cores = options.get("spark.executor.memory"), options.get("spark.executor.cores") or "all"
+        raise ClusterUnavailable(
+            f"{context.master}: expected an executor of {memory} and {cores} cores within {seconds:.0f} s, "
+            "found none: no worker is there, or none has as much to give; start one, end other jobs, lower "
+            "NIGHTJAR_SPARK_EXECUTOR_MEMORY or NIGHTJAR_SPARK_EXECUTOR_CORES, or raise NIGHTJAR_SPARK_WAIT, "
+            "then run again"
+        ) from error
+    finally:
+        timer.cancel()
 
 
 def session_for(app: str, rows: int) -> SparkSession:

@@ -8,10 +8,11 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from lake import errors, layout, messages
-from lake.errors import DiskFull, JobFailed, NightjarError
+from lake.errors import ConfigError, DiskFull, JobFailed, NightjarError
 from lake.processes import end, in_sessions
 from lake.settings import Settings
 from lake.storage import Storage, open_storage
+from spark_jobs import cluster
 from spark_jobs.java import environment, spark_home
 from spark_jobs.job import SUBMITTER, JobError
 
@@ -38,7 +39,8 @@ def spark_conf(settings: Settings) -> dict[str, str]:
     """The options of Spark that have to be set before the JVM starts."""
     partitions = settings.spark_partitions
     fixed = {"spark.sql.shuffle.partitions": str(partitions)} if partitions else {}
-    return {"spark.driver.memory": settings.spark_memory, **fixed, **_s3_conf(settings)}
+    shipped = cluster.conf(settings) if cluster.is_one(settings.spark_master) else {}
+    return {"spark.driver.memory": settings.spark_memory, **fixed, **_s3_conf(settings), **shipped}
 
 
 def _s3_conf(settings: Settings) -> dict[str, str]:
@@ -62,13 +64,15 @@ class Job:
     Attributes
     ----------
     name
-        ``extract`` or ``feature_tables``.
+        ``extract``, ``feature_tables`` or ``score``.
     plan_uri
         The program's only argument.
     master, conf, environment
         Spark's master, its options, and the environment variables of spark-submit.
     logfile
         The file of its log.
+    properties
+        A file of more options; those of `conf` come before them.
     """
 
     name: str
@@ -77,17 +81,28 @@ class Job:
     conf: Mapping[str, str]
     environment: Mapping[str, str]
     logfile: Path
+    properties: str = ""
 
 
 def command(job: Job) -> list[str]:
     """The spark-submit command of a job."""
     conf = [part for name, value in job.conf.items() for part in ("--conf", f"{name}={value}")]
+    more = ["--properties-file", job.properties] if job.properties else []
     submit = str(spark_home() / "bin" / "spark-submit")
-    return [submit, "--master", job.master, *conf, str(program(job.name)), job.plan_uri]
+    return [submit, "--master", job.master, *more, *conf, str(program(job.name)), job.plan_uri]
 
 
 def job_of(name: str, attempt: str, settings: Settings) -> Job:
-    """The job that runs an attempt's plan; its log is kept in `NIGHTJAR_HOME`."""
+    """The job that runs an attempt's plan; its log is kept in `NIGHTJAR_HOME`.
+
+    Raises
+    ------
+    ConfigError
+        When there is no file of options where the settings name one.
+    """
+    options = settings.spark_properties or ""
+    if options and not Path(options).is_file():
+        raise ConfigError(f"NIGHTJAR_SPARK_PROPERTIES: expected a file, found none at {options}")
     return Job(
         name,
         open_storage(settings.lake).uri(layout.plan(attempt)),
@@ -95,6 +110,7 @@ def job_of(name: str, attempt: str, settings: Settings) -> Job:
         spark_conf(settings),
         environment(settings),
         settings.home / "logs" / "spark" / f"{name}-{attempt}.log",
+        options,
     )
 
 
@@ -107,32 +123,41 @@ def start_here(job: Job) -> str:
     return f"spark-submit ended with {code}; see {job.logfile}"
 
 
-def submit(name: str, attempt: str, settings: Settings, start: Callable[[Job], str] = start_here) -> None:
+def submit(
+    name: str,
+    attempt: str,
+    settings: Settings,
+    start: Callable[[Job], str] = start_here,
+    result: Callable[[str], str] = layout.result,
+) -> None:
     """Run the job of an attempt, whose plan lies in its folder, and wait for it.
 
     Parameters
     ----------
     name
-        ``extract`` or ``feature_tables``.
+        ``extract``, ``feature_tables`` or ``score``.
     attempt
         The attempt; it is run once.
     start
         A function that starts spark-submit, waits for it, and returns how it ended.
+    result
+        The path of the result of an attempt, as the program knows it.
 
     Raises
     ------
     NightjarError
         The job's own error, or `JobFailed` when the job left none.
     """
+    cluster.require_master(settings.spark_master)
     storage, job = open_storage(settings.lake), job_of(name, attempt, settings)
     try:
         ending = start(job)
     except NightjarError:  # nothing was started: this says what is missing here
         raise
     except Exception as failure:
-        raise_job_error(storage, attempt, str(failure))
+        raise_job_error(storage, attempt, str(failure), result)
         raise
-    raise_job_error(storage, attempt, ending)
+    raise_job_error(storage, attempt, ending, result)
 
 
 def _run(line: list[str], env: Mapping[str, str], logfile: Path) -> int:
@@ -147,15 +172,22 @@ def _run(line: list[str], env: Mapping[str, str], logfile: Path) -> int:
                 end(lambda: in_sessions({process.pid}), STOP_SECONDS)
 
 
-def raise_job_error(storage: Storage, attempt: str, otherwise: str = "the job left neither") -> None:
+def raise_job_error(
+    storage: Storage,
+    attempt: str,
+    otherwise: str = "the job left neither",
+    result: Callable[[str], str] = layout.result,
+) -> None:
     """Raise the error of an attempt that has no result.
 
     Parameters
     ----------
     otherwise
         The end of the message when the job wrote neither a result nor an error.
+    result
+        The path of the result of an attempt.
     """
-    if storage.exists(layout.result(attempt)):
+    if storage.exists(result(attempt)):
         return
     if not storage.exists(layout.error(attempt)):
         raise JobFailed(f"attempt {attempt} has no result: {otherwise}")

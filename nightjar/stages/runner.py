@@ -3,12 +3,13 @@
 from collections.abc import Callable
 from typing import Any
 
-from lake import cores
+from lake import cores, layout
 from lake.lake import Lake
 from lake.names import StageName
 from lake.settings import Settings
 from nightjar.stages import attempt as attempts
 from nightjar.stages.stage import Stage
+from spark_jobs import cluster
 from spark_jobs.submit import Job, start_here, submit
 
 Start = Callable[[Job], str]
@@ -41,6 +42,8 @@ def run(
 ) -> None:
     """Run an attempt's plan: by spark-submit where the stage has a program, else in this process.
 
+    On a cluster, the part of the work that can be done there is done first.
+
     Parameters
     ----------
     start
@@ -48,5 +51,7 @@ def run(
     """
     if stage.PROGRAM:
         submit(stage.PROGRAM, attempt, settings, start)
-    else:
-        attempts.work(lake, stage, attempt)
+        return
+    if stage.FANS_OUT and cluster.is_one(settings.spark_master):
+        submit(stage.FANS_OUT, attempt, settings, start, layout.scored)
+    attempts.work(lake, stage, attempt)

@@ -45,6 +45,8 @@ class Stage(ABC, Generic[P, M]):
         What its plan, its work and its commit do, for the terminal.
     PROGRAM
         The program in `spark_jobs` that is its work; empty where the work needs no Spark.
+    FANS_OUT
+        The program in `spark_jobs` that does a part of its work first, where Spark runs on a cluster.
     WHOLE
         Whether one refused partition refuses the whole attempt. Such an attempt is for its newest
         partition; the earlier ones serve it.
@@ -61,6 +63,7 @@ class Stage(ABC, Generic[P, M]):
     MADE: ClassVar[type[Any]]
     STEPS: ClassVar[tuple[str, str, str]]
     PROGRAM: ClassVar[str] = ""
+    FANS_OUT: ClassVar[str] = ""
     WHOLE: ClassVar[bool] = False
 
     threads: int = 1

@@ -34,6 +34,9 @@ from recommender import bundle
 from recommender.ids import Ids
 from recommender.retrieval import Retrieval
 from recommender.view import Origin
+from spark_jobs import score
+from spark_jobs.buckets import Task
+from spark_jobs.plans import ScoreResult
 from training.models import TrainResult
 from training.registry import Registered
 from validation.gate import CRITICAL, Check
@@ -512,6 +515,49 @@ def test_building_an_attempt_twice_builds_once(whole, monkeypatch):
     attempts.work(whole.lake, Precompute(), attempt)
     monkeypatch.setattr("precompute.build._build", None)
     attempts.work(whole.lake, Precompute(), attempt)
+
+
+def _task_of(lake, attempt):
+    return Task(lake.uri, attempt, 1, {})
+
+
+@pytest.mark.spark
+@pytest.mark.usefixtures("spark")
+def test_lists_that_spark_made_are_the_same_release(whole, monkeypatch):
+    _, expected = built(whole)
+    attempt = attempts.begin(whole.lake, Precompute(1), [DAYS[0]])
+    plan = attempts.read_plan(whole.lake, Precompute(), attempt)
+    messages.write(whole.storage, layout.scored(attempt), score.run(plan))
+    monkeypatch.setattr("recommender.userlists.Making.write", None)  # so that they are not made here
+    attempts.work(whole.lake, Precompute(), attempt)
+    made = attempts.read_made(whole.lake, Precompute(), attempt)
+    assert fmt.release_path(made.release_id) == expected
+
+
+def test_a_task_that_runs_twice_puts_the_same_files(whole):
+    attempt = attempts.begin(whole.lake, Precompute(1), [DAYS[0]])
+    task = _task_of(whole.lake, attempt)
+    first, again = task.write([3, 5]), task.write([5, 3])
+    assert first.files == again.files
+    assert set(first.files) == {fmt.lists_path(3), fmt.lists_path(5)}
+    assert first.totals.made() == again.totals.made()
+
+
+def test_a_file_of_another_build_in_its_place_is_refused(whole):
+    attempt = attempts.begin(whole.lake, Precompute(1), [DAYS[0]])
+    whole.storage.put_new(layout.made_for(attempt, fmt.lists_path(0)), b"other")
+    with pytest.raises(PermanentError, match="00.parquet is there with other bytes.*run precompute again"):
+        _task_of(whole.lake, attempt).write([0])
+
+
+def test_lists_of_a_cluster_that_are_damaged_are_refused(whole):
+    attempt = attempts.begin(whole.lake, Precompute(1), [DAYS[0]])
+    part = _task_of(whole.lake, attempt).write(range(whole.lake.data.lists.buckets))
+    result = ScoreResult(part.totals.made(), dict(part.files))
+    messages.write(whole.storage, layout.scored(attempt), result)
+    whole.storage.local(layout.made_for(attempt, fmt.lists_path(1))).write_bytes(b"other")
+    with pytest.raises(PermanentError, match="lists/01.parquet: expected .* sha256 .*, found other bytes"):
+        attempts.work(whole.lake, Precompute(), attempt)
 
 
 def test_a_retry_tells_what_the_first_try_compared(whole, monkeypatch):

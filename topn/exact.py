@@ -38,7 +38,7 @@ Progress = Callable[[int, int], None]
 
 FIRST_ITEMS = 1024  # of the first tile, which sets the floors: so many that few candidates follow
 TILE_ITEMS = 256  # of each later tile, after which users may be done
-BLOCK_PANELS = 10  # of one block at most: they share one reading of a tile
+BLOCK_USERS = 480  # of one block at most: they share one reading of a tile
 MOST_SHARES = 1000  # of the users, as each share that waits for a thread takes memory
 BLOCKS_A_THREAD = 4  # at least, so that threads end at about the same time
 LEAST_SPARE = 32  # candidates beyond a list that a pool has room for, so that it is seldom cut back
@@ -152,11 +152,12 @@ class _Work:
         (users, factors), items = self.problem.users.shape, len(self.ordered.norms)
         # bytes that a user, a thread and a panel take
         of_user = 8 * self.capacity + 4 * factors + items // 8 + 80
-        of_thread, of_panel = 4 * _tallest() * (WIDTH + 4) + 24 * self.capacity, WIDTH * of_user
+        of_thread, of_panel = 4 * _tallest() * (factors + WIDTH + 4) + 24 * self.capacity, WIDTH * of_user
         room = memory_mib * 2**20 - 48 * items
         threads = max(1, min(threads, room // (of_thread + of_panel)))
         even = -(-users // (threads * BLOCKS_A_THREAD * WIDTH))
-        return threads, WIDTH * max(1, min((room // threads - of_thread) // of_panel, even, BLOCK_PANELS))
+        affordable = (room // threads - of_thread) // of_panel
+        return threads, WIDTH * max(1, min(affordable, even, BLOCK_USERS // WIDTH))
 
     def _space(self, size: int) -> Space:
         items, factors = len(self.ordered.norms), self.problem.users.shape[1]

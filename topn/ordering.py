@@ -8,7 +8,6 @@ from topn import vectors
 from topn.arguments import Problem
 from topn.arrays import Float32, Float64, Int32
 from topn.metric import metric_of
-from topn.simd import ROWS
 
 
 class OrderedItems(NamedTuple):
@@ -21,8 +20,7 @@ class OrderedItems(NamedTuple):
     lengths
         float64 [places], in the metric, descending; only of the items that a list may have.
     codes
-        int32 [places + ROWS - 1], beside `lengths`; the last code is repeated, so that a product
-        always has `ROWS` items.
+        int32 [places], beside `lengths`.
     norms
         float64 [places], the largest Euclidean norm from this place on.
     places
@@ -52,9 +50,8 @@ def order_items(problem: Problem) -> OrderedItems:
     codes = codes[vectors.among_first(items, lengths, codes, most)]
     places = np.full(len(items), -1, np.int32)
     places[codes] = np.arange(len(codes), dtype=np.int32)
-    padded = np.append(codes, np.repeat(codes[-1:], ROWS - 1))
     longest = np.maximum.accumulate(problem.norms[codes][::-1])[::-1].copy()
-    return OrderedItems(items, lengths[codes], padded, longest, places, metric.users)
+    return OrderedItems(items, lengths[codes], codes, longest, places, metric.users)
 
 
 def _by_length(items: Float32, lengths: Float64, codes: Int32) -> Int32:

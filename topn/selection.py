@@ -7,7 +7,7 @@ import numpy as np
 
 from topn.arrays import Float32, Int32, Int64
 from topn.jit import jit
-from topn.simd import WIDTH
+from topn.simd import WIDTH, counts_reaching
 
 COUNTED = 512  # up to so many integers, counting sorts faster than comparing
 HALF = 1 << 23  # from the ordinal of half a float to that of the float
@@ -63,13 +63,14 @@ def floors_of_lanes(scores: Float32, n: Int64) -> Float32:
         int64 [WIDTH].
     """
     lowest, highest = np.full(WIDTH, ordinal(np.float32(-np.inf)), np.int64), _highest(scores)
-    middle, cuts = np.empty(WIDTH, np.int64), np.empty(WIDTH, np.float32)
+    middle, counts = np.empty(WIDTH, np.int64), np.empty(WIDTH, np.int32)
+    cuts = np.empty(WIDTH, np.float32)
     step = HALF
     while (lowest < highest).any():
         for lane in range(WIDTH):  # halving the highest score comes near sooner than bisecting all floats
             middle[lane] = max((lowest[lane] + highest[lane] + 1) >> 1, highest[lane] - step)
             cuts[lane] = float_of(middle[lane])
-        counts = _counts_reaching(scores, cuts)
+        counts_reaching(scores, cuts, counts)
         for lane in range(WIDTH):
             if counts[lane] < n[lane]:
                 highest[lane] = middle[lane] - 1
@@ -92,16 +93,6 @@ def _highest(scores: Float32) -> Int64:
     for lane in range(WIDTH):
         ordinals[lane] = ordinal(highest[lane])
     return ordinals
-
-
-@jit
-def _counts_reaching(scores: Float32, cuts: Float32) -> Int32:
-    """How many scores of each column are at least its cut."""
-    counts = np.zeros(WIDTH, np.int32)
-    for row in range(len(scores)):
-        for lane in range(WIDTH):
-            counts[lane] += np.int32(scores[row, lane] >= cuts[lane])
-    return counts
 
 
 @jit

@@ -24,21 +24,25 @@ FRESH = 32  # and so many candidates came after the last `shrink`.
 
 
 class Scratch(NamedTuple):
-    """Space for panels of `WIDTH` users, each in a lane, and for their scores of one tile of items.
+    """Space for panels of `WIDTH` users, each in a lane, for a tile of items, and for the scores of both.
 
     Attributes
     ----------
     panels
         float32 [panels, f, WIDTH].
+    items
+        float32 [tile, f]: the factors of the tile's items in the order of their places. A processor fetches
+        what lies side by side before it is asked for.
     cuts
         float32 [WIDTH]: an item whose computed score is below it cannot count for the user in this lane.
     scores
         float32 [tile, WIDTH].
     rows, lanes
-        int64 [tile + 1]: the rows of `scores` that have any that count, and their lanes, as bits.
+        int64 [tile]: the rows of `scores` that have any that count, and their lanes, as bits.
     """
 
     panels: Float32
+    items: Float32
     cuts: Float32
     scores: Float32
     rows: Int64
@@ -57,10 +61,11 @@ def workspace(users: int, factors: int, items: int, capacity: int, tile: int) ->
     panels, rows = -(-users // WIDTH), -(-tile // ROWS) * ROWS
     return pools, Scratch(
         np.empty((panels, factors, WIDTH), np.float32),
+        np.empty((rows, factors), np.float32),
         np.empty(WIDTH, np.float32),
         np.empty((rows, WIDTH), np.float32),
-        np.empty(tile + 1, np.int64),
-        np.empty(tile + 1, np.int64),
+        np.empty(rows, np.int64),
+        np.empty(rows, np.int64),
     )
 
 
@@ -99,13 +104,16 @@ def solve_block(
     while start < stop and unfinished > 0:
         if prune:
             unfinished = _drop_finished(active, unfinished, scratch.panels, factors, pools, ordered, start)
+        _fill_items(scratch.items, ordered, start, stop)
         for first in range(0, unfinished, WIDTH):
             lanes = active[first : min(first + WIDTH, unfinished)]
             panel = scratch.panels[first // WIDTH]
+            _set_cuts(scratch.cuts, lanes, pools.users, ordered.norms[start])
+            for row in range(0, stop - start, ROWS):
+                products(panel, scratch.items, scratch.cuts, row, scratch.scores, scratch.lanes)
             if start == 0:
-                hits = _score_first(panel, lanes, pools, ordered, stop, scratch)
-            else:
-                hits = _score(panel, lanes, pools, ordered, start, stop, scratch)
+                _set_floors(lanes, pools, ordered, stop, scratch)
+            hits = _note(scratch, stop - start)
             _collect(scratch, hits, start, lanes, factors, pools, ordered)
         computed += unfinished * (stop - start)
         start, stop = stop, min(stop + tiles[1], len(ordered.norms))
@@ -164,6 +172,14 @@ def _fill_panels(panels: Float32, factors: Float32, active: Int64) -> None:
 
 
 @jit
+def _fill_items(items: Float32, ordered: OrderedItems, start: int, stop: int) -> None:
+    for place in range(start, stop):
+        code = ordered.codes[place]
+        for d in range(items.shape[1]):
+            items[place - start, d] = ordered.factors[code, d]
+
+
+@jit
 def _drop_finished(
     active: Int64,
     unfinished: int,
@@ -191,15 +207,12 @@ def _drop_finished(
 
 
 @jit
-def _score_first(
-    panel: Float32, lanes: Int64, pools: Pools, ordered: OrderedItems, stop: int, scratch: Scratch
-) -> int:
-    """Multiply a panel by the first tile, which sets the floors; returns what `_score` does."""
-    for first in range(0, stop, ROWS):
-        products(panel, ordered.factors, ordered.codes, first, scratch.scores, first)
+def _set_floors(lanes: Int64, pools: Pools, ordered: OrderedItems, stop: int, scratch: Scratch) -> None:
+    """Set the floors of a panel by the scores of the first tile, and find anew which of them count."""
     _first_floors(scratch.scores[:stop], lanes, pools, ordered.norms[0])
     _set_cuts(scratch.cuts, lanes, pools.users, ordered.norms[0])
-    return _note(scratch, 0, 0, stop)
+    for row in range(stop):
+        scratch.lanes[row] = reached(scratch.scores, row, scratch.cuts)
 
 
 @jit
@@ -229,19 +242,6 @@ def _hide(scores: Float32, lane: int, hidden: UInt32) -> None:
 
 
 @jit
-def _score(
-    panel: Float32, lanes: Int64, pools: Pools, ordered: OrderedItems, start: int, stop: int, scratch: Scratch
-) -> int:
-    """Multiply a panel by a tile; returns how many rows of the scores have any that count."""
-    scores, hits = scratch.scores, 0
-    _set_cuts(scratch.cuts, lanes, pools.users, ordered.norms[start])
-    for first in range(0, stop - start, ROWS):
-        products(panel, ordered.factors, ordered.codes, start + first, scores, first)
-        hits = _note(scratch, hits, first, min(first + ROWS, stop - start))
-    return hits
-
-
-@jit
 def _set_cuts(cuts: Float32, lanes: Int64, users: Users, norm: float) -> None:
     cuts[len(lanes) :] = np.inf
     for lane in range(len(lanes)):
@@ -250,12 +250,12 @@ def _set_cuts(cuts: Float32, lanes: Int64, users: Users, norm: float) -> None:
 
 
 @jit
-def _note(scratch: Scratch, hits: int, first: int, stop: int) -> int:
-    """Note in which of these rows any score counts."""
-    for row in range(first, stop):
-        lanes = reached(scratch.scores, row, scratch.cuts)
-        scratch.rows[hits], scratch.lanes[hits] = row, lanes
-        hits += lanes != 0
+def _note(scratch: Scratch, stop: int) -> int:
+    """Close the gaps of the rows in which no score counts; returns how many rows are left."""
+    rows, lanes, hits = scratch.rows, scratch.lanes, 0
+    for row in range(stop):
+        rows[hits], lanes[hits] = row, lanes[row]
+        hits += lanes[hits] != 0
     return hits
 
 

@@ -1,8 +1,12 @@
 """What the command line takes for what."""
 
+import datetime as dt
+
 import pytest
 from typer.testing import CliRunner
 
+from lake import layout
+from lake.records import Draft
 from nightjar.command.cli import app
 
 
@@ -49,3 +53,25 @@ def test_of_other_dashes_the_error_says_how_they_are_given(shown):
 @pytest.mark.parametrize("args", [["-n", "-3", "7"], ["-7", "-8"], ["-n"], ["--lenght", "3"], []])
 def test_what_is_wrong_otherwise_stays_wrong(shown, args):
     assert isinstance(shown(*args), str)
+
+
+def test_clean_shows_what_would_go_and_removes_it_only_without_dry_run(tiny, monkeypatch):
+    storage, old = tiny.lake.storage, dt.date(2024, 1, 1)
+    tiny.lake.records.commit(Draft("features", "2024-06-30", layout.new_attempt(), "committed", 1, "c"), 0)
+    storage.put_new(f"{layout.cached('retrieval', old, 'x')}/a.npy", b"x" * 2_000_000)
+    for name, value in tiny.settings.environment().items():
+        monkeypatch.setenv(name, value)
+    monkeypatch.setattr("nightjar.command.cli.show_progress_log", lambda: None)  # it lasts beyond the test
+
+    def clean(*args):
+        done = CliRunner().invoke(app, ["clean", *args])
+        assert done.exit_code == 0, done.output
+        return done.output.splitlines()
+
+    told = ["caches of old days: 1 folders, 1 files, 2.0 MB"]
+    assert clean("--dry-run") == [*told, "nothing was removed"]
+    assert storage.list(layout.CACHES)
+    assert clean("--nights", "200") == ["nothing was removed"]
+    assert clean() == [*told, "removed"]
+    assert storage.list(layout.CACHES) == []
+    assert clean() == ["nothing was removed"]

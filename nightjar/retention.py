@@ -1,4 +1,4 @@
-"""What no night needs any more: caches of old days, copies of raw files, and what attempts left.
+"""What no night needs any more: caches of old days, copies for work that has ended, and what attempts left.
 
 Nothing goes that a record names, or an entry of a ledger, or an attempt that may still run. Old is what is
 old beside the newest record, by as-of days and by the stamps in the lake: the clock is not asked, and a
@@ -148,16 +148,24 @@ class _Attempts:
         self._age = age
 
     def unneeded(self) -> Iterator[Unneeded]:
-        """Raw copies of what is committed, and all of attempts that ended without a record."""
+        """Copies for what is committed, and all of attempts that ended without a record."""
         for attempt in sorted(self._named & self._files.keys()):
-            copies = f"{layout.raw_copies(attempt)}/"
-            if any(path.startswith(copies) for path in self._files[attempt]):
-                yield Unneeded(self._storage, layout.raw_copies(attempt), "copies of raw files")
+            yield from self._copies(attempt)
         unnamed = sorted(self._files.keys() - self._named)
         gone = [attempt for attempt in unnamed if self._is_old(attempt)]
         awaited = {self._release(attempt) for attempt in unnamed if attempt not in gone}
         for attempt in gone:
             yield from self._of(attempt, awaited)
+
+    def _copies(self, attempt: str) -> Iterator[Unneeded]:
+        """What only the work of an attempt reads, which a record tells has ended."""
+        copies = {
+            layout.raw_copies(attempt): "copies of raw files",
+            layout.made_for(attempt, ""): "lists that a cluster made, which the release has",
+        }
+        for folder, what in copies.items():
+            if any(path.startswith(f"{folder}/") for path in self._files[attempt]):
+                yield Unneeded(self._storage, folder, what)
 
     def _is_old(self, attempt: str) -> bool:
         """Whether it began so long ago that it does not run; not known of one without a mark."""

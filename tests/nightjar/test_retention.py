@@ -202,14 +202,25 @@ def test_files_among_the_releases_go_with_the_attempt_that_never_made_a_release(
     assert lake.releases.list("") == ([] if goes else before)
 
 
-def test_copies_of_raw_files_go_once_their_day_is_committed(lakes):
+@pytest.mark.parametrize(
+    ("copy", "what"),
+    [
+        (lambda name: layout.copied(name, "day.csv"), "copies of raw files"),
+        (
+            lambda name: layout.made_for(name, fmt.lists_path(3)),
+            "lists that a cluster made, which the release has",
+        ),
+    ],
+    ids=["raw files", "lists"],
+)
+def test_copies_for_a_job_go_once_its_work_is_committed(lakes, copy, what):
     lake = lakes()
     names = [attempt(lake, 0), attempt(lake, 0)]
     for name in names:
-        lake.storage.put_new(layout.copied(name, "day.csv"), b"rows")
+        lake.storage.put_new(copy(name), b"rows")
     record(lake, "ingest", DAY, names[0])
     told = retention.clean(lake, is_dry=True)
-    assert told == {"copies of raw files": [1, 1, 4]}
+    assert told == {what: [1, 1, 4]}
     assert len(there(lake, names[0])) == 3
     assert retention.clean(lake) == told
     assert there(lake, names[0]) == [layout.begun(names[0]), layout.plan(names[0])]

@@ -4,12 +4,13 @@
     python benchmarks/topn_contest.py                # everything; --estimate says how long that takes
     python benchmarks/topn_contest.py --set cj --contestant ours --contestant sgemm --quick   # only prints
     python benchmarks/topn_contest.py --growth
+    python benchmarks/topn_contest.py --avx2         # as on a processor without AVX-512
     python benchmarks/topn_contest.py --table        # only writes docs/benchmarks.md from the results
 
 Each contestant is one process with the same inputs; they take turns, a pass each, `--rounds` times.
 A pass that would take more than five minutes is made on 4,096 users drawn by seed. Except with
---quick, the figures of a data set and factors replace all earlier ones of these in
-benchmarks/results/topn.json, so that each table of docs/benchmarks.md, which is made from that file,
+--quick, the figures of a data set and factors replace all earlier ones of these, with the same vectors,
+in benchmarks/results/topn.json, so that each table of docs/benchmarks.md, which is made from that file,
 is of one run.
 """
 
@@ -33,8 +34,8 @@ sys.path.insert(0, str(ROOT / "benchmarks"))
 import numpy as np  # noqa: E402
 import psutil  # noqa: E402
 import topn_data as data  # noqa: E402
-from topn_contestants import BLIND, CONTESTANTS  # noqa: E402
-from topn_table import tables, write_page  # noqa: E402
+from topn_contestants import BLIND, CONTESTANTS, HELD, Environment  # noqa: E402
+from topn_table import kind_of, tables, write_page  # noqa: E402
 
 RESULTS = ROOT / "benchmarks" / "results" / "topn.json"
 HOME = Path(os.environ.get("NIGHTJAR_HOME", ROOT / ".nightjar")) / "benchmarks" / "topn"
@@ -67,6 +68,7 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--threads", type=int, default=len(os.sched_getaffinity(0)))
     parser.add_argument("--quick", action="store_true", help=f"{QUICK_USERS} users; prints, keeps nothing")
+    parser.add_argument("--avx2", action="store_true", help="leave AVX-512 out, with who can do without")
     parser.add_argument("--growth", action="store_true", help="ours at half the users, items, history")
     parser.add_argument("--table", action="store_true", help="only write the table")
     parser.add_argument("--estimate", action="store_true", help="from the results that there are")
@@ -74,7 +76,9 @@ def _arguments() -> argparse.Namespace:
     asked = parser.parse_args()
     asked.set = asked.set or (["ml20"] if asked.growth else list(data.NAMES))
     asked.factors = asked.factors or [64, 128]
-    asked.contestant = asked.contestant or (["ours"] if asked.growth else list(CONTESTANTS))
+    asked.contestant = asked.contestant or (
+        ["ours"] if asked.growth else list(HELD if asked.avx2 else CONTESTANTS)
+    )
     return asked
 
 
@@ -101,11 +105,12 @@ class _Worker:
         began = time.monotonic()
         command = [sys.executable, __file__, "--worker", who + "|" + half, "--set", name]
         command += ["--factors", str(factors), "--threads", str(asked.threads)] + ["--quick"] * asked.quick
-        environment = _environment(CONTESTANTS[who][1], asked.threads)
+        environment = _environment(CONTESTANTS[who][1], asked)
         pipe = subprocess.PIPE
         self._process = subprocess.Popen(command, stdin=pipe, stdout=pipe, env=environment, text=True)
         self._key = {"set": name, "factors": factors, "contestant": who, "half": half}
         self._key |= {"threads": asked.threads, "growth": asked.growth}
+        self._vectors = _vectors(asked)
         self._facts, self._passes = self._read(), []
         self._spent = time.monotonic() - began
 
@@ -121,7 +126,7 @@ class _Worker:
 
     def record(self) -> dict[str, Any]:
         facts = self._key | self._facts | {"passes": self._passes}
-        return facts | {"spent": round(self._spent), "machine": machine()}
+        return facts | {"spent": round(self._spent), "machine": machine() | {"vectors": self._vectors}}
 
     def _read(self) -> dict[str, Any]:
         line = self._process.stdout.readline()
@@ -130,11 +135,29 @@ class _Worker:
         return json.loads(line)
 
 
-def _environment(own: dict[str, str], threads: int) -> dict[str, str]:
+def _has_avx512() -> bool:
+    return "avx512f" in Path("/proc/cpuinfo").read_text()
+
+
+def _vectors(asked: argparse.Namespace) -> str:
+    """What the processor has, or is held to."""
+    if _has_avx512():
+        return "AVX-512 held to AVX2" if asked.avx2 else "AVX-512"
+    return "AVX2"
+
+
+def _environment(own: Environment, asked: argparse.Namespace) -> dict[str, str]:
     """All get OpenBLAS's fastest kernels, which it does not find on some processors; `own` comes first."""
-    fastest = {"OPENBLAS_CORETYPE": "SkylakeX"} if "avx512f" in Path("/proc/cpuinfo").read_text() else {}
-    told = {"OPENBLAS_NUM_THREADS": "1"} | fastest | own
-    return os.environ | {name: value.format(threads=threads) for name, value in told.items() if value}
+    told: Environment = {"OPENBLAS_NUM_THREADS": "1"}
+    if asked.avx2:
+        told |= {"OPENBLAS_CORETYPE": "Haswell", "NUMBA_CPU_NAME": "haswell", "NUMBA_CPU_FEATURES": ""}
+    elif _has_avx512():
+        told |= {"OPENBLAS_CORETYPE": "SkylakeX"}
+    told |= own
+    kept = {name: value for name, value in os.environ.items() if name not in told}
+    return kept | {
+        name: value.format(threads=asked.threads) for name, value in told.items() if value is not None
+    }
 
 
 def machine() -> dict[str, Any]:
@@ -160,19 +183,16 @@ def machine() -> dict[str, Any]:
 def _store(records: list[dict[str, Any]]) -> None:
     """Put the records of a run in the place of all earlier ones of its data set, factors and kind."""
     earlier = json.loads(RESULTS.read_text()) if RESULTS.exists() else []
-    kept = [record for record in earlier if _kind(record) != _kind(records[0])]
+    kept = [record for record in earlier if kind_of(record) != kind_of(records[0])]
     RESULTS.parent.mkdir(exist_ok=True)
-    RESULTS.write_text(json.dumps(sorted(kept + records, key=_kind), indent=1) + "\n")
-
-
-def _kind(record: dict[str, Any]) -> tuple[str, int, bool]:
-    return record["set"], record["factors"], record["growth"]
+    RESULTS.write_text(json.dumps(sorted(kept + records, key=kind_of), indent=1) + "\n")
 
 
 def _estimate(asked: argparse.Namespace) -> None:
     """Add up what each contestant took in the run that the results are of."""
     records = json.loads(RESULTS.read_text()) if RESULTS.exists() else []
-    spent = {(r["set"], r["factors"], r["contestant"]): r["spent"] for r in records if not r["growth"]}
+    records = [record for record in records if kind_of(record)[2:] == (_vectors(asked), False)]
+    spent = {(r["set"], r["factors"], r["contestant"]): r["spent"] for r in records}
     wanted = [(s, f, c) for s in asked.set for f in asked.factors for c in asked.contestant]
     for key in wanted:
         print(*key, f"{spent[key]} s" if key in spent else "unknown")

@@ -5,6 +5,8 @@
   the item of rank r of n, in its topic or among all, is drawn in proportion to (r + n / 16)^-2
   (Zipf-Mandelbrot): the first tenth of the items has 65 % of the purchases and the second half 5 %, as
   in `cj`. Generator and seed decide how much the norms differ, and so how much pruning gains.
+- `isotropic`: 8,192 users and 30,000 items of random directions, norms falling as rank^-.35, nothing seen:
+  hardly any user is done early, though norms differ.
 - `-flat` after a name: the same with all items at norm 1, which leaves pruning nothing to cut.
 """
 
@@ -24,7 +26,8 @@ SEED = 20261123
 TOPICS = 50
 SIZES = {"ml20": (138_000, 27_000, 86, 8), "big": (1_000_000, 100_000, 63, 4)}
 GENERATED = {"regularization": 3.0, "alpha": 10.0}
-NAMES = ("cj", "cj-flat", "ml20", "ml20-flat", "big")
+ISOTROPIC = (8192, 30_000)
+NAMES = ("cj", "cj-flat", "ml20", "ml20-flat", "big", "isotropic")
 N = 100
 JUDGED = 200  # users whose lists are compared with a full sort
 
@@ -62,7 +65,9 @@ class Problem:
 
 
 def load(home: Path, name: str, factors: int, threads: int) -> Problem:
-    """A data set, made and kept under `home` if it is not there."""
+    """A data set; those by ALS are made and kept under `home` if they are not there."""
+    if name == "isotropic":
+        return _isotropic(*ISOTROPIC, factors)
     folder = home / f"{name.removesuffix('-flat')}-{factors}"
     if not (folder / "users.npy").exists():
         folder.mkdir(parents=True, exist_ok=True)
@@ -74,6 +79,15 @@ def load(home: Path, name: str, factors: int, threads: int) -> Problem:
     ones = np.ones(len(parts["indices"]), np.float32)
     seen = csr_matrix((ones, parts["indices"], parts["indptr"]), shape=(len(users), len(items)))
     return judged(users, items, seen)
+
+
+def _isotropic(users: int, items: int, factors: int) -> Problem:
+    random = np.random.default_rng(SEED)
+    rows = (random.standard_normal((count, factors)).astype(np.float32) for count in (users, items))
+    of_users, of_items = (row / np.linalg.norm(row, axis=1, keepdims=True) for row in rows)
+    lengths = (np.arange(1, items + 1) ** -0.35).astype(np.float32)
+    nothing = csr_matrix((users, items), dtype=np.float32)
+    return judged(of_users, of_items * lengths[:, None], nothing)
 
 
 def judged(users: Floats, items: Floats, seen: csr_matrix) -> Problem:

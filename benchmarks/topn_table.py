@@ -31,12 +31,21 @@ def write_page(results: Path, page: Path) -> None:
     page.write_text("\n\n".join(part for part in parts if part) + "\n")
 
 
+def kind_of(record: dict[str, Any]) -> tuple[str, int, str, bool]:
+    """What records have in common that are to be compared: data set, factors, vectors, growth or not."""
+    return record["set"], record["factors"], _vectors(record), record["growth"]
+
+
+def _vectors(record: dict[str, Any]) -> str:
+    return record["machine"].get("vectors", "AVX-512")  # which the first runs did not note
+
+
 def tables(records: list[dict[str, Any]]) -> str:
-    """A table for each data set and factors, and what is known of growth."""
-    groups: dict[tuple[str, int], list[dict[str, Any]]] = {}
+    """A table for each data set, factors and vectors, and what is known of growth."""
+    groups: dict[tuple[str, int, str], list[dict[str, Any]]] = {}
     for record in records:
-        groups.setdefault((record["set"], record["factors"]), []).append(record)
-    parts = [_table(name, factors, rows) for (name, factors), rows in groups.items()]
+        groups.setdefault(kind_of(record)[:3], []).append(record)
+    parts = [_table(name, factors, rows) for (name, factors, _), rows in groups.items()]
     parts += [_growth([record for record in records if record["growth"] and record["contestant"] == "ours"])]
     return "\n\n".join(part for part in parts if part)
 
@@ -64,7 +73,13 @@ def _table(name: str, factors: int, rows: list[dict[str, Any]]) -> str:
     if not rows:
         return ""
     raw = [next((row for row in rows if row["contestant"] == who), None) for who in (REFERENCE, SHIPPED)]
-    lines = [f"## {name}, f = {factors}", "", _machine(rows[0]), "", f"| {' | '.join(COLUMNS)} |"]
+    lines = [
+        f"## {name}, f = {factors}, {_vectors(rows[0])}",
+        "",
+        _machine(rows[0]),
+        "",
+        f"| {' | '.join(COLUMNS)} |",
+    ]
     lines += ["|---" * len(COLUMNS) + "|"]
     lines += [_line(row, raw) for row in sorted(rows, key=lambda row: -_rate(row, "cpu"))]
     return "\n".join(lines)
@@ -102,7 +117,7 @@ def _rate(row: dict[str, Any], clock: str) -> float:
 def _machine(row: dict[str, Any]) -> str:
     machine = row["machine"]
     return (
-        f"{machine['cpu']}, {row['threads']} threads, {machine['memory_gib']} GiB,"
+        f"{machine['cpu']} with {_vectors(row)}, {row['threads']} threads, {machine['memory_gib']} GiB,"
         f" Python {machine['python']}, load {machine['load']}, median of {len(row['passes'])} passes;"
         f" {row['items']:,} items, {row['seen']:,} of the pairs are left out."
     )

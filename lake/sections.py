@@ -12,6 +12,8 @@ Part = Annotated[float, Field(ge=1e-6, le=1)]
 """A share that has an effect, and that XGBoost takes: it refuses what float32 cannot hold."""
 Days = Annotated[int, Field(ge=1, le=366)]
 HalfLife = Annotated[int, Field(ge=1, le=3650)]
+SPARK_FACTORS: Final = 4
+"""Java's implementations of BLAS sum the same way only where no more than this many lanes have no rest."""
 _LOWER: Final = {
     "medium_days": "short_days",
     "long_days": "medium_days",
@@ -50,8 +52,14 @@ class FeaturesSection(Section):
 
 
 class RetrievalSection(Section):
-    """ALS and item-item neighbours."""
+    """ALS and item-item neighbours.
 
+    With the backend `spark`, `factors` is a multiple of 4, a purchase weighs 1 more than `alpha` says, and
+    `regularization` is a mean: each user and item is held down in proportion to its number of pairs.
+    """
+
+    backend: Literal["implicit", "spark"] = "implicit"
+    """Who fits ALS: the library implicit where training runs, or Spark ML as a job (docs/cluster.md)."""
     factors: int = Field(default=64, ge=1, le=1024)
     """How many factors a user and an item have."""
     regularization: float = Field(default=8.0, ge=1e-3, le=1e6)  # below, float32 has no solution of ALS
@@ -70,6 +78,13 @@ class RetrievalSection(Section):
     """How much less items count that are bought more than others; 0 is not at all."""
     seed: Seed = 0
     """Of the random start of ALS."""
+
+    @field_validator("factors")
+    @classmethod
+    def _fits_the_backend(cls, factors: int, info: ValidationInfo) -> int:
+        if info.data.get("backend") == "spark" and factors % SPARK_FACTORS:
+            raise ValueError(f"expected a multiple of {SPARK_FACTORS}, as backend is spark")
+        return factors
 
 
 class CandidatesSection(Section):

@@ -1,6 +1,7 @@
 """Retrieval as of a day: ALS factors, item-item neighbours and popularity."""
 
 import logging
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -22,6 +23,10 @@ logger = logging.getLogger(__name__)
 
 START = 0.005**2
 """What each factor gives to the score of a user and an item where ALS begins: it draws from 0 to 0.01."""
+
+
+Solver = Callable[[Any, RetrievalSection], tuple[Float32, Float32]]
+"""Fits ALS: from the confidence in each purchase, CSR float32 users x items, to user and item factors."""
 
 
 @dataclass(frozen=True)
@@ -48,7 +53,9 @@ class Retrieval:
     popularity: Float32
 
 
-def fit(view: View, weights: Any, config: RetrievalSection, threads: int) -> Retrieval:
+def fit(
+    view: View, weights: Any, config: RetrievalSection, threads: int, solve: Solver | None = None
+) -> Retrieval:
     """Fit retrieval on what was bought as of a day; the bytes do not depend on `threads`.
 
     Parameters
@@ -57,8 +64,10 @@ def fit(view: View, weights: Any, config: RetrievalSection, threads: int) -> Ret
         Of all users.
     weights
         Their decayed purchases, CSR float32 users x items.
+    solve
+        Fits ALS instead of implicit.
     """
-    user_factors, item_factors = als(weights, config, threads)
+    user_factors, item_factors = als(weights, config, threads, solve)
     similarity = _neighbours(weights, config, threads)
     return Retrieval(view.users, view.items, user_factors, item_factors, similarity, popularity(view))
 
@@ -71,15 +80,17 @@ def popularity(view: View) -> Float32:
     return score
 
 
-def als(weights: Any, config: RetrievalSection, threads: int) -> tuple[Float32, Float32]:
-    """User and item factors from decayed purchases, CSR float32 users x items.
+def als(
+    weights: Any, config: RetrievalSection, threads: int, solve: Solver | None = None
+) -> tuple[Float32, Float32]:
+    """User and item factors from decayed purchases, CSR float32 users x items; `solve` as for `fit`.
 
     A user or item without a purchase of any weight gets a row of zeros: "not known", and nobody's
     neighbour. So does one of whom ALS learns nothing; then a warning says so.
     """
     confidence = _weighty(weights)
     confidence.data = log1p(config.damping * confidence.data.astype(np.float64)).astype(np.float32)
-    fitted = _fitted(confidence, config, threads)
+    fitted = solve(confidence, config) if solve else _fitted(confidence, config, threads)
     if fitted is None:
         users, items = (np.zeros((rows, config.factors), np.float32) for rows in weights.shape)
         return users, items

@@ -139,6 +139,37 @@ class FeaturesPlan(Plan):
     missing_days: tuple[dt.date, ...] = ()
 
 
+@dataclass(frozen=True, kw_only=True)
+class AlsPlan(Plan):
+    """One fit of ALS, for a training; users and items are rows and columns of the confidence matrix.
+
+    Attributes
+    ----------
+    lake
+        The URI of the lake.
+    confidence
+        The path in the lake of the matrix: Parquet with ``user`` and ``item`` (int32) and
+        ``confidence`` (float32, above 0).
+    pairs
+        How many rows it has.
+    regularization
+        Of a user or an item, for each pair that it has.
+    """
+
+    lake: str
+    confidence: str
+    pairs: int
+    regularization: float
+
+
+@dataclass(frozen=True)
+class AlsResult:
+    """The files of factors in the lake: Parquet with ``id`` (int32) and ``features`` (list of float32)."""
+
+    users: tuple[str, ...]
+    items: tuple[str, ...]
+
+
 @dataclass(frozen=True)
 class FeaturesResult:
     """Per table and as-of day its files and digest."""

@@ -15,6 +15,7 @@ from lake.storage import Storage, open_storage
 from spark_jobs import cluster
 from spark_jobs.java import environment, spark_home
 from spark_jobs.job import SUBMITTER, JobError
+from spark_jobs.options import OF_JOB
 
 log = logging.getLogger(__name__)
 
@@ -64,7 +65,7 @@ class Job:
     Attributes
     ----------
     name
-        ``extract``, ``feature_tables`` or ``score``.
+        ``extract``, ``feature_tables``, ``als`` or ``score``.
     plan_uri
         The program's only argument.
     master, conf, environment
@@ -107,7 +108,7 @@ def job_of(name: str, attempt: str, settings: Settings) -> Job:
         name,
         open_storage(settings.lake).uri(layout.plan(attempt)),
         settings.spark_master,
-        spark_conf(settings),
+        spark_conf(settings) | OF_JOB.get(name, {}),
         environment(settings),
         settings.home / "logs" / "spark" / f"{name}-{attempt}.log",
         options,
@@ -135,7 +136,7 @@ def submit(
     Parameters
     ----------
     name
-        ``extract``, ``feature_tables`` or ``score``.
+        ``extract``, ``feature_tables``, ``als`` or ``score``.
     attempt
         The attempt; it is run once.
     start

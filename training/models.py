@@ -33,6 +33,7 @@ from training.evaluation import CHALLENGER, CHAMPION, Evaluation, Field, baselin
 from training.metrics import head
 from training.set_files import SetFiles
 from training.snapshots import TrainPlan, Work
+from training.spark_als import Submit
 
 log = logging.getLogger(__name__)
 
@@ -69,14 +70,19 @@ class TrainResult:
     machine: Machine = field(default_factory=Machine)
 
 
-def run(plan: TrainPlan, lake: Lake) -> TrainResult:
+def run(plan: TrainPlan, lake: Lake, submit: Submit) -> TrainResult:
     """Train, evaluate, decide, and put the bundle that the decision asks for.
 
     The evaluation is as of the last day whose labels are complete. The same plan gives the same bytes of
     the bundle and the same numbers.
+
+    Parameters
+    ----------
+    submit
+        Runs a Spark job; it is asked for ALS where `retrieval.backend` is ``spark``.
     """
     with tempfile.TemporaryDirectory() as scratch, ExitStack() as open_files:
-        return _train(Work(plan, lake, Path(scratch), open_files))
+        return _train(Work(plan, lake, Path(scratch), open_files, submit))
 
 
 def _train(work: Work) -> TrainResult:

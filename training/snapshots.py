@@ -29,10 +29,11 @@ from recommender.asof import AsOf
 from recommender.retrieval import Retrieval
 from training import labels, sets
 from training.set_files import SetFile
+from training.spark_als import SparkAls, Submit
 
 log = logging.getLogger(__name__)
 
-_LIBRARIES: Final = ("implicit", "numba", "numpy", "scipy")
+_LIBRARIES: Final = ("implicit", "numba", "numpy", "pyspark", "scipy")
 """Those whose next version may give other bytes for the same input."""
 _SET: Final = "ranking_set.arrow"
 
@@ -76,12 +77,15 @@ class Work:
     ----------
     open_files
         Holds what was taken from a cache until the work ends.
+    submit
+        Runs a Spark job.
     """
 
     plan: TrainPlan
     lake: Lake
     scratch: Path
     open_files: ExitStack
+    submit: Submit
 
     @property
     def data(self) -> Dataset:
@@ -168,9 +172,15 @@ class Work:
         return sets.build(as_of, self.retrieval_of(as_of), truth, self.data, self.plan.threads, target)
 
     def _fit(self, as_of: AsOf) -> Retrieval:
-        fitted = retrieval.fit(as_of.small, as_of.weights(), self.data.retrieval, self.plan.threads)
+        config, threads = self.data.retrieval, self.plan.threads
+        fitted = retrieval.fit(as_of.small, as_of.weights(), config, threads, self._by_spark)
         log.info("retrieval as of %s: fitted", as_of.small.day)
         return fitted
+
+    @property
+    def _by_spark(self) -> SparkAls | None:
+        chosen = self.data.retrieval.backend == "spark"
+        return SparkAls(self.lake.storage, self.plan, self.scratch, self.submit) if chosen else None
 
     def _kept_retrieval(self, day: dt.date) -> Retrieval | None:
         with self._retrievals(day).opened(self._retrieval_origins(day)) as files:

@@ -30,7 +30,12 @@ def open_stage(name: StageName, settings: Settings) -> Stage[Any, Any]:
         case StageName.TRAIN:
             from nightjar.stages.train import Train
 
-            return Train(threads, settings.block_mib, settings.ranker_on_disk)
+            return Train(
+                threads,
+                settings.block_mib,
+                settings.ranker_on_disk,
+                submit=lambda name, attempt: submit(name, attempt, settings),
+            )
         case StageName.PRECOMPUTE:
             from nightjar.stages.precompute import Precompute
 

@@ -20,6 +20,7 @@ from nightjar.stages.stage import Checks, Stage, features_of
 from training.evaluation import Evaluation
 from training.models import TrainResult, run
 from training.snapshots import TrainPlan
+from training.spark_als import Submit, nowhere
 
 
 @dataclass(frozen=True)
@@ -30,6 +31,8 @@ class Train(Stage[TrainPlan, TrainResult]):
     ----------
     ranker_on_disk
         Whether the rows that the ranker learns from lie on disk, not in memory.
+    submit
+        Runs a Spark job of an attempt; its work asks for one where `retrieval.backend` is ``spark``.
     """
 
     NAME: ClassVar = StageName.TRAIN
@@ -52,6 +55,7 @@ class Train(Stage[TrainPlan, TrainResult]):
     STEPS: ClassVar = ("pin what is read", "retrieval, ranker, evaluation", "decide")
 
     ranker_on_disk: bool = False
+    submit: Submit = nowhere
 
     def plan(self, lake: Lake, days: Sequence[dt.date]) -> TrainPlan:
         """Pin the features of a day and of its snapshots, and the champion that the challenger meets.
@@ -75,7 +79,7 @@ class Train(Stage[TrainPlan, TrainResult]):
 
     def run(self, lake: Lake, plan: TrainPlan) -> TrainResult:
         """Train, evaluate, and store the bundle."""
-        return run(plan, lake)
+        return run(plan, lake, self.submit)
 
     def check(self, lake: Lake, plan: TrainPlan, made: TrainResult) -> Checks:
         """No checks: the gate between models has judged, and every verdict is a decision."""

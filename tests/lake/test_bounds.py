@@ -140,6 +140,7 @@ WRONG = [
     ("retrieval.factors", "0"),
     ("retrieval.factors", "100000"),
     ("retrieval.factors", "64.0"),
+    ("retrieval.backend", '"Spark"'),
     ("retrieval.regularization", "-1"),
     ("retrieval.regularization", "0"),
     ("retrieval.regularization", "inf"),
@@ -221,6 +222,12 @@ def test_a_value_that_cannot_work_is_refused_by_its_key(refusal, key, value):
     about = {"events.default": "events", "events.labels": "events"}.get(key, key) if "view" in value else key
     assert re.match(rf"{re.escape(about)}(\.\d+|\.purchase|\.)?(\.\[key\])?: ", said), said
     assert ";" not in said  # nothing else is blamed
+
+
+def test_factors_by_spark_are_a_multiple_of_four(refusal):
+    text = changed("retrieval.factors", "66")
+    said = refusal(text.replace("[retrieval]", '[retrieval]\nbackend = "spark"'))
+    assert said == "retrieval.factors: expected a multiple of 4, as backend is spark, found 66"
 
 
 @pytest.mark.parametrize(

@@ -62,6 +62,15 @@ def test_on_disk_spark_needs_no_jars_also_where_releases_are_on_s3(tmp_path):
     assert spark_conf(settings) == {"spark.driver.memory": settings.spark_memory}
 
 
+def test_a_job_that_needs_options_of_its_own_has_them_and_no_other_job(tmp_path):
+    """How Java sums decides the last digits of ALS."""
+    settings = Settings(home=tmp_path, spark_master="local[2]")
+    plain, als = (job_of(name, "a1", settings).conf for name in ("extract", "als"))
+    assert als.items() > plain.items()
+    assert "-XX:MaxVectorSize=16" in als["spark.executor.extraJavaOptions"]
+    assert als["spark.driver.extraJavaOptions"] == als["spark.executor.extraJavaOptions"]
+
+
 def test_partitions_that_are_set_go_to_spark(tmp_path):
     settings = Settings(home=tmp_path, spark_partitions=24)
     assert spark_conf(settings)["spark.sql.shuffle.partitions"] == "24"

@@ -3,8 +3,9 @@ import hashlib
 import re
 import shutil
 from collections import Counter
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
+from unittest.mock import Mock
 
 import numpy as np
 import pyarrow as pa
@@ -14,7 +15,7 @@ import pytest
 from lake import decisions, layout, messages
 from lake.dataset import CONFIG_DIR, read_dataset
 from lake.decisions import Failure
-from lake.errors import Conflict, PermanentError
+from lake.errors import Conflict, JobFailed, PermanentError
 from lake.feature_spec import FEATURES
 from lake.lake import Lake
 from lake.partitions import days
@@ -22,6 +23,7 @@ from lake.records import Draft, Input, Record, Records, TableContent, TableFile
 from lake.schemas import TABLES, arrow_schema
 from lake.settings import Settings
 from lake.storage import LocalStorage
+from nightjar import retention
 from nightjar.stages import attempt as attempts
 from nightjar.stages import decision
 from nightjar.stages.features import Features
@@ -294,6 +296,63 @@ def test_a_week_later_a_night_fits_its_own_retrieval_and_makes_one_ranking_set(t
     assert made == {"fit": 1, "build": 1}
     shutil.rmtree(lake.folder / "caches")
     assert result_of(lake, train(lake)) == result_of(lake, after)
+
+
+@pytest.fixture
+def by_spark(trained, submit_here):
+    """The trained lake with a data set whose ALS Spark fits, the jobs' attempts, and the stage to run."""
+    lake, _ = trained
+    toml = Path(lake.settings.dataset).with_name("spark.toml")
+    text = Path(lake.settings.dataset).read_text()
+    toml.write_text(text.replace("[retrieval]", '[retrieval]\nbackend = "spark"'))
+    other, jobs = Small(lake.settings.model_copy(update={"dataset": str(toml)}), lake.folder), []
+
+    def submit(name, attempt):
+        assert name == "als"
+        jobs.append(attempt)
+        submit_here(name, attempt, other.settings)
+
+    return other, jobs, Train(2, submit=submit)
+
+
+@pytest.mark.spark
+def test_a_night_by_spark_fits_all_its_retrievals_there_and_a_later_one_takes_them(by_spark, trained):
+    lake, jobs, stage = by_spark
+    before = result_of(*trained)
+    attempt = attempts.begin(lake.lake, stage, [DAY])
+    attempts.work(lake.lake, stage, attempt)
+    assert len(jobs) == 6
+    made = result_of(lake, attempt)
+    assert made.verdict.outcome == "promoted", made.verdict.reasons
+    assert made.bundle_id != before.bundle_id
+    storage = LocalStorage(lake.folder)
+    mine, theirs = (bundle.load(storage, each.bundle_id).retrieval for each in (made, before))
+    assert retrieval.known(mine.user_factors).tolist() == retrieval.known(theirs.user_factors).tolist()
+    assert retrieval.known(mine.item_factors).tolist() == retrieval.known(theirs.item_factors).tolist()
+    again = attempts.begin(lake.lake, stage, [DAY])
+    attempts.work(lake.lake, stage, again)
+    assert (len(jobs), result_of(lake, again)) == (6, made)
+    left = {each.folder for each in retention.find(lake.lake, days=-1)}
+    assert {layout.attempt(job) for job in jobs} <= left
+    assert retention.find(lake.lake) == []  # the newest record is not old enough
+
+
+@pytest.mark.spark
+def test_the_job_s_error_is_that_of_the_training(by_spark):
+    lake, _, stage = by_spark
+    failing = replace(stage, submit=Mock(side_effect=JobFailed("OutOfMemoryError: Java heap space")))
+    attempt = attempts.begin(lake.lake, failing, [DAY])
+    with pytest.raises(JobFailed, match="Java heap space"):
+        attempts.work(lake.lake, failing, attempt)
+    assert not LocalStorage(lake.folder).exists(layout.result(attempt))
+
+
+@pytest.mark.spark
+def test_a_stage_opened_without_spark_says_so(by_spark):
+    lake, _, stage = by_spark
+    attempt = attempts.begin(lake.lake, stage, [DAY])
+    with pytest.raises(PermanentError, match="job als of attempt .*: this stage was opened without"):
+        attempts.work(lake.lake, Train(2), attempt)
 
 
 def test_the_retrieval_of_a_night_lies_in_its_bundle_and_only_the_evaluated_one_beside(trained):

@@ -1,6 +1,7 @@
 """The one place that makes and configures a Spark session."""
 
 import logging
+import os
 import threading
 from typing import Final
 
@@ -8,6 +9,7 @@ from pyspark.sql import SparkSession
 
 from lake.errors import ClusterUnavailable
 from spark_jobs import cluster
+from spark_jobs.options import SECRET
 
 log = logging.getLogger(__name__)
 
@@ -53,7 +55,7 @@ def session(app: str) -> SparkSession:
         The name under which a cluster shows the program.
     """
     builder: SparkSession.Builder = SparkSession.builder.appName(app)
-    for name, value in CONFIG.items():
+    for name, value in (CONFIG | _login()).items():
         builder = builder.config(name, value)
     spark = builder.getOrCreate()
     spark.sparkContext.setLogLevel("WARN")
@@ -88,6 +90,12 @@ def _require_executor(spark: SparkSession) -> None:
         ) from error
     finally:
         timer.cancel()
+
+
+def _login() -> dict[str, str]:
+    """How the program logs in to a cluster that has a secret; on its command line everyone could read it."""
+    secret = os.environ.get(SECRET)
+    return {"spark.authenticate": "true", "spark.authenticate.secret": secret} if secret else {}
 
 
 def session_for(app: str, rows: int) -> SparkSession:

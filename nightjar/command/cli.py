@@ -254,7 +254,7 @@ def serve(
 @_command
 def check(
     server: Server,
-    port: Annotated[int | None, typer.Option(help="The port of MLflow or the S3 server.")] = None,
+    port: Annotated[int | None, typer.Option(help="The port; Airflow has its own.")] = None,
 ) -> None:
     """Ask a server whether it is healthy; exit code 1 when it is not."""
     healthy = is_healthy(server, settings.load(), port)

@@ -8,6 +8,7 @@ import base64
 import json
 import os
 import secrets
+import socket
 import sys
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -19,8 +20,10 @@ from lake.errors import ConfigError
 from lake.settings import CHECKOUT, Places, Secrets, Settings
 from nightjar.servers import rest
 from spark_jobs import java
+from spark_jobs.options import SECRET
 
 LOOPBACK = "127.0.0.1"
+EVERYWHERE = "0.0.0.0"
 HERE = (LOOPBACK, "localhost")
 USER = "admin"
 PARALLELISM = 4  # worker processes for tasks; what needs memory waits for a slot of its pool
@@ -37,6 +40,8 @@ class Server(StrEnum):
     triggerer = "triggerer"
     mlflow = "mlflow"
     s3 = "s3"
+    spark_master = "spark-master"
+    spark_worker = "spark-worker"
 
 
 # Log servers are off: they would listen on every address, and the api-server reads the files itself.
@@ -46,7 +51,16 @@ AIRFLOW = {
     Server.dag_processor: ["dag-processor"],
     Server.triggerer: ["triggerer", "--skip-serve-logs"],
 }
-PORTS = {Server.mlflow: 5000, Server.s3: 7070}
+PORTS = {Server.mlflow: 5000, Server.s3: 7070, Server.spark_master: 7077, Server.spark_worker: 7079}
+# What each part of a Spark cluster runs. All of them ask for the secret that they share. Master and workers
+# submit nothing themselves, and remove what an application has left after a week.
+SPARK = {
+    Server.spark_master: "org.apache.spark.deploy.master.Master",
+    Server.spark_worker: "org.apache.spark.deploy.worker.Worker",
+}
+SPARK_OPTIONS = (
+    "-Dspark.authenticate=true -Dspark.master.rest.enabled=false -Dspark.worker.cleanup.enabled=true"
+)
 # How soon, in seconds, Airflow notices that a task's process has ended (its supervisor may miss it for one
 # such interval, and must learn of it before a sensor pokes again), that a supervisor was killed, that a
 # scheduler has ended, whose queued tasks are then queued anew, and that no supervisor began a task.
@@ -102,6 +116,8 @@ def program(server: Server, settings: Settings, host: str = LOOPBACK, port: int 
         return _mlflow(settings, host, port)
     if server is Server.s3:
         return _s3(settings, host, port)
+    if server in SPARK:
+        return _spark(server, settings, host, port)
     return Program([installed("airflow"), *AIRFLOW[server]], airflow_environment(settings, host, port))
 
 
@@ -113,11 +129,14 @@ def is_healthy(server: Server, settings: Settings, port: int | None = None) -> b
     Parameters
     ----------
     port
-        Where MLflow or the S3 server listens on this machine; by default its usual port.
+        Where a server that is no part of Airflow listens on this machine; by default its usual port.
     """
     if server in AIRFLOW:
         return server in rest.health(airflow_url(settings))
-    return rest.answers(f"http://{LOOPBACK}:{port or PORTS[server]}/health")
+    port = port or PORTS[server]
+    if server in SPARK:
+        return rest.answers(f"http://{LOOPBACK}:{_web_port(server, port)}/json/")
+    return rest.answers(f"http://{LOOPBACK}:{port}/health")
 
 
 def airflow_url(settings: Settings) -> str:
@@ -151,6 +170,43 @@ def _s3(settings: Settings, host: str, port: int) -> Program:
     }
     listen = ["--port", f"{host}:{port}", "--health", "/health", "--quiet"]
     return Program([installed("versitygw"), *listen, "posix", str(folder)], {**os.environ, **keys})
+
+
+def _spark(server: Server, settings: Settings, host: str, port: int) -> Program:
+    """A part of a Spark cluster; its web page, which asks for no login, is for this machine alone.
+
+    Its name is what others reach it by: where it listens everywhere, that of the machine.
+    """
+    _require(SECRET, "the secret that master, workers and jobs share")
+    private_folder(settings.home / "spark")
+    listen = ["--host", socket.gethostname() if host == EVERYWHERE else host]
+    if server is Server.spark_master:
+        listen += ["--port", str(port)]
+    pages = ["--webui-port", str(_web_port(server, port))]
+    joins = [] if server is Server.spark_master else _joins(settings)
+    environment = {
+        **os.environ,
+        **java.environment(settings),
+        "SPARK_LOCAL_IP": LOOPBACK,  # of the web page
+        "SPARK_DAEMON_JAVA_OPTS": SPARK_OPTIONS,
+    }
+    command = [str(java.spark_home() / "bin" / "spark-class"), SPARK[server], *listen, *pages, *joins]
+    return Program(command, environment)
+
+
+def _joins(settings: Settings) -> list[str]:
+    """What tells a worker its folder and its master."""
+    if not settings.spark_master.startswith("spark://"):
+        raise ConfigError(
+            f"environment NIGHTJAR_SPARK_MASTER: expected the address of the worker's master, such as "
+            f"spark://spark-master:7077, found {settings.spark_master}; set it"
+        )
+    return ["--work-dir", str(settings.home / "spark"), settings.spark_master]
+
+
+def _web_port(server: Server, port: int) -> int:
+    """A master listens for workers and jobs too; a worker's other port is any that is free."""
+    return port + 1 if server is Server.spark_master else port
 
 
 def airflow_environment(settings: Settings, host: str = LOOPBACK, port: int | None = None) -> dict[str, str]:

@@ -28,6 +28,8 @@ pytestmark = pytest.mark.services
 
 COMPOSE = CHECKOUT / "docker-compose.yaml"
 SECRET = re.compile(r"PASSWORD|SECRET|FERNET|_CONN$|STORE_URI$")
+OF_THEIR_OWN = ("s3", "mlflow", "spark-master", "spark-worker")
+"""The servers that are told their port; Airflow's parts find that of the api-server."""
 
 
 def _make_env(path):
@@ -48,7 +50,8 @@ def secrets(env_file):
 
 
 def _config(env_file):
-    command = ["docker-compose", "--env-file", str(env_file), "--file", str(COMPOSE), "config"]
+    files = ["--env-file", str(env_file), "--file", str(COMPOSE)]
+    command = ["docker-compose", *files, "--profile", "cluster", "config"]
     return subprocess.run(
         command, env={"PATH": os.environ["PATH"]}, capture_output=True, text=True, check=False
     )
@@ -71,7 +74,7 @@ def _ours(services):
 
 def test_env_is_private_and_never_made_twice(env_file, secrets):
     assert stat.S_IMODE(env_file.stat().st_mode) == 0o600
-    assert len(set(secrets.values())) == len(secrets) == 9
+    assert len(set(secrets.values())) == len(secrets) == 10
     assert all(len(secret) >= 44 for secret in secrets.values())
     before = env_file.read_text()
     assert _make_env(env_file).returncode == 1
@@ -111,7 +114,20 @@ def test_each_container_of_ours_runs_a_command_that_exists(services):
 
 def test_only_what_is_published_or_asked_by_others_listens_for_them(services):
     listening = {name for name, service in services.items() if "--host" in service.get("command", [])}
-    assert listening == {"api-server", "mlflow", "s3"}
+    assert listening == {"api-server", "mlflow", "s3", "spark-master", "spark-worker"}
+
+
+def test_without_the_profile_nothing_of_a_cluster_starts(services):
+    in_profiles = {name: service["profiles"] for name, service in services.items() if "profiles" in service}
+    assert in_profiles == {"spark-master": ["cluster"], "spark-worker": ["cluster"]}
+
+
+def test_the_cluster_is_where_its_workers_and_the_documentation_look_for_it(services):
+    address = "spark://spark-master:7077"
+    assert services["spark-master"]["hostname"] == "spark-master"
+    assert services["spark-worker"]["environment"]["NIGHTJAR_SPARK_MASTER"] == address
+    assert f"NIGHTJAR_SPARK_MASTER={address}" in COMPOSE.read_text()
+    assert "NIGHTJAR_SPARK_MASTER" in services["scheduler"]["environment"]
 
 
 def test_ports_are_published_on_this_machine_alone(services):
@@ -223,12 +239,16 @@ class Stack:
 
     def __init__(self, services, folder, postgres_port):
         self.services, self.folder = services, folder
-        self.ports = {name: free_port() for name in ("s3", "mlflow", "api-server")}
+        self.ports = {name: free_port() for name in ("api-server", *OF_THEIR_OWN)}
         self.hosts = {
             f"{name}:{service['ports'][0].split(':')[1]}": f"127.0.0.1:{self.ports[name]}"
             for name, service in services.items()
-            if name in self.ports
-        } | {"@postgres/": f"@127.0.0.1:{postgres_port}/", "0.0.0.0": "127.0.0.1"}
+            if "ports" in service
+        } | {
+            "@postgres/": f"@127.0.0.1:{postgres_port}/",
+            "spark-master:7077": f"127.0.0.1:{self.ports['spark-master']}",
+            "0.0.0.0": "127.0.0.1",
+        }
         self.started = []
 
     def here(self, text):
@@ -248,7 +268,7 @@ class Stack:
 
     def command(self, name, words):
         program, *rest = (self.here(word) for word in words)
-        port = ["--port", str(self.ports[name])] if name in ("s3", "mlflow") else []
+        port = ["--port", str(self.ports[name])] if name in OF_THEIR_OWN else []
         return [str(Path(sys.executable).with_name(program)), *rest, *port]
 
     def bring_up(self, name):

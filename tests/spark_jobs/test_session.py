@@ -1,6 +1,6 @@
 import pytest
 
-from spark_jobs.session import PARTITIONS, session_for, shuffle_partitions
+from spark_jobs.session import PARTITIONS, _login, session_for, shuffle_partitions
 
 
 @pytest.mark.parametrize(
@@ -19,3 +19,10 @@ def test_a_job_says_what_it_may_take_and_keeps_to_the_partitions_that_are_set(sp
     assert spark.conf.get(PARTITIONS) == "4"
     (line,) = caplog.messages
     assert line.startswith("Spark: local[2], 1g of memory, 4 partitions for 100000000 rows (NIGHTJAR_SPARK_")
+
+
+def test_a_program_logs_in_to_a_cluster_by_the_secret_of_the_environment(monkeypatch):
+    monkeypatch.delenv("_SPARK_AUTH_SECRET", raising=False)
+    assert _login() == {}
+    monkeypatch.setenv("_SPARK_AUTH_SECRET", "the-secret")
+    assert _login() == {"spark.authenticate": "true", "spark.authenticate.secret": "the-secret"}

@@ -18,12 +18,13 @@ KEYS = {
     "MLFLOW_BACKEND_STORE_URI": "postgresql://mlflow:the-store-password@db/mlflow",
     "AIRFLOW__DATABASE__SQL_ALCHEMY_CONN": "postgresql://airflow:the-airflow-password@db/airflow",
     "NIGHTJAR_ADMIN_PASSWORD": "the-admin-password",
+    "_SPARK_AUTH_SECRET": "the-spark-secret",
 }
 
 
 @pytest.fixture
 def settings(tmp_path):
-    return Settings(home=tmp_path / "home")
+    return Settings(home=tmp_path / "home", spark_master="spark://127.0.0.1:7077")
 
 
 @pytest.fixture
@@ -52,6 +53,27 @@ def test_servers_listen_on_this_machine_alone(each):
     assert each[Server.api_server].environment["AIRFLOW__API__HOST"] == "127.0.0.1"
     assert "127.0.0.1:7070" in each[Server.s3].command
     assert each[Server.mlflow].command[2:4] == ["--host", "127.0.0.1"]
+    for server in (Server.spark_master, Server.spark_worker):
+        assert each[server].command[2:4] == ["--host", "127.0.0.1"]
+
+
+def test_a_spark_page_which_asks_for_no_login_listens_here_also_where_the_server_does_not(
+    settings, keys, monkeypatch
+):
+    monkeypatch.setenv("SPARK_LOCAL_IP", "0.0.0.0")
+    monkeypatch.setattr(programs.socket, "gethostname", lambda: "this-machine")
+    for server in (Server.spark_master, Server.spark_worker):
+        program = programs.program(server, settings, "0.0.0.0")
+        assert program.command[2:4] == ["--host", "this-machine"]
+        assert program.environment["SPARK_LOCAL_IP"] == "127.0.0.1"
+        assert "-Dspark.authenticate=true" in program.environment["SPARK_DAEMON_JAVA_OPTS"]
+
+
+def test_a_worker_joins_the_master_of_the_settings(each, settings, keys):
+    assert each[Server.spark_worker].command[-1] == "spark://127.0.0.1:7077"
+    alone = settings.model_copy(update={"spark_master": "local[2]"})
+    with pytest.raises(ConfigError, match=r"NIGHTJAR_SPARK_MASTER: expected .*, found local\[2\]"):
+        programs.program(Server.spark_worker, alone)
 
 
 def test_the_s3_server_s_root_keys_are_those_of_its_clients(each):
@@ -113,6 +135,8 @@ def test_the_password_is_generated_once_unless_it_is_told(settings, monkeypatch)
         (Server.s3, "AWS_SECRET_ACCESS_KEY"),
         (Server.mlflow, "MLFLOW_TRACKING_USERNAME"),
         (Server.mlflow, "MLFLOW_TRACKING_PASSWORD"),
+        (Server.spark_master, "_SPARK_AUTH_SECRET"),
+        (Server.spark_worker, "_SPARK_AUTH_SECRET"),
     ],
 )
 @pytest.mark.parametrize("value", [None, ""])

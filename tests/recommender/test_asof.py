@@ -79,6 +79,21 @@ def test_some_users_are_blocks_of_their_own(make_as_of, cut, bought, chosen, use
         assert (part.view.weights != expected.weights[part.users]).nnz == 0
 
 
+def test_blocks_of_some_users_hold_no_rows_of_those_between(make_as_of, monkeypatch):
+    """A task of a cluster has few users of each file: it held all rows from one to the next."""
+    held, rows_of = [], asof._feature_rows
+
+    def record(features, parts, *ids):
+        held.append(sum(map(len, parts)))
+        return rows_of(features, parts, *ids)
+
+    day = make_as_of({(user, 10): 1.0 for user in range(40)})
+    monkeypatch.setattr(asof, "_feature_rows", record)
+    [block] = day.blocks(np.array([0, 39], np.int32))
+    assert block.users.tolist() == [0, 39]
+    assert held == [2, 2]
+
+
 @given(
     bought=pairs_of_users,
     asked=st.lists(st.tuples(st.integers(-1, 8), st.integers(-1, 5))),

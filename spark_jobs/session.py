@@ -3,8 +3,10 @@
 import logging
 import os
 import threading
+import time
 from typing import Final
 
+from pyspark import SparkContext
 from pyspark.sql import SparkSession
 
 from lake.errors import ClusterUnavailable
@@ -72,16 +74,18 @@ def _require_executor(spark: SparkSession) -> None:
     ClusterUnavailable
         When no executor takes it in time.
     """
-    context, options = spark.sparkContext, spark.sparkContext.getConf()
+    context, options, taken = spark.sparkContext, spark.sparkContext.getConf(), threading.Event()
     seconds = float(options.get(cluster.WAIT) or 600)
-    timer = threading.Timer(seconds, context.cancelAllJobs)
-    timer.start()
+    watch = threading.Thread(target=_cancel_after, args=[context, seconds, taken], daemon=True)
+    memory, cores = options.get("spark.executor.memory"), options.get("spark.executor.cores") or "all"
+    began = time.monotonic()
+    watch.start()
     try:
         spark.range(1, numPartitions=1).count()
+        log.info("executors of %s and %s cores, after %.0f s", memory, cores, time.monotonic() - began)
     except Exception as error:
-        if timer.is_alive():
+        if time.monotonic() - began < seconds:
             raise
-        memory, cores = options.get("spark.executor.memory"), options.get("spark.executor.cores") or "all"
         raise ClusterUnavailable(
             f"{context.master}: expected an executor of {memory} and {cores} cores within {seconds:.0f} s, "
             "found none: no worker is there, or none has as much to give; start one, end other jobs, lower "
@@ -89,7 +93,15 @@ def _require_executor(spark: SparkSession) -> None:
             "then run again"
         ) from error
     finally:
-        timer.cancel()
+        taken.set()
+        watch.join()
+
+
+def _cancel_after(context: SparkContext, seconds: float, taken: threading.Event) -> None:
+    """Cancel what runs after some seconds, until it has ended: a job may not have been submitted by then."""
+    if not taken.wait(seconds):
+        while not taken.wait(1):
+            context.cancelAllJobs()
 
 
 def _login() -> dict[str, str]:

@@ -73,8 +73,8 @@ class Cluster:
     def master(self) -> str:
         return f"spark://127.0.0.1:{self.port}"
 
-    def start(self, name: str, *arguments: str) -> None:
-        """Start the master, or one more worker."""
+    def start(self, name: str, ready: str, *arguments: str) -> None:
+        """Start the master or a worker, and wait until its log says that it is ready."""
         folder = self.folder / name
         folder.mkdir(exist_ok=True)
         settings = Settings(home=self.folder / "home")
@@ -84,31 +84,30 @@ class Cluster:
             "JAVA_HOME": str(java.java_home(settings)),
             "SPARK_HOME": str(java.spark_home()),
             "SPARK_LOCAL_IP": "127.0.0.1",
+            "SPARK_MASTER_OPTS": "-Dspark.master.rest.enabled=false",
             "JAVA_TOOL_OPTIONS": "-XX:TieredStopAtLevel=1",
             "NUMBA_CACHE_DIR": str(self.folder / "prepared"),
         }
         program = str(java.spark_home() / "bin" / "spark-class")
         line = [program, *arguments, "--host", "127.0.0.1", "--webui-port", "0"]
-        self.components[name] = background.spawn(name, line, told, folder, folder / "log")
+        log = folder / "log"
+        before = log.stat().st_size if log.exists() else 0
+        component = self.components[name] = background.spawn(name, line, told, folder, log)
+
+        def is_ready() -> bool:
+            said = log.read_bytes()[before:].decode()
+            assert component.alive(), said
+            return bool(re.search(ready, said))
+
+        wait_until(is_ready, component.last_lines, name, pause=0.2)
 
     def start_master(self) -> None:
-        self.start("master", f"{CLASS}.master.Master", "--port", str(self.port))
-        self._wait_for("master", "I have been elected leader|New state: ALIVE")
+        self.start("master", "New state: ALIVE", f"{CLASS}.master.Master", "--port", str(self.port))
 
-    def start_worker(self, name: str, *more: str) -> None:
+    def start_worker(self, name: str) -> None:
         limits = ["--cores", "1", "--memory", "1g", "--work-dir", str(self.folder / name / "work")]
-        self.start(name, f"{CLASS}.worker.Worker", self.master, *limits, *more)
-        self._wait_for(name, "Successfully registered with master")
-
-    def _wait_for(self, name: str, said: str) -> None:
-        component = self.components[name]
-
-        def heard() -> bool:
-            text = Path(component.log).read_text()
-            assert component.alive(), text
-            return bool(re.search(said, text))
-
-        wait_until(heard, component.last_lines, name, pause=0.2)
+        ready = "Successfully registered with master"
+        self.start(name, ready, f"{CLASS}.worker.Worker", self.master, *limits)
 
     def kill(self, name: str) -> None:
         """End a part of it, with all that it has started, as a machine that is gone."""
@@ -275,12 +274,13 @@ def test_lists_of_a_cluster_are_those_of_one_machine(night):
     assert _release(night) == _release(night, spark_master="local[2]")
 
 
-def _kill_in_the_middle(night, kill):
-    """Let a cluster make lists, and do something once there are some; gives the attempt's error, if any."""
+def _kill_in_the_middle(night, kill, seen=None):
+    """Let a cluster make lists, and kill when something is seen, else a list; gives release or error."""
     stage, attempt = _begin(night)
+    seen = seen or (lambda: _lists_in(night.settings))
     with ThreadPoolExecutor(1) as pool:
         running = pool.submit(runner.run, night.lake, stage, attempt, night.settings)
-        wait_until(lambda: running.done() or _lists_in(night.settings), lambda: 0, "lists", pause=0.01)
+        wait_until(lambda: running.done() or seen(), lambda: 0, "the middle", pause=0.01)
         kill()
         assert not night.storage.exists(layout.scored(attempt))
         error = running.exception()
@@ -291,6 +291,23 @@ def test_a_worker_that_is_killed_changes_no_list(night, cluster):
     found = _kill_in_the_middle(night, lambda: cluster.kill("two"))
     cluster.start_worker("two")
     assert found == _release(night, spark_master="local[2]")
+
+
+@pytest.mark.long
+def test_a_worker_that_is_killed_while_executors_start_changes_no_list(night, cluster):
+    began = len(cluster.executors("two"))
+    found = _kill_in_the_middle(
+        night, lambda: cluster.kill("two"), lambda: len(cluster.executors("two")) > began
+    )
+    cluster.start_worker("two")
+    assert found == _release(night, spark_master="local[2]")
+
+
+@pytest.mark.long
+def test_a_job_goes_on_without_its_master_and_the_next_one_with_another(night, cluster):
+    found = _kill_in_the_middle(night, lambda: cluster.kill("master"))
+    cluster.start_master()
+    assert found == _release(night) == _release(night, spark_master="local[2]")
 
 
 def test_a_driver_that_is_killed_ends_its_attempt_and_the_next_one_comes_to_the_same(night):

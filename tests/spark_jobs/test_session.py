@@ -1,6 +1,8 @@
+import threading
+
 import pytest
 
-from spark_jobs.session import PARTITIONS, _login, session_for, shuffle_partitions
+from spark_jobs.session import PARTITIONS, _cancel_after, _login, session_for, shuffle_partitions
 
 
 @pytest.mark.parametrize(
@@ -26,3 +28,31 @@ def test_a_program_logs_in_to_a_cluster_by_the_secret_of_the_environment(monkeyp
     assert _login() == {}
     monkeypatch.setenv("_SPARK_AUTH_SECRET", "the-secret")
     assert _login() == {"spark.authenticate": "true", "spark.authenticate.secret": "the-secret"}
+
+
+class Context:
+    """A context whose job is there after the first try to cancel it, and ends by the second."""
+
+    def __init__(self, taken):
+        self.taken, self.tries = taken, 0
+
+    def cancelAllJobs(self):  # noqa: N802
+        self.tries += 1
+        if self.tries == 2:
+            self.taken.set()
+
+
+def test_a_job_that_is_submitted_too_late_to_be_cancelled_is_cancelled_then():
+    """It waited without end."""
+    taken = threading.Event()
+    context = Context(taken)
+    _cancel_after(context, 0, taken)
+    assert context.tries == 2
+
+
+def test_a_job_that_an_executor_took_is_never_cancelled():
+    taken = threading.Event()
+    taken.set()
+    context = Context(taken)
+    _cancel_after(context, 60, taken)
+    assert context.tries == 0

@@ -270,6 +270,7 @@ def _release(night, **changes):
     return attempts.read_made(night.lake, stage, attempt).release_id
 
 
+@pytest.mark.long
 def test_lists_of_a_cluster_are_those_of_one_machine(night):
     assert _release(night) == _release(night, spark_master="local[2]")
 
@@ -287,6 +288,7 @@ def _kill_in_the_middle(night, kill, seen=None):
     return error or attempts.read_made(night.lake, stage, attempt).release_id
 
 
+@pytest.mark.long
 def test_a_worker_that_is_killed_changes_no_list(night, cluster):
     found = _kill_in_the_middle(night, lambda: cluster.kill("two"))
     cluster.start_worker("two")
@@ -310,6 +312,7 @@ def test_a_job_goes_on_without_its_master_and_the_next_one_with_another(night, c
     assert found == _release(night) == _release(night, spark_master="local[2]")
 
 
+@pytest.mark.long
 def test_a_driver_that_is_killed_ends_its_attempt_and_the_next_one_comes_to_the_same(night):
     def kill():
         [java] = [

@@ -355,6 +355,20 @@ def test_a_stage_opened_without_spark_says_so(by_spark):
         attempts.work(lake.lake, Train(2), attempt)
 
 
+def test_maintenance_leaves_what_the_newest_night_takes_until_there_is_a_newer_one(trained, made):
+    lake, _ = trained
+    sets = lake.folder / "caches" / "ranking_set"
+    oldest, *others = sorted(path.name for path in sets.iterdir())
+    assert oldest == f"{DAY - 5 * WEEK}"
+    assert retention.clean(lake.lake, nights=0) == {}
+    train(lake)
+    assert not made
+    lake.commit("features", DAY + dt.timedelta(1), {})
+    assert retention.clean(lake.lake, nights=1) == {}
+    retention.clean(lake.lake, nights=0)
+    assert sorted(path.name for path in sets.iterdir()) == others
+
+
 def test_the_retrieval_of_a_night_lies_in_its_bundle_and_only_the_evaluated_one_beside(trained):
     lake, attempt = trained
     held = bundle.load(LocalStorage(lake.folder), result_of(lake, attempt).bundle_id).retrieval

@@ -67,8 +67,9 @@ class _Bench:
 
     def __init__(self, folder: Path) -> None:
         self._folder, self._shop = folder, night_data.read(folder)
-        key = {"commit": commit(), "machine": machine(), "settings": handed_on()}
-        self._run: Run = {**asdict(self._shop), **key, "nights": []}
+        of = {"commit": commit(), "machine": machine(), "settings": handed_on()}
+        self._key = {**asdict(self._shop), **of}
+        self._run: Run = {**self._key, "nights": []}
 
     def run(self, nights: int) -> None:
         """Load the history, then run the last days."""
@@ -105,9 +106,8 @@ class _Bench:
 
     def _keep(self) -> None:
         """File the figures, in the place of earlier ones of the same run."""
-        same = ("commit", "machine", "settings")
         kept = json.loads(RESULTS.read_text()) if RESULTS.exists() else []
-        others = [run for run in kept if any(run[name] != self._run[name] for name in same)]
+        others = [run for run in kept if {name: run[name] for name in self._key} != self._key]
         RESULTS.write_text(json.dumps([*others, self._run], indent=1) + "\n")
 
 

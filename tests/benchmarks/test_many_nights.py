@@ -1,4 +1,5 @@
 import importlib
+import json
 from pathlib import Path
 
 import pytest
@@ -50,6 +51,40 @@ def test_what_a_night_says_of_its_training_is_counted(bench):
         "ranking set as of 2023-12-11: an earlier night made it",
     ]
     assert [bench.trained(lines, what) for what in (bench.FITTED, bench.MADE)] == [1, 1]
+
+
+def test_a_run_keeps_its_figures_night_by_night(bench, tmp_path, monkeypatch):
+    folder, results, commands = tmp_path / "home", tmp_path / "results.json", []
+    shop = importlib.import_module("night_data").SIZES["M"].changed(users=3, items=4, rows=5, days=6)
+    put(folder, "shop.json", json.dumps(vars(shop)))
+
+    def measure(command, environment):
+        """A night that writes a file, and says what it made."""
+        commands.append(command[1:])
+        put(folder, f"lake/bundles/{len(commands)}", "x" * len(commands))
+        kept = json.loads(results.read_text()) if results.exists() else []
+        assert [len(run["nights"]) for run in kept] == ([len(commands) - 2] if len(commands) > 2 else [])
+        lines = ["retrieval as of 2024-12-30: fitted", "another line"]
+        figures = dict.fromkeys(bench.COLUMNS, 1.0)
+        return {"code": 0, "output": [], "steps": [{"log": line} for line in lines], **figures}
+
+    monkeypatch.setattr(bench, "measure", measure)
+    monkeypatch.setattr(bench, "RESULTS", results)
+    bench._Bench(folder).run(2)
+    put(folder, "shop.json", json.dumps(vars(shop.changed(users=4))))
+    bench._Bench(folder)._keep()
+    bench._Bench(folder)._keep()
+    first, *nights = commands
+    assert first == ["bootstrap", "--from", "2024-12-26", "--to", "2024-12-29"]
+    assert nights == [["run", "night", "--partition", f"2024-12-{day}"] for day in (30, 31)]
+    [run, another] = json.loads(results.read_text())
+    assert (another["users"], another["nights"]) == (4, [])
+    assert [(night["day"], night["fits"], night["sets"]) for night in run["nights"]] == [
+        ("2024-12-30", 1, 0),
+        ("2024-12-31", 1, 0),
+    ]
+    assert [night["sizes"]["lake/bundles"] for night in run["nights"]] == [3, 6]
+    assert bench.tables([run]).count("| 2024-12-3") == 2
 
 
 def test_the_table_tells_nights_per_hour_and_what_a_late_night_adds(bench):

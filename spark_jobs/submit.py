@@ -15,7 +15,7 @@ from lake.storage import Storage, open_storage
 from spark_jobs import cluster
 from spark_jobs.java import environment, spark_home
 from spark_jobs.job import SUBMITTER, JobError
-from spark_jobs.options import OF_JOB
+from spark_jobs.options import OF_ALL, OF_JOB
 
 log = logging.getLogger(__name__)
 
@@ -108,7 +108,7 @@ def job_of(name: str, attempt: str, settings: Settings) -> Job:
         name,
         open_storage(settings.lake).uri(layout.plan(attempt)),
         settings.spark_master,
-        spark_conf(settings) | OF_JOB.get(name, {}),
+        {**spark_conf(settings), **OF_ALL, **OF_JOB.get(name, {})},
         environment(settings),
         settings.home / "logs" / "spark" / f"{name}-{attempt}.log",
         options,

@@ -1,6 +1,7 @@
 import datetime as dt
 import os
 import signal
+import subprocess
 import sys
 import threading
 import time
@@ -28,6 +29,18 @@ def test_the_command_names_master_memory_program_and_plan(tmp_path):
     assert line[1:5] == ["--master", "local[2]", "--conf", "spark.driver.memory=3g"]
     assert line[-2].endswith("spark_jobs/extract.py")
     assert line[-1] == open_storage(settings.lake).uri(layout.plan("a1"))
+
+
+@pytest.mark.parametrize("job", ["extract", "als"])
+def test_java_compiles_well_only_what_is_hot(tmp_path, job):
+    conf = job_of(job, "a1", Settings(home=tmp_path)).conf
+    flags = conf["spark.driver.defaultJavaOptions"].split()
+    program = java.java_home(Settings(home=tmp_path)) / "bin" / "java"
+    line = [program, *flags, "-XX:+PrintFlagsFinal", "-version"]
+    shown = subprocess.run(line, capture_output=True, text=True, check=True).stdout
+    assert {"Tier4InvocationThreshold": "200000", "Tier4BackEdgeThreshold": "1600000"}.items() <= {
+        name: value for _, name, _, value, *_ in map(str.split, shown.splitlines()[1:])
+    }.items()
 
 
 @pytest.fixture

@@ -15,7 +15,7 @@ from lake.lake import Lake
 from lake.names import StageName, TableName
 from lake.records import Record
 from lake.schemas import TABLES
-from spark_jobs.weights import scale
+from spark_jobs.weights import scale, unit
 
 
 def plan_of(folder: Path, day: dt.date, out: Path) -> Plan:
@@ -23,6 +23,8 @@ def plan_of(folder: Path, day: dt.date, out: Path) -> Plan:
     lake = _open(folder)
     ingested, config = lake.ingested(day), lake.data.features.model_dump()
     catalogue = [record for record in ingested if TableName.CATALOGUE in record.tables][-1:]
+    half_lives = {name: config[f"{name}_half_life"] for name in HALF_LIVES}
+    first, after = lake.data.first_day.toordinal(), day.toordinal() + 1
     (weight,) = lake.data.events.weights.values()
     return Plan(
         day=day.isoformat(),
@@ -31,7 +33,9 @@ def plan_of(folder: Path, day: dt.date, out: Path) -> Plan:
         out=str(out),
         config=config,
         weight=weight,
-        scales={name: scale(config[f"{name}_half_life"]) for name in HALF_LIVES},
+        scales={name: scale(days) for name, days in half_lives.items()},
+        halvings={name: after // days - first // days for name, days in half_lives.items()},
+        units={name: unit(day, days) for name, days in half_lives.items()},
     )
 
 

@@ -21,7 +21,8 @@ PREPARATION = (
     window pair as (partition by user_id, item_id order by day)""",
     f"""
     create temp table pair as
-    select user_id, item_id, sum(slow)::bigint as slow, sum(fast)::bigint as fast, count(*) as days,
+    select user_id, item_id, (sum(slow) >> {{slow_halvings}})::bigint as slow,
+           (sum(fast) >> {{fast_halvings}})::bigint as fast, count(*) as days,
            {_windowed("count_if(age < {$_days}) as days_$")},
            min(age) as days_since_last, max(age) as days_since_first, arg_min(gap, age) as gap_last,
            sum(quantity) as quantity, sum(priced) as priced, sum(amount) as amount,
@@ -37,7 +38,7 @@ QUERIES = {
         f"""
         with trip as (select user_id, age, {{trip}} as decayed from (select distinct user_id, age from seen)),
              trips as (select user_id, count(*) as trips, {_windowed("count_if(age < {$_days}) as trips_$")},
-                              sum(decayed)::double / {{trip_scale}} as trip_rate,
+                              (sum(decayed) >> {{trip_halvings}})::double * {{trip_unit}} as trip_rate,
                               min(age) as days_since_last, max(age) as days_since_first
                        from trip group by user_id),
              wide as (select user_id, count(*) as items, sum(days)::double as pair_days,
@@ -51,7 +52,7 @@ QUERIES = {
         "item_id",
         f"""
         with sums as (select item_id, count(*) as users, {_windowed("count_if(days_$ > 0) as users_$")},
-                             sum(slow)::double / {{slow_scale}} as weight_slow,
+                             sum(slow)::double * {{slow_unit}} as weight_slow,
                              min(days_since_last) as days_since_last, sum(priced)::double as priced,
                              sum(amount)::double as amount, sum(ripe) as ripe, sum(rebought) as rebought
                       from pair group by item_id),
@@ -71,8 +72,8 @@ QUERIES = {
     "user_item_features": (
         "user_id, item_id",
         f"""
-        select user_id, item_id, slow::double / {{slow_scale}} as weight_slow,
-               fast::double / {{fast_scale}} as weight_fast, days, {_windowed("days_$")}, days_since_last,
+        select user_id, item_id, slow::double * {{slow_unit}} as weight_slow,
+               fast::double * {{fast_unit}} as weight_fast, days, {_windowed("days_$")}, days_since_last,
                days_since_first, (days_since_first - days_since_last) / nullif(days - 1, 0) as gap_mean,
                gap_last, days_since_last / gap_mean as due, quantity::double / days as quantity_mean
         from pair""",
@@ -84,7 +85,7 @@ QUERIES = {
                              sum(days_medium) as pair_days_medium, min(days_since_last) as days_since_last
                       from pair left join catalogue using (item_id) group by user_id, subcategory),
              shares as (select *, slow / nullif(sum(slow) over (partition by user_id), 0) as share from sums)
-        select user_id, subcategory, slow / {slow_scale} as weight_slow, pair_days, pair_days_medium,
+        select user_id, subcategory, slow * {slow_unit} as weight_slow, pair_days, pair_days_medium,
                days_since_last, share from shares where subcategory is not null""",
     ),
 }
@@ -98,7 +99,8 @@ def make(plan: Plan) -> None:
     for name, files in {"interactions": plan.interactions, "catalogue": plan.catalogue}.items():
         database.read_parquet(files, hive_partitioning=False).create_view(name)
     values = {"day": plan.day, **plan.config, **{name: _decayed(plan, name) for name in plan.scales}}
-    values |= {f"{name}_scale": unit for name, unit in plan.scales.items()}
+    values |= {f"{name}_unit": unit for name, unit in plan.units.items()}
+    values |= {f"{name}_halvings": count for name, count in plan.halvings.items()}
     for query in PREPARATION:
         database.execute(query.format_map(values))
     for table, (keys, query) in QUERIES.items():
@@ -108,7 +110,12 @@ def make(plan: Plan) -> None:
 
 
 def _decayed(plan: Plan, half_life: str) -> str:
-    """The decayed weight of a day, in whole units."""
-    unit, weight = plan.scales[half_life], plan.weight_of(half_life)
-    days = plan.config[f"{half_life}_half_life"]
-    return f"round({unit} * {weight}::double * .5::double ** ((age + 1) / {days}))::bigint"
+    """The weight of a day in whole units of the first day's period; a sum of them is halved at the end."""
+    scale, weight, days = (
+        plan.scales[half_life],
+        plan.weight_of(half_life),
+        plan.config[f"{half_life}_half_life"],
+    )
+    day, halved = f"({plan.ordinal} - age)", (plan.ordinal + 1) // days
+    whole = f"round({scale} * {weight}::double * 2::double ** ({day} % {days} / {days}))::hugeint"
+    return f"{whole} << ({plan.halvings[half_life]} - {halved} + {day} // {days})"

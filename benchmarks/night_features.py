@@ -7,6 +7,7 @@ what it wrote with the lake's tables. Every feature is made but the codes of bra
 hashes of Spark's. Events are of one type and have an amount each, as those of the benchmark have.
 """
 
+import datetime as dt
 import importlib
 import json
 import sys
@@ -35,8 +36,9 @@ class Plan:
         The data set's section `features`.
     weight
         That of the event type.
-    scales
-        The unit of decayed weights, by half-life. As whole numbers of it their sums depend on no order.
+    scales, halvings, units
+        Of decayed weights, by half-life: the factor by which they are whole numbers, so that their sums
+        depend on no order; how often those of the first day have halved; what 1 of a sum weighs.
     """
 
     day: str
@@ -46,6 +48,13 @@ class Plan:
     config: dict[str, int]
     weight: float
     scales: dict[str, int]
+    halvings: dict[str, int]
+    units: dict[str, float]
+
+    @property
+    def ordinal(self) -> int:
+        """The as-of day as a number."""
+        return dt.date.fromisoformat(self.day).toordinal()
 
     def weight_of(self, half_life: str) -> float:
         """The weight of a day with an event before it decays."""

@@ -47,9 +47,19 @@ def _linked(plan: Plan, seen: pl.LazyFrame) -> pl.LazyFrame:
 
 
 def _decayed_column(plan: Plan, half_life: str) -> pl.Expr:
-    halved = pl.lit(0.5).pow((pl.col("age") + 1) / plan.config[f"{half_life}_half_life"])
-    whole = (plan.scales[half_life] * plan.weight_of(half_life) * halved).round()
-    return whole.cast(pl.Int64)
+    """The weight of a day in whole units of the first day's period; a sum of them is halved at the end."""
+    days, day = plan.config[f"{half_life}_half_life"], plan.ordinal - pl.col("age")
+    grown = pl.lit(2.0).pow(day % days / days)
+    fits = 4 * days * plan.scales[half_life] << plan.halvings[half_life] < 1 << 63
+    kind = pl.Int64 if fits else pl.Int128
+    whole = (plan.scales[half_life] * plan.weight_of(half_life) * grown).round().cast(kind)
+    periods = plan.halvings[half_life] - (plan.ordinal + 1) // days + day // days
+    return whole * pl.lit(2, kind).pow(periods)
+
+
+def _halved(plan: Plan, half_life: str, name: str) -> pl.Expr:
+    """A sum of such weights, in units of the period of the day after the as-of day."""
+    return pl.sum(name) // 2 ** plan.halvings[half_life]
 
 
 def _within(plan: Plan, name: str) -> dict[str, pl.Expr]:
@@ -61,7 +71,9 @@ def _pairs(plan: Plan, rows: pl.LazyFrame) -> pl.LazyFrame:
     """Sums of each user and item."""
     ripe = pl.col("age") >= plan.config["rebuy_days"]
     return rows.group_by("user_id", "item_id").agg(
-        pl.sum("slow", "fast", "quantity", "priced", "amount"),
+        pl.sum("quantity", "priced", "amount"),
+        slow=_halved(plan, "slow", "slow"),
+        fast=_halved(plan, "fast", "fast"),
         days=pl.len(),
         **_within(plan, "days"),
         days_since_last=pl.min("age"),
@@ -77,7 +89,7 @@ def _users(plan: Plan, rows: pl.LazyFrame, pair: pl.LazyFrame) -> pl.LazyFrame:
     of_trips = trips.group_by("user_id").agg(
         trips=pl.len(),
         **_within(plan, "trips"),
-        trip_rate=pl.sum("decayed") / plan.scales["trip"],
+        trip_rate=_halved(plan, "trip", "decayed") * plan.units["trip"],
         days_since_last=pl.min("age"),
         days_since_first=pl.max("age"),
     )
@@ -102,7 +114,7 @@ def _items(plan: Plan, pair: pl.LazyFrame, kinds: pl.LazyFrame) -> pl.LazyFrame:
         .agg(
             users=pl.len(),
             **{f"users_{window}": (pl.col(f"days_{window}") > 0).sum() for window in WINDOWS},
-            weight_slow=pl.sum("slow") / plan.scales["slow"],
+            weight_slow=pl.sum("slow") * plan.units["slow"],
             days_since_last=pl.min("days_since_last"),
             price=pl.sum("amount").cast(pl.Float64) / pl.sum("priced").cast(pl.Float64),
             ripe=ripe.sum(),
@@ -125,8 +137,8 @@ def _user_items(plan: Plan, pair: pl.LazyFrame) -> pl.LazyFrame:
         "item_id",
         *(f"days{window}" for window in ("", *(f"_{name}" for name in WINDOWS))),
         *("days_since_last", "days_since_first", "gap_last"),
-        weight_slow=pl.col("slow") / plan.scales["slow"],
-        weight_fast=pl.col("fast") / plan.scales["fast"],
+        weight_slow=pl.col("slow") * plan.units["slow"],
+        weight_fast=pl.col("fast") * plan.units["fast"],
         gap_mean=gap,
         due=pl.col("days_since_last") / gap,
         quantity_mean=pl.col("quantity").cast(pl.Float64) / pl.col("days"),
@@ -145,6 +157,6 @@ def _categories(plan: Plan, pair: pl.LazyFrame, kinds: pl.LazyFrame) -> pl.LazyF
             days_since_last=pl.min("days_since_last"),
         )
         .with_columns(share=slow / slow.sum().over("user_id"))
-        .with_columns(weight_slow=slow / plan.scales["slow"])
+        .with_columns(weight_slow=slow * plan.units["slow"])
         .filter(pl.col("subcategory").is_not_null())
     )

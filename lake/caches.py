@@ -74,7 +74,14 @@ class ContentCache:
         The files are local, and to be read only while the context lasts.
         """
         with ExitStack() as open_files:
-            yield self._files(made_from, open_files)
+            found = self._found(made_from, open_files)
+            yield found and found[1]
+
+    def found(self, made_from: Origins) -> Kept | None:
+        """What is known of it, for who reads its files by their paths; None where `opened` gives none."""
+        with ExitStack() as open_files:
+            found = self._found(made_from, open_files)
+            return found and found[0]
 
     def keep(self, made_from: Origins, files: Mapping[str, Path]) -> None:
         """Keep copies of local files.
@@ -101,16 +108,18 @@ class ContentCache:
         self._append(Kept(made_from, folder, {name: sha256_of(path) for name, path in files.items()}))
 
     def _append(self, kept: Kept) -> None:
-        self.storage.put_new(self._path(kept.made_from), TypeAdapter(Kept).dump_json(kept, indent=1))
+        self.storage.put_new(self.path(kept.made_from), TypeAdapter(Kept).dump_json(kept, indent=1))
 
-    def _path(self, made_from: Origins) -> str:
+    def path(self, made_from: Origins) -> str:
+        """Where it says what it knows of it; whether there is such a file tells nothing of its content."""
         return f"{layout.cached(self.kind, self.day, _digest(made_from))}.json"
 
-    def _files(self, made_from: Origins, open_files: ExitStack) -> dict[str, Path] | None:
-        path = self._path(made_from)
+    def _found(self, made_from: Origins, open_files: ExitStack) -> tuple[Kept, dict[str, Path]] | None:
+        path = self.path(made_from)
         try:
-            kept = self._read(path, made_from)
-            return {name: self._file(kept, name, open_files) for name in kept.files} if kept else None
+            if kept := self._read(path, made_from):
+                return kept, {name: self._file(kept, name, open_files) for name in kept.files}
+            return None
         except (_Damaged, PermanentError) as error:
             self._warn(path, error)
         except OSError as error:

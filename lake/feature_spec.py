@@ -1,15 +1,15 @@
 """The features, each a line. Spark's plan and the ranker's matrix follow them; docs/tables.md lists them.
 
-A formula is Spark SQL. D is the as-of day; names in braces are keys of the data set's section
+A formula is Spark SQL. D is the as-of day, `as_of`; names in braces are keys of the data set's section
 `features`. What a formula may name depends on its `over`:
 
-* `ROWS` of one user and item: one for each day with an event, and one for what late rows add to it.
-  ``age``: D - day; ``new``: whether it is the first row of its day; ``slow``, ``fast``: what it adds to
-  the decayed weights; ``gap``: days since the last event day before; ``repeated``: whether the item
-  came again within `rebuy_days`; ``quantity``: pieces, at least 1 an event; ``priced``: pieces of the
-  events with an amount.
-* `TRIPS`: the days of one user with an event. ``age``, and ``decayed``: .5^((age + 1) / half-life).
-* `PAIRS`: the (user, item) pairs of a key. The names of the lines over `ROWS`.
+* `DAYS` of one user and item, or of one user, with an event: it says what the number is after a day, by
+  ``h``, the numbers after the day before (null before the first). ``{day}``: the day; ``{age}``: D - day;
+  ``{slow}``, ``{fast}``, ``{trip}``: its weight by that half-life, and ``{slow_periods}`` and so on by how
+  many of these the sum before it has halved (`spark_jobs.weights`). A day that is older than `KEPT` days
+  must change the number alike whatever D is: by then only a number is kept of it.
+* `PAIRS`: the (user, item) pairs of a key. The names of the lines over their days; ``quantity``: pieces,
+  at least 1 an event; ``priced``: pieces of the events with an amount; ``amount``.
 * `SUMS`: the key itself. The names of the lines above, its columns, and the catalogue's of an item.
 
 What the ranker sees beside the tables' features is in `DERIVED`. What a formula needs and its rows lack
@@ -22,15 +22,16 @@ from typing import Any, Final, Literal, get_args
 
 from lake.names import TableName
 
-Over = Literal["rows", "trips", "pairs", "sums"]
-ROWS: Final[Over] = "rows"
-TRIPS: Final[Over] = "trips"
+Over = Literal["days", "pairs", "sums"]
+DAYS: Final[Over] = "days"
 PAIRS: Final[Over] = "pairs"
 SUMS: Final[Over] = "sums"
 
 Window = Literal["short", "medium", "long"]
 WINDOWS: Final[tuple[Window, ...]] = get_args(Window)
 HalfLife = Literal["", "slow", "fast", "trip"]
+KEPT: Final = ("long_days", "rebuy_days")
+"""Keys of `features`: the largest says for how many days the days with an event are kept one by one."""
 
 
 @dataclass(frozen=True)
@@ -114,9 +115,19 @@ def _of(text: str, name: str) -> str:
     return text.replace("$", name)
 
 
-def _times(condition: str) -> str:
-    """How often a condition holds: a sum, as Parquet would note of a count that it is never null."""
+def _rows(condition: str) -> str:
+    """How many rows a condition holds for: a sum, as Parquet would note of a count that it is never null."""
     return f"sum(if({condition}, 1, 0))"
+
+
+def _days(name: str, condition: str) -> str:
+    """On how many days a condition held."""
+    return f"coalesce(h.{name}, 0) + if({condition}, 1, 0)"
+
+
+def _decayed(name: str, half_life: HalfLife) -> str:
+    """The decayed weights of the days so far."""
+    return f"coalesce(shiftright(h.{name}, {{{half_life}_periods}}), 0) + {{{half_life}}}"
 
 
 WEIGHT: Final = "weight_slow"
@@ -134,18 +145,31 @@ _OF_KIN: Final = "sum($) over (partition by as_of, subcategory)"
 _OF_USER: Final = "sum($) over (partition by as_of, user_id)"
 # Two users are added, so that a single one makes no trend.
 _TREND: Final = "{medium_days} / {short_days} * users_short / (users_medium + 2)"
+# Whether the day before is ripe and this one soon enough after it.
+_AGAIN: Final = "as_of - h.last >= {rebuy_days} and {day} - h.last <= {rebuy_days}"
 _REBUY: Final = (
     "(E + {rebuy_shrink} q) / (R + {rebuy_shrink}): of R pair-days at least {rebuy_days} old, E bought again "
     "within {rebuy_days}; q the same of the subcategory, drawn to that of all items"
 )
 
+# Each table over days has them: what follows a day needs the day before.
+_FIRST: Final = Line("first", DAYS, "coalesce(h.first, {day})")
+_LAST: Final = Line("last", DAYS, "{day}")
 _USER: Final = (
-    _count("trips", TRIPS, _times("true"), "trip days ever"),
-    *_windowed("trips", TRIPS, _times("age < {$_days}"), "trip days in the last {$_days}"),
-    _count("trip_rate", TRIPS, "sum(decayed)", f"sum over trip days of {_of(_DECAYED, 'trip')}", "trip"),
-    _ratio("days_since_last", TRIPS, "min(age)", "D - last trip day"),
-    _ratio("days_since_first", TRIPS, "max(age)", "D - first trip day"),
-    _count(ITEMS, PAIRS, _times("true"), "distinct items ever"),
+    _count("trips", DAYS, _days("trips", "true"), "trip days ever"),
+    *_windowed("trips", DAYS, _days("trips_$", "{age} < {$_days}"), "trip days in the last {$_days}"),
+    _count(
+        "trip_rate",
+        DAYS,
+        _decayed("trip_rate", "trip"),
+        f"sum over trip days of {_of(_DECAYED, 'trip')}",
+        "trip",
+    ),
+    _FIRST,
+    _LAST,
+    _ratio("days_since_last", SUMS, "as_of - last", "D - last trip day"),
+    _ratio("days_since_first", SUMS, "as_of - first", "D - first trip day"),
+    _count(ITEMS, PAIRS, _rows("true"), "distinct items ever"),
     Line("pair_days", PAIRS, "sum(days)"),
     Line("quantity", PAIRS, "sum(quantity)"),
     Line("amount", PAIRS, "sum(amount)"),
@@ -154,10 +178,10 @@ _USER: Final = (
     _ratio("quantity_per_trip", SUMS, "double(quantity) / trips", "pieces / trips"),
 )
 _ITEM: Final = (
-    _count(USERS, PAIRS, _times("true"), "users who ever bought it"),
-    *_windowed(USERS, PAIRS, _times("days_$ > 0"), "users who bought it in the last {$_days}"),
+    _count(USERS, PAIRS, _rows("true"), "users who ever bought it"),
+    *_windowed(USERS, PAIRS, _rows("days_$ > 0"), "users who bought it in the last {$_days}"),
     _count(WEIGHT, PAIRS, _WEIGHTS, f"sum over users and days of {_SLOW}", "slow"),
-    _ratio("days_since_last", PAIRS, "min(days_since_last)", "D - last day"),
+    _ratio("days_since_last", PAIRS, "min(as_of - last)", "D - last day"),
     Line("priced", PAIRS, "sum(priced)"),
     Line("amount", PAIRS, "sum(amount)"),
     Line("ripe", PAIRS, "sum(ripe)"),
@@ -173,20 +197,25 @@ _ITEM: Final = (
     _ratio("category_code", SUMS, _of(_CODE, "category"), "xxhash64(category) modulo 65,536"),
 )
 _USER_ITEM: Final = (
-    _count(WEIGHT, ROWS, "sum(slow)", f"sum over days of {_SLOW}", "slow"),
-    _count("weight_fast", ROWS, "sum(fast)", f"sum over days of weight * {_of(_DECAYED, 'fast')}", "fast"),
-    _count("days", ROWS, _times("new"), "days bought ever"),
-    *_windowed("days", ROWS, _times("new and age < {$_days}"), "days bought in the last {$_days}"),
-    _ratio("days_since_last", ROWS, "min(age)", "D - last day"),
-    _ratio("days_since_first", ROWS, "max(age)", "D - first day"),
-    Line("quantity", ROWS, "sum(quantity)"),
-    Line("priced", ROWS, "sum(priced)"),
-    Line("amount", ROWS, "sum(amount)"),
-    Line("ripe", ROWS, _times("new and age >= {rebuy_days}")),
-    Line("rebought", ROWS, _times("new and age >= {rebuy_days} and repeated")),
+    _count(WEIGHT, DAYS, _decayed(WEIGHT, "slow"), f"sum over days of {_SLOW}", "slow"),
+    _count(
+        "weight_fast",
+        DAYS,
+        _decayed("weight_fast", "fast"),
+        f"sum over days of weight * {_of(_DECAYED, 'fast')}",
+        "fast",
+    ),
+    _count("days", DAYS, _days("days", "true"), "days bought ever"),
+    *_windowed("days", DAYS, _days("days_$", "{age} < {$_days}"), "days bought in the last {$_days}"),
+    _FIRST,
+    _LAST,
+    _ratio("days_since_last", SUMS, "as_of - last", "D - last day"),
+    _ratio("days_since_first", SUMS, "as_of - first", "D - first day"),
+    Line("ripe", DAYS, _days("ripe", "{age} >= {rebuy_days}")),
+    Line("rebought", DAYS, _days("rebought", _AGAIN)),
     Line("gaps", SUMS, "nullif(days - 1, 0)"),
     _ratio("gap_mean", SUMS, "(days_since_first - days_since_last) / gaps", "mean gap between days"),
-    _ratio("gap_last", ROWS, "min_by(gap, age)", "gap between the last two days"),
+    _ratio("gap_last", DAYS, "{day} - h.last", "gap between the last two days"),
     _ratio("due", SUMS, "days_since_last / gap_mean", "days_since_last / gap_mean"),
     _ratio("quantity_mean", SUMS, "double(quantity) / days", "pieces / days"),
 )
@@ -194,7 +223,7 @@ _USER_CATEGORY: Final = (
     _count(WEIGHT, PAIRS, _WEIGHTS, f"sum over (item, day) of the subcategory of {_SLOW}", "slow"),
     _count("pair_days", PAIRS, "sum(days)", "(item, day) pairs of the subcategory ever"),
     _count("pair_days_medium", PAIRS, "sum(days_medium)", "those of the last {medium_days}"),
-    _ratio("days_since_last", PAIRS, "min(days_since_last)", "D - last day with the subcategory"),
+    _ratio("days_since_last", PAIRS, "min(as_of - last)", "D - last day with the subcategory"),
     Line("weight_of_user", SUMS, f"double({_of(_OF_USER, WEIGHT)})"),
     _count(
         "share", SUMS, "double(weight_slow) / nullif(weight_of_user, 0)", "weight_slow / the user's total"

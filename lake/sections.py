@@ -18,6 +18,7 @@ _LOWER: Final = {
     "medium_days": "short_days",
     "long_days": "medium_days",
     "slow_half_life": "fast_half_life",
+    "history_days": "long_days",
 }
 """Of some keys the one that must be smaller."""
 
@@ -41,12 +42,14 @@ class FeaturesSection(Section):
     """Within how many days an item has to be bought again for `rebuy`."""
     rebuy_shrink: int = Field(default=20, ge=1, le=10**6)
     """How many purchases of an item count as much for `rebuy` as its whole subcategory."""
+    history_days: int | None = Field(default=None, ge=2, le=36_600)
+    """After how many days without an event users and pairs have no features; above `long_days`."""
 
     @field_validator(*_LOWER)
     @classmethod
-    def _above_the_lower(cls, days: int, info: ValidationInfo) -> int:
+    def _above_the_lower(cls, days: int | None, info: ValidationInfo) -> int | None:
         lower = _LOWER[info.field_name or ""]
-        if days <= info.data.get(lower, 0):
+        if days is not None and days <= info.data.get(lower, 0):
             raise ValueError(f"expected more than {lower}, which is {info.data[lower]}")
         return days
 

@@ -11,6 +11,11 @@ ROWS_PER_FILE: Final = 5_000_000
 """Rows of the input behind each file of a partition: one task sorts and writes a file."""
 
 
+def pieces(rows: int) -> int:
+    """How many files hold a day's rows, of an input of so many rows."""
+    return 1 + rows // ROWS_PER_FILE
+
+
 def cut(frame: DataFrame, partition: str, days: Sequence[dt.date], key: str, rows: int) -> DataFrame:
     """The rows of a frame, those of one file in one task, whatever shuffles came before.
 
@@ -23,7 +28,7 @@ def cut(frame: DataFrame, partition: str, days: Sequence[dt.date], key: str, row
     rows
         How many rows of the input a day has at most: it has a file for each `ROWS_PER_FILE` of them.
     """
-    pieces = 1 + rows // ROWS_PER_FILE
+    count = pieces(rows)
     dates = fn.lit([day.isoformat() for day in days]).cast("array<date>")
     index = fn.array_position(dates, fn.col(partition)).cast("int") - 1
-    return frame.repartitionById(len(days) * pieces, index * pieces + fn.pmod(fn.hash(key), pieces))
+    return frame.repartitionById(len(days) * count, index * count + fn.pmod(fn.hash(key), count))

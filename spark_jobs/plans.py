@@ -3,6 +3,9 @@
 import datetime as dt
 from dataclasses import dataclass, field
 
+from lake import feature_states
+from lake.caches import Origins
+from lake.feature_states import StateFiles
 from lake.names import TableName
 from lake.plan import BLOCK_MIB, Plan
 from lake.records import BUNDLE, Record, Records, TableContent
@@ -123,9 +126,13 @@ class FeaturesPlan(Plan):
     lake
         The URI of the lake.
     interactions
-        The files of the interactions that it reads.
+        The files of the interactions that the as-of days may see, by the day on which they landed.
     rows
         How many rows these files have.
+    state
+        What the first as-of day begins with; None for nothing, and all interactions.
+    kept
+        The as-of days whose state is kept for later nights.
     catalogues
         For each as-of day the files of the newest catalogue delivered by then; none without one.
     missing_days
@@ -133,10 +140,16 @@ class FeaturesPlan(Plan):
     """
 
     lake: str
-    interactions: tuple[str, ...]
+    interactions: dict[dt.date, tuple[str, ...]]
     rows: int
     catalogues: dict[dt.date, tuple[str, ...]]
     missing_days: tuple[dt.date, ...] = ()
+    state: StateFiles | None = None
+    kept: tuple[dt.date, ...] = ()
+
+    def origins(self, as_of: dt.date) -> Origins:
+        """What the state of a day is made from."""
+        return feature_states.origins(self.version, self.config_digest, self.inputs, as_of)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -172,9 +185,19 @@ class AlsResult:
 
 @dataclass(frozen=True)
 class FeaturesResult:
-    """Per table and as-of day its files and digest."""
+    """What one build of feature tables has made.
+
+    Attributes
+    ----------
+    tables
+        Per table and as-of day its files and digest.
+    dropped
+        Per as-of day how many pairs and users `history_days` left out, by the table that lacks them;
+        empty without that setting.
+    """
 
     tables: dict[str, dict[dt.date, TableContent]]
+    dropped: dict[dt.date, dict[str, int]] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, kw_only=True)

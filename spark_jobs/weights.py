@@ -1,11 +1,20 @@
-"""Decayed weights as scaled integers, so that their sums depend on no order of rows.
+"""Decayed weights as whole numbers, which no order of rows and no cut of the history changes.
 
-The weight of an event in a day's features is ``event weight * .5 ** ((age + 1) / half life)``, age
-being whole days. It is looked up as a long, ``round(scale(half life) * weight)``; sums of longs are
-exact. The weights of one user and item fit into a long whatever the history: `scale` gives way to
-longer half-lives, so that at the largest weight they are less than 2**59 together.
+The weight of an event in a day's features is ``event weight * .5 ** ((D + 1 - day) / half life)``. Time is
+cut into *periods* of a half-life, counted from day 0. In units of its own period an event weighs
+``event weight * 2 ** (days since the period began / half life)``; a period later it weighs half. So a sum is
+
+    floor(sum over events of weights(...) * .5 ** periods since)
+
+Each event comes in as a whole number, in the order of days. Between two events the sum so far is halved
+once a period and rounded down: as floor(floor(x) / 2) is floor(x / 2), and a whole number that is added
+moves no floor, that is the floor of the sum as a whole, wherever it was written down and taken up again.
+
+The sum of one user and item fits into a long whatever the history: `scale` gives way to longer half-lives,
+so that at the largest weight it is less than 2**59.
 """
 
+import datetime as dt
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -26,14 +35,15 @@ NO_WEIGHT: Final = "events.weights has no weight for event type "
 def scale(half_life: int) -> int:
     """The factor by which weights of a half-life become integers, a power of two.
 
-    Those of all ages are ``1 / (2 ** (1 / half life) - 1)`` together, which is less than 1.5 half-lives.
+    With an event each day the weights are ``2 / (1 - .5 ** (1 / half life))`` together at the end of a
+    period, which is at most 4 half-lives.
     """
-    bits = SUM_BITS - LARGEST_WEIGHT_BITS - (3 * half_life // 2).bit_length()
+    bits = SUM_BITS - LARGEST_WEIGHT_BITS - (4 * half_life).bit_length()
     return 1 << min(36, bits)
 
 
-def decay_table(event_weight: float, half_life: int) -> list[int]:
-    """Scaled weights of one event by its age in whole days.
+def weights(event_weight: float, half_life: int) -> list[int]:
+    """Scaled weights of an event by the days since its period began, in units of that period.
 
     Parameters
     ----------
@@ -45,7 +55,7 @@ def decay_table(event_weight: float, half_life: int) -> list[int]:
     Returns
     -------
     list of int
-        The weight at age 0, 1, ...; every age beyond the end weighs 0.
+        One for each day of a period, ascending.
 
     Raises
     ------
@@ -57,15 +67,13 @@ def decay_table(event_weight: float, half_life: int) -> list[int]:
             f"events.weights: expected weights between 0 and {LARGEST_WEIGHT:,.0f}, found {event_weight}; "
             "divide all weights by one number"
         )
-    table: list[int] = []
-    while weight := round(scale(half_life) * event_weight * 0.5 ** ((len(table) + 1) / half_life)):
-        table.append(weight)
-    return table
+    return [round(scale(half_life) * event_weight * 2.0 ** (day / half_life)) for day in range(half_life)]
 
 
-def decay_tables(event_weights: Sequence[float], half_life: int) -> list[list[int]]:
-    """One `decay_table` for each event weight, in the order given."""
-    return [decay_table(weight, half_life) for weight in event_weights]
+def unit(as_of: dt.date, half_life: int) -> float:
+    """What 1 of a sum in units of the period of the day after `as_of` weighs in that day's features."""
+    day = (as_of + dt.timedelta(days=1)).toordinal()
+    return float(0.5 ** (day % half_life / half_life)) / scale(half_life)
 
 
 def level(weights: Mapping[str, float], levels: Sequence[float]) -> Column:

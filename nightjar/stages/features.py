@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 from functools import partial
 from typing import ClassVar
 
-from lake import tables
+from lake import feature_states, tables
 from lake.dataset import Dataset
 from lake.errors import PermanentError
 from lake.feature_spec import ITEMS, USERS
@@ -36,7 +36,7 @@ class Features(Stage[FeaturesPlan, FeaturesResult]):
     """Builds the feature tables: of its day, and of its snapshots that are missing or stale."""
 
     NAME: ClassVar = StageName.FEATURES
-    VERSION: ClassVar = 2
+    VERSION: ClassVar = 3
     SECTIONS: ClassVar = ("id_type", "events", "features")
     READS: ClassVar = (TableName.INTERACTIONS, TableName.CATALOGUE)
     PLAN: ClassVar = FeaturesPlan
@@ -61,18 +61,19 @@ class Features(Stage[FeaturesPlan, FeaturesResult]):
         catalogues = {as_of: _catalogue(ingested, as_of) for as_of in as_ofs}
         delivered = {record.day: record for record in catalogues.values() if record}
         taken = {record.day for record in ingested}
-        return FeaturesPlan(
+        plan = FeaturesPlan(
             **self.pins(lake, as_ofs),
             inputs=(
                 *(record.as_input(TableName.INTERACTIONS) for record in ingested),
                 *(record.as_input(TableName.CATALOGUE) for record in delivered.values()),
             ),
             lake=lake.uri,
-            interactions=_paths(ingested, TableName.INTERACTIONS),
+            interactions={record.day: _paths([record], TableName.INTERACTIONS) for record in ingested},
             rows=_rows(ingested),
             catalogues={as_of: _paths([r], TableName.CATALOGUE) for as_of, r in catalogues.items() if r},
             missing_days=tuple(d for d in days(lake.data.first_day, day) if d not in taken),
         )
+        return _with_state(lake, plan)
 
     def _outdated(self, lake: Lake, ingested: Sequence[Record], day: dt.date) -> list[dt.date]:
         """The snapshots that are missing or stale, of those that have a row to build from."""
@@ -89,6 +90,9 @@ class Features(Stage[FeaturesPlan, FeaturesResult]):
     def check(self, lake: Lake, plan: FeaturesPlan, made: FeaturesResult) -> Checks:
         """Judge the tables of each as-of day, and whether one setting took in all of their rows."""
         as_ofs = _seen(plan, made)
+        for day, counts in made.dropped.items():
+            told = ", ".join(f"{count:,} rows of {table}" for table, count in counts.items())
+            log.info("features as of %s: not seen for features.history_days, so left out: %s", day, told)
         checks = _checks(lake, as_ofs, plan, made)
         ingested = [lake.records.pinned(pin) for pin in plan.inputs_of(TableName.INTERACTIONS)]
         checks[as_ofs[-1]].append(rowsettings.check(ingested, lake.data))
@@ -103,7 +107,7 @@ class Features(Stage[FeaturesPlan, FeaturesResult]):
             inputs=_inputs_by(plan.inputs, day),
             tables=contents,
             counts={table: content.rows for table, content in contents.items()},
-            details={"missing_days": missing},
+            details={"missing_days": missing, **_dropped(made, day)},
         )
 
     def counts(self, plan: FeaturesPlan, made: FeaturesResult) -> Mapping[str, Mapping[str, int]]:
@@ -121,6 +125,18 @@ class Features(Stage[FeaturesPlan, FeaturesResult]):
             *(record.as_input(TableName.INTERACTIONS) for record in ingested),
             *([catalogue.as_input(TableName.CATALOGUE)] if catalogue else []),
         )
+
+
+def _with_state(lake: Lake, plan: FeaturesPlan) -> FeaturesPlan:
+    """The plan with the newest state that its first as-of day can begin with, and the states to keep.
+
+    The next night begins with the state of the last day, and with that of the first where it has a
+    snapshot to make that follows it.
+    """
+    first, last = min(plan.based_on), plan.day
+    earlier = {day: plan.origins(day) for day in plan.interactions if day <= first}
+    state = feature_states.newest(lake.storage, earlier)
+    return replace(plan, state=state, kept=tuple(sorted({first, last} - {state.as_of if state else None})))
 
 
 def snapshot_days(day: dt.date, data: Dataset) -> list[dt.date]:
@@ -181,6 +197,11 @@ def _seen(plan: FeaturesPlan, made: FeaturesResult) -> list[dt.date]:
 
 def _tables(as_of: dt.date, made: FeaturesResult) -> dict[str, TableContent]:
     return {table: contents[as_of] for table, contents in made.tables.items()}
+
+
+def _dropped(made: FeaturesResult, day: dt.date) -> dict[str, dict[str, int]]:
+    """The detail of how many keys of which table `history_days` left out of a day; none without it."""
+    return {"dropped": made.dropped[day]} if day in made.dropped else {}
 
 
 def _checks(

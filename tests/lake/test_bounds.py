@@ -133,6 +133,7 @@ WRONG = [
     ("features.fast_half_life", "0"),
     ("features.slow_half_life", "15"),
     ("features.slow_half_life", "3651"),
+    ("features.history_days", "91"),
     ("features.trip_half_life", "0"),
     ("features.rebuy_days", "367"),
     ("features.rebuy_shrink", "0"),

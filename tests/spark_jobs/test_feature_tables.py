@@ -8,12 +8,13 @@ from decimal import Decimal
 from itertools import pairwise
 
 import pytest
+from pyspark.sql import functions as fn
 
 from lake.feature_spec import FEATURES, WINDOWS
 from lake.schemas import TABLES, spark_ddl
 from lake.sections import FeaturesSection
-from spark_jobs import feature_tables
-from spark_jobs.feature_tables import Recipe
+from spark_jobs.feature_tables import states, tables
+from spark_jobs.histories import Recipe
 
 pytestmark = pytest.mark.spark
 
@@ -32,7 +33,7 @@ OTHER = FeaturesSection(
     rebuy_days=12,
     rebuy_shrink=3,
 )
-CATALOGUE_DDL = "item_id BIGINT, category STRING, subcategory STRING, brand STRING, as_of INT"
+CATALOGUE_DDL = "item_id BIGINT, category STRING, subcategory STRING, brand STRING"
 
 
 def day(offset):
@@ -46,38 +47,44 @@ def event(offset, user=1, item=10, late=0, kind="purchase", quantity=1, amount="
     return (user, item, at, kind, pieces, cost, "basket", "store", "file", day(offset + late))
 
 
-def build(spark, events, as_ofs, catalogue=CATALOGUE, order=None, config=DEFAULT):
+def build(spark, events, as_ofs, catalogue=CATALOGUE, order=None, config=DEFAULT, start=None):
     frame = spark.createDataFrame(events, spark_ddl("interactions", "int64") + ", landed DATE")
-    items = [
-        (item, category, kind, brand, (as_of - dt.date(1970, 1, 1)).days)
-        for as_of in as_ofs
-        for item, (category, kind, brand) in catalogue.items()
-    ]
-    made = feature_tables.tables(
-        frame.repartition(order or 1),
-        spark.createDataFrame(items, CATALOGUE_DDL),
-        Recipe(as_ofs, WEIGHTS, config),
-    )
-    found = {}
-    for table, frame in made.items():
-        keys = list(TABLES[table].key)
-        for row in (row.asDict() for row in frame.collect()):
-            found[table, row.pop("as_of"), *(row.pop(key) for key in keys)] = row
+    items = spark.createDataFrame([(item, *names) for item, names in catalogue.items()], CATALOGUE_DDL)
+    recipe, found = Recipe(WEIGHTS, config), {}
+    for state in states(landed(frame.repartition(order or 1)), as_ofs, recipe, start):
+        for table, made in tables(state, items, recipe).items():
+            keys = list(TABLES[table].key)
+            for row in (row.asDict() for row in made.collect()):
+                found[table, row.pop("as_of"), *(row.pop(key) for key in keys)] = row
     spark.catalog.clearCache()
     return found
 
 
+def landed(events):
+    """The events that landed after one day and up to another."""
+    return lambda after, last: events.where(fn.col("landed").between(_next(after), last))
+
+
+def _next(after):
+    return after + dt.timedelta(days=1) if after else FIRST
+
+
 def oracle(events, as_of, config, catalogue=CATALOGUE):
     seen = [e for e in events if e[9] <= as_of and e[2].date() <= as_of]
+    longest = config.history_days or math.inf
     history = defaultdict(dict)
     for user, item, at, kind, quantity, amount, *_ in seen:
         history[user, item].setdefault((as_of - at.date()).days, []).append((kind, quantity, amount))
     kinds = {item: kind for item, (_, kind, _) in catalogue.items()}
-    pair = {key: _pair(days, config) for key, days in history.items()}
+    ages = {
+        user: {age for (who, _), days in history.items() if who == user for age in days}
+        for user, _ in history
+    }
+    pair = {key: _pair(days, config) for key, days in history.items() if min(days) < longest}
     found = {("user_item_features", as_of, *key): value["shown"] for key, value in pair.items()}
     for user in {user for user, _ in pair}:
         mine = {item: value for (who, item), value in pair.items() if who == user}
-        found["user_features", as_of, user] = _user(mine, config)
+        found["user_features", as_of, user] = _user(mine, sorted(ages[user]), config)
         found |= {
             ("user_category_features", as_of, user, kind): _category(mine, kinds, kind, config)
             for kind in {kinds.get(item) for item in mine} - {None}
@@ -137,8 +144,7 @@ def _sum(values):
     return sum(known) if known else None
 
 
-def _user(mine, config):
-    ages = sorted({age for value in mine.values() for age in value["ages"]})
+def _user(mine, ages, config):
     return {
         "trips": len(ages),
         **{f"trips_{name}": sum(age < n for age in ages) for name, n in _windows(config).items()},
@@ -259,6 +265,15 @@ def test_every_feature_of_every_as_of_day_is_what_the_oracle_says_late_rows_incl
     assert_equal(found, expected)
     named = {table: set(next(v for k, v in expected.items() if k[0] == table)) for table in FEATURES}
     assert named == {table: {feature.name for feature in FEATURES[table]} for table in FEATURES}
+
+
+def test_pairs_and_users_not_seen_for_so_long_are_left_out(spark, built):
+    config = DEFAULT.model_copy(update={"long_days": 20, "medium_days": 10, "history_days": 21})
+    events = [*many_events(), event(0, user=8), event(0, user=8, item=11)]
+    found = build(spark, events, AS_OFS[2:], config=config)
+    assert_equal(found, oracle(events, AS_OFS[2], config) | oracle(events, AS_OFS[3], config))
+    users = {key[2] for key in found if key[0] == "user_features"}
+    assert users < {event[0] for event in events}
 
 
 def test_neither_the_cut_of_files_nor_other_as_of_days_change_a_bit(spark, built):

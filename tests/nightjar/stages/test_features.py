@@ -107,7 +107,7 @@ def test_a_first_night_builds_all_snapshots_and_the_day_from_what_each_may_see(s
     plan = planned(settings)
     assert plan.based_on == {back(3): 0, back(2): 0, back(1): 0, D: 0}
     assert {pin.day: pin.sequence for pin in plan.inputs_of("interactions")} == {FIRST: 1, back(1): 1, D: 1}
-    assert plan.interactions == tuple(f"i/{day}/x" for day in (FIRST, back(1), D))
+    assert plan.interactions == {day: (f"i/{day}/x",) for day in (FIRST, back(1), D)}
     assert plan.catalogues == dict.fromkeys(list(plan.based_on)[:3], (f"c/{FIRST}",)) | {D: (f"c/{D}",)}
 
 
@@ -243,6 +243,23 @@ def test_a_snapshot_without_users_is_left_out_and_stops_no_night(settings, recor
     assert f"no user had been seen by {back(3)}" in caplog.text
 
 
+def test_the_record_and_the_log_tell_how_many_were_not_seen_for_too_long(settings, records, caplog):
+    caplog.set_level("INFO")
+    ingest(records, settings, D)
+    lake, attempt = Lake.open(settings), attempts.begin(Lake.open(settings), Features(), [D])
+    stage(attempt, settings)
+    plan, made = (
+        plan_of(attempt, settings),
+        messages.read(lake.storage, layout.result(attempt), FeaturesResult),
+    )
+    assert "dropped" not in Features().draft(plan, made, D).details
+    dropped = {"user_item_features": 1200, "user_features": 30}
+    made = dataclasses.replace(made, dropped={D: dropped})
+    assert Features().draft(plan, made, D).details["dropped"] == dropped
+    Features().check(lake, plan, made)
+    assert "left out: 1,200 rows of user_item_features, 30 rows of user_features" in caplog.text
+
+
 @pytest.mark.spark
 def test_a_real_build_passes_the_gate_and_is_sorted(spark, tiny, tiny_row):
     from spark_jobs.feature_tables import run as build
@@ -272,7 +289,7 @@ def test_a_day_in_several_files_is_read_in_blocks_as_a_day_in_one(spark, tiny, t
     monkeypatch.setattr("spark_jobs.files.ROWS_PER_FILE", 10)
     several = _built(lake, day)
     files = [len(record.tables["user_item_features"].files) for record in (one, several)]
-    assert files == [1, 5]
+    assert files[0] == 1 < files[1]
     whole, parts = (
         cut(asof.load(lake.storage, lake.records, record, lake.data), 7) for record in (one, several)
     )

@@ -15,7 +15,8 @@ from training.spark_als import SparkAls
 
 pytestmark = [pytest.mark.services, pytest.mark.spark]
 
-CONFIG = RetrievalSection(backend="spark", factors=16, iterations=3)
+CONFIG = RetrievalSection(backend="spark", factors=64, iterations=3, regularization=1e-3)
+"""With more factors than items and next to no regularization, last digits of all sums reach the factors."""
 TWO_EXECUTORS = "local-cluster[2,1,1024]"
 """Spark's own master and two workers, each with an executor of one core in a Java of its own."""
 
@@ -23,7 +24,7 @@ TWO_EXECUTORS = "local-cluster[2,1,1024]"
 @pytest.fixture(scope="module")
 def bought():
     """7,500 pairs: several chunks for each block, of what Spark passes on in chunks of 2,048."""
-    drawn = random_array((500, 300), density=0.05, rng=np.random.default_rng(2), dtype=np.float32)
+    drawn = random_array((500, 60), density=0.25, rng=np.random.default_rng(2), dtype=np.float32)
     return drawn.tocsr()
 
 

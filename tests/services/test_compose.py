@@ -16,7 +16,7 @@ import psycopg2
 import pytest
 import yaml
 
-from lake.settings import CHECKOUT
+from lake.settings import CHECKOUT, Settings
 from nightjar.command.cli import Prepared
 from nightjar.servers import background
 from nightjar.servers.local_airflow import POOLS, free_port
@@ -110,6 +110,15 @@ def test_each_container_of_ours_runs_a_command_that_exists(services):
         assert (program, what in known[verb]) == ("nightjar", True), name
         assert options in ([], ["--host", "0.0.0.0"]), name
         assert _is_once(service) == (verb == "prepare"), name
+
+
+def test_the_values_for_airflow_s_chart_run_the_same_commands_by_settings_that_exist(services):
+    values = yaml.safe_load((CHECKOUT / "docker" / "helm-values.yaml").read_text())
+    parts = {"apiServer": "api-server", "dagProcessor": "dag-processor", "migrateDatabaseJob": "database"}
+    for part in ("scheduler", "triggerer", *parts):
+        assert values[part]["args"] == services[parts.get(part, part)]["command"]
+    told = {entry["name"] for entry in values["env"] if entry["name"].startswith("NIGHTJAR_")}
+    assert told <= {f"NIGHTJAR_{name.upper()}" for name in Settings.model_fields}
 
 
 def test_only_what_is_published_or_asked_by_others_listens_for_them(services):

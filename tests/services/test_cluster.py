@@ -114,10 +114,6 @@ class Cluster:
         for process in background.members([self.components[name]]):
             process.kill()
 
-    def executors(self, name: str) -> list[Path]:
-        """The folders of the executors that a worker has started."""
-        return sorted((self.folder / name / "work").glob("*/*"))
-
     def stop(self) -> None:
         background.stop(list(self.components.values()))
 
@@ -155,12 +151,24 @@ def toml(tmp_path_factory, demo_toml):
 
 
 @pytest.fixture(scope="module")
-def history(tmp_path_factory, toml) -> Settings:
+def in_one_process(submit_here):
+    """A function: run nights in the Spark session of the tests, as others do."""
+
+    def run(work, *arguments):
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(runner, "submit", submit_here)
+            work(*arguments)
+
+    return run
+
+
+@pytest.fixture(scope="module")
+def history(tmp_path_factory, toml, in_one_process) -> Settings:
     """A lake with the days before the nights, and with those of the nights landed."""
     home = tmp_path_factory.mktemp("history")
     settings = Settings(home=home, dataset=str(toml), spark_master="local[2]", **LIMITS)
     land(settings, FIRST, NIGHTS[-1], households=HOUSEHOLDS)
-    nights.run_bootstrap(FIRST, BEFORE, settings)
+    in_one_process(nights.run_bootstrap, FIRST, BEFORE, settings)
     return settings
 
 
@@ -189,10 +197,10 @@ def on_s3(history, s3_server, tmp_path_factory, cluster, toml) -> Iterator[Setti
 
 
 @pytest.fixture(scope="module")
-def local(history) -> dict[dt.date, str]:
+def local(history, in_one_process) -> dict[dt.date, str]:
     """The releases of the nights where all of it runs in one place."""
     for night in NIGHTS:
-        nights.run(night, history)
+        in_one_process(nights.run, night, history)
     return releases(history)
 
 
@@ -275,13 +283,12 @@ def test_lists_of_a_cluster_are_those_of_one_machine(night):
     assert _release(night) == _release(night, spark_master="local[2]")
 
 
-def _kill_in_the_middle(night, kill, seen=None):
-    """Let a cluster make lists, and kill when something is seen, else a list; gives release or error."""
+def _kill_in_the_middle(night, kill):
+    """Let a cluster make lists, and kill once there are some; gives the release or the error."""
     stage, attempt = _begin(night)
-    seen = seen or (lambda: _lists_in(night.settings))
     with ThreadPoolExecutor(1) as pool:
         running = pool.submit(runner.run, night.lake, stage, attempt, night.settings)
-        wait_until(lambda: running.done() or seen(), lambda: 0, "the middle", pause=0.01)
+        wait_until(lambda: running.done() or _lists_in(night.settings), lambda: 0, "lists", pause=0.01)
         kill()
         assert not night.storage.exists(layout.scored(attempt))
         error = running.exception()
@@ -293,23 +300,6 @@ def test_a_worker_that_is_killed_changes_no_list(night, cluster):
     found = _kill_in_the_middle(night, lambda: cluster.kill("two"))
     cluster.start_worker("two")
     assert found == _release(night, spark_master="local[2]")
-
-
-@pytest.mark.long
-def test_a_worker_that_is_killed_while_executors_start_changes_no_list(night, cluster):
-    began = len(cluster.executors("two"))
-    found = _kill_in_the_middle(
-        night, lambda: cluster.kill("two"), lambda: len(cluster.executors("two")) > began
-    )
-    cluster.start_worker("two")
-    assert found == _release(night, spark_master="local[2]")
-
-
-@pytest.mark.long
-def test_a_job_goes_on_without_its_master_and_the_next_one_with_another(night, cluster):
-    found = _kill_in_the_middle(night, lambda: cluster.kill("master"))
-    cluster.start_master()
-    assert found == _release(night) == _release(night, spark_master="local[2]")
 
 
 @pytest.mark.long

@@ -113,6 +113,7 @@ CHANGES = [
     ("features", "trip_half_life", 31, OF_FEATURES),
     ("features", "rebuy_days", 29, OF_FEATURES),
     ("features", "rebuy_shrink", 21, OF_FEATURES),
+    ("features", "history_days", 365, OF_FEATURES),
     ("retrieval", "backend", "spark", {"train"}),
     ("retrieval", "damping", 3.0, {"train"}),
     ("retrieval", "bm25_k1", 1.3, {"train"}),

@@ -213,12 +213,13 @@ def releases(settings: Settings) -> dict[dt.date, str]:
 class Run:
     """A night by the command, in a process of its own."""
 
-    def __init__(self, settings: Settings, night: dt.date) -> None:
+    def __init__(self, cluster: Cluster, settings: Settings, night: dt.date) -> None:
         self.log = settings.home / f"{night}.log"
         told = os.environ | settings.environment()
         program = str(Path(sys.executable).with_name("nightjar"))
         line = [program, "run", "night", "--partition", str(night)]
         self.component = background.spawn(str(night), line, told, settings.home, self.log)
+        cluster.components[str(night)] = self.component  # so that it is stopped with the cluster
 
     def wait_until(self, seen, what: str) -> None:
         def done() -> bool:
@@ -329,17 +330,17 @@ def test_workers_without_the_python_that_is_named_are_told(night):
 
 def test_a_backfill_comes_to_the_releases_of_one_machine(cluster, on_s3, local):
     first, second, third = NIGHTS
-    said = Run(on_s3, first).finish()
+    said = Run(cluster, on_s3, first).finish()
     assert first in releases(on_s3), said
 
-    run, before = Run(on_s3, second), len(_lists_in(on_s3))
+    run, before = Run(cluster, on_s3, second), len(_lists_in(on_s3))
     run.wait_until(lambda: len(_lists_in(on_s3)) > before, "the first lists")
     cluster.kill("two")
     said = run.finish()
     assert second in releases(on_s3), said
 
     cluster.start_worker("three")
-    said = Run(on_s3.model_copy(update={"block_mib": 1}), third).finish()
+    said = Run(cluster, on_s3.model_copy(update={"block_mib": 1}), third).finish()
     assert releases(on_s3) == local, said
 
 

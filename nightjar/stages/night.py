@@ -15,7 +15,7 @@ from typing import Any
 from tenacity import before_sleep_log, retry, retry_if_exception_type, stop_after_attempt
 
 from lake.decisions import Failure
-from lake.errors import PermanentError, StorageUnavailable
+from lake.errors import ClusterUnavailable, PermanentError, StorageUnavailable
 from lake.lake import Lake
 from lake.names import StageName
 from lake.partitions import days
@@ -28,7 +28,7 @@ from nightjar.stages.stage import Stage
 log = logging.getLogger(__name__)
 
 TRIES = 3
-"""How many times work is tried while the storage is lost: as many as the DAGs' tasks."""
+"""How many times work is tried while storage or cluster is lost: as many as the DAGs' tasks."""
 
 
 @dataclass(frozen=True)
@@ -62,12 +62,12 @@ class _Turn:
 
     @retry(
         stop=stop_after_attempt(TRIES),
-        retry=retry_if_exception_type(StorageUnavailable),
+        retry=retry_if_exception_type((StorageUnavailable, ClusterUnavailable)),
         before_sleep=before_sleep_log(log, logging.WARNING),
         reraise=True,
     )
     def begin_and_work(self) -> str:
-        """Begin an attempt and do its work; try again, `TRIES` times in all, where the storage was lost.
+        """Begin an attempt and do its work, `TRIES` times at most, where storage or cluster was lost.
 
         The AWS library repeats most requests of Spark whose connection ended. Where it ended after
         the head of the answer, the library takes that for an error that stays.
@@ -109,8 +109,7 @@ def run_precompute(day: dt.date, settings: Settings, force: bool = False) -> Non
     from nightjar.stages.precompute import commit_and_publish
 
     turn = _Turn(StageName.PRECOMPUTE, [day], settings)
-    attempt = turn.begin()
-    turn.work(attempt)
+    attempt = turn.begin_and_work()
     with turn.step(2):
         commit_and_publish(attempt, turn.lake, force=force)
 

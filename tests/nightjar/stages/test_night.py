@@ -15,7 +15,7 @@ import pytest
 from typer.testing import CliRunner
 
 from lake import layout
-from lake.errors import GateFailed, StorageUnavailable
+from lake.errors import ClusterUnavailable, GateFailed, StorageUnavailable
 from lake.lake import Lake
 from lake.names import StageName
 from lake.records import Records
@@ -139,14 +139,18 @@ def test_the_night_has_the_bytes_that_every_machine_gives(clean):
     assert found == known.get(f"xgboost {metadata.version('xgboost-cpu')}"), json.dumps(found, indent=1)
 
 
-@pytest.mark.parametrize("lost", [2, 3])
-def test_a_job_that_loses_the_storage_is_run_again_twice(clean, tmp_path, monkeypatch, submit_here, lost):
+@pytest.mark.parametrize(
+    ("lost", "error"), [(2, StorageUnavailable), (3, StorageUnavailable), (2, ClusterUnavailable)]
+)
+def test_a_job_that_loses_storage_or_cluster_is_run_again_twice(
+    clean, tmp_path, monkeypatch, submit_here, lost, error
+):
     attempts = []
 
     def submit(job, attempt, settings, start=None):
         attempts.append(attempt)
         if len(attempts) <= lost:
-            raise StorageUnavailable("lost")
+            raise error("lost")
         submit_here(job, attempt, settings)
 
     monkeypatch.setattr(runner, "submit", submit)
@@ -155,6 +159,21 @@ def test_a_job_that_loses_the_storage_is_run_again_twice(clean, tmp_path, monkey
         night.run_stage(StageName.INGEST, NEXT, settings)
     assert len(set(attempts)) == len(attempts) == 3
     assert _records(settings).latest("ingest", NEXT) == (0 if lost == 3 else 1)
+
+
+def test_lists_that_lose_the_storage_are_made_again(clean, tmp_path, monkeypatch):
+    """The commands made each other stage again, and gave up here."""
+    tries = []
+
+    def run(lake, stage, attempt, settings):
+        tries.append(attempt)
+        if len(tries) == 1:
+            raise StorageUnavailable("lost")
+        attempts.work(lake, stage, attempt)
+
+    monkeypatch.setattr(runner, "run", run)
+    night.run_precompute(DAY, _copy(clean, tmp_path))
+    assert len(set(tries)) == 2
 
 
 def test_the_night_again_makes_no_record_and_the_same_release(clean):

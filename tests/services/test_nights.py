@@ -148,15 +148,13 @@ def test_the_command_line_makes_the_same_of_the_scheduled_night(night_slice, cal
     shutil.copytree(settings.home / "lake", tmp_path / "lake")
     for stage in ("ingest", "features", "train", "precompute"):
         shutil.rmtree(tmp_path / "lake" / "records" / stage / str(day))
-    told = {
-        f"NIGHTJAR_{name.upper()}": str(value)
-        for name, value in settings.model_dump().items()
-        if name not in ("lake", "releases", "raw")
-    }
     place = {"NIGHTJAR_LAKE": str(tmp_path / "lake"), "NIGHTJAR_RAW": settings.raw}
+    told = {
+        name: value for name, value in settings.environment().items() if name != "NIGHTJAR_RELEASES"
+    } | place
     nightjar = Path(sys.executable).with_name("nightjar")
     line = [nightjar, "run", "night", "--partition", str(day)]
-    done = subprocess.run(line, env=os.environ | told | place, capture_output=True, text=True, check=False)
+    done = subprocess.run(line, env=os.environ | told, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stdout + done.stderr
     made = Records(open_storage(f"{tmp_path}/lake")).current("precompute", day)
     assert made.details["release_id"] == Reader(settings.releases).release_id

@@ -5,6 +5,9 @@
     python benchmarks/night.py features FOLDER          # the last day's features, by DuckDB and Polars too
     python benchmarks/night.py table                    # writes docs/benchmarks.md from the results
 
+`run --apart 7` leaves a week between nights: all but the first then find their snapshots made, and cost what
+nights cost from the second week on.
+
 `make --grow history` (or users, items) makes four times as much of one; a longer history ends in the very
 same days. `--users`, `--items`, `--rows`, `--days` and `--seed` change a size. `NIGHTJAR_SPARK_MEMORY`,
 `NIGHTJAR_SPARK_MASTER` and `NIGHTJAR_THREADS` are handed on and kept with the figures.
@@ -41,6 +44,7 @@ from usage import GIB, measure  # noqa: E402
 
 from lake import cores, processor  # noqa: E402
 from lake.names import StageName  # noqa: E402
+from lake.partitions import ONE_DAY  # noqa: E402
 from lake.settings import PREFIX  # noqa: E402
 
 Facts = dict[str, Any]
@@ -63,7 +67,8 @@ def main() -> None:
     bench = _Bench(folder)
     if asked.what == "features":
         return bench.compare()
-    bench.run(asked.nights, asked.bootstrap, ["night"] if asked.whole else list(StageName))
+    stages = ["night"] if asked.whole else list(StageName)
+    bench.run(asked.nights, asked.apart, asked.bootstrap, stages)
 
 
 def _arguments() -> argparse.Namespace:
@@ -78,7 +83,8 @@ def _arguments() -> argparse.Namespace:
     for name in ("users", "items", "rows", "days", "seed"):
         parsers["make"].add_argument(f"--{name}", type=int)
     parsers["make"].add_argument("--quick", action="store_true", help="one ALS iteration and 10 rounds")
-    parsers["run"].add_argument("--nights", type=int, default=2, help="how many of the last days are nights")
+    parsers["run"].add_argument("--nights", type=int, default=2, help="how many nights, up to the last day")
+    parsers["run"].add_argument("--apart", type=int, default=1, help="days from a night to the next")
     parsers["run"].add_argument("--no-bootstrap", dest="bootstrap", action="store_false")
     parsers["run"].add_argument("--whole", action="store_true", help="a night as one command")
     return parser.parse_args()
@@ -102,17 +108,19 @@ class _Bench:
         self._key = {**asdict(self._shop), "commit": commit(), "machine": machine(), "settings": settings}
         self._environment = environment_of(folder, self._shop)
 
-    def run(self, nights: int, bootstrap: bool, stages: Sequence[str]) -> None:
-        """Load the history, then the last days stage by stage."""
-        days = [self._shop.last - dt.timedelta(days=back) for back in reversed(range(nights))]
-        if bootstrap:
-            history = days[0] - dt.timedelta(days=1)
-            self._measure(
-                "bootstrap", history, nightjar("bootstrap", "--from", self._shop.first, "--to", history)
-            )
+    def run(self, nights: int, apart: int, bootstrap: bool, stages: Sequence[str]) -> None:
+        """Load the history, then the nights stage by stage; days between two nights are loaded like it."""
+        days = [self._shop.last - back * apart * ONE_DAY for back in reversed(range(nights))]
+        missing = self._shop.first if bootstrap else days[0]
         for day in days:
+            if missing < day:
+                self._bootstrap(missing, day - ONE_DAY)
+            missing = day + ONE_DAY
             for stage in stages:
                 self._measure(stage, day, nightjar("run", stage, "--partition", day))
+
+    def _bootstrap(self, first: dt.date, last: dt.date) -> None:
+        self._measure("bootstrap", last, nightjar("bootstrap", "--from", first, "--to", last))
 
     def compare(self) -> None:
         """Features of the last day, whose snapshots are made: by the stage and by other engines."""

@@ -13,7 +13,6 @@ import argparse
 import datetime as dt
 import json
 import os
-import re
 import shlex
 import sys
 from collections import Counter, defaultdict
@@ -27,6 +26,7 @@ sys.path[:0] = [str(ROOT), str(ROOT / "benchmarks")]
 
 import night_data  # noqa: E402
 from night import PAGE, commit, environment_of, handed_on, machine, nightjar, shown  # noqa: E402
+from night_fit import FITTED, MADE, count  # noqa: E402
 from night_table import machine_line, replace_between, table, title  # noqa: E402
 from usage import measure  # noqa: E402
 
@@ -38,7 +38,6 @@ Run = dict[str, Any]
 RESULTS = ROOT / "benchmarks" / "results" / "many_nights.json"
 BEGIN = "<!-- what follows is written by benchmarks/many_nights.py -->"
 END = "<!-- end of what is written by benchmarks/many_nights.py -->"
-FITTED, MADE = re.compile("retrieval as of .*: fitted$"), re.compile("ranking set as of .*: made$")
 STEADY = 7  # the last nights, of which the mean is told
 COLUMNS = ("wall", "cpu", "read", "written", "peak_gib")
 MB, HOUR = 10**6, 3600
@@ -99,8 +98,8 @@ class _Bench:
             "command": shown(shlex.join(command), self._folder),
             "load": load,
             **{name: used[name] for name in COLUMNS},
-            "fits": trained(lines, FITTED),
-            "sets": trained(lines, MADE),
+            "fits": count(lines, FITTED),
+            "sets": count(lines, MADE),
             "sizes": sizes(self._folder),
         }
 
@@ -109,11 +108,6 @@ class _Bench:
         kept = json.loads(RESULTS.read_text()) if RESULTS.exists() else []
         others = [run for run in kept if {name: run[name] for name in self._key} != self._key]
         RESULTS.write_text(json.dumps([*others, self._run], indent=1) + "\n")
-
-
-def trained(lines: Sequence[str], what: re.Pattern[str]) -> int:
-    """How often a night says that it made something."""
-    return sum(bool(what.match(line)) for line in lines)
 
 
 def sizes(folder: Path) -> dict[str, int]:

@@ -4,6 +4,7 @@
     python benchmarks/night.py run FOLDER --nights 2    # bootstraps the history, then runs the last days
     python benchmarks/night.py features FOLDER          # the last day's features, by DuckDB and Polars too
     python benchmarks/night.py table                    # writes docs/benchmarks.md from the results
+    python benchmarks/night.py fit                      # writes the coefficients of `nightjar plan` from them
 
 `run --apart 7` leaves a week between nights: all but the first then find their snapshots made, and cost what
 nights cost from the second week on.
@@ -35,6 +36,7 @@ ROOT = Path(__file__).parent.parent
 sys.path[:0] = [str(ROOT), str(ROOT / "benchmarks")]
 
 import night_data  # noqa: E402
+import night_fit  # noqa: E402
 import psutil  # noqa: E402
 from night_compare import differing, plan_of  # noqa: E402
 from night_data import Shop  # noqa: E402
@@ -46,11 +48,13 @@ from lake import cores, processor  # noqa: E402
 from lake.names import StageName  # noqa: E402
 from lake.partitions import ONE_DAY  # noqa: E402
 from lake.settings import PREFIX  # noqa: E402
+from nightjar.command import costs  # noqa: E402
 
 Facts = dict[str, Any]
 
 RESULTS = ROOT / "benchmarks" / "results" / "night.json"
 PAGE = ROOT / "docs" / "benchmarks.md"
+COSTS = ROOT / "nightjar" / "command" / costs.FILE
 FLAGS = ("avx2", "avx512f")  # which vectors the processor has decides how fast matrix products are
 VARIABLES = [f"{PREFIX}{name}" for name in ("SPARK_MASTER", "SPARK_MEMORY", "THREADS")]
 """Handed on and kept with the figures. Others are not: places are the folder's, and one is a secret."""
@@ -61,6 +65,8 @@ def main() -> None:
     asked = _arguments()
     if asked.what == "table":
         return write_page(_results(), PAGE)
+    if asked.what == "fit":
+        return night_fit.write(_results(), COSTS)
     folder = asked.folder.absolute()
     if asked.what == "make":
         return night_data.make(folder, _shop(asked))
@@ -75,7 +81,7 @@ def _arguments() -> argparse.Namespace:
     raw = argparse.RawDescriptionHelpFormatter
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=raw)
     commands = parser.add_subparsers(dest="what", required=True)
-    parsers = {name: commands.add_parser(name) for name in ("make", "run", "features", "table")}
+    parsers = {name: commands.add_parser(name) for name in ("make", "run", "features", "table", "fit")}
     for name in ("make", "run", "features"):
         parsers[name].add_argument("folder", type=Path, help="the home of raw days, lake and releases")
     parsers["make"].add_argument("--size", choices=night_data.SIZES, default="M")

@@ -14,6 +14,8 @@ import typer
 from rich.markup import escape
 from typer.core import TyperCommand
 
+from lake import cores as machine_cores
+from lake import memory as machine_memory
 from lake import partitions, settings
 from lake.dataset import read_dataset
 from lake.errors import NightjarError
@@ -163,6 +165,31 @@ def quarantine(
     from nightjar.command import quarantine as page
 
     page.show(partitions.parse(day), attempt, limit, Lake.open(settings.load()))
+
+
+@_command
+def plan(
+    users: Annotated[int, typer.Option(help="Users with an event.")],
+    items: Annotated[int, typer.Option(help="Items with an event.")],
+    events_per_day: Annotated[int, typer.Option(help="Events of a day.")],
+    cores: Annotated[int | None, typer.Option(help="Cores; by default this machine's.")] = None,
+    memory: Annotated[float | None, typer.Option(help="GiB of memory; by default this machine's.")] = None,
+    history_days: Annotated[int, typer.Option(help="Days of history.")] = 60,
+    pairs: Annotated[
+        int | None, typer.Option(help="Different pairs of user and item; by default seven for ten events.")
+    ] = None,
+) -> None:
+    """Say what nights of a shop take: time, memory and the settings to use, by measured nights."""
+    from nightjar.command import plan as page
+    from nightjar.command.costs import GIB, shipped
+    from nightjar.command.forecast import Forecast
+
+    shop = page.shop_of(users, items, events_per_day, history_days, pairs)
+    machine = page.machine_of(
+        machine_cores.count() if cores is None else cores,
+        machine_memory.limit() / GIB if memory is None else memory,
+    )
+    page.show(Forecast(shipped(), shop, machine))
 
 
 @_command

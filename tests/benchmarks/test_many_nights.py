@@ -50,7 +50,7 @@ def test_what_a_night_says_of_its_training_is_counted(bench):
         "ranking set as of 2023-12-18: made",
         "ranking set as of 2023-12-11: an earlier night made it",
     ]
-    assert [bench.trained(lines, what) for what in (bench.FITTED, bench.MADE)] == [1, 1]
+    assert [bench.count(lines, what) for what in (bench.FITTED, bench.MADE)] == [1, 1]
 
 
 def test_a_run_keeps_its_figures_night_by_night(bench, tmp_path, monkeypatch):

@@ -41,7 +41,23 @@ def spark_conf(settings: Settings) -> dict[str, str]:
     partitions = settings.spark_partitions
     fixed = {"spark.sql.shuffle.partitions": str(partitions)} if partitions else {}
     shipped = cluster.conf(settings) if cluster.is_one(settings.spark_master) else {}
-    return {"spark.driver.memory": settings.spark_memory, **fixed, **_s3_conf(settings), **shipped}
+    return {
+        "spark.driver.memory": settings.spark_memory,
+        **fixed,
+        **_s3_conf(settings),
+        **shipped,
+        **_beats(settings),
+    }
+
+
+def _beats(settings: Settings) -> dict[str, str]:
+    """How often an executor says that it lives: seldom, as with a cached table Spark 4.2 may stumble over it.
+
+    The thread then dies, and after `spark.network.timeout` the executor counts as lost with all that it
+    cached (https://github.com/apache/spark/pull/58785). On one machine nobody need be told.
+    """
+    seconds = 60 if cluster.is_one(settings.spark_master) else 86_400
+    return {"spark.executor.heartbeatInterval": f"{seconds}s", "spark.network.timeout": f"{5 * seconds}s"}
 
 
 def _s3_conf(settings: Settings) -> dict[str, str]:

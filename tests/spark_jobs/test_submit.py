@@ -72,7 +72,18 @@ def test_on_s3_spark_is_told_where_and_never_with_which_keys(tmp_path, place):
 @pytest.mark.usefixtures("server")
 def test_on_disk_spark_needs_no_jars_also_where_releases_are_on_s3(tmp_path):
     settings = Settings(home=tmp_path, releases="s3://bucket/prefix")
-    assert spark_conf(settings) == {"spark.driver.memory": settings.spark_memory}
+    assert not {name for name in spark_conf(settings) if "s3" in name or "jars" in name}
+
+
+@pytest.mark.parametrize(("master", "least"), [("local[2]", 3600), ("spark://127.0.0.1:7077", 60)])
+def test_heartbeats_are_seldom_as_a_cached_table_may_end_them(tmp_path, master, least):
+    """A job of ten minutes lost all that it had cached, and made it again, after one null pointer."""
+    conf = spark_conf(Settings(home=tmp_path, spark_master=master))
+    beat, wait = (
+        int(conf[name].removesuffix("s"))
+        for name in ("spark.executor.heartbeatInterval", "spark.network.timeout")
+    )
+    assert least <= beat <= wait / 4
 
 
 def test_a_job_that_needs_options_of_its_own_has_them_and_no_other_job(tmp_path):

@@ -3,7 +3,7 @@
 import datetime as dt
 from collections.abc import Iterable
 
-from pyspark.sql import Column, DataFrame
+from pyspark.sql import Column, DataFrame, Row
 from pyspark.sql import functions as fn
 from pyspark.sql.types import MapType
 
@@ -29,14 +29,19 @@ def digests(frame: DataFrame, key: str, columns: Iterable[str]) -> dict[dt.date,
     names = [name for name in columns if name != SOURCE_FILE]
     values = [_hashable(frame, name) for name in names]
     flags = [fn.col(name).isNull() for name in names]
-    first = fn.xxhash64(*values, *flags).cast("decimal(20,0)")
-    second = fn.xxhash64(fn.lit(1), *values, *flags)
+    first, second = fn.xxhash64(*values, *flags), fn.xxhash64(fn.lit(1), *values, *flags)
     hashes = frame.groupBy(key).agg(
         fn.count(fn.lit(1)).alias("rows"),
-        fn.sum(first).cast("decimal(38,0)").alias("total"),
+        # A long does not hold the sum, and a decimal costs more than all else here.
+        fn.sum(fn.shiftright(first, 32)).alias("high"),
+        fn.sum(first.bitwiseAND(0xFFFF_FFFF)).alias("low"),
         fn.bit_xor(second).alias("parity"),
     )
-    return {row[key]: f"{row['rows']}:{row['total']}:{row['parity']}" for row in hashes.collect()}
+    return {row[key]: _digest(row) for row in hashes.collect()}
+
+
+def _digest(row: Row) -> str:
+    return f"{row['rows']}:{(row['high'] << 32) + row['low']}:{row['parity']}"
 
 
 def _hashable(frame: DataFrame, name: str) -> Column:

@@ -3,13 +3,15 @@
 A formula is Spark SQL. D is the as-of day, `as_of`; names in braces are keys of the data set's section
 `features`. What a formula may name depends on its `over`:
 
-* `DAYS` of one user and item, or of one user, with an event: it says what the number is after a day, by
-  ``h``, the numbers after the day before (null before the first). ``{day}``: the day; ``{age}``: D - day;
-  ``{slow}``, ``{fast}``, ``{trip}``: its weight by that half-life, and ``{slow_periods}`` and so on by how
-  many of these the sum before it has halved (`spark_jobs.weights`). A day that is older than `KEPT` days
-  must change the number alike whatever D is: by then only a number is kept of it.
-* `PAIRS`: the (user, item) pairs of a key. The names of the lines over their days; ``quantity``: pieces,
-  at least 1 an event; ``priced``: pieces of the events with an amount; ``amount``.
+* `DAYS` of one user and item, or of one user, with an event. It is a sum, a least or a largest over
+  *stretches* of them (`spark_jobs.histories`), and must be the same however days are grouped into these: a
+  day younger than `KEPT` days is by itself, older ones may be one. Of a stretch: ``days``, how many;
+  ``first`` and ``day``, its first and last; ``before``, the day before its last; ``{age}``: D - day;
+  ``rebought``: on how many of its days the item was bought again soon after, null if it is one day;
+  ``quantity``, in thousandths, at least 1 an event; ``priced``: that of events with an amount; ``amount``, in
+  hundredths. ``{slow}``, ``{fast}``, ``{trip}``: the sum of weights decayed by that half-life
+  (`spark_jobs.weights`).
+* `PAIRS`: the (user, item) pairs of a key. The names of the lines over their days.
 * `SUMS`: the key itself. The names of the lines above, its columns, and the catalogue's of an item.
 
 What the ranker sees beside the tables' features is in `DERIVED`. What a formula needs and its rows lack
@@ -120,22 +122,21 @@ def _rows(condition: str) -> str:
     return f"sum(if({condition}, 1, 0))"
 
 
-def _days(name: str, condition: str) -> str:
-    """On how many days a condition held."""
-    return f"coalesce(h.{name}, 0) + if({condition}, 1, 0)"
+def _days(condition: str) -> str:
+    """On how many days a condition holds; it is one of the stretch."""
+    return f"sum(if({condition}, days, 0))"
 
 
-def _decayed(name: str, half_life: HalfLife) -> str:
-    """The decayed weights of the days so far."""
-    return f"coalesce(shiftright(h.{name}, {{{half_life}_periods}}), 0) + {{{half_life}}}"
+def _total(name: str) -> str:
+    """The sum of longs that a long may not hold: of their halves, each of 2**32 rows at most."""
+    return f"cast(sum(shiftright({name}, 31)) as decimal(38,0)) * 2147483648 + sum({name} & 2147483647)"
 
 
 WEIGHT: Final = "weight_slow"
+QUANTITY, PRICED, AMOUNT = "quantity", "priced", "amount"
 USERS: Final = "users"
 ITEMS: Final = "items"
 
-# A long can hold the summed weights of one pair, but not of many.
-_WEIGHTS: Final = "sum(cast(weight_slow as decimal(20,0)))"
 _DECAYED: Final = ".5^((D+1-day)/{$_half_life})"
 _SLOW: Final = f"weight * {_of(_DECAYED, 'slow')}"
 # Modulo 65,536: float32 holds each smaller whole number exactly.
@@ -143,25 +144,26 @@ _CODE: Final = "if($ is null, null, pmod(xxhash64($), 65536))"
 _OF_ALL: Final = "sum($) over (partition by as_of)"
 _OF_KIN: Final = "sum($) over (partition by as_of, subcategory)"
 _OF_USER: Final = "sum($) over (partition by as_of, user_id)"
+_PRICE: Final = "double(amount) / 100 / (double(priced) / 1000)"
 # Two users are added, so that a single one makes no trend.
 _TREND: Final = "{medium_days} / {short_days} * users_short / (users_medium + 2)"
 # Whether the day before is ripe and this one soon enough after it.
-_AGAIN: Final = "as_of - h.last >= {rebuy_days} and {day} - h.last <= {rebuy_days}"
+_AGAIN: Final = "if(as_of - before >= {rebuy_days} and day - before <= {rebuy_days}, 1, 0)"
 _REBUY: Final = (
     "(E + {rebuy_shrink} q) / (R + {rebuy_shrink}): of R pair-days at least {rebuy_days} old, E bought again "
     "within {rebuy_days}; q the same of the subcategory, drawn to that of all items"
 )
 
-# Each table over days has them: what follows a day needs the day before.
-_FIRST: Final = Line("first", DAYS, "coalesce(h.first, {day})")
-_LAST: Final = Line("last", DAYS, "{day}")
+# Each table over days has them: older days are kept as one stretch of these.
+_FIRST: Final = Line("first", DAYS, "min(first)")
+_LAST: Final = Line("last", DAYS, "max(day)")
 _USER: Final = (
-    _count("trips", DAYS, _days("trips", "true"), "trip days ever"),
-    *_windowed("trips", DAYS, _days("trips_$", "{age} < {$_days}"), "trip days in the last {$_days}"),
+    _count("trips", DAYS, "sum(days)", "trip days ever"),
+    *_windowed("trips", DAYS, _days("{age} < {$_days}"), "trip days in the last {$_days}"),
     _count(
         "trip_rate",
         DAYS,
-        _decayed("trip_rate", "trip"),
+        "{trip}",
         f"sum over trip days of {_of(_DECAYED, 'trip')}",
         "trip",
     ),
@@ -171,23 +173,23 @@ _USER: Final = (
     _ratio("days_since_first", SUMS, "as_of - first", "D - first trip day"),
     _count(ITEMS, PAIRS, _rows("true"), "distinct items ever"),
     Line("pair_days", PAIRS, "sum(days)"),
-    Line("quantity", PAIRS, "sum(quantity)"),
-    Line("amount", PAIRS, "sum(amount)"),
+    Line("quantity", PAIRS, _total("quantity")),
+    Line("amount", PAIRS, _total("amount")),
     _ratio("items_per_trip", SUMS, "pair_days / trips", "(item, day) pairs / trips"),
-    _ratio("amount_per_trip", SUMS, "double(amount) / trips", "amount / trips"),
-    _ratio("quantity_per_trip", SUMS, "double(quantity) / trips", "pieces / trips"),
+    _ratio("amount_per_trip", SUMS, "double(amount) / 100 / trips", "amount / trips"),
+    _ratio("quantity_per_trip", SUMS, "double(quantity) / 1000 / trips", "pieces / trips"),
 )
 _ITEM: Final = (
     _count(USERS, PAIRS, _rows("true"), "users who ever bought it"),
     *_windowed(USERS, PAIRS, _rows("days_$ > 0"), "users who bought it in the last {$_days}"),
-    _count(WEIGHT, PAIRS, _WEIGHTS, f"sum over users and days of {_SLOW}", "slow"),
+    _count(WEIGHT, PAIRS, _total(WEIGHT), f"sum over users and days of {_SLOW}", "slow"),
     _ratio("days_since_last", PAIRS, "min(as_of - last)", "D - last day"),
-    Line("priced", PAIRS, "sum(priced)"),
-    Line("amount", PAIRS, "sum(amount)"),
+    Line("priced", PAIRS, _total("priced")),
+    Line("amount", PAIRS, _total("amount")),
     Line("ripe", PAIRS, "sum(ripe)"),
     Line("rebought", PAIRS, "sum(rebought)"),
     _count("trend", SUMS, _TREND, _TREND),
-    _ratio("price", SUMS, "double(amount) / double(priced)", "amount / pieces, of events with an amount"),
+    _ratio("price", SUMS, _PRICE, "amount / pieces, of events with an amount"),
     Line("overall", SUMS, f"coalesce({_of(_OF_ALL, 'rebought')} / nullif({_of(_OF_ALL, 'ripe')}, 0), 0)"),
     Line("again_of_kin", SUMS, f"{_of(_OF_KIN, 'rebought')} + {{rebuy_shrink}} * overall"),
     Line("kin", SUMS, f"again_of_kin / ({_of(_OF_KIN, 'ripe')} + {{rebuy_shrink}})"),
@@ -197,30 +199,32 @@ _ITEM: Final = (
     _ratio("category_code", SUMS, _of(_CODE, "category"), "xxhash64(category) modulo 65,536"),
 )
 _USER_ITEM: Final = (
-    _count(WEIGHT, DAYS, _decayed(WEIGHT, "slow"), f"sum over days of {_SLOW}", "slow"),
+    _count(WEIGHT, DAYS, "{slow}", f"sum over days of {_SLOW}", "slow"),
     _count(
         "weight_fast",
         DAYS,
-        _decayed("weight_fast", "fast"),
+        "{fast}",
         f"sum over days of weight * {_of(_DECAYED, 'fast')}",
         "fast",
     ),
-    _count("days", DAYS, _days("days", "true"), "days bought ever"),
-    *_windowed("days", DAYS, _days("days_$", "{age} < {$_days}"), "days bought in the last {$_days}"),
+    _count("days", DAYS, "sum(days)", "days bought ever"),
+    *_windowed("days", DAYS, _days("{age} < {$_days}"), "days bought in the last {$_days}"),
     _FIRST,
     _LAST,
+    Line("before", DAYS, "max(before)"),
+    *(Line(name, DAYS, f"sum({name})") for name in (QUANTITY, PRICED, AMOUNT)),
     _ratio("days_since_last", SUMS, "as_of - last", "D - last day"),
     _ratio("days_since_first", SUMS, "as_of - first", "D - first day"),
-    Line("ripe", DAYS, _days("ripe", "{age} >= {rebuy_days}")),
-    Line("rebought", DAYS, _days("rebought", _AGAIN)),
+    Line("ripe", DAYS, _days("{age} >= {rebuy_days}")),
+    Line("rebought", DAYS, f"sum(coalesce(rebought, {_AGAIN}))"),
     Line("gaps", SUMS, "nullif(days - 1, 0)"),
     _ratio("gap_mean", SUMS, "(days_since_first - days_since_last) / gaps", "mean gap between days"),
-    _ratio("gap_last", DAYS, "{day} - h.last", "gap between the last two days"),
+    _ratio("gap_last", SUMS, "last - before", "gap between the last two days"),
     _ratio("due", SUMS, "days_since_last / gap_mean", "days_since_last / gap_mean"),
-    _ratio("quantity_mean", SUMS, "double(quantity) / days", "pieces / days"),
+    _ratio("quantity_mean", SUMS, "double(quantity) / 1000 / days", "pieces / days"),
 )
 _USER_CATEGORY: Final = (
-    _count(WEIGHT, PAIRS, _WEIGHTS, f"sum over (item, day) of the subcategory of {_SLOW}", "slow"),
+    _count(WEIGHT, PAIRS, _total(WEIGHT), f"sum over (item, day) of the subcategory of {_SLOW}", "slow"),
     _count("pair_days", PAIRS, "sum(days)", "(item, day) pairs of the subcategory ever"),
     _count("pair_days_medium", PAIRS, "sum(days_medium)", "those of the last {medium_days}"),
     _ratio("days_since_last", PAIRS, "min(as_of - last)", "D - last day with the subcategory"),

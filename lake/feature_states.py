@@ -18,7 +18,7 @@ from lake.records import Input
 from lake.storage import Storage
 
 KIND: Final = "feature_state"
-_FORMAT: Final = 1  # raised when a state is written in another way
+_FORMAT: Final = 2  # raised when a state is written in another way
 
 
 @dataclass(frozen=True)

@@ -10,7 +10,7 @@ SPARK_SHARE = 3
 lists of other nights run at the same time."""
 LEAST_MIB = 1024
 """The nights of the tests run in so much, so a small machine gets no less than what is known to do."""
-MOST_MIB = 8192
+MOST_MIB = 4096
 """What does not fit is spilled to disk, whose page cache makes better use of more than this."""
 
 

@@ -1,21 +1,20 @@
 """The features job: the four feature tables of all as-of days of a plan.
 
 A row counts for as-of A when ``landed <= A``; its event day is no later than it landed. The histories of
-users and pairs are folded from one as-of day to the next (`spark_jobs.histories`), from the state that the
-plan names or from nothing, and each day's tables are made of its histories alone. A state is kept as of
+users and pairs (`spark_jobs.histories`) begin with the state that the plan names or with nothing. They are
+read, shuffled and sorted once; each as-of day makes its tables of those that it sees. A state is kept as of
 the first and of the last day: later nights begin with one of them.
 
-All sums are exact, in any order, and none can overflow. Quantities and amounts stay decimals: at the
-highest bound that `lake.raw_sections.RulesSection` allows, 10**12, the 28 digits of the first sum hold
-10**13 rows of one key and day, the 38 of those after it 10**23. A pair's decayed weight is a long
-(`weights` says why that is enough); sums over pairs are decimals of 30 digits, for 10**12 pairs.
+All sums are exact, in any order. Quantities and amounts are longs of a pair, in the least units of their
+columns, decayed weights too (`weights` says why that is enough). A long holds 9 * 10**8 events of one user
+and item at the largest amount of the default settings; beyond that Spark raises an error. Sums over
+pairs are decimals of 38 digits.
 """
 
 import datetime as dt
 import logging
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from functools import reduce
 from itertools import chain
 
 from pyspark.sql import Column, DataFrame, SparkSession
@@ -41,6 +40,8 @@ log = logging.getLogger(__name__)
 
 Landed = Callable[[dt.date | None, dt.date], DataFrame]
 """The interactions that landed after one day, or on any, up to another; those of ignored types left out."""
+Numbers = Mapping[str, DataFrame]
+"""The lines over days of pairs and of users, by table, as of a day."""
 
 
 @dataclass(frozen=True)
@@ -51,34 +52,56 @@ class State:
     histories: Mapping[str, DataFrame]
 
 
-def states(landed: Landed, as_ofs: Sequence[dt.date], recipe: Recipe, start: State | None) -> Iterator[State]:
-    """The state of each as-of day, in ascending order, each from the one before.
+@dataclass(frozen=True)
+class Histories:
+    """The stretches that any of some as-of days sees, in order, by table.
 
-    Parameters
+    Attributes
     ----------
-    start
-        A state as of the first of these days or one before; None where there is none.
+    as_ofs
+        Ascending.
+    oldest
+        No stretch was weighed on an earlier day.
     """
-    state = start
-    for as_of in as_ofs:
-        if state and histories.reach_back(landed(state.as_of, as_of), state.as_of, recipe):
-            log.info("features as of %s: a row landed too late for the state of %s", as_of, state.as_of)
-            state = None
-        state = _next(landed, as_of, recipe, state)
-        yield state
 
+    stretches: Mapping[str, DataFrame]
+    as_ofs: Sequence[dt.date]
+    recipe: Recipe
+    oldest: int
 
-def _next(landed: Landed, as_of: dt.date, recipe: Recipe, state: State | None) -> State:
-    rows = histories.landed(landed(state.as_of if state else None, as_of), recipe).persist()
-    return State(
-        as_of,
-        {
-            table: histories.folded(
-                state.histories[table] if state else None, rows, table, recipe, as_of
-            ).persist()
-            for table in histories.KEYS
-        },
-    )
+    @classmethod
+    def read(
+        cls, landed: Landed, as_ofs: Sequence[dt.date], recipe: Recipe, start: State | None
+    ) -> "Histories":
+        """Join a state, which is as of the first of these days or earlier, and what landed since."""
+        if start and histories.reach_back(landed(start.as_of, as_ofs[-1]), start.as_of, recipe):
+            log.info("a row landed too late for the state as of %s: features of all rows", start.as_of)
+            start = None
+        events = landed(start.as_of if start else None, as_ofs[-1])
+        pairs = histories.in_order(histories.of_pairs(events, as_ofs, recipe), TableName.PAIRS).persist()
+        users = histories.in_order(histories.of_users(pairs), TableName.USERS).persist()
+        stretches: dict[str, DataFrame] = {TableName.PAIRS: pairs, TableName.USERS: users}
+        if start:
+            stretches = {
+                table: histories.in_order(histories.joined(start.histories[table], new), table).persist()
+                for table, new in stretches.items()
+            }
+        return cls(stretches, as_ofs, recipe, histories.oldest(stretches[TableName.PAIRS], as_ofs[0]))
+
+    def numbers(self, as_of: dt.date) -> Numbers:
+        """The lines over days as of one of the days."""
+        return self._each(histories.numbers, as_of)
+
+    def state(self, as_of: dt.date) -> State:
+        """The state as of one of the days."""
+        return State(as_of, self._each(histories.state_of, as_of))
+
+    def _each(self, of: Callable[..., DataFrame], as_of: dt.date) -> dict[str, DataFrame]:
+        place = self.as_ofs.index(as_of)
+        return {
+            table: of(histories.seen(frame, place), table, self.recipe, as_of, self.oldest)
+            for table, frame in self.stretches.items()
+        }
 
 
 def _sums(table: str, over: Over, recipe: Recipe) -> list[Column]:
@@ -90,24 +113,24 @@ def _column(line: Line, recipe: Recipe) -> Column:
     return fn.expr(line.formula.format_map(recipe.features.model_dump())).alias(line.name)
 
 
-def tables(state: State, catalogue: DataFrame, recipe: Recipe) -> dict[str, DataFrame]:
+def tables(numbers: Numbers, catalogue: DataFrame, recipe: Recipe, as_of: dt.date) -> dict[str, DataFrame]:
     """The feature tables of an as-of day.
 
     Parameters
     ----------
-    state
-        The histories as of that day.
+    numbers
+        As of that day.
     catalogue
         The items, categories, subcategories and brands as of that day.
 
     Returns
     -------
     dict
-        For each table its keys and float32 features, in the order of `lake.schemas`, after `as_of`, a date.
-        The rows of a user are in one partition. Pairs without an event for `history_days` are left out,
+        For each table its keys and float32 features, in the order of `lake.schemas`. The rows of a user are
+        in one partition. Pairs without an event for `history_days` are left out,
         and with them users who have no other.
     """
-    pair = state.histories[TableName.PAIRS].where(recipe.is_seen)
+    pair = numbers[TableName.PAIRS].where(recipe.is_seen)
     # Broadcast, so that the pairs stay where they are: a user's in one partition.
     kinds = pair.join(fn.broadcast(catalogue.select(ITEM, SUBCATEGORY)), ITEM, "left")
 
@@ -118,11 +141,9 @@ def tables(state: State, catalogue: DataFrame, recipe: Recipe) -> dict[str, Data
         TableName.PAIRS: pair,
         TableName.CATEGORIES: of_pairs(TableName.CATEGORIES, kinds, USER, SUBCATEGORY),
         TableName.ITEMS: of_pairs(TableName.ITEMS, pair, ITEM).join(catalogue, ITEM, "left"),
-        TableName.USERS: state.histories[TableName.USERS].join(
-            of_pairs(TableName.USERS, pair, USER), [AS_OF, USER]
-        ),
+        TableName.USERS: numbers[TableName.USERS].join(of_pairs(TableName.USERS, pair, USER), [AS_OF, USER]),
     }
-    return {name: _finished(frame, name, recipe, state.as_of) for name, frame in sums.items()}
+    return {name: _finished(frame, name, recipe, as_of) for name, frame in sums.items()}
 
 
 def _finished(sums: DataFrame, table: str, recipe: Recipe, as_of: dt.date) -> DataFrame:
@@ -132,13 +153,13 @@ def _finished(sums: DataFrame, table: str, recipe: Recipe, as_of: dt.date) -> Da
             sums = sums.withColumn(line.name, _column(line, recipe))
     keys = schemas.TABLES[table].key
     features = [_scaled(feature, recipe, as_of) for feature in FEATURES[table]]
-    return sums.where(fn.col(keys[-1]).isNotNull()).select(fn.lit(as_of).alias(AS_OF), *keys, *features)
+    return sums.where(fn.col(keys[-1]).isNotNull()).select(*keys, *features)
 
 
 def _scaled(feature: Feature, recipe: Recipe, as_of: dt.date) -> Column:
     value = fn.col(feature.name)
     if feature.half_life:
-        value = value.cast("double") * unit(as_of, recipe.half_life(feature))
+        value = value.cast("double") * unit(as_of, recipe.half_life(feature.half_life))
     return value.cast("float").alias(feature.name)
 
 
@@ -149,12 +170,11 @@ def catalogue(spark: SparkSession, plan: FeaturesPlan, as_of: dt.date) -> DataFr
     return items.select(ITEM, schemas.CATEGORY, SUBCATEGORY, schemas.BRAND)
 
 
-def write(frames: Sequence[DataFrame], table: str, plan: FeaturesPlan) -> None:
-    """Write a table's partitions, each sorted by key, in one file for every few million interactions."""
-    keys = list(schemas.TABLES[table].key)
-    target = read.hadoop_path(f"{plan.lake}/{layout.staged(table, plan.attempt)}")
-    sorted_frames = (frame.coalesce(pieces(plan.rows)).sortWithinPartitions(*keys) for frame in frames)
-    reduce(DataFrame.unionAll, sorted_frames).write.mode("errorifexists").partitionBy(AS_OF).parquet(target)
+def write(frame: DataFrame, table: str, as_of: dt.date, plan: FeaturesPlan) -> None:
+    """Write a table as of a day, sorted by key, in one file for every few million interactions."""
+    target = read.hadoop_path(f"{plan.lake}/{layout.staged(table, plan.attempt)}/{AS_OF}={as_of}")
+    rows = frame.coalesce(pieces(plan.rows)).sortWithinPartitions(*schemas.TABLES[table].key)
+    rows.write.mode("errorifexists").parquet(target)
 
 
 def written(spark: SparkSession, table: str, plan: FeaturesPlan) -> dict[dt.date, TableContent]:
@@ -186,18 +206,19 @@ def run(plan: FeaturesPlan) -> FeaturesResult:
         When an event type of some day has no weight.
     """
     spark = session_for("nightjar features", plan.rows)
-    # Spark's other way of collecting the days of a pair makes an object for each, most of the job's time.
-    spark.conf.set("spark.sql.execution.useObjectHashAggregateExec", "false")
-    recipe = Recipe(plan.config.events.weights, plan.config.features)
+    recipe, dropped = Recipe(plan.config.events.weights, plan.config.features), {}
     with weights_required():
-        made = list(states(_landed(spark, plan), sorted(plan.based_on), recipe, _start(spark, plan)))
-        frames = [tables(state, catalogue(spark, plan, state.as_of), recipe) for state in made]
-        for name in FEATURES:
-            write([frame[name] for frame in frames], name, plan)
-            log.info("wrote %s", name)
-    for state in made:
-        _keep(state, plan)
-    dropped = {state.as_of: _dropped(state, recipe) for state in made if recipe.features.history_days}
+        seen = Histories.read(_landed(spark, plan), sorted(plan.based_on), recipe, _start(spark, plan))
+    for as_of in seen.as_ofs:
+        numbers = {table: frame.persist() for table, frame in seen.numbers(as_of).items()}
+        for name, frame in tables(numbers, catalogue(spark, plan, as_of), recipe, as_of).items():
+            write(frame, name, as_of, plan)
+        if recipe.features.history_days:
+            dropped[as_of] = {table: frame.where(~recipe.is_seen).count() for table, frame in numbers.items()}
+        for frame in numbers.values():
+            frame.unpersist()
+        _keep(seen.state(as_of), plan)
+        log.info("wrote the tables as of %s", as_of)
     return FeaturesResult({name: written(spark, name, plan) for name in FEATURES}, dropped)
 
 
@@ -225,18 +246,13 @@ def _start(spark: SparkSession, plan: FeaturesPlan) -> State | None:
     return State(plan.state.as_of, found)
 
 
-def _dropped(state: State, recipe: Recipe) -> dict[str, int]:
-    """How many keys of each table are not seen any more."""
-    return {table: frame.where(~recipe.is_seen).count() for table, frame in state.histories.items()}
-
-
 def _keep(state: State, plan: FeaturesPlan) -> None:
     """Keep a state for later nights, where the plan says so."""
     if state.as_of not in plan.kept:
         return
     folder = feature_states.folder(plan.attempt, state.as_of)
     for table, frame in state.histories.items():
-        parts = frame.select(histories.columns(table)).coalesce(pieces(plan.rows))
+        parts = frame.coalesce(pieces(plan.rows))
         parts.write.mode("errorifexists").parquet(read.hadoop_path(f"{plan.lake}/{folder}/{table}"))
     feature_states.keep(open_storage(plan.lake), plan.origins(state.as_of), state.as_of, plan.attempt)
 

@@ -1,34 +1,44 @@
-"""Histories: all that features need of the days on which a user, or a user and an item, had an event.
+"""Histories: what features need of the days on which a user, or a user and an item, had an event.
 
-A history as of a day is the fold of an earlier one and the rows that landed since; the fold of no history
-and of all rows is the definition. Its `recent` days are kept one by one; of older ones only the
-numbers that they lead to, `old`, which no later night changes. A row that lands later than that would,
-so that histories are then folded from all rows (`reach_back`).
+A history is a few *stretches*. A day is a stretch by itself while it is young; all days that are older than
+`Recipe.kept_days` are one stretch, which no later night changes. A row that lands later than that would, so
+that histories are then made of all rows (`reach_back`).
 
-A day is kept as ``ordinal * levels + level``: the larger of two of one day is that of the larger weight.
+What a feature says of days is a sum, a least or a largest over stretches (`lake.feature_spec`), so that
+days which were merged give the same as days one by one.
 """
 
 import datetime as dt
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import reduce
 from typing import Final
 
-from pyspark.sql import Column, DataFrame
+from pyspark.sql import Column, DataFrame, Window
 from pyspark.sql import functions as fn
 
 from lake import schemas
-from lake.feature_spec import DAYS, KEPT, LINES, Line
+from lake.feature_spec import DAYS, KEPT, LINES, PRICED, HalfLife, Line
 from lake.names import TableName
-from lake.schemas import AMOUNT, AS_OF, INTERACTIONS, ITEM, QUANTITY, USER
+from lake.schemas import AMOUNT, AS_OF, INTERACTIONS, ITEM, LANDED, QUANTITY, USER
 from lake.sections import FeaturesSection
 from spark_jobs.session import PARTITIONS
-from spark_jobs.weights import level, weights
+from spark_jobs.weights import decayed, level, weights
 
-DAY, LEVEL, PRICED, OLD, RECENT, NEW = "day", "level", "priced", "old", "recent", "new"
-SUMMED: Final = (QUANTITY, PRICED, AMOUNT)  # PRICED is the quantity of a row that has an amount, else null
+FIRST, DAY, WEIGHED, LEVEL, SEEN = "first", "day", "weighed", "level", "seen"
 KEYS: Final[dict[str, tuple[str, ...]]] = {TableName.PAIRS: (USER, ITEM), TableName.USERS: (USER,)}
 """Of whom there are histories: the keys of these tables."""
-_SUM_TYPES: Final = {QUANTITY: "decimal(38,3)", PRICED: "decimal(38,3)", AMOUNT: "decimal(38,2)"}
+SUMMED: Final = (QUANTITY, PRICED, AMOUNT)
+SPANNED: Final[dict[str, dict[str, str]]] = {
+    TableName.PAIRS: {"days": "days", "before": "before", "rebought": "rebought"}
+    | {"slow": "weight_slow", "fast": "weight_fast"}
+    | {name: name for name in SUMMED},
+    TableName.USERS: {"days": "trips", "trip": "trip_rate"},
+}
+"""What a stretch says beside its `_PLACES`, by the line over days that says so of a stretch of several."""
+_PLACES: Final = (FIRST, DAY, WEIGHED, LEVEL)
+"""A stretch's first and last day, the day in whose periods its weights are, the level of a single day."""
+_UNITS: Final = {QUANTITY: 1000, AMOUNT: 100}  # the decimals that the lake has of them
 _UNIX_EPOCH: Final = dt.date(1970, 1, 1).toordinal()
 
 
@@ -54,32 +64,68 @@ class Recipe:
         """The distinct weights of a table's days, ascending; a day carries the index of its own."""
         return sorted(set(self.weights.values())) if table == TableName.PAIRS else [1.0]
 
-    def half_life(self, line: Line) -> int:
-        """The half-life of a line in days."""
-        return int(getattr(self.features, f"{line.half_life}_half_life"))
+    def half_life(self, name: HalfLife) -> int:
+        """A half-life in days."""
+        return int(getattr(self.features, f"{name}_half_life"))
 
 
-def landed(events: DataFrame, recipe: Recipe) -> DataFrame:
-    """Events by user, item and day: the highest level and exact sums. Each user's are in one partition."""
-    pieces = fn.greatest(QUANTITY, fn.lit(1).cast(INTERACTIONS[QUANTITY]))
-    rows = events.where(fn.to_date(schemas.EVENT_TS) <= fn.col(schemas.LANDED)).select(
+def of_pairs(events: DataFrame, as_ofs: Sequence[dt.date], recipe: Recipe) -> DataFrame:
+    """The days on which users had an event with an item, as stretches.
+
+    Parameters
+    ----------
+    events
+        Interactions that landed no later than the last of `as_ofs`.
+    as_ofs
+        Ascending. `SEEN` is the place of the first that sees the rows of a stretch.
+    """
+    later = (fn.col(LANDED) > fn.lit(as_of) for as_of in as_ofs)
+    pieces = _whole(fn.greatest(QUANTITY, fn.lit(1).cast(INTERACTIONS[QUANTITY])), QUANTITY)
+    rows = events.where(fn.to_date(schemas.EVENT_TS) <= fn.col(LANDED)).select(
         USER,
         ITEM,
         (fn.unix_date(fn.to_date(schemas.EVENT_TS)) + _UNIX_EPOCH).alias(DAY),
+        reduce(Column.__add__, (is_later.cast("int") for is_later in later)).alias(SEEN),
         level(recipe.weights, recipe.levels(TableName.PAIRS)).alias(LEVEL),
         pieces.alias(QUANTITY),
         fn.when(fn.col(AMOUNT).isNotNull(), pieces).alias(PRICED),
-        AMOUNT,
+        _whole(fn.col(AMOUNT), AMOUNT).alias(AMOUNT),
     )
-    return (
+    pairs = (
         _by_user(rows)
-        .groupBy(USER, ITEM, DAY)
+        .groupBy(USER, ITEM, DAY, SEEN)
         .agg(fn.max(LEVEL).alias(LEVEL), *(fn.sum(name).alias(name) for name in SUMMED))
     )
+    return _single(pairs, TableName.PAIRS)
+
+
+def of_users(pairs: DataFrame) -> DataFrame:
+    """The days on which users had an event with any item, as stretches."""
+    days = pairs.groupBy(USER, DAY).agg(fn.min(SEEN).alias(SEEN)).withColumn(LEVEL, fn.lit(0))
+    return _single(days, TableName.USERS)
+
+
+def oldest(stretches: DataFrame, otherwise: dt.date) -> int:
+    """The first day that a stretch was weighed on; another where there is none."""
+    row = stretches.agg(fn.min(WEIGHED)).first()
+    return otherwise.toordinal() if row is None or row[0] is None else int(row[0])
+
+
+def _whole(value: Column, name: str) -> Column:
+    """A decimal in the least units of its column. A double is nearer to it than half of one."""
+    return fn.rint(value.cast("double") * _UNITS[name]).cast("bigint")
 
 
 def _by_user(frame: DataFrame) -> DataFrame:
     return frame.repartition(int(str(frame.sparkSession.conf.get(PARTITIONS))), USER)
+
+
+def _single(days: DataFrame, table: str) -> DataFrame:
+    """Stretches of a day each."""
+    known = {FIRST: fn.col(DAY), WEIGHED: fn.col(DAY), "days": fn.lit(1)}
+    known |= {name: fn.col(name) for name in days.columns}
+    columns = (known.get(name, fn.lit(None)).cast(kind).alias(name) for name, kind in _types(table).items())
+    return days.select(*KEYS[table], *columns, SEEN)
 
 
 def reach_back(events: DataFrame, state_day: dt.date, recipe: Recipe) -> bool:
@@ -89,138 +135,105 @@ def reach_back(events: DataFrame, state_day: dt.date, recipe: Recipe) -> bool:
     return oldest is not None and oldest[0] is not None and oldest[0] <= last_old
 
 
-def folded(state: DataFrame | None, rows: DataFrame, table: str, recipe: Recipe, day: dt.date) -> DataFrame:
-    """The histories of a table's keys as of a day.
+def joined(state: DataFrame, new: DataFrame) -> DataFrame:
+    """The stretches of a state, which each as-of day sees, and those that landed since."""
+    return _by_user(state.withColumn(SEEN, fn.lit(0)).unionByName(new))
+
+
+def in_order(stretches: DataFrame, table: str) -> DataFrame:
+    """Stretches by key and day, those of a user in one partition."""
+    return stretches.sortWithinPartitions(*KEYS[table], DAY, LEVEL)
+
+
+def seen(stretches: DataFrame, place: int) -> DataFrame:
+    """Those of `in_order` that the as-of day of a place sees."""
+    return stretches.where(fn.col(SEEN) <= place)
+
+
+def numbers(stretches: DataFrame, table: str, recipe: Recipe, as_of: dt.date, oldest: int) -> DataFrame:
+    """The lines over days of each key of a table.
 
     Parameters
     ----------
-    state
-        Those of an earlier day; None where `rows` are all.
-    rows
-        What has `landed` since that day.
-    table
-        One of `KEYS`.
+    stretches
+        Its keys' histories as of a day, `in_order`.
+    oldest
+        No stretch was `WEIGHED` on an earlier day.
 
     Returns
     -------
     DataFrame
-        The columns of `columns`, and each number of the table's lines over days.
+        The keys, `AS_OF` as the number of its day, and the lines; decayed sums in units of the period of
+        the next day.
     """
-    new = _gathered(rows, table, recipe)
-    joined = _of_new(new, table) if state is None else _joined(state, new, table, recipe)
-    aged = _aged(joined.withColumn(AS_OF, fn.lit(day.toordinal())), table, recipe)
-    return _numbered(aged, table, recipe)
+    aged = _aged(stretches.withColumn(AS_OF, fn.lit(as_of.toordinal())), table, recipe)
+    names = recipe.features.model_dump() | {"age": f"({AS_OF} - {DAY})"}
+    for name in _half_lives(table):
+        half_life = recipe.half_life(name)
+        most = (as_of.toordinal() + 1) // half_life - oldest // half_life
+        names[name] = decayed(name, f"{name}_periods", most)
+    lines = [fn.expr(line.formula.format_map(names)).alias(line.name) for line in _lines(table)]
+    return aged.groupBy(*KEYS[table]).agg(*lines).withColumn(AS_OF, fn.lit(as_of.toordinal()))
 
 
-def columns(table: str) -> list[str]:
-    """What is kept of a table's histories."""
-    return [*KEYS[table], OLD, RECENT, *_summed(table)]
+def state_of(stretches: DataFrame, table: str, recipe: Recipe, as_of: dt.date, oldest: int) -> DataFrame:
+    """Histories as of a day, with one stretch of the days of a key that are older than `kept_days`."""
+    is_young = fn.col(DAY) > as_of.toordinal() - recipe.kept_days
+    spanned = numbers(stretches.where(~is_young), table, recipe, as_of, oldest)
+    known = {name: fn.col(line) for name, line in {FIRST: "first", DAY: "last", **SPANNED[table]}.items()}
+    known |= {WEIGHED: fn.lit(as_of.toordinal() + 1), LEVEL: fn.lit(0)}
+    columns = (known[name].cast(kind).alias(name) for name, kind in _types(table).items())
+    return stretches.where(is_young).drop(SEEN).unionByName(spanned.select(*KEYS[table], *columns))
 
 
 def ddl(table: str, id_type: str) -> str:
-    """The schema of `columns`."""
-    ids = [f"{key} {schemas.spark_type(schemas.ID, id_type)}" for key in KEYS[table]]
-    sums = [f"{name} {_SUM_TYPES[name]}" for name in _summed(table)]
-    return ", ".join([*ids, f"{OLD} {_old_type(table)}", f"{RECENT} array<bigint>", *sums])
+    """The schema of the files of a state."""
+    ids = dict.fromkeys(KEYS[table], schemas.spark_type(schemas.ID, id_type))
+    return ", ".join(f"{name} {kind}" for name, kind in (ids | _types(table)).items())
 
 
-def _summed(table: str) -> tuple[str, ...]:
-    return SUMMED if table == TableName.PAIRS else ()
+def _types(table: str) -> dict[str, str]:
+    """The columns of stretches beside the keys, and the types of these."""
+    return dict.fromkeys(_PLACES, "int") | dict.fromkeys(SPANNED[table], "bigint")
+
+
+def _aged(stretches: DataFrame, table: str, recipe: Recipe) -> DataFrame:
+    """Stretches in order with the day before each, their weights, and how many periods ago these were.
+
+    Several rows of one day count as one day, which has the weight of the last: that of the highest level.
+    """
+    before, after = _neighbour(fn.lag, table), _neighbour(fn.lead, table)
+    places = stretches.withColumns({"_before": before, "_after": after})
+    begins, ends = (fn.coalesce(fn.col(name) != fn.col(DAY), fn.lit(True)) for name in ("_before", "_after"))
+    known = {"days": fn.when(begins, fn.col("days")).otherwise(0)}
+    if "before" in SPANNED[table]:
+        known["before"] = fn.coalesce("before", fn.when(begins, fn.col("_before")))
+    for name in _half_lives(table):
+        half_life = recipe.half_life(name)
+        of_day = _weight_of_day(recipe.levels(table), half_life)
+        known[name] = fn.when(ends, fn.coalesce(name, fn.expr(of_day))).otherwise(0)
+        periods = f"int(({AS_OF} + 1) div {half_life} - {WEIGHED} div {half_life})"
+        known[f"{name}_periods"] = fn.expr(periods)
+    return places.withColumns(known)
+
+
+def _neighbour(of: Callable[[str], Column], table: str) -> Column:
+    """The day of the stretch before or after, where it is of the same key."""
+    _, *items = KEYS[table]
+    history = Window.partitionBy(USER).orderBy(*items, DAY, LEVEL)
+    day = of(DAY).over(history)
+    return reduce(lambda day, item: fn.when(of(item).over(history) == fn.col(item), day), items, day)
+
+
+def _weight_of_day(levels: Sequence[float], half_life: int) -> str:
+    """The weight of a single day in units of its own period."""
+    scaled = ",".join(str(weight) for of_level in levels for weight in weights(of_level, half_life))
+    return f"get(cast(split('{scaled}', ',') as array<bigint>), {LEVEL} * {half_life} + {DAY} % {half_life})"
 
 
 def _lines(table: str) -> list[Line]:
     return [line for line in LINES[table] if line.over == DAYS]
 
 
-def _old_type(table: str) -> str:
-    fields = [f"{line.name}: {'bigint' if line.half_life else 'int'}" for line in _lines(table)]
-    return f"struct<{', '.join(fields)}>"
-
-
-def _gathered(rows: DataFrame, table: str, recipe: Recipe) -> DataFrame:
-    """One row a key: its days in `NEW`, and sums."""
-    keys, days = KEYS[table], fn.col(DAY).cast("bigint")
-    if table == TableName.PAIRS:
-        days = days * len(recipe.levels(table)) + fn.col(LEVEL)
-    else:
-        rows = rows.select(*keys, DAY).distinct()
-    sums = (fn.sum(name).cast(_SUM_TYPES[name]).alias(name) for name in _summed(table))
-    return rows.groupBy(*keys).agg(fn.sort_array(fn.collect_list(days)).alias(NEW), *sums)
-
-
-def _of_new(new: DataFrame, table: str) -> DataFrame:
-    return new.withColumn(OLD, fn.lit(None).cast(_old_type(table))).withColumnRenamed(NEW, RECENT)
-
-
-def _joined(state: DataFrame, new: DataFrame, table: str, recipe: Recipe) -> DataFrame:
-    """A state and what is new. A union, as each key has a row of either at most; then one shuffle does."""
-    both = state.select(columns(table)).unionByName(new, allowMissingColumns=True)
-    found = (
-        _by_user(both)
-        .groupBy(*KEYS[table])
-        .agg(
-            *(fn.first(name, ignorenulls=True).alias(name) for name in (OLD, RECENT, NEW)),
-            *(fn.sum(name).cast(_SUM_TYPES[name]).alias(name) for name in _summed(table)),
-        )
-    )
-    levels = len(recipe.levels(table))
-    merged = f"array_sort(concat(coalesce({RECENT}, array()), {NEW}))"
-    last_of_day = f"filter(days, (x, i) -> coalesce(get(days, i + 1) div {levels} != x div {levels}, true))"
-    return (
-        found.withColumn("days", fn.expr(f"if({NEW} is null, null, {merged})"))
-        .withColumn(RECENT, fn.expr(f"if({NEW} is null, {RECENT}, {last_of_day})"))
-        .drop(NEW, "days")
-    )
-
-
-def _aged(histories: DataFrame, table: str, recipe: Recipe) -> DataFrame:
-    """Histories whose days older than `kept_days` have gone from `RECENT` into `OLD`."""
-    levels = len(recipe.levels(table))
-    recent = f"x div {levels} > {AS_OF} - {recipe.kept_days}"
-    all_recent = f"coalesce(get({RECENT}, 0) div {levels} > {AS_OF} - {recipe.kept_days}, true)"
-    going = f"filter({RECENT}, x -> not ({recent}))"
-    return histories.withColumns(
-        {
-            OLD: fn.expr(f"if({all_recent}, {OLD}, {_after(going, table, recipe)})"),
-            RECENT: fn.expr(f"if({all_recent}, {RECENT}, filter({RECENT}, x -> {recent}))"),
-        }
-    )
-
-
-def _numbered(histories: DataFrame, table: str, recipe: Recipe) -> DataFrame:
-    """Histories with the numbers of all of their days, decayed weights in units of the next day's period."""
-    after = histories.withColumn("h", fn.expr(_after(RECENT, table, recipe)))
-    numbers = {line.name: fn.expr(_as_of_now(line, recipe)) for line in _lines(table)}
-    return after.withColumns(numbers).drop("h")
-
-
-def _as_of_now(line: Line, recipe: Recipe) -> str:
-    if not line.half_life:
-        return f"h.{line.name}"
-    return f"shiftright(h.{line.name}, {_periods(f'({AS_OF} + 1)', 'h.last', recipe.half_life(line))})"
-
-
-def _periods(day: str, before: str, half_life: int) -> str:
-    """How many periods have begun since a day; after 63 of them nothing is left of a long."""
-    return f"int(least(63, {day} div {half_life} - {before} div {half_life}))"
-
-
-def _after(days: str, table: str, recipe: Recipe) -> str:
-    """The numbers after some days, in ascending order, that follow those in `OLD`."""
-    names = recipe.features.model_dump() | _names(table, recipe)
-    fields = ", ".join(f"'{line.name}', {line.formula.format_map(names)}" for line in _lines(table))
-    return f"aggregate({days}, {OLD}, (h, x) -> named_struct({fields}))"
-
-
-def _names(table: str, recipe: Recipe) -> dict[str, str]:
-    """What a formula over days may name."""
-    levels = recipe.levels(table)
-    day, names = f"int(x div {len(levels)})", dict[str, str]()
-    for line in _lines(table):
-        if line.half_life:
-            half_life = recipe.half_life(line)
-            scaled = ",".join(str(w) for of_level in levels for w in weights(of_level, half_life))
-            index = f"int(x % {len(levels)}) * {half_life} + {day} % {half_life}"
-            names[line.half_life] = f"get(cast(split('{scaled}', ',') as array<bigint>), {index})"
-            names[f"{line.half_life}_periods"] = _periods(day, "h.last", half_life)
-    return {"day": day, "age": f"({AS_OF} - {day})", **names}
+def _half_lives(table: str) -> list[HalfLife]:
+    return [line.half_life for line in _lines(table) if line.half_life]

@@ -6,9 +6,9 @@ cut into *periods* of a half-life, counted from day 0. In units of its own perio
 
     floor(sum over events of weights(...) * .5 ** periods since)
 
-Each event comes in as a whole number, in the order of days. Between two events the sum so far is halved
-once a period and rounded down: as floor(floor(x) / 2) is floor(x / 2), and a whole number that is added
-moves no floor, that is the floor of the sum as a whole, wherever it was written down and taken up again.
+Each event comes in as a whole number. A sum that was rounded down may be taken up as one event of a
+later period: as floor((floor(x) + n) / 2) is floor((x + n) / 2) for a whole number n, the floor of all is the
+same. `decayed` adds up what is behind the point too, so that events may come in any order.
 
 The sum of one user and item fits into a long whatever the history: `scale` gives way to longer half-lives,
 so that at the largest weight it is less than 2**59.
@@ -29,6 +29,7 @@ from lake.schemas import EVENT_TYPE
 
 SUM_BITS: Final = 59
 """Below the 63 of a long, so that sums over 10**12 pairs fit into the 30 digits of theirs."""
+LIMB_BITS: Final = 31
 NO_WEIGHT: Final = "events.weights has no weight for event type "
 
 
@@ -68,6 +69,33 @@ def weights(event_weight: float, half_life: int) -> list[int]:
             "divide all weights by one number"
         )
     return [round(scale(half_life) * event_weight * 2.0 ** (day / half_life)) for day in range(half_life)]
+
+
+def decayed(weight: str, periods: str, most: int) -> str:
+    """SQL of the floor of ``sum(weight * .5 ** periods)``, exactly.
+
+    Each product is cut into its whole part and *limbs* of `LIMB_BITS` binary digits after the point. A long
+    holds the sum of a limb over 2**32 rows. The carry goes from the last limb to the first.
+
+    Parameters
+    ----------
+    weight
+        A column of longs, at least 0.
+    periods
+        A column of integers, at least 0.
+    most
+        The largest of these.
+    """
+    carry = "0"
+    for last_bit in reversed(range(LIMB_BITS, most + LIMB_BITS, LIMB_BITS)):
+        limb = f"sum({_shifted(weight, f'{periods} - {last_bit}')} & {(1 << LIMB_BITS) - 1})"
+        carry = f"shiftright({limb} + {carry}, {LIMB_BITS})"
+    return f"sum({_shifted(weight, periods)}) + {carry}"
+
+
+def _shifted(value: str, by: str) -> str:
+    """SQL of a long halved so many times, or doubled. Java's shifts take the last 6 bits of their count."""
+    return f"if({by} < 0, shiftleft({value}, least(63, -({by}))), shiftright({value}, least(63, {by})))"
 
 
 def unit(as_of: dt.date, half_life: int) -> float:

@@ -10,7 +10,7 @@ from lake.sections import FeaturesSection
 PAGE = Path(__file__).resolve().parents[2] / "docs" / "tables.md"
 KEYS = set(FeaturesSection.model_fields)
 DECAYED = {"slow", "fast", "trip"}
-OF_A_DAY = {"day", "age"} | DECAYED | {f"{name}_periods" for name in DECAYED}
+OF_DAYS = {"age"} | DECAYED
 
 
 def row(feature: Feature | Derived) -> str:
@@ -37,14 +37,13 @@ def test_a_formula_names_keys_of_the_section_and_each_line_is_there_once(table):
     names = [line.name for line in LINES[table]]
     assert len(names) == len(set(names))
     texts = [line.formula for line in LINES[table]] + [feature.meaning for feature in FEATURES[table]]
-    assert {key for text in texts for key in re.findall(r"\{(\w+)\}", text)} <= KEYS | OF_A_DAY
+    assert {key for text in texts for key in re.findall(r"\{(\w+)\}", text)} <= KEYS | OF_DAYS
     assert not [text for text in texts if "$" in text]
 
 
 def test_what_pairs_are_asked_for_they_have():
-    """A formula over pairs names a line over days of a user and an item, or what is summed of its rows."""
-    of_pairs = {line.name for line in LINES["user_item_features"] if line.over == DAYS}
-    of_pairs |= {"as_of", "quantity", "priced", "amount"}
+    """A formula over pairs names lines over days of a user and an item."""
+    of_pairs = {line.name for line in LINES["user_item_features"] if line.over == DAYS} | {"as_of"}
     asked = [line.formula for lines in LINES.values() for line in lines if line.over == PAIRS]
     words = {word for formula in asked for word in re.findall(r"[a-z_]+(?![a-z_(0-9])", formula)}
     assert words - {"as", "cast", "decimal", "true"} <= of_pairs
@@ -68,12 +67,3 @@ def test_a_windowed_feature_names_its_window():
     assert within("users", "medium") in {name for _, name in windowed}
     assert all(f"{{{window}_days}}" in feature.meaning for (window, _), feature in windowed.items())
     assert all(line.over != SUMS for line in windowed.values())
-
-
-@pytest.mark.parametrize("table", ["user_features", "user_item_features"])
-def test_a_line_over_days_follows_the_day_before(table):
-    """What it names of the numbers before the day is a line over the days of the same table."""
-    lines = {line.name: line.formula for line in LINES[table] if line.over == DAYS}
-    assert {"first", "last"} <= lines.keys()
-    named = {name for formula in lines.values() for name in re.findall(r"\bh\.(\w+)", formula)}
-    assert named <= lines.keys()

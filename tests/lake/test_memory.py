@@ -11,7 +11,7 @@ GIB = 2**30
 
 @pytest.mark.parametrize(
     ("available", "heap"),
-    [(GIB // 2, "1024m"), (3 * GIB, "1024m"), (8 * GIB, "2730m"), (24 * GIB, "8192m"), (512 * GIB, "8192m")],
+    [(GIB // 2, "1024m"), (3 * GIB, "1024m"), (8 * GIB, "2730m"), (24 * GIB, "4096m"), (512 * GIB, "4096m")],
 )
 def test_spark_gets_a_third_within_bounds(available, heap):
     assert memory.of_spark(available) == heap

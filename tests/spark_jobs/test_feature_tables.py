@@ -13,8 +13,9 @@ from pyspark.sql import functions as fn
 from lake.feature_spec import FEATURES, WINDOWS
 from lake.schemas import TABLES, spark_ddl
 from lake.sections import FeaturesSection
-from spark_jobs.feature_tables import states, tables
-from spark_jobs.histories import Recipe
+from spark_jobs import histories
+from spark_jobs.feature_tables import Histories, tables
+from spark_jobs.histories import KEYS, Recipe
 
 pytestmark = pytest.mark.spark
 
@@ -33,6 +34,7 @@ OTHER = FeaturesSection(
     rebuy_days=12,
     rebuy_shrink=3,
 )
+SHORT = OTHER.model_copy(update={"long_days": 14})  # rows land up to 9 days late, so its states hold
 CATALOGUE_DDL = "item_id BIGINT, category STRING, subcategory STRING, brand STRING"
 
 
@@ -47,15 +49,20 @@ def event(offset, user=1, item=10, late=0, kind="purchase", quantity=1, amount="
     return (user, item, at, kind, pieces, cost, "basket", "store", "file", day(offset + late))
 
 
+def frame_of(spark, events):
+    return spark.createDataFrame(events, spark_ddl("interactions", "int64") + ", landed DATE")
+
+
 def build(spark, events, as_ofs, catalogue=CATALOGUE, order=None, config=DEFAULT, start=None):
-    frame = spark.createDataFrame(events, spark_ddl("interactions", "int64") + ", landed DATE")
+    frame = frame_of(spark, events)
     items = spark.createDataFrame([(item, *names) for item, names in catalogue.items()], CATALOGUE_DDL)
     recipe, found = Recipe(WEIGHTS, config), {}
-    for state in states(landed(frame.repartition(order or 1)), as_ofs, recipe, start):
-        for table, made in tables(state, items, recipe).items():
+    seen = Histories.read(landed(frame.repartition(order or 1)), as_ofs, recipe, start)
+    for as_of in as_ofs:
+        for table, made in tables(seen.numbers(as_of), items, recipe, as_of).items():
             keys = list(TABLES[table].key)
             for row in (row.asDict() for row in made.collect()):
-                found[table, row.pop("as_of"), *(row.pop(key) for key in keys)] = row
+                found[table, as_of, *(row.pop(key) for key in keys)] = row
     spark.catalog.clearCache()
     return found
 
@@ -340,3 +347,58 @@ def test_the_least_and_the_largest_settings_work(spark, config):
     """A half-life of ten years had weights whose sums a long does not hold."""
     events = [event(offset) for offset in range(0, 400, 3)] + [event(5, user=2, item=12)]
     assert_equal(build(spark, events, (day(400),), config=config), oracle(events, day(400), config))
+
+
+def state_of(spark, events, as_of, config, before=None):
+    recipe = Recipe(WEIGHTS, config)
+    return Histories.read(landed(frame_of(spark, events)), [as_of], recipe, before).state(as_of)
+
+
+@pytest.fixture(scope="module")
+def timely():
+    return [e for e in many_events() if (e[9] - e[2].date()).days <= 9]
+
+
+@pytest.fixture(scope="module")
+def whole(spark, timely):
+    return build(spark, timely, AS_OFS, config=SHORT)
+
+
+@pytest.mark.parametrize("cuts", [[14], [40], [20, 30, 40]])
+def test_tables_from_a_state_are_those_of_all_rows(spark, timely, whole, cuts):
+    state = None
+    for cut in map(day, cuts):
+        state = state_of(spark, timely, cut, SHORT, before=state)
+    later = landed(frame_of(spark, timely))(state.as_of, AS_OFS[-1])
+    assert not histories.reach_back(later, state.as_of, Recipe(WEIGHTS, SHORT))
+    assert build(spark, timely, AS_OFS, config=SHORT, start=state) == whole
+
+
+def test_a_state_has_one_stretch_of_old_days_a_key(spark, timely):
+    state = state_of(spark, timely, AS_OFS[-1], SHORT)
+    last_old = AS_OFS[-1].toordinal() - Recipe(WEIGHTS, SHORT).kept_days
+    for table, frame in state.histories.items():
+        rows = [row.asDict() for row in frame.collect()]
+        old = [row for row in rows if row["day"] <= last_old]
+        assert len(old) == len({tuple(row[key] for key in KEYS[table]) for row in old})
+        assert max(row["days"] for row in old) > 5
+        assert {row["days"] for row in rows if row["day"] > last_old} == {1}
+
+
+def test_a_row_that_is_older_than_the_days_of_a_state_passes_it_over(spark):
+    config = FeaturesSection(long_days=40)
+    events = [event(0), event(1), event(2, user=2), event(5, late=60)]
+    state = state_of(spark, events, day(50), config)
+    with_state = build(spark, events, (day(65),), config=config, start=state)
+    assert with_state == build(spark, events, (day(65),), config=config)
+    assert with_state["user_item_features", day(65), 1, 10]["days"] == 3
+
+
+def test_a_long_history_of_the_shortest_half_life_is_exact_wherever_it_is_cut(spark):
+    """A year of periods, each with an event of its own bit: the last carry goes through all of them."""
+    config = FeaturesSection(fast_half_life=1, slow_half_life=2, short_days=1, medium_days=2, long_days=28)
+    events = [event(0), event(0, user=2), *(event(offset, kind="view") for offset in range(1, 300))]
+    found = build(spark, events, (day(300),), config=config)
+    for cut in (40, 170, 299):
+        state = state_of(spark, events, day(cut), config)
+        assert build(spark, events, (day(300),), config=config, start=state) == found

@@ -1,12 +1,14 @@
 import datetime as dt
+import random
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from pyspark.sql import functions as fn
 
 from lake.errors import ConfigError
 from lake.kinds import LARGEST_WEIGHT
-from spark_jobs.weights import SUM_BITS, scale, unit, weights
+from spark_jobs.weights import SUM_BITS, decayed, scale, unit, weights
 
 AS_OF = dt.date(2024, 3, 9)
 HALF_LIVES = [1, 2, 3, 15, 30, 60, 85, 86, 683, 1419, 3650]
@@ -75,3 +77,23 @@ def test_a_scale_gives_way_to_long_half_lives_alone():
 def test_an_impossible_weight_is_refused(weight):
     with pytest.raises(ConfigError, match=r"events\.weights.*between 0 and"):
         weights(weight, 60)
+
+
+@pytest.mark.spark
+def test_a_decayed_sum_is_the_floor_of_the_exact_sum(spark):
+    """Rows whose fractions add up to one, to less by the last bit, and any others."""
+    draw = random.Random(5)
+    sums = [
+        [(1 << 58, 0), (1, 200)],
+        [(1, 1), (1, 1)],
+        [*((1, p) for p in range(1, 125)), (1, 124)],
+        [*((1, p) for p in range(1, 125)), (1, 125)],
+    ]
+    sums += [[(draw.randrange(1 << 55), draw.randrange(250)) for _ in range(8)] for _ in range(99)]
+    rows = [(key, weight, periods) for key, each in enumerate(sums) for weight, periods in each]
+    frame = spark.createDataFrame(rows, "key INT, weight BIGINT, periods INT")
+    most = max(periods for _, _, periods in rows)
+    told = frame.groupBy("key").agg(fn.expr(decayed("weight", "periods", most)).alias("total")).collect()
+    exact = {key: sum(w << (most - p) for w, p in each) >> most for key, each in enumerate(sums)}
+    assert {row["key"]: row["total"] for row in told} == exact
+    assert exact[2] == exact[3] + 1

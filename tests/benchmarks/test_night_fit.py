@@ -21,7 +21,7 @@ COSTS = {
     "train": Cost(
         {
             "fixed": 8,
-            "users": 1e-4,
+            "labelled_users": 1e-4,
             "ranked_users": 2e-3,
             "fits x pairs": 1e-6,
             "sets x ranked_users": 1e-3,
@@ -53,7 +53,8 @@ def night_fit(module):
 
 
 @pytest.fixture
-def shops(module):
+def shops(module, monkeypatch):
+    monkeypatch.setattr("lake.memory.MOST_MIB", 8192)  # the made-up figures are of such a heap
     changed = module("night_data").SIZES["M"].changed
     return [changed(users=u, items=i, rows=r, days=d) for u, i, r, d in SIZES]
 

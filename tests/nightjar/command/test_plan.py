@@ -64,6 +64,11 @@ how this is known
 """
 
 
+@pytest.fixture(autouse=True)
+def _heap(monkeypatch):
+    monkeypatch.setattr("lake.memory.MOST_MIB", 8192)
+
+
 @pytest.fixture
 def said(monkeypatch):
     """Run `nightjar plan`; gives its exit code and what it prints."""

@@ -203,7 +203,7 @@ class IndexSection(Section):
 
     trees: Annotated[Sequence[Trees], Field(min_length=1)] = (25, 50, 100, 200)
     """Numbers of trees to try, ascending; the first that suffices is taken."""
-    search_k: int = Field(default=20_000, ge=1, le=2**31 - 1)
+    search_k: int = Field(default=40_000, ge=1, le=2**31 - 1)
     """How many nodes a search looks at."""
     recall_at: int = Field(default=100, ge=1, le=10_000)
     """How many nearest items of each query recall is measured on."""

@@ -49,7 +49,8 @@ else
 fi
 echo 'This downloads about 1 GB the first time and takes a minute or a few; compiling Annoy is part of it'
 .venv/bin/python -m pip install --quiet --disable-pip-version-check "uv==$UV_VERSION"
-# Annoy anew, since one that was built with other flags (pyproject.toml has ours) may be there.
+# Annoy anew, since one that was built with other flags may be there. Ours, in pyproject.toml, are of x86-64.
+[ "$(uname -m)" = x86_64 ] || export UV_NO_CONFIG=1
 .venv/bin/uv pip install --quiet --python .venv/bin/python --reinstall-package annoy --requirement requirements.txt
 .venv/bin/uv pip install --quiet --python .venv/bin/python --no-deps --editable .
 # Else each process compiles what it imports where PYTHONDONTWRITEBYTECODE is set, for 10 s in some tasks.

@@ -47,7 +47,7 @@ class Precompute(Stage[PrecomputePlan, PrecomputeResult]):
     """
 
     NAME: ClassVar = StageName.PRECOMPUTE
-    VERSION: ClassVar = 2
+    VERSION: ClassVar = 3
     SECTIONS: ClassVar = ("id_type", "repeats", "events", "features", "candidates", "lists", "index")
     READS: ClassVar = (*FEATURES, TableName.CATALOGUE, BUNDLE)
     PLAN: ClassVar = PrecomputePlan

@@ -92,7 +92,7 @@ class ItemItem:
 
     def rank(self, users: Int32, n: int) -> Ranked:
         """The best `n` items with a positive score."""
-        bought, near = kernels.csr_parts(self.view.weights), kernels.csr_parts(self.retrieval.similarity)
+        bought, near = csr_parts(self.view.weights), csr_parts(self.retrieval.similarity)
         sizes, items, scores = kernels.nearest(
             *bought, *near, users.astype(np.int32), self.allowed, self.repeats, n
         )
@@ -126,6 +126,13 @@ def most_popular(popularity: Float32, allowed: Bool, n: int) -> tuple[Int32, Flo
     codes = np.flatnonzero(allowed)
     order = codes[np.argsort(-popularity[codes], kind="stable")][:n].astype(np.int32)
     return order, popularity[order]
+
+
+def csr_parts(matrix: Any) -> tuple[Int64, Int32, Float32]:
+    """A CSR matrix as arrays of the types that the kernels are compiled for."""
+    typed = ((matrix.indptr, np.int64), (matrix.indices, np.int32), (matrix.data, np.float32))
+    indptr, indices, values = (part.astype(kind, copy=False) for part, kind in typed)
+    return indptr, indices, values
 
 
 def best(indptr: Int64, items: Int32, scores: Float32, allowed: Bool, n: int) -> Ranked:

@@ -4,7 +4,7 @@ import numpy as np
 from scipy.sparse import eye_array
 
 from recommender import kernels
-from recommender.candidates import mix, nothing
+from recommender.candidates import csr_parts, mix, nothing
 from topn import dots, top_n
 
 
@@ -13,9 +13,7 @@ def compile_kernels() -> None:
     factors, codes = np.ones((64, 1), np.float32), np.arange(2, dtype=np.int32)
     top_n(factors, factors, 1, threads=1)  # of so many rows that lengths are taken in a metric
     dots(factors, factors, codes, codes)
-    ones = eye_array(2, format="csr")
-    matrix, wide = kernels.csr_parts(ones), kernels.csr_parts(ones, np.float64)
+    matrix = csr_parts(eye_array(2, format="csr", dtype=np.float32))
     kernels.nearest(*matrix, *matrix, codes, np.ones(2, bool), True, 1)
     kernels.spread(*matrix, *matrix, codes, np.arange(3), codes)
-    kernels.alike(*wide, *wide, 0, 2, 1)
     mix([nothing(2)], 1, 2)

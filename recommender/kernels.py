@@ -5,7 +5,6 @@ in index order.
 """
 
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
@@ -13,13 +12,6 @@ from recommender.arrays import Bool, Float32, Float64, Int8, Int32, Int64
 from topn import Compiler
 
 jit = Compiler(Path(__file__)).jit
-
-
-def csr_parts(matrix: Any, values: type[np.floating[Any]] = np.float32) -> tuple[Int64, Int32, Any]:
-    """A CSR matrix as arrays of the types that the kernels are compiled for."""
-    typed = ((matrix.indptr, np.int64), (matrix.indices, np.int32), (matrix.data, values))
-    indptr, indices, data = (part.astype(kind, copy=False) for part, kind in typed)
-    return indptr, indices, data
 
 
 @jit
@@ -200,118 +192,3 @@ def _insert(code: int, value: np.float32, size: int, best: Int32, scores: Float3
     if at < len(best):
         best[at], scores[at] = code, value
     return min(size + 1, len(best))
-
-
-@jit
-def alike(
-    indptr: Int64,
-    users: Int32,
-    weights: Float64,
-    bounds: Int64,
-    items: Int32,
-    strengths: Float64,
-    first: int,
-    last: int,
-    n: int,
-) -> tuple[Int64, Int32, Float64]:
-    """The `n` largest entries of rows `first` to `last` of (items x users) x (users x items).
-
-    Which of equal ones stay at the end follows from the order of users and items, as it does in implicit.
-
-    Parameters
-    ----------
-    indptr, users, weights
-        Each item's users, as a CSR matrix.
-    bounds, items, strengths
-        Each user's items, as a CSR matrix.
-
-    Returns
-    -------
-    tuple
-        How many each row has, int64; item codes int32 and entries float64, one row after the other.
-    """
-    n_items = len(indptr) - 1
-    total, seen = np.zeros(n_items, np.float64), np.full(n_items, -1, np.int32)
-    touched = np.empty(n_items + 1, np.int32)
-    sizes = np.zeros(last - first, np.int64)
-    near = np.empty((last - first) * n, np.int32)
-    scores = np.empty((last - first) * n, np.float64)
-    end = 0
-    for item in range(first, last):
-        count = 0
-        for k in range(indptr[item], indptr[item + 1]):
-            own = slice(bounds[users[k]], bounds[users[k] + 1])
-            count = _add_row(weights[k], items[own], strengths[own], item, total, seen, touched, count)
-        size = _keep(touched[:count], total, near[end : end + n], scores[end : end + n])
-        sizes[item - first] = size
-        end += size
-    return sizes, near[:end].copy(), scores[:end].copy()
-
-
-@jit
-def _add_row(
-    weight: float,
-    items: Int32,
-    strengths: Float64,
-    row: int,
-    total: Float64,
-    seen: Int32,
-    touched: Int32,
-    count: int,
-) -> int:
-    """Add a user's items, times a weight; `touched` gets those that are new to the row, without a branch."""
-    for k in range(len(items)):
-        code = items[k]
-        touched[count] = code
-        count += seen[code] != row
-        seen[code] = row
-        total[code] += strengths[k] * weight
-    return count
-
-
-@jit
-def _keep(touched: Int32, total: Float64, codes: Int32, scores: Float64) -> int:
-    """Put the largest totals into a heap, the lowest first, from the last touched on; all become 0."""
-    size = 0
-    for code in touched[::-1]:
-        score = total[code]
-        total[code] = 0
-        if size < len(scores):
-            _rise(code, score, size, codes, scores)
-            size += 1
-        elif score > scores[0]:
-            _sink(code, score, codes, scores)
-    return size
-
-
-@jit
-def _rise(code: int, score: float, at: int, codes: Int32, scores: Float64) -> None:
-    """Add an entry to a heap, whose end is `at`."""
-    while at > 0:
-        parent = (at - 1) >> 1
-        if not _is_below(score, code, scores[parent], codes[parent]):
-            break
-        codes[at], scores[at] = codes[parent], scores[parent]
-        at = parent
-    codes[at], scores[at] = code, score
-
-
-@jit
-def _sink(code: int, score: float, codes: Int32, scores: Float64) -> None:
-    """Replace the lowest entry of a heap."""
-    at, child = 0, 1
-    while child < len(scores):
-        if child + 1 < len(scores) and _is_below(
-            scores[child + 1], codes[child + 1], scores[child], codes[child]
-        ):
-            child += 1
-        if _is_below(score, code, scores[child], codes[child]):
-            break
-        codes[at], scores[at] = codes[child], scores[child]
-        at, child = child, 2 * child + 1
-    codes[at], scores[at] = code, score
-
-
-@jit
-def _is_below(score: float, code: int, other: float, other_code: int) -> bool:
-    return score < other or (score == other and code < other_code)

@@ -9,7 +9,7 @@ from lake.feature_spec import DERIVED, IN_MATRIX
 from lake.feature_spec import FEATURES as COLUMNS
 from recommender import kernels
 from recommender.arrays import Bool, Float32, Int32, Int64
-from recommender.candidates import Candidates
+from recommender.candidates import Candidates, csr_parts
 from recommender.retrieval import Retrieval, known
 from recommender.view import View
 from topn import dots
@@ -84,7 +84,7 @@ def _als(retrieval: Retrieval, user: Int32, item: Int32) -> Float32:
 
 
 def _item_item(view: View, retrieval: Retrieval, users: Int32, candidates: Candidates) -> Float32:
-    bought, near = kernels.csr_parts(view.weights), kernels.csr_parts(retrieval.similarity)
+    bought, near = csr_parts(view.weights), csr_parts(retrieval.similarity)
     users = users.astype(np.int32)
     scores: Float32 = kernels.spread(*bought, *near, users, candidates.indptr, candidates.items)
     return scores

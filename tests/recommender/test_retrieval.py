@@ -150,25 +150,6 @@ def test_neighbours_are_weighted_as_implicit_weights_them(view, constants):
     assert np.allclose(ours.toarray(), theirs.toarray(), rtol=1e-6)
 
 
-def test_neighbours_are_those_of_implicit_to_the_byte(data):
-    """Few weights, so that many entries are equal, also those at the end of a row."""
-    from implicit.nearest_neighbours import ItemItemRecommender
-
-    chance = np.random.default_rng(0)
-    bought = chance.random((40, 3000)) < chance.random((40, 1)) * 0.3
-    weights = csr_matrix(bought * chance.integers(1, 3, bought.shape), dtype=np.float32)
-    config = data.retrieval.model_copy(update={"neighbours": 7})
-    model = ItemItemRecommender(K=7, num_threads=1)
-    model.fit(retrieval._bm25(weights, config), show_progress=False)
-    expected = csr_matrix(model.similarity, dtype=np.float32)
-    expected.eliminate_zeros()
-    expected.sort_indices()
-    for threads in (1, 2):
-        found = retrieval._neighbours(weights, config, threads)
-        for part in ("indptr", "indices", "data"):
-            np.testing.assert_array_equal(getattr(found, part), getattr(expected, part))
-
-
 @pytest.mark.parametrize(
     ("key", "value", "place"), [("damping", 1.0, 0), ("bm25_k1", 2.0, 5), ("bm25_b", 0.1, 5)]
 )

@@ -69,9 +69,11 @@ def fit(runs: Sequence[Run]) -> Costs:
     Raises
     ------
     SystemExit
-        Where a stage has no figures.
+        Where nothing was measured, or a stage was not.
     """
     counted = chosen(runs)
+    if not counted:
+        raise SystemExit("there are no figures yet: `night.py run` measures them")
     found, measured = [one for run in counted for one in figures(run)], counted[-1]["machine"]
     machine = Machine(measured["cores"], measured["memory_gib"])
     fitted = Costs(

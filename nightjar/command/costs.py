@@ -142,6 +142,10 @@ class Machine:
     cores: int
     memory_gib: float
 
+    def __str__(self) -> str:
+        """What it is, in words."""
+        return f"{self.cores} core{'s' * (self.cores > 1)}, {round(self.memory_gib, 1):g} GiB"
+
     @property
     def spark_memory(self) -> str:
         """The heap of Spark's JVM, as Spark spells it."""

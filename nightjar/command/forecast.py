@@ -79,8 +79,8 @@ def _place(forecast: Forecast) -> Profile:
     if slow:
         told = ", ".join(f"{name} {need.seconds / HOUR:.1f} h" for name, need in slow.items())
         why = (
-            f"a cluster (docs/cluster.md): on {machine.cores} core{'s' * (machine.cores > 1)} later nights "
-            f"take {told}, and a task may take {LIMIT / HOUR:.0f} h. Nights on a cluster were not measured"
+            f"a cluster (docs/cluster.md): with {machine} later nights take {told}, and a task may take "
+            f"{LIMIT / HOUR:.0f} h. Nights on a cluster were not measured"
         )
         return Profile({"SPARK_MASTER": "spark://HOST:7077"}, (why,))
     why = f"this machine: later nights have no stage for a cluster that takes more than {LIMIT / HOUR:.0f} h"

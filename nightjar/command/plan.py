@@ -85,8 +85,7 @@ def _table(forecast: Forecast) -> Table:
     shop, machine = forecast.shop, forecast.machine
     title = (
         f"{shop.users:,} users, {shop.items:,} items, {shop.events_per_day:,} events a day, "
-        f"{shop.history_days:,} days of history, {shop.pairs:,.0f} pairs; "
-        f"{machine.cores} cores, {round(machine.memory_gib, 1):g} GiB"
+        f"{shop.history_days:,} days of history, {shop.pairs:,.0f} pairs; {machine}"
     )
     table = Table(title=title, title_justify="left")
     table.add_column("stage")

@@ -175,6 +175,8 @@ def test_a_stage_without_figures_is_named(night_fit, shops):
     run["stages"] = [one for one in run["stages"] if one["what"] != "train"]
     with pytest.raises(SystemExit, match="no figures of train"):
         night_fit.fit([run])
+    with pytest.raises(SystemExit, match="no figures yet"):
+        night_fit.fit([run | {"quick": True}])
 
 
 @pytest.fixture

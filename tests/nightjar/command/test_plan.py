@@ -154,7 +154,7 @@ def test_a_cluster_is_for_later_nights_that_take_too_long():
     slow = Cost({"as_of_days x pairs": 2.2e-3}, {"fixed": 1}, 1)
     chosen = profile(forecast(cores=1, features=slow))
     assert chosen.settings["SPARK_MASTER"] == "spark://HOST:7077"
-    assert "on 1 core later nights take features 2.6 h" in chosen.reasons[0]
+    assert "with 1 core, 24 GiB later nights take features 2.6 h" in chosen.reasons[0]
     assert settings(cores=2, features=slow)["SPARK_MASTER"] == "local[2]"
 
 

@@ -4,6 +4,7 @@ Every list is ordered by score descending, then item code (so item id) ascending
 with popular items below what was scored.
 """
 
+from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from typing import Any, Final
 
@@ -123,7 +124,7 @@ class ListMaker:
         if bundle is None or retrieval is None or reason is not None:
             return replace(self._untested(), warnings=(reason,) if reason else ())
         if bundle.booster is not None:
-            return self.ranked(retrieval, bundle.booster)
+            return self.ranked(retrieval, [bundle.booster])[0]
         return self.baseline(bundle.baseline, retrieval) if bundle.baseline else self._untested()
 
     def _untested(self) -> Lists:
@@ -143,19 +144,22 @@ class ListMaker:
             return self._only_popular()
         return self._filled(self._source(name, retrieval).rank(self._users, self.n))
 
-    def ranked(self, retrieval: Retrieval, booster: bytes) -> Lists:
-        """Lists of a booster over the candidates of users.
+    def ranked(self, retrieval: Retrieval, boosters: Iterable[bytes]) -> list[Lists]:
+        """Lists of each booster over the candidates of users, which are the same for all.
 
         Parameters
         ----------
         retrieval
             By the view's codes.
-        booster
-            XGBoost's model in UBJSON, trained on `recommender.matrix.FEATURES`.
+        boosters
+            XGBoost's models in UBJSON, trained on `recommender.matrix.FEATURES`.
         """
         users = self._users
         chosen = candidates(self.view, retrieval, self.data, users, self.threads, self.allowed)
-        scores = predict(booster, matrix(self.view, retrieval, users, chosen), self.threads)
+        features = matrix(self.view, retrieval, users, chosen)
+        return [self._ordered(predict(booster, features, self.threads), chosen) for booster in boosters]
+
+    def _ordered(self, scores: Float32, chosen: Candidates) -> Lists:
         ordered = order(scores, chosen, self.n)
         start, stop = ordered.indptr[:-1], ordered.indptr[1:]
         only_personal = np.where(chosen.personal, stop, start)

@@ -214,7 +214,8 @@ def _heads(block: Block, fitted: Retrieval, boosters: Boosters, work: Work) -> d
     cut, mine = work.data.evaluation.cut, of_users(fitted, block.users, block.view.users)
     maker = scoring.ListMaker(block.view, work.data, cut, block.view.listed, work.plan.threads)
     contestants = {name: maker.baseline(name, mine) for name in baselines(work.data.repeats)}
-    contestants |= {name: maker.ranked(mine, booster) for name, booster in boosters.items()}
+    if boosters:
+        contestants |= dict(zip(boosters, maker.ranked(mine, boosters.values()), strict=True))
     places = np.arange(len(block.users), dtype=np.int32)
     return {name: head(lists.indptr, lists.items, places, cut) for name, lists in contestants.items()}
 

@@ -52,11 +52,21 @@ def test_order_is_score_descending_then_code_also_at_the_cut(rows, n):
 @pytest.fixture(scope="module")
 def booster(view, fitted, data):
     """Trees that like items of an even code."""
+    return liking(0, view, fitted, data)
+
+
+@pytest.fixture(scope="module")
+def other_booster(view, fitted, data):
+    """Trees that like items of an odd code."""
+    return liking(1, view, fitted, data)
+
+
+def liking(rest, view, fitted, data):
     import xgboost
 
     users = np.arange(len(view.users), dtype=np.int32)
     found = candidates(view, fitted, data, users, 1)
-    labels = (found.items % 2 == 0).astype(np.float32)
+    labels = (found.items % 2 == rest).astype(np.float32)
     train = xgboost.QuantileDMatrix(matrix(view, fitted, users, found), labels)
     trees = xgboost.train({"objective": "binary:logistic", "nthread": 1}, train, 30)
     return bytes(trees.save_raw("ubj"))
@@ -103,7 +113,7 @@ def make_lists(request, bought, make_as_of, cut, fitted, data, booster):
         maker = ListMaker(block.view, data, 7, block.view.listed, threads)
         mine = of_users(fitted, block.users, block.view.users)
         if request.param == "booster":
-            return maker.ranked(mine, booster)
+            return maker.ranked(mine, [booster])[0]
         return maker.baseline(request.param, mine)
 
     return make
@@ -125,9 +135,19 @@ def test_the_lists_of_some_users_are_those_that_they_have_among_all(make_lists):
     assert scores_of(some) == [scores_of(whole)[2], scores_of(whole)[9]]
 
 
+def test_several_boosters_each_have_their_own_lists_over_the_same_candidates(
+    view, fitted, data, booster, other_booster
+):
+    maker = ListMaker(view, data, 7, view.listed, 1)
+    both = maker.ranked(fitted, [booster, other_booster])
+    alone = [maker.ranked(fitted, [model])[0] for model in (booster, other_booster)]
+    assert [lists_of(lists) for lists in both] == [lists_of(lists) for lists in alone]
+    assert lists_of(both[0]) != lists_of(both[1])
+
+
 def test_a_list_is_filled_with_popular_items_below_the_candidates(view, fitted, data, booster):
     few = data.model_copy(update={"candidates": data.candidates.model_copy(update={"limit": 4, "own": 4})})
-    lists = ListMaker(view, few, 10, view.listed, 1).ranked(fitted, booster)
+    (lists,) = ListMaker(view, few, 10, view.listed, 1).ranked(fitted, [booster])
     check(lists, 10)
     popular, _ = most_popular(popularity(view), view.listed, 15)
     for items, scores in zip(lists_of(lists), scores_of(lists), strict=True):

@@ -74,14 +74,14 @@ class ContentCache:
         The files are local, and to be read only while the context lasts.
         """
         with ExitStack() as open_files:
-            found = self._found(made_from, open_files)
-            yield found and found[1]
+            kept = self._kept(made_from, open_files)
+            yield kept and kept[1]
 
-    def found(self, made_from: Origins) -> Kept | None:
+    def entry(self, made_from: Origins) -> Kept | None:
         """What is known of it, for who reads its files by their paths; None where `opened` gives none."""
         with ExitStack() as open_files:
-            found = self._found(made_from, open_files)
-            return found and found[0]
+            kept = self._kept(made_from, open_files)
+            return kept and kept[0]
 
     def keep(self, made_from: Origins, files: Mapping[str, Path]) -> None:
         """Keep copies of local files.
@@ -114,7 +114,7 @@ class ContentCache:
         """Where it says what it knows of it; whether there is such a file tells nothing of its content."""
         return f"{layout.cached(self.kind, self.day, _digest(made_from))}.json"
 
-    def _found(self, made_from: Origins, open_files: ExitStack) -> tuple[Kept, dict[str, Path]] | None:
+    def _kept(self, made_from: Origins, open_files: ExitStack) -> tuple[Kept, dict[str, Path]] | None:
         path = self.path(made_from)
         try:
             if kept := self._read(path, made_from):

@@ -85,7 +85,7 @@ def newest(storage: Storage, made_from: Mapping[dt.date, Origins]) -> StateFiles
     paths = set(storage.list(f"{layout.CACHES}/{KIND}"))
     for as_of in sorted(made_from, reverse=True):
         cache = ContentCache(storage, KIND, as_of)
-        if cache.path(made_from[as_of]) in paths and (kept := cache.found(made_from[as_of])):
+        if cache.path(made_from[as_of]) in paths and (kept := cache.entry(made_from[as_of])):
             return StateFiles(as_of, _by_table(kept))
     return None
 

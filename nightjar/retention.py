@@ -88,16 +88,16 @@ def clean(lake: Lake, nights: int = NIGHTS, days: int = DAYS, is_dry: bool = Fal
     dict
         By the kind of thing: how many folders, files and bytes.
     """
-    told: dict[str, list[int]] = {}
+    totals: dict[str, list[int]] = {}
     for each in find(lake, nights, days):
         sizes = [each.storage.size(path) for path in each.storage.list(each.folder)]
-        told[each.what] = [
-            a + b for a, b in zip(told.get(each.what, _NONE), (1, len(sizes), sum(sizes)), strict=True)
+        totals[each.what] = [
+            a + b for a, b in zip(totals.get(each.what, _NONE), (1, len(sizes), sum(sizes)), strict=True)
         ]
         log.info("%s: %s", each.what, each.storage.uri(each.folder))
         if not is_dry:
             each.storage.remove(each.folder)
-    return told
+    return totals
 
 
 def _caches(lake: Lake, nights: int) -> Iterator[Unneeded]:
@@ -112,11 +112,11 @@ def _caches(lake: Lake, nights: int) -> Iterator[Unneeded]:
 
 def _undecided(lake: Lake) -> list[dt.date]:
     """The days whose newest night has begun and is not decided: it may run, and read caches."""
-    found = lake.records.undecided()
-    if found:
-        days = ", ".join(map(str, found))
-        log.info("nights have begun and are not decided: %s; what they and later ones take stays", days)
-    return found
+    days = lake.records.undecided()
+    if days:
+        shown = ", ".join(map(str, days))
+        log.info("nights have begun and are not decided: %s; what they and later ones take stays", shown)
+    return days
 
 
 def _cached(storage: Storage) -> set[tuple[str, dt.date]]:

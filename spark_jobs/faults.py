@@ -21,8 +21,8 @@ def of_cluster(text: str) -> NightjarError | None:
     raised = _RAISED.findall(text)
     if raised and (known := _ours(raised[-1])):
         return known
-    if found := next((line for line in raised if any(name in line for name in _OTHER_PYTHON)), None):
-        return _of_python(found)
+    if line := next((line for line in raised if any(name in line for name in _OTHER_PYTHON)), None):
+        return _of_python(line)
     if match := _NO_PYTHON.search(text):
         return _of_python(match[0])
     if match := _GIVEN_UP.search(text):
@@ -37,12 +37,12 @@ def _ours(line: str) -> NightjarError | None:
     """The error that a task raised on purpose."""
     name, _, message = line.partition(": ")
     module, _, kind = name.rpartition(".")
-    found = getattr(errors, kind, None) if module == errors.__name__ else None
-    return found(message) if isinstance(found, type) and issubclass(found, NightjarError) else None
+    error = getattr(errors, kind, None) if module == errors.__name__ else None
+    return error(message) if isinstance(error, type) and issubclass(error, NightjarError) else None
 
 
-def _of_python(found: str) -> ConfigError:
+def _of_python(line: str) -> ConfigError:
     return ConfigError(
-        f"expected workers with a Python of the driver's version and our requirements, found: {found}; set "
+        f"expected workers with a Python of the driver's version and our requirements, found: {line}; set "
         "NIGHTJAR_SPARK_ARCHIVE or NIGHTJAR_SPARK_PYTHON"
     )

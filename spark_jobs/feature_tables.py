@@ -239,11 +239,11 @@ def _start(spark: SparkSession, plan: FeaturesPlan) -> State | None:
     if plan.state is None or not all(map(storage.exists, chain(*plan.state.files.values()))):
         return None
     log.info("features begin with the state as of %s", plan.state.as_of)
-    found = {}
+    frames = {}
     for table, files in plan.state.files.items():
         paths = [read.literal(f"{plan.lake}/{file}") for file in files]
-        found[table] = spark.read.schema(histories.ddl(table, plan.config.id_type)).parquet(*paths)
-    return State(plan.state.as_of, found)
+        frames[table] = spark.read.schema(histories.ddl(table, plan.config.id_type)).parquet(*paths)
+    return State(plan.state.as_of, frames)
 
 
 def _keep(state: State, plan: FeaturesPlan) -> None:

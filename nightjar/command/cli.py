@@ -226,10 +226,10 @@ def clean(
 ) -> None:
     """Remove what no night needs any more: caches of old days, and what attempts left."""
     show_progress_log()
-    found = retention.clean(Lake.open(settings.load()), nights, days, dry_run)
-    for what, (folders, files, size) in found.items():
+    totals = retention.clean(Lake.open(settings.load()), nights, days, dry_run)
+    for what, (folders, files, size) in totals.items():
         console.print(f"{what}: {folders} folders, {files} files, {size / 10**6:,.1f} MB")
-    console.print("nothing was removed" if dry_run or not found else "removed")
+    console.print("nothing was removed" if dry_run or not totals else "removed")
 
 
 @_command

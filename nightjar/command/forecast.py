@@ -77,9 +77,9 @@ def _place(forecast: Forecast) -> Profile:
     needs, machine = forecast.needs(LATER), forecast.machine
     slow = {name: needs[name] for name in ON_A_CLUSTER if needs[name].seconds > LIMIT}
     if slow:
-        told = ", ".join(f"{name} {need.seconds / HOUR:.1f} h" for name, need in slow.items())
+        hours = ", ".join(f"{name} {need.seconds / HOUR:.1f} h" for name, need in slow.items())
         why = (
-            f"a cluster (docs/cluster.md): with {machine} later nights take {told}, and a task may take "
+            f"a cluster (docs/cluster.md): with {machine} later nights take {hours}, and a task may take "
             f"{LIMIT / HOUR:.0f} h. Nights on a cluster were not measured"
         )
         return Profile({"SPARK_MASTER": "spark://HOST:7077"}, (why,))

@@ -123,7 +123,7 @@ CPU_DRIVERS: Mapping[str, tuple[str, ...]] = {
 PEAK_DRIVERS: Mapping[str, tuple[str, ...]] = {
     BOOTSTRAP: ("fixed", "rows"),
     StageName.INGEST: ("fixed", "events_per_day"),
-    StageName.FEATURES: ("fixed", "as_of_days x pairs"),
+    StageName.FEATURES: ("fixed", "pairs"),  # as-of days are made one after the other
     StageName.TRAIN: ("fixed", "pairs", "ranked_users"),
     StageName.PRECOMPUTE: ("fixed", "users", "items"),
 }

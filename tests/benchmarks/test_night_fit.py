@@ -15,7 +15,7 @@ COSTS = {
     "ingest": Cost({"fixed": 20, "events_per_day": 1e-4}, {"fixed": 1, "events_per_day": 1e-6}, 0.25),
     "features": Cost(
         {"fixed": 10, "as_of_days": 5, "as_of_days x pairs": 3e-6},
-        {"fixed": 1, "as_of_days x pairs": 3e-7},
+        {"fixed": 1, "pairs": 1.8e-6},
         0.75,
     ),
     "train": Cost(
@@ -199,9 +199,9 @@ def test_memory_that_was_bounded_tells_nothing_of_larger_shops(night_fit, shops)
     figures = [one for run in runs for one in run["stages"] if one["what"] == "features"]
     for one in figures:
         one["peak_gib"] = min(1 + 3.5 * (one["peak_gib"] - 1), 8.9)
-    assert [one["peak_gib"] for one in figures].count(8.9) == 2
+    assert [one["peak_gib"] for one in figures].count(8.9) == 4
     peak = night_fit.fit(runs).stages["features"].peak_gib
-    assert peak == pytest.approx({"fixed": 1, "as_of_days x pairs": 1.05e-6}, rel=0.01)
+    assert peak == pytest.approx({"fixed": 1, "pairs": 6.3e-6}, rel=0.01)
 
 
 def test_memory_that_was_bounded_is_not_less_than_the_bound(night_fit, shops):

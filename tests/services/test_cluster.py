@@ -303,14 +303,16 @@ def test_a_worker_that_is_killed_changes_no_list(night, cluster):
     assert found == _release(night, spark_master="local[2]")
 
 
+def _is_driver(process):
+    """Of `psutil.process_iter`, which gives no command line of a process that has ended."""
+    return "SparkSubmit" in " ".join(process.info["cmdline"] or ())
+
+
 @pytest.mark.long
 def test_a_driver_that_is_killed_ends_its_attempt_and_the_next_one_comes_to_the_same(night):
     def kill():
-        [java] = [
-            one
-            for one in psutil.Process().children(recursive=True)
-            if "SparkSubmit" in " ".join(one.cmdline())
-        ]
+        below = psutil.Process().children(recursive=True)
+        [java] = [one for one in psutil.process_iter(["cmdline"]) if one in below and _is_driver(one)]
         java.kill()
 
     assert isinstance(_kill_in_the_middle(night, kill), JobFailed)

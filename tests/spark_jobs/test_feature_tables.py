@@ -387,11 +387,12 @@ def test_a_state_has_one_stretch_of_old_days_a_key(spark, timely):
 
 def test_a_row_that_is_older_than_the_days_of_a_state_passes_it_over(spark):
     config = FeaturesSection(long_days=40)
-    events = [event(0), event(1), event(2, user=2), event(5, late=60)]
+    events = [event(0), event(9), event(2, user=2), event(5, late=60)]
     state = state_of(spark, events, day(50), config)
     with_state = build(spark, events, (day(65),), config=config, start=state)
     assert with_state == build(spark, events, (day(65),), config=config)
-    assert with_state["user_item_features", day(65), 1, 10]["days"] == 3
+    pair = with_state["user_item_features", day(65), 1, 10]
+    assert (pair["days"], pair["gap_last"]) == (3, 4)
 
 
 def test_a_long_history_of_the_shortest_half_life_is_exact_wherever_it_is_cut(spark):

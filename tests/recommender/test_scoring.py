@@ -136,10 +136,13 @@ def test_the_lists_of_some_users_are_those_that_they_have_among_all(make_lists):
 
 
 def test_several_boosters_each_have_their_own_lists_over_the_same_candidates(
-    view, fitted, data, booster, other_booster
+    view, fitted, data, booster, other_booster, monkeypatch
 ):
-    maker = ListMaker(view, data, 7, view.listed, 1)
-    both = maker.ranked(fitted, [booster, other_booster])
+    maker, made = ListMaker(view, data, 7, view.listed, 1), []
+    with monkeypatch.context() as patched:
+        patched.setattr(scoring, "candidates", lambda *args: made.append(candidates(*args)) or made[-1])
+        both = maker.ranked(fitted, [booster, other_booster])
+    assert len(made) == 1
     alone = [maker.ranked(fitted, [model])[0] for model in (booster, other_booster)]
     assert [lists_of(lists) for lists in both] == [lists_of(lists) for lists in alone]
     assert lists_of(both[0]) != lists_of(both[1])

@@ -133,7 +133,7 @@ def _total(name: str) -> str:
 
 
 WEIGHT: Final = "weight_slow"
-QUANTITY, PRICED, AMOUNT = "quantity", "priced", "amount"
+PRICED: Final = "priced"
 USERS: Final = "users"
 ITEMS: Final = "items"
 
@@ -212,7 +212,7 @@ _USER_ITEM: Final = (
     _FIRST,
     _LAST,
     Line("before", DAYS, "max(before)"),
-    *(Line(name, DAYS, f"sum({name})") for name in (QUANTITY, PRICED, AMOUNT)),
+    *(Line(name, DAYS, f"sum({name})") for name in ("quantity", PRICED, "amount")),
     _ratio("days_since_last", SUMS, "as_of - last", "D - last day"),
     _ratio("days_since_first", SUMS, "as_of - first", "D - first day"),
     Line("ripe", DAYS, _days("{age} >= {rebuy_days}")),

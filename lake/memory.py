@@ -22,4 +22,9 @@ def limit() -> int:
 
 def of_spark(available: int) -> str:
     """How much of so many bytes Spark's JVM gets, as Spark spells it."""
-    return f"{min(max(available // SPARK_SHARE // MIB, LEAST_MIB), MOST_MIB)}m"
+    return f"{spark_mib(available)}m"
+
+
+def spark_mib(available: int) -> int:
+    """The same in MiB."""
+    return min(max(available // SPARK_SHARE // MIB, LEAST_MIB), MOST_MIB)

@@ -13,8 +13,6 @@ pairs are decimals of 38 digits.
 
 import datetime as dt
 import logging
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
 from itertools import chain
 
 from pyspark.sql import Column, DataFrame, SparkSession
@@ -30,78 +28,13 @@ from lake.tables import contents, describe
 from spark_jobs import histories, read
 from spark_jobs.digest import digests
 from spark_jobs.files import pieces
-from spark_jobs.histories import Recipe
+from spark_jobs.histories import Histories, Landed, Numbers, Recipe, State
 from spark_jobs.job import main
 from spark_jobs.plans import FeaturesPlan, FeaturesResult
 from spark_jobs.session import session_for
 from spark_jobs.weights import unit, weights_required
 
 log = logging.getLogger(__name__)
-
-Landed = Callable[[dt.date | None, dt.date], DataFrame]
-"""The interactions that landed after one day, or on any, up to another; those of ignored types left out."""
-Numbers = Mapping[str, DataFrame]
-"""The lines over days of pairs and of users, by table, as of a day."""
-
-
-@dataclass(frozen=True)
-class State:
-    """The histories of pairs and of users, by table, as of a day."""
-
-    as_of: dt.date
-    histories: Mapping[str, DataFrame]
-
-
-@dataclass(frozen=True)
-class Histories:
-    """The stretches that any of some as-of days sees, in order, by table.
-
-    Attributes
-    ----------
-    as_ofs
-        Ascending.
-    oldest
-        No stretch was weighed on an earlier day.
-    """
-
-    stretches: Mapping[str, DataFrame]
-    as_ofs: Sequence[dt.date]
-    recipe: Recipe
-    oldest: int
-
-    @classmethod
-    def read(
-        cls, landed: Landed, as_ofs: Sequence[dt.date], recipe: Recipe, start: State | None
-    ) -> "Histories":
-        """Join a state, which is as of the first of these days or earlier, and what landed since."""
-        if start and histories.reach_back(landed(start.as_of, as_ofs[-1]), start.as_of, recipe):
-            log.info("a row landed too late for the state as of %s: features of all rows", start.as_of)
-            start = None
-        events = landed(start.as_of if start else None, as_ofs[-1])
-        pairs = histories.in_order(histories.of_pairs(events, as_ofs, recipe), TableName.PAIRS).persist()
-        users = histories.in_order(histories.of_users(pairs), TableName.USERS).persist()
-        stretches: dict[str, DataFrame] = {TableName.PAIRS: pairs, TableName.USERS: users}
-        if start:
-            stretches = {
-                table: histories.in_order(histories.joined(start.histories[table], new), table).persist()
-                for table, new in stretches.items()
-            }
-        return cls(stretches, as_ofs, recipe, histories.oldest(stretches[TableName.PAIRS], as_ofs[0]))
-
-    def numbers(self, as_of: dt.date) -> Numbers:
-        """The lines over days as of one of the days."""
-        return self._each(histories.numbers, as_of)
-
-    def state(self, as_of: dt.date) -> State:
-        """The state as of one of the days."""
-        return State(as_of, self._each(histories.state_of, as_of))
-
-    def _each(self, of: Callable[..., DataFrame], as_of: dt.date) -> dict[str, DataFrame]:
-        place = self.as_ofs.index(as_of)
-        return {
-            table: of(histories.seen(frame, place), table, self.recipe, as_of, self.oldest)
-            for table, frame in self.stretches.items()
-        }
 
 
 def _sums(table: str, over: Over, recipe: Recipe) -> list[Column]:
@@ -127,10 +60,10 @@ def tables(numbers: Numbers, catalogue: DataFrame, recipe: Recipe, as_of: dt.dat
     -------
     dict
         For each table its keys and float32 features, in the order of `lake.schemas`. The rows of a user are
-        in one partition. Pairs without an event for `history_days` are left out,
-        and with them users who have no other.
+        in one partition. Pairs without an event for `history_days` are left out, and with them users who have
+        no other.
     """
-    pair = numbers[TableName.PAIRS].where(recipe.is_seen)
+    pair = numbers[TableName.PAIRS].where(recipe.is_active)
     # Broadcast, so that the pairs stay where they are: a user's in one partition.
     kinds = pair.join(fn.broadcast(catalogue.select(ITEM, SUBCATEGORY)), ITEM, "left")
 
@@ -214,7 +147,9 @@ def run(plan: FeaturesPlan) -> FeaturesResult:
         for name, frame in tables(numbers, catalogue(spark, plan, as_of), recipe, as_of).items():
             write(frame, name, as_of, plan)
         if recipe.features.history_days:
-            dropped[as_of] = {table: frame.where(~recipe.is_seen).count() for table, frame in numbers.items()}
+            dropped[as_of] = {
+                table: frame.where(~recipe.is_active).count() for table, frame in numbers.items()
+            }
         for frame in numbers.values():
             frame.unpersist()
         _keep(seen.state(as_of), plan)

@@ -9,6 +9,7 @@ days which were merged give the same as days one by one.
 """
 
 import datetime as dt
+import logging
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import reduce
@@ -25,14 +26,16 @@ from lake.sections import FeaturesSection
 from spark_jobs.session import PARTITIONS
 from spark_jobs.weights import decayed, level, weights
 
+log = logging.getLogger(__name__)
+
 FIRST, DAY, WEIGHED, LEVEL, SEEN = "first", "day", "weighed", "level", "seen"
 KEYS: Final[dict[str, tuple[str, ...]]] = {TableName.PAIRS: (USER, ITEM), TableName.USERS: (USER,)}
 """Of whom there are histories: the keys of these tables."""
-SUMMED: Final = (QUANTITY, PRICED, AMOUNT)
+_SUMMED: Final = (QUANTITY, PRICED, AMOUNT)
 SPANNED: Final[dict[str, dict[str, str]]] = {
     TableName.PAIRS: {"days": "days", "before": "before", "rebought": "rebought"}
     | {"slow": "weight_slow", "fast": "weight_fast"}
-    | {name: name for name in SUMMED},
+    | {name: name for name in _SUMMED},
     TableName.USERS: {"days": "trips", "trip": "trip_rate"},
 }
 """What a stretch says beside its `_PLACES`, by the line over days that says so of a stretch of several."""
@@ -55,7 +58,7 @@ class Recipe:
         return int(max(getattr(self.features, key) for key in KEPT))
 
     @property
-    def is_seen(self) -> Column:
+    def is_active(self) -> Column:
         """Whether a history has an event in the last `history_days`."""
         days = self.features.history_days
         return fn.col(AS_OF) - fn.col("last") < days if days else fn.lit(True)
@@ -67,6 +70,72 @@ class Recipe:
     def half_life(self, name: HalfLife) -> int:
         """A half-life in days."""
         return int(getattr(self.features, f"{name}_half_life"))
+
+
+Landed = Callable[[dt.date | None, dt.date], DataFrame]
+"""The interactions that landed after one day, or on any, up to another; those of ignored types left out."""
+Numbers = Mapping[str, DataFrame]
+"""The lines over days of pairs and of users, by table, as of a day."""
+
+
+@dataclass(frozen=True)
+class State:
+    """The histories of pairs and of users, by table, as of a day."""
+
+    as_of: dt.date
+    histories: Mapping[str, DataFrame]
+
+
+@dataclass(frozen=True)
+class Histories:
+    """The stretches that any of some as-of days sees, in order, by table.
+
+    Attributes
+    ----------
+    as_ofs
+        Ascending.
+    oldest
+        No stretch was weighed on an earlier day.
+    """
+
+    stretches: Mapping[str, DataFrame]
+    as_ofs: Sequence[dt.date]
+    recipe: Recipe
+    oldest: int
+
+    @classmethod
+    def read(
+        cls, landed: Landed, as_ofs: Sequence[dt.date], recipe: Recipe, start: State | None
+    ) -> "Histories":
+        """Join a state, which is as of the first of these days or earlier, and what landed since."""
+        if start and reach_back(landed(start.as_of, as_ofs[-1]), start.as_of, recipe):
+            log.info("a row landed too late for the state as of %s: features of all rows", start.as_of)
+            start = None
+        events = landed(start.as_of if start else None, as_ofs[-1])
+        pairs = in_order(of_pairs(events, as_ofs, recipe), TableName.PAIRS).persist()
+        users = in_order(of_users(pairs), TableName.USERS).persist()
+        stretches: dict[str, DataFrame] = {TableName.PAIRS: pairs, TableName.USERS: users}
+        if start:
+            stretches = {
+                table: in_order(joined(start.histories[table], new), table).persist()
+                for table, new in stretches.items()
+            }
+        return cls(stretches, as_ofs, recipe, _oldest(stretches[TableName.PAIRS], as_ofs[0]))
+
+    def numbers(self, as_of: dt.date) -> Numbers:
+        """The lines over days as of one of the days."""
+        return self._each(numbers, as_of)
+
+    def state(self, as_of: dt.date) -> State:
+        """The state as of one of the days."""
+        return State(as_of, self._each(state_of, as_of))
+
+    def _each(self, of: Callable[..., DataFrame], as_of: dt.date) -> dict[str, DataFrame]:
+        place = self.as_ofs.index(as_of)
+        return {
+            table: of(seen(frame, place), table, self.recipe, as_of, self.oldest)
+            for table, frame in self.stretches.items()
+        }
 
 
 def of_pairs(events: DataFrame, as_ofs: Sequence[dt.date], recipe: Recipe) -> DataFrame:
@@ -94,7 +163,7 @@ def of_pairs(events: DataFrame, as_ofs: Sequence[dt.date], recipe: Recipe) -> Da
     pairs = (
         _by_user(rows)
         .groupBy(USER, ITEM, DAY, SEEN)
-        .agg(fn.max(LEVEL).alias(LEVEL), *(fn.sum(name).alias(name) for name in SUMMED))
+        .agg(fn.max(LEVEL).alias(LEVEL), *(fn.sum(name).alias(name) for name in _SUMMED))
     )
     return _single(pairs, TableName.PAIRS)
 
@@ -103,12 +172,6 @@ def of_users(pairs: DataFrame) -> DataFrame:
     """The days on which users had an event with any item, as stretches."""
     days = pairs.groupBy(USER, DAY).agg(fn.min(SEEN).alias(SEEN)).withColumn(LEVEL, fn.lit(0))
     return _single(days, TableName.USERS)
-
-
-def oldest(stretches: DataFrame, otherwise: dt.date) -> int:
-    """The first day that a stretch was weighed on; another where there is none."""
-    row = stretches.agg(fn.min(WEIGHED)).first()
-    return otherwise.toordinal() if row is None or row[0] is None else int(row[0])
 
 
 def _whole(value: Column, name: str) -> Column:
@@ -128,11 +191,17 @@ def _single(days: DataFrame, table: str) -> DataFrame:
     return days.select(*KEYS[table], *columns, SEEN)
 
 
+def _oldest(stretches: DataFrame, otherwise: dt.date) -> int:
+    """The first day that a stretch was weighed on; another where there is none."""
+    row = stretches.agg(fn.min(WEIGHED)).first()
+    return otherwise.toordinal() if row is None or row[0] is None else int(row[0])
+
+
 def reach_back(events: DataFrame, state_day: dt.date, recipe: Recipe) -> bool:
     """Whether a row of some events is of a day that a state of `state_day` keeps no longer by itself."""
-    oldest = events.agg(fn.min(fn.to_date(schemas.EVENT_TS))).first()
+    first = events.agg(fn.min(fn.to_date(schemas.EVENT_TS))).first()
     last_old = state_day - dt.timedelta(days=recipe.kept_days)
-    return oldest is not None and oldest[0] is not None and oldest[0] <= last_old
+    return first is not None and first[0] is not None and first[0] <= last_old
 
 
 def joined(state: DataFrame, new: DataFrame) -> DataFrame:

@@ -154,7 +154,7 @@ class Machine:
     @property
     def heap_gib(self) -> float:
         """The same in GiB."""
-        return int(self.spark_memory.rstrip("m")) * memory.MIB / GIB
+        return memory.spark_mib(int(self.memory_gib * GIB)) * memory.MIB / GIB
 
 
 @dataclass(frozen=True)

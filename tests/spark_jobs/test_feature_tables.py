@@ -14,8 +14,8 @@ from lake.feature_spec import FEATURES, WINDOWS
 from lake.schemas import TABLES, spark_ddl
 from lake.sections import FeaturesSection
 from spark_jobs import histories
-from spark_jobs.feature_tables import Histories, tables
-from spark_jobs.histories import KEYS, Recipe
+from spark_jobs.feature_tables import tables
+from spark_jobs.histories import KEYS, Histories, Recipe
 
 pytestmark = pytest.mark.spark
 

@@ -122,7 +122,8 @@ def test_python_is_that_of_the_driver_unless_it_is_told(tmp_path):
 def test_nothing_travels_within_one_machine(tmp_path):
     line = _line(Settings(home=tmp_path, spark_master="local[2]"))
     assert "spark.submit.pyFiles" not in line
-    assert "spark.executor" not in line
+    assert "spark.executorEnv" not in line
+    assert "spark.executor.memory" not in line
 
 
 def test_a_master_that_listens_is_one():

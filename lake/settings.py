@@ -131,9 +131,9 @@ class Resources(_Variables):
     """What may be used of the machine."""
 
     threads: int = Field(default=0, ge=0, le=1024)
-    """Threads of ALS, XGBoost and the top-N kernel; 0 are as many as this process has cores."""
+    """Threads of ALS, XGBoost and the lists of users; 0 are as many as this process has cores."""
     block_mib: int = Field(default=BLOCK_MIB, ge=1, le=1 << 20)
-    """MiB for a block of users while sets and lists are made; what is in memory once comes on top."""
+    """MiB for blocks of users while sets and lists are made; what is in memory once comes on top."""
     ranker_on_disk: bool = False
     """Whether the rows that XGBoost learns from lie on this machine's disk, not in its memory: slower."""
     port: int = Field(default=8080, ge=1, le=65_535)

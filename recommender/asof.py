@@ -5,10 +5,13 @@ block. Each file of a feature table of users is sorted by user, so that blocks a
 """
 
 import datetime as dt
+from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from functools import partial
-from typing import Any, Final
+from itertools import islice
+from typing import Any, Final, TypeVar
 
 import numpy as np
 import pyarrow as pa
@@ -29,6 +32,7 @@ from recommender.ids import Ids
 from recommender.matrix import FEATURES as COLUMNS
 from recommender.view import FeatureRows, Origin, View
 
+Made = TypeVar("Made")
 Files = Callable[[str, Sequence[str]], Sequence[Iterable[pa.RecordBatch]]]
 """Columns of a feature table: the batches of each of its files. What a file has of a user lies together,
 and users ascend."""
@@ -38,6 +42,7 @@ _FLOAT = 4
 _HELD: Final = 2  # a table's rows as Arrow has them, and in their order
 _KEYS: Final = 32  # of a row: its key, its place in the order, and both while they are made
 _CANDIDATE: Final = 100  # of a candidate: what its sources and the mixing of them hold
+_CUTS: Final = 2  # blocks for each that is held, at least: threads end at about the same time
 _MATRIX: Final = 2  # the matrix, and the widest of the tables that are gathered into it
 
 
@@ -72,7 +77,9 @@ class AsOf:
     limit
         How many candidates a user has at most.
     block_mib
-        How much memory a block takes, with what is made of it; changes no result.
+        How much memory blocks take, with what is made of them; changes no result.
+    at_hand
+        How many blocks are held at a time; where several are, users are in more blocks than that.
     """
 
     small: View
@@ -80,6 +87,7 @@ class AsOf:
     files: Files
     limit: int
     block_mib: int = BLOCK_MIB
+    at_hand: int = 1
 
     def blocks(self, users: Int32 | None = None) -> Iterator[Block]:
         """Users in blocks, ascending; all lie in exactly one.
@@ -100,6 +108,27 @@ class AsOf:
         for (codes, pair), (_, category) in zip(pairs, categories, strict=True):
             ids, features = Ids(self.small.users.take(codes)), self.small.user[codes]
             yield Block(codes, replace(self.small, users=ids, user=features, pair=pair, category=category))
+
+    def each(self, make: Callable[[Block], Made], threads: int, users: Int32 | None = None) -> Iterator[Made]:
+        """What is made of each block, in the order of blocks, several of them side by side.
+
+        Parameters
+        ----------
+        make
+            Works on one thread. What it returns is held until its turn comes, a block is not.
+        users
+            As for `blocks`.
+        """
+        if threads == 1:
+            yield from map(make, self.blocks(users))
+            return
+        several = replace(self, at_hand=threads + 1)  # one is read while the others are worked on
+        blocks = several.blocks(users)
+        with ThreadPoolExecutor(threads) as pool:
+            waiting = deque(pool.submit(make, block) for block in islice(blocks, several.at_hand))
+            while waiting:
+                yield waiting.popleft().result()
+                waiting.extend(pool.submit(make, block) for block in islice(blocks, 1))
 
     def weights(self) -> Any:
         """The decayed purchases of all users as a float32 CSR matrix, users x items, sorted by item."""
@@ -146,8 +175,11 @@ class AsOf:
     def _cuts(self, users: Int32 | None) -> Iterator[Int32]:
         """The users of each block; the first one of a block may take it beyond its memory."""
         codes = np.arange(len(self.small.users), dtype=np.int32) if users is None else users
-        block = (np.cumsum(self._bytes()[codes]) - 1) // (self.block_mib << 20)
-        starts = np.flatnonzero(np.diff(block, prepend=-1))
+        ends = np.cumsum(self._bytes()[codes])
+        most = (self.block_mib << 20) // self.at_hand
+        if self.at_hand > 1 and len(ends):
+            most = min(most, ends[-1] // (_CUTS * self.at_hand) + 1)
+        starts = np.flatnonzero(np.diff((ends - 1) // most, prepend=-1))
         yield from (np.split(codes, starts[1:]) if len(codes) else [codes])
 
     def _bytes(self) -> Int64:

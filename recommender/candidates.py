@@ -66,16 +66,13 @@ class Als:
     retrieval: Retrieval
     allowed: Bool
     repeats: bool
-    threads: int
 
     def rank(self, users: Int32, n: int) -> Ranked:
         """The best `n` items by factors, exactly."""
         factors = self.retrieval.user_factors[users]
         items = self.retrieval.item_factors
         seen = None if self.repeats else self.view.weights[users]
-        nearest = top_n(
-            factors, items, n, exclude=seen, allowed=self.allowed & known(items), threads=self.threads
-        )
+        nearest = top_n(factors, items, n, exclude=seen, allowed=self.allowed & known(items), threads=1)
         start = nearest.indptr[:-1].astype(np.int64)
         stop = np.where(known(factors), nearest.indptr[1:], start).astype(np.int64)
         return Ranked(start, stop, nearest.items, nearest.scores)
@@ -228,7 +225,6 @@ def candidates(
     retrieval: Retrieval,
     data: Dataset,
     users: Int32 | None,
-    threads: int,
     allowed: Bool | None = None,
 ) -> Candidates:
     """Find at most `data.candidates.limit` items for each user.
@@ -250,7 +246,7 @@ def candidates(
     own = Own(view, allowed).rank(users, config.own) if data.repeats else nothing(len(users))
     ranked = [
         own,
-        Als(view, retrieval, allowed, data.repeats, threads).rank(users, config.limit),
+        Als(view, retrieval, allowed, data.repeats).rank(users, config.limit),
         ItemItem(view, retrieval, allowed, data.repeats).rank(users, config.item_item)
         if config.item_item
         else nothing(len(users)),

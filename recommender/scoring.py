@@ -79,18 +79,18 @@ def _ends(sizes: Int64) -> Int64:
     return np.concatenate([[0], np.cumsum(sizes)]).astype(np.int64)
 
 
-def predict(booster: bytes, features: Float32, threads: int) -> Float32:
-    """The booster's scores, float32 ``[rows]``."""
+def predict(booster: bytes, features: Float32) -> Float32:
+    """The booster's scores, float32 ``[rows]``, by one thread."""
     import xgboost
 
-    model = xgboost.Booster({"nthread": threads}, model_file=bytearray(booster))
+    model = xgboost.Booster({"nthread": 1}, model_file=bytearray(booster))
     scores: Float32 = model.inplace_predict(features)
     return scores
 
 
 @dataclass(frozen=True)
 class ListMaker:
-    """Makes lists for the users of a view.
+    """Makes lists for the users of a view, on one thread.
 
     Attributes
     ----------
@@ -104,7 +104,6 @@ class ListMaker:
     data: Dataset
     n: int
     allowed: Bool
-    threads: int
 
     def personal(self, bundle: Bundle | None, retrieval: Retrieval | None) -> Lists:
         """Lists as the decision behind a bundle says.
@@ -155,9 +154,9 @@ class ListMaker:
             XGBoost's models in UBJSON, trained on `recommender.matrix.FEATURES`.
         """
         users = self._users
-        chosen = candidates(self.view, retrieval, self.data, users, self.threads, self.allowed)
+        chosen = candidates(self.view, retrieval, self.data, users, self.allowed)
         features = matrix(self.view, retrieval, users, chosen)
-        return [self._ordered(predict(booster, features, self.threads), chosen) for booster in boosters]
+        return [self._ordered(predict(booster, features), chosen) for booster in boosters]
 
     def _ordered(self, scores: Float32, chosen: Candidates) -> Lists:
         ordered = order(scores, chosen, self.n)
@@ -178,7 +177,7 @@ class ListMaker:
                 "where repeats are recommended, als and item_item only with a retrieval"
             )
         if name == "als":
-            return Als(self.view, retrieval, self.allowed, self.data.repeats, self.threads)
+            return Als(self.view, retrieval, self.allowed, self.data.repeats)
         return ItemItem(self.view, retrieval, self.allowed, self.data.repeats)
 
     def _seen(self) -> Any:

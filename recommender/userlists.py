@@ -59,12 +59,16 @@ class Making:
         data, small = self.data, self.as_of.small
         writer = Writer(folder, buckets, data.lists.buckets, data.id_type)
         totals = Totals(len(small.items))
-        for block in self.as_of.blocks(self._users_of(buckets)):
-            lists = self._lists(block)
-            writer.add(table(block, lists, self._codes, data.id_type))
-            totals.add(block.view, lists, data.repeats)
+        for rows, added in self.as_of.each(self._made, self.threads, self._users_of(buckets)):
+            writer.add(rows)
+            totals.merge(added)
         writer.close()
         return totals
+
+    def _made(self, block: Block) -> "tuple[pa.Table, Totals]":
+        lists, totals = self._lists(block), Totals(len(block.view.items))
+        totals.add(block.view, lists, self.data.repeats)
+        return table(block, lists, self._codes, self.data.id_type), totals
 
     def _users_of(self, buckets: Sequence[int]) -> Int32 | None:
         if len(buckets) == self.data.lists.buckets:
@@ -73,7 +77,7 @@ class Making:
 
     def _lists(self, block: Block) -> Lists:
         mine = of_users(self.retrieval, block.users, block.view.users) if self.retrieval else None
-        maker = ListMaker(block.view, self.data, self.data.lists.length, block.view.listed, self.threads)
+        maker = ListMaker(block.view, self.data, self.data.lists.length, block.view.listed)
         return maker.personal(self.bundle, mine)
 
 

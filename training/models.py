@@ -12,6 +12,7 @@ import time
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -206,13 +207,14 @@ def _field(view: View, truth: labels.Truth) -> Field:
 def _contestants(as_of: AsOf, users: Int32, boosters: Boosters, work: Work) -> dict[str, Int32]:
     """The first items of the lists that each contestant would have shipped, int32 [users, cut]."""
     fitted = work.evaluated_retrieval(as_of)
-    parts = [_heads(block, fitted, boosters, work) for block in as_of.blocks(users)]
+    heads = partial(_heads, fitted=fitted, boosters=boosters, work=work)
+    parts = list(as_of.each(heads, work.plan.threads, users))
     return {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
 
 
 def _heads(block: Block, fitted: Retrieval, boosters: Boosters, work: Work) -> dict[str, Int32]:
     cut, mine = work.data.evaluation.cut, of_users(fitted, block.users, block.view.users)
-    maker = scoring.ListMaker(block.view, work.data, cut, block.view.listed, work.plan.threads)
+    maker = scoring.ListMaker(block.view, work.data, cut, block.view.listed)
     contestants = {name: maker.baseline(name, mine) for name in baselines(work.data.repeats)}
     if boosters:
         contestants |= dict(zip(boosters, maker.ranked(mine, boosters.values()), strict=True))

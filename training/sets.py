@@ -1,6 +1,7 @@
 """The ranking set of one snapshot: candidates as of that day, labelled by the days after it."""
 
 import hashlib
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -43,7 +44,8 @@ def build(
     """
     users = np.unique(truth.users)
     taken = sample(as_of.small, users, data.training.max_users)
-    parts = (_part(block, retrieval, truth, data, threads) for block in as_of.blocks(taken))
+    part_of = partial(_part, retrieval=retrieval, truth=truth, data=data)
+    parts = as_of.each(part_of, threads, taken)
     return SetFile.write(target, (part for part in parts if len(part.labels)), len(users), len(taken))
 
 
@@ -59,9 +61,9 @@ def sample(view: View, users: Int32, most: int) -> Int32:
     return np.sort(users[np.argsort(rank, kind="stable")[:most]])
 
 
-def _part(block: Block, retrieval: Retrieval, truth: Truth, data: Dataset, threads: int) -> RankingSet:
+def _part(block: Block, retrieval: Retrieval, truth: Truth, data: Dataset) -> RankingSet:
     view, mine = block.view, of_users(retrieval, block.users, block.view.users)
-    pool = candidates(view, mine, data, None, threads)
+    pool = candidates(view, mine, data, None)
     rows = pool.rows.astype(np.int32)
     positive = truth.holds(block.users[rows], pool.items)
     rank = mix(_bits_of(view.users, rows), _bits_of(view.items, pool.items))

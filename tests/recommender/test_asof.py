@@ -1,4 +1,6 @@
 import datetime as dt
+import threading
+import time
 from dataclasses import replace
 
 import numpy as np
@@ -121,6 +123,49 @@ def test_a_block_takes_no_more_than_its_memory_but_for_its_first_user(make_as_of
     assert len(parts) > 3
     assert len({len(part) for part in parts}) > 1
     assert all(cut._bytes()[part[1:]].sum() <= 2 << 20 for part in parts)
+
+
+@pytest.mark.parametrize("threads", [1, 2, 3])
+def test_what_is_made_of_blocks_comes_in_their_order(make_as_of, cut, threads):
+    """The first ones take longest."""
+
+    def make(block):
+        time.sleep(0.02 * any(block.users < 3))
+        return block.users.tolist()
+
+    day = make_as_of({(user, 10): 1.0 for user in range(9)})
+    assert list(cut(day, 1).each(make, threads)) == [[user] for user in range(9)]
+    assert list(cut(day, 1).each(make, threads, np.array([1, 7], np.int32))) == [[1], [7]]
+    assert [users for users in day.each(make, threads) for users in users] == list(range(9))
+    assert list(day.each(make, threads, np.zeros(0, np.int32))) == [[]]
+
+
+def test_as_many_blocks_are_worked_on_as_there_are_threads_and_share_the_memory(make_as_of):
+    free, second = threading.Semaphore(2), threading.Event()
+
+    def make(block):
+        assert free.acquire(blocking=False), "more blocks than threads"
+        if block.users[0]:
+            second.set()
+        assert second.wait(60), "one block at a time"
+        free.release()
+        return int(day._bytes()[block.users].sum())
+
+    day = replace(make_as_of({(user, 10): 1.0 for user in range(200)}), block_mib=3, limit=300)
+    sizes = list(day.each(make, 2))
+    assert 1 << 19 < max(sizes) <= (1 << 20) + int(day._bytes().max())
+
+
+def test_an_error_of_a_block_ends_the_others(make_as_of, cut):
+    def make(block):
+        if block.users[0] == 4:
+            raise ValueError("no room")
+        made.append(block)
+
+    made, day = [], cut(make_as_of({(user, 10): 1.0 for user in range(99)}), 1)
+    with pytest.raises(ValueError, match="no room"):
+        list(day.each(make, 2))
+    assert len(made) < 9
 
 
 @pytest.mark.parametrize("batches", [1, 10])

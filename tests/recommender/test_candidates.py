@@ -101,7 +101,7 @@ def test_als_gives_nothing_to_a_user_without_factors_and_never_an_item_without(v
     users[1] = items[2] = 0
     holed = replace(fitted, user_factors=users, item_factors=items)
     everything = np.ones(len(view.items), bool)
-    found = Als(view, holed, everything, True, 1).rank(np.array([0, 1], np.int32), len(view.items))
+    found = Als(view, holed, everything, True).rank(np.array([0, 1], np.int32), len(view.items))
     assert found.start[1] == found.stop[1]
     assert sorted(found.items[found.start[0] : found.stop[0]]) == [i for i in range(15) if i != 2]
 
@@ -129,7 +129,7 @@ def small(data, **candidate):
 
 def test_own_history_comes_first(view, fitted, data):
     users = np.array([3, 0], np.int32)
-    found = candidates(view, fitted, small(data, limit=8, own=5), users, 1)
+    found = candidates(view, fitted, small(data, limit=8, own=5), users)
     for user, items in zip(users, lists_of(found), strict=True):
         own = Own(view, view.listed).rank(np.array([user]), 5)
         assert items[:5] == own.items[:5].tolist()
@@ -138,19 +138,19 @@ def test_own_history_comes_first(view, fitted, data):
 
 
 def test_all_items_are_candidates_where_the_limit_allows(view, fitted, data):
-    found = candidates(view, fitted, data, None, 1)
+    found = candidates(view, fitted, data, None)
     assert {tuple(sorted(items)) for items in lists_of(found)} == {tuple(range(15))}
 
 
 def test_what_is_not_allowed_makes_room_for_what_is(view, fitted, data):
     allowed = np.arange(15) >= 5
-    found = candidates(view, fitted, small(data, limit=9), None, 1, allowed)
+    found = candidates(view, fitted, small(data, limit=9), None, allowed)
     assert all(len(items) == 9 and min(items) >= 5 for items in lists_of(found))
 
 
 @pytest.mark.parametrize("item_item", [0, 3])
 def test_without_repeats_nothing_bought_comes_back(view, fitted, no_repeats, item_item):
-    found = candidates(view, fitted, small(no_repeats, limit=10, item_item=item_item), None, 1)
+    found = candidates(view, fitted, small(no_repeats, limit=10, item_item=item_item), None)
     bought = view.weights.toarray() > 0
     for user, items in enumerate(lists_of(found)):
         assert sorted(items) == np.flatnonzero(~bought[user]).tolist()
@@ -158,7 +158,7 @@ def test_without_repeats_nothing_bought_comes_back(view, fitted, no_repeats, ite
 
 def test_who_gets_popular_items_only_is_not_personal(view, fitted, data):
     unknown = replace(fitted, user_factors=np.zeros_like(fitted.user_factors))
-    found = candidates(view, unknown, small(data, own=0), None, 1)
+    found = candidates(view, unknown, small(data, own=0), None)
     assert not found.personal.any()
     assert np.diff(found.indptr).tolist() == [15] * 12
 

@@ -21,7 +21,7 @@ day = asof.build(DAY, lambda name, columns: [tables[name].select(columns).to_bat
 [view] = [block.view for block in day.blocks()]
 fitted = retrieval.fit(view, view.weights, data.retrieval.model_copy(update={"factors": 1}), 1)
 for repeats in (True, False):
-    chosen = candidates(view, fitted, data.model_copy(update={"repeats": repeats}), None, 1)
+    chosen = candidates(view, fitted, data.model_copy(update={"repeats": repeats}), None)
     matrix(view, fitted, np.arange(len(view.users), dtype=np.int32), chosen)
 ours = [module for name, module in sys.modules.items() if name.split(".")[0] in ("topn", "recommender")]
 kernels = {value for module in ours for value in vars(module).values() if isinstance(value, Dispatcher)}

@@ -95,7 +95,7 @@ def test_item_item_is_the_product_with_the_similarity(view, fitted):
 
 def test_rows_of_some_users_are_those_rows(view, fitted, data):
     users = np.array([7, 2], np.int32)
-    found = candidates(view, fitted, data, users, 1)
+    found = candidates(view, fitted, data, users)
     all_rows = matrix(view, fitted, np.arange(len(view.users), dtype=np.int32), everything(view))
     expected = all_rows[users[found.rows] * len(view.items) + found.items]
     assert np.array_equal(matrix(view, fitted, users, found), expected, equal_nan=True)

@@ -65,7 +65,7 @@ def liking(rest, view, fitted, data):
     import xgboost
 
     users = np.arange(len(view.users), dtype=np.int32)
-    found = candidates(view, fitted, data, users, 1)
+    found = candidates(view, fitted, data, users)
     labels = (found.items % 2 == rest).astype(np.float32)
     train = xgboost.QuantileDMatrix(matrix(view, fitted, users, found), labels)
     trees = xgboost.train({"objective": "binary:logistic", "nthread": 1}, train, 30)
@@ -86,7 +86,7 @@ def make_bundle(tmp_path, fitted, data):
 
 
 def personal(view, bundle, data, n=15, allowed=None):
-    lists = ListMaker(view, data, n, view.listed if allowed is None else allowed, 1).personal(
+    lists = ListMaker(view, data, n, view.listed if allowed is None else allowed).personal(
         bundle, align(bundle.retrieval, view) if bundle else None
     )
     check(lists, n)
@@ -107,10 +107,10 @@ def make_lists(request, bought, make_as_of, cut, fitted, data, booster):
     as_of = make_as_of(bought, listed=sorted({item for _, item in bought}))
 
     def make(threads, users_of_a_block=100, users=None):
-        return [of_block(block, threads) for block in cut(as_of, users_of_a_block).blocks(users)]
+        return list(cut(as_of, users_of_a_block).each(of_block, threads, users))
 
-    def of_block(block, threads):
-        maker = ListMaker(block.view, data, 7, block.view.listed, threads)
+    def of_block(block):
+        maker = ListMaker(block.view, data, 7, block.view.listed)
         mine = of_users(fitted, block.users, block.view.users)
         if request.param == "booster":
             return maker.ranked(mine, [booster])[0]
@@ -119,10 +119,12 @@ def make_lists(request, bought, make_as_of, cut, fitted, data, booster):
     return make
 
 
-@pytest.mark.parametrize(("size", "blocks"), [(1, 12), (5, 3), (100, 1)])
-def test_blocks_of_users_change_nothing(make_lists, size, blocks):
-    [whole] = make_lists(2)
-    parts = make_lists(1, size)
+@pytest.mark.parametrize(
+    ("threads", "size", "blocks"), [(1, 1, 12), (1, 5, 3), (1, 100, 1), (2, 1, 12), (2, 100, 6), (5, 100, 12)]
+)
+def test_blocks_of_users_and_threads_change_nothing(make_lists, threads, size, blocks):
+    [whole] = make_lists(1)
+    parts = make_lists(threads, size)
     assert len(parts) == blocks
     assert whole.items.tobytes() == b"".join(part.items.tobytes() for part in parts)
     assert whole.scores.tobytes() == b"".join(part.scores.tobytes() for part in parts)
@@ -138,7 +140,7 @@ def test_the_lists_of_some_users_are_those_that_they_have_among_all(make_lists):
 def test_several_boosters_each_have_their_own_lists_over_the_same_candidates(
     view, fitted, data, booster, other_booster, monkeypatch
 ):
-    maker, made = ListMaker(view, data, 7, view.listed, 1), []
+    maker, made = ListMaker(view, data, 7, view.listed), []
     with monkeypatch.context() as patched:
         patched.setattr(scoring, "candidates", lambda *args: made.append(candidates(*args)) or made[-1])
         both = maker.ranked(fitted, [booster, other_booster])
@@ -150,7 +152,7 @@ def test_several_boosters_each_have_their_own_lists_over_the_same_candidates(
 
 def test_a_list_is_filled_with_popular_items_below_the_candidates(view, fitted, data, booster):
     few = data.model_copy(update={"candidates": data.candidates.model_copy(update={"limit": 4, "own": 4})})
-    (lists,) = ListMaker(view, few, 10, view.listed, 1).ranked(fitted, [booster])
+    (lists,) = ListMaker(view, few, 10, view.listed).ranked(fitted, [booster])
     check(lists, 10)
     popular, _ = most_popular(popularity(view), view.listed, 15)
     for items, scores in zip(lists_of(lists), scores_of(lists), strict=True):
@@ -163,7 +165,7 @@ def test_filled_items_stay_below_negative_scores(view, fitted, data):
     items = abs(fitted.item_factors)
     items[5:] = 0
     negative = replace(fitted, user_factors=-abs(fitted.user_factors), item_factors=items)
-    lists = ListMaker(view, data, 15, view.listed, 1).baseline("als", negative)
+    lists = ListMaker(view, data, 15, view.listed).baseline("als", negative)
     check(lists, 15)
     for items, scores in zip(lists_of(lists), scores_of(lists), strict=True):
         assert sorted(items[:5]) == [0, 1, 2, 3, 4]
@@ -198,14 +200,14 @@ def test_a_user_whose_own_items_are_all_blocked_gets_the_popular_ones(make_view,
 @pytest.mark.parametrize("name", scoring.BASELINES)
 @pytest.mark.parametrize("n", [4, 15])
 def test_baselines_are_full_and_in_order(view, fitted, data, name, n):
-    lists = ListMaker(view, data, n, view.listed, 1).baseline(name, fitted)
+    lists = ListMaker(view, data, n, view.listed).baseline(name, fitted)
     check(lists, n)
     assert np.diff(lists.indptr).tolist() == [n] * 12
 
 
 @pytest.mark.parametrize("name", ["popularity", "als", "item_item"])
 def test_without_repeats_no_baseline_brings_back_what_was_bought(view, fitted, no_repeats, name):
-    lists = ListMaker(view, no_repeats, 15, view.listed, 1).baseline(name, fitted)
+    lists = ListMaker(view, no_repeats, 15, view.listed).baseline(name, fitted)
     bought = view.weights.toarray() > 0
     for user, items in enumerate(lists_of(lists)):
         assert sorted(items) == np.flatnonzero(~bought[user]).tolist()
@@ -213,14 +215,14 @@ def test_without_repeats_no_baseline_brings_back_what_was_bought(view, fitted, n
 
 def test_there_is_no_such_baseline(view, fitted, data, no_repeats):
     with pytest.raises(ValueError, match="no baseline 'magic'"):
-        ListMaker(view, data, 3, view.listed, 1).baseline("magic", fitted)
+        ListMaker(view, data, 3, view.listed).baseline("magic", fitted)
     with pytest.raises(ValueError, match="personal frequency only"):
-        ListMaker(view, no_repeats, 3, view.listed, 1).baseline("personal_frequency", fitted)
+        ListMaker(view, no_repeats, 3, view.listed).baseline("personal_frequency", fitted)
 
 
 def test_a_baseline_decision_is_followed(view, make_bundle, fitted, data):
     lists = personal(view, make_bundle(outcome="baseline", baseline="als"), data, 5)
-    expected = ListMaker(view, data, 5, view.listed, 1).baseline("als", fitted)
+    expected = ListMaker(view, data, 5, view.listed).baseline("als", fitted)
     assert np.array_equal(lists.items, expected.items)
 
 

@@ -112,13 +112,16 @@ def test_negatives_do_not_depend_on_codes(make_view, make_events, data, random_p
         assert sets.mix(sets._bits_of(view.users, users), sets._bits_of(view.items, items)) == one
 
 
-@pytest.mark.parametrize(("size", "blocks"), [(1, 60), (7, 9), (100, 1)])
-def test_blocks_and_threads_change_nothing(make_as_of, make_events, data, random_pairs, cut, size, blocks):
+@pytest.mark.parametrize(
+    ("threads", "size", "blocks"), [(1, 1, 60), (1, 7, 9), (1, 100, 1), (2, 1, 60), (2, 100, 6)]
+)
+def test_blocks_and_threads_change_nothing(
+    make_as_of, make_events, data, random_pairs, cut, threads, size, blocks
+):
     bought = list(random_pairs)[::3]
     _, _, whole = make(make_as_of, make_events, data, random_pairs, bought, threads=1)
-    _, _, made = make(
-        make_as_of, make_events, data, random_pairs, bought, threads=2, chosen=lambda as_of: cut(as_of, size)
-    )
+    chosen = lambda as_of: cut(as_of, size)  # noqa: E731
+    _, _, made = make(make_as_of, make_events, data, random_pairs, bought, threads, chosen=chosen)
     assert len(made.parts) == blocks
     for field in dataclasses.fields(RankingSet):
         one, parts = whole.parts[0], made.parts

@@ -63,7 +63,7 @@ def tables_of(bought):
             "item_features", [((i,), {"users_medium": sum(j == i for _, j in bought)}) for i in items]
         ),
         "user_item_features": features_of(
-            "user_item_features", [(pair, {"weight_slow": m}) for pair, m in bought.items()]
+            "user_item_features", [(pair, {"weight_slow": m}) for pair, m in sorted(bought.items())]
         ),
         "user_category_features": features_of("user_category_features", [((u, "kind"), {}) for u in users]),
     }

@@ -122,18 +122,18 @@ class Histories:
             }
         return cls(stretches, as_ofs, recipe, _oldest(stretches[TableName.PAIRS], as_ofs[0]))
 
-    def numbers(self, as_of: dt.date) -> Numbers:
-        """The lines over days as of one of the days."""
-        return self._each(numbers, as_of)
+    def numbers(self, days: Sequence[dt.date]) -> Numbers:
+        """The lines over days as of some of the days, which follow each other."""
+        return self._each(numbers, days)
 
-    def state(self, as_of: dt.date) -> State:
+    def state(self, day: dt.date) -> State:
         """The state as of one of the days."""
-        return State(as_of, self._each(state_of, as_of))
+        return State(day, self._each(state_of, [day]))
 
-    def _each(self, of: Callable[..., DataFrame], as_of: dt.date) -> dict[str, DataFrame]:
-        place = self.as_ofs.index(as_of)
+    def _each(self, of: Callable[..., DataFrame], days: Sequence[dt.date]) -> dict[str, DataFrame]:
+        place = self.as_ofs.index(days[0])
         return {
-            table: of(seen(frame, place), table, self.recipe, as_of, self.oldest)
+            table: of(seen(frame, place, days), table, self.recipe, days, self.oldest)
             for table, frame in self.stretches.items()
         }
 
@@ -214,45 +214,71 @@ def in_order(stretches: DataFrame, table: str) -> DataFrame:
     return stretches.sortWithinPartitions(*KEYS[table], DAY, LEVEL)
 
 
-def seen(stretches: DataFrame, place: int) -> DataFrame:
-    """Those of `in_order` that the as-of day of a place sees."""
-    return stretches.where(fn.col(SEEN) <= place)
+def seen(stretches: DataFrame, place: int, days: Sequence[dt.date]) -> DataFrame:
+    """Those of `in_order` that as-of days see, once for each of these, whose number is `AS_OF`.
+
+    Parameters
+    ----------
+    place
+        That of the first of `days` among all as-of days; the others follow it.
+    """
+    rows, numbers = stretches.where(fn.col(SEEN) < place + len(days)), [fn.lit(d.toordinal()) for d in days]
+    if not apart(days):  # nothing is put between the rows and their order
+        return rows.withColumn(AS_OF, numbers[0])
+    later = fn.greatest(fn.col(SEEN) - place, fn.lit(0))
+    return rows.withColumn(AS_OF, fn.explode(fn.slice(fn.array(*numbers), later + 1, len(days))))
 
 
-def numbers(stretches: DataFrame, table: str, recipe: Recipe, as_of: dt.date, oldest: int) -> DataFrame:
-    """The lines over days of each key of a table.
+def apart(days: Sequence[dt.date]) -> list[str]:
+    """What keys need beside their ids to tell as-of days apart."""
+    return [AS_OF] if len(days) > 1 else []
+
+
+def date_of(number: Column) -> Column:
+    """The date of the number of a day."""
+    return fn.date_from_unix_date(number - _UNIX_EPOCH)
+
+
+def numbers(
+    stretches: DataFrame, table: str, recipe: Recipe, days: Sequence[dt.date], oldest: int
+) -> DataFrame:
+    """The lines over days of each key of a table and as-of day.
 
     Parameters
     ----------
     stretches
-        Its keys' histories as of a day, `in_order`.
+        Its keys' histories as `seen` as of these days.
     oldest
         No stretch was `WEIGHED` on an earlier day.
 
     Returns
     -------
     DataFrame
-        The keys, `AS_OF` as the number of its day, and the lines; decayed sums in units of the period of
-        the next day.
+        The keys, `AS_OF`, and the lines; decayed sums in units of the period of the next day.
     """
-    aged = _aged(stretches.withColumn(AS_OF, fn.lit(as_of.toordinal())), table, recipe)
+    by = apart(days)
+    aged = _aged(stretches, table, recipe, by)
     names = recipe.features.model_dump() | {"age": f"({AS_OF} - {DAY})"}
     for name in _half_lives(table):
         half_life = recipe.half_life(name)
-        most = (as_of.toordinal() + 1) // half_life - oldest // half_life
+        most = (days[-1].toordinal() + 1) // half_life - oldest // half_life
         names[name] = decayed(name, f"{name}_periods", most)
     lines = [fn.expr(line.formula.format_map(names)).alias(line.name) for line in _lines(table)]
-    return aged.groupBy(*KEYS[table]).agg(*lines).withColumn(AS_OF, fn.lit(as_of.toordinal()))
+    summed = aged.groupBy(*by, *KEYS[table]).agg(*lines)
+    return summed if by else summed.withColumn(AS_OF, fn.lit(days[0].toordinal()))
 
 
-def state_of(stretches: DataFrame, table: str, recipe: Recipe, as_of: dt.date, oldest: int) -> DataFrame:
+def state_of(
+    stretches: DataFrame, table: str, recipe: Recipe, days: Sequence[dt.date], oldest: int
+) -> DataFrame:
     """Histories as of a day, with one stretch of the days of a key that are older than `kept_days`."""
-    is_young = fn.col(DAY) > as_of.toordinal() - recipe.kept_days
-    spanned = numbers(stretches.where(~is_young), table, recipe, as_of, oldest)
+    (day,) = days
+    is_young = fn.col(DAY) > day.toordinal() - recipe.kept_days
+    spanned = numbers(stretches.where(~is_young), table, recipe, days, oldest)
     known = {name: fn.col(line) for name, line in {FIRST: "first", DAY: "last", **SPANNED[table]}.items()}
-    known |= {WEIGHED: fn.lit(as_of.toordinal() + 1), LEVEL: fn.lit(0)}
+    known |= {WEIGHED: fn.lit(day.toordinal() + 1), LEVEL: fn.lit(0)}
     columns = (known[name].cast(kind).alias(name) for name, kind in _types(table).items())
-    return stretches.where(is_young).drop(SEEN).unionByName(spanned.select(*KEYS[table], *columns))
+    return stretches.where(is_young).drop(SEEN, AS_OF).unionByName(spanned.select(*KEYS[table], *columns))
 
 
 def ddl(table: str, id_type: str) -> str:
@@ -266,12 +292,12 @@ def _types(table: str) -> dict[str, str]:
     return dict.fromkeys(_PLACES, "int") | dict.fromkeys(SPANNED[table], "bigint")
 
 
-def _aged(stretches: DataFrame, table: str, recipe: Recipe) -> DataFrame:
-    """Stretches in order with the day before each, their weights, and how many periods ago these were.
+def _aged(stretches: DataFrame, table: str, recipe: Recipe, by: Sequence[str]) -> DataFrame:
+    """Stretches with the day before each, their weights, and how many periods ago these were.
 
     Several rows of one day count as one day, which has the weight of the last: that of the highest level.
     """
-    before, after = _neighbour(fn.lag, table), _neighbour(fn.lead, table)
+    before, after = _neighbour(fn.lag, table, by), _neighbour(fn.lead, table, by)
     places = stretches.withColumns({"_before": before, "_after": after})
     begins, ends = (fn.coalesce(fn.col(name) != fn.col(DAY), fn.lit(True)) for name in ("_before", "_after"))
     known = {"days": fn.when(begins, fn.col("days")).otherwise(0)}
@@ -286,10 +312,10 @@ def _aged(stretches: DataFrame, table: str, recipe: Recipe) -> DataFrame:
     return places.withColumns(known)
 
 
-def _neighbour(of: Callable[[str], Column], table: str) -> Column:
+def _neighbour(of: Callable[[str], Column], table: str, by: Sequence[str]) -> Column:
     """The day of the stretch before or after, where it is of the same key."""
     _, *items = KEYS[table]
-    history = Window.partitionBy(USER).orderBy(*items, DAY, LEVEL)
+    history = Window.partitionBy(*by, USER).orderBy(*items, DAY, LEVEL)
     day = of(DAY).over(history)
     return reduce(lambda day, item: fn.when(of(item).over(history) == fn.col(item), day), items, day)
 

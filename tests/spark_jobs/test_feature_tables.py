@@ -14,8 +14,8 @@ from lake.feature_spec import FEATURES, WINDOWS
 from lake.schemas import TABLES, spark_ddl
 from lake.sections import FeaturesSection
 from spark_jobs import histories
-from spark_jobs.feature_tables import tables
-from spark_jobs.histories import KEYS, Histories, Recipe
+from spark_jobs.feature_tables import ROWS_TOGETHER, tables, together
+from spark_jobs.histories import KEYS, Histories, Recipe, apart
 
 pytestmark = pytest.mark.spark
 
@@ -53,15 +53,19 @@ def frame_of(spark, events):
     return spark.createDataFrame(events, spark_ddl("interactions", "int64") + ", landed DATE")
 
 
-def build(spark, events, as_ofs, catalogue=CATALOGUE, order=None, config=DEFAULT, start=None):
+def build(spark, events, as_ofs, catalogue=CATALOGUE, order=None, config=DEFAULT, start=None, size=9):
     frame = frame_of(spark, events)
     items = spark.createDataFrame([(item, *names) for item, names in catalogue.items()], CATALOGUE_DDL)
     recipe, found = Recipe(WEIGHTS, config), {}
     seen = Histories.read(landed(frame.repartition(order or 1)), as_ofs, recipe, start)
-    for as_of in as_ofs:
-        for table, made in tables(seen.numbers(as_of), items, recipe, as_of).items():
+    for at in range(0, len(as_ofs), size):
+        days = as_ofs[at : at + size]
+        of_day = fn.explode(fn.array(*(fn.lit(as_of.toordinal()) for as_of in days)))
+        names = items.withColumns(dict.fromkeys(apart(days), of_day))
+        for table, made in tables(seen.numbers(days), names, recipe, days).items():
             keys = list(TABLES[table].key)
             for row in (row.asDict() for row in made.collect()):
+                as_of = row.pop("as_of", days[0])
                 found[table, as_of, *(row.pop(key) for key in keys)] = row
     spark.catalog.clearCache()
     return found
@@ -287,6 +291,18 @@ def test_neither_the_cut_of_files_nor_other_as_of_days_change_a_bit(spark, built
     shuffled = sorted(many_events(), key=lambda e: (str(e[4]), e[0], e[2]))
     alone = build(spark, shuffled, AS_OFS[2:3], order=5)
     assert alone == {key: value for key, value in built.items() if key[1] == AS_OFS[2]}
+
+
+@pytest.mark.parametrize("size", [1, 3])
+def test_as_of_days_that_are_made_together_have_the_same_tables(spark, built, size):
+    assert build(spark, many_events(), AS_OFS, size=size) == built
+
+
+def test_days_of_few_rows_are_made_together_and_those_of_many_one_by_one():
+    assert together(AS_OFS, 10) == [AS_OFS]
+    assert together(AS_OFS, 0) == [AS_OFS]
+    assert together(AS_OFS, ROWS_TOGETHER // 3) == [AS_OFS[:3], AS_OFS[3:]]
+    assert together(AS_OFS, ROWS_TOGETHER + 1) == [(as_of,) for as_of in AS_OFS]
 
 
 def test_the_number_of_partitions_changes_no_bit(spark, built, partitions):

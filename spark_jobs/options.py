@@ -24,7 +24,12 @@ OF_ALL: Final[Mapping[str, str]] = {
     # compiler (-XX:+PrintFlagsFinal), the features of a million rows 17. What is hot with more rows is
     # compiled all the same.
     "spark.driver.defaultJavaOptions": " ".join(
-        f"-XX:Tier4{what}Threshold={n}" for what, n in _TIERS.items()
+        [
+            *(f"-XX:Tier4{what}Threshold={n}" for what, n in _TIERS.items()),
+            # Its pauses cost nobody anything, and code needs no barriers for it: the features of a million
+            # rows take a tenth less CPU than with G1.
+            "-XX:+UseParallelGC",
+        ]
     ),
 }
 """The options of every job, beside those that follow from the settings."""

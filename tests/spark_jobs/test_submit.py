@@ -32,13 +32,14 @@ def test_the_command_names_master_memory_program_and_plan(tmp_path):
 
 
 @pytest.mark.parametrize("job", ["extract", "als"])
-def test_java_compiles_well_only_what_is_hot(tmp_path, job):
+def test_java_compiles_well_only_what_is_hot_and_collects_in_parallel(tmp_path, job):
     conf = job_of(job, "a1", Settings(home=tmp_path)).conf
     flags = conf["spark.driver.defaultJavaOptions"].split()
     program = java.java_home(Settings(home=tmp_path)) / "bin" / "java"
     line = [program, *flags, "-XX:+PrintFlagsFinal", "-version"]
     shown = subprocess.run(line, capture_output=True, text=True, check=True).stdout
-    assert {"Tier4InvocationThreshold": "200000", "Tier4BackEdgeThreshold": "1600000"}.items() <= {
+    expected = {"Tier4InvocationThreshold": "200000", "Tier4BackEdgeThreshold": "1600000"}
+    assert (expected | {"UseParallelGC": "true"}).items() <= {
         name: value for _, name, _, value, *_ in map(str.split, shown.splitlines()[1:])
     }.items()
 

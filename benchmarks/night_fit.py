@@ -1,15 +1,15 @@
 """The coefficients of `nightjar plan`, fitted to the figures of `benchmarks/night.py`.
 
-Of each shop and command the newest figures count, if they were taken with the default settings and an uncut
-training, on the machine of the last run. Least squares of relative errors, none of the coefficients below
-zero (`scipy.optimize.nnls`), so that a small shop counts as much as a large one.
+Of each shop, command and day the newest figures count, if they were taken with the default settings and an
+uncut training, on the machine of the last run. Least squares of relative errors, none of the coefficients
+below zero (`scipy.optimize.nnls`), so that a small shop counts as much as a large one.
 """
 
 import datetime as dt
 import json
 import math
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Hashable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -33,7 +33,7 @@ AS_OF = re.compile("features as of ([0-9-]+(?:, [0-9-]+)*)$")
 RANGE = re.compile("--from ([0-9-]+) --to ([0-9-]+)")
 RIDGE = 1e-6
 """So little that only drivers which figures cannot tell apart feel it: they share what they cost."""
-QUIET = 2
+QUIET = 1.3
 """Load before, for each core, up to which seconds are taken for those of a machine with nothing else to do.
 The command before leaves a load, too."""
 DIGITS = 4
@@ -87,17 +87,20 @@ def fit(runs: Sequence[Run]) -> Costs:
 
 
 def chosen(runs: Sequence[Run]) -> list[Run]:
-    """The runs with the figures that count: of each shop and command those of the newest run."""
+    """The runs with the figures that count: of each shop, command and day those of the newest run."""
     plain = [run for run in runs if not (run["settings"] or run["quick"])]
     same = [run for run in plain if _machine(run) == _machine(plain[-1])]
-    newest = {
-        (night_data.of(run), one["what"]): place for place, run in enumerate(same) for one in run["stages"]
-    }
+    newest = {which(run, one): place for place, run in enumerate(same) for one in run["stages"]}
     parts = (
-        {**run, "stages": [one for one in run["stages"] if newest[night_data.of(run), one["what"]] == place]}
+        {**run, "stages": [one for one in run["stages"] if newest[which(run, one)] == place]}
         for place, run in enumerate(same)
     )
     return [run for run in parts if run["stages"]]
+
+
+def which(run: Run, one: Run) -> tuple[Hashable, ...]:
+    """What is measured again by a figure of the same."""
+    return night_data.of(run), one["what"], one["day"]
 
 
 def _machine(run: Run) -> dict[str, Any]:

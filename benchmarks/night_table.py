@@ -1,6 +1,6 @@
 """The tables of `benchmarks/night.py` on its page."""
 
-from collections.abc import Sequence
+from collections.abc import Hashable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +11,17 @@ Run = dict[str, Any]
 BEGIN = "<!-- what follows is written by benchmarks/night.py -->"
 END = "<!-- end of what is written by benchmarks/night.py -->"
 GB = 10**9
-COLUMNS = ("command", "as of", "wall s", "CPU-s", "peak GiB", "read GB", "written GB", "load before")
+COLUMNS = (
+    "command",
+    "as of",
+    "wall s",
+    "CPU-s",
+    "peak GiB",
+    "read GB",
+    "written GB",
+    "load before",
+    "commit",
+)
 ENGINES = "features by "
 
 
@@ -35,12 +45,17 @@ def tables(runs: Sequence[Run]) -> str:
 
 
 def _newest(runs: Sequence[Run], are_engines: bool) -> list[Run]:
-    """The last run of each shop and machine, with its nights alone or its engines alone."""
-    parts = (
-        {**run, "stages": [one for one in run["stages"] if one["what"].startswith(ENGINES) == are_engines]}
-        for run in runs
-    )
-    newest = {(night_data.of(run), str(run["machine"])): run for run in parts if run["stages"]}
+    """The newest figures of each shop and machine, of its nights alone or its engines alone, by day."""
+    newest: dict[tuple[Hashable, ...], Run] = {}
+    for run in runs:
+        figures = [one for one in run["stages"] if one["what"].startswith(ENGINES) == are_engines]
+        key = night_data.of(run), str(run["machine"]), str(run["settings"])
+        stages = {(one["what"], one["day"]): one for one in newest.get(key, {"stages": []})["stages"]}
+        stages |= {(one["what"], one["day"]): {**one, "commit": run["commit"]} for one in figures}
+        if stages:
+            in_order = sorted(stages.values(), key=lambda one: str(one["day"]))
+            commits = ", ".join(dict.fromkeys(str(one["commit"]) for one in in_order))
+            newest[key] = {**run, "commit": commits, "stages": in_order}
     return list(newest.values())
 
 
@@ -53,6 +68,7 @@ def _stages(run: Run) -> str:
             f"{stage['peak_gib']:.2f}",
             *(f"{stage[way] / GB:,.2f}" for way in ("read", "written")),
             f"{stage['load']}",
+            stage["commit"][:7],
         ]
         for stage in run["stages"]
     ]

@@ -39,12 +39,24 @@ def test_the_tables_stand_between_the_marks(module, shop, tmp_path):
     written = page.read_text()
     assert written.startswith(f"before\n\n{table.BEGIN}\n\n### M: 30 users, 20 items, 405 rows, 10 days\n")
     assert written.endswith(f"\n\n{table.END}\n\nafter\n")
-    assert "| `train` | 2024-12-31 | 5.0 | 12.0 | 1.50 | 2.00 | 0.50 | 0.1 |" in written
+    assert "| `train` | 2024-12-31 | 5.0 | 12.0 | 1.50 | 2.00 | 0.50 | 0.1 | c |" in written
     assert "| M | users | `train` | 12.0 -> 30.0 | 2.50 | 1.50 -> 1.50 | 1.00 |" in written
     assert "| polars 2.1.0 | 3.0 | 0.25 | 5.0 | 1.50 |" in written
     assert "old" not in written
     table.write_page(runs, page)
     assert page.read_text() == written
+
+
+def test_figures_that_were_not_taken_again_stay_with_their_commit(module, shop):
+    first, second = _run(shop, 10.0), _run(shop, 20.0) | {"commit": "abcdefghij"}
+    first["stages"] = [first["stages"][0] | {"day": f"2024-12-{day}"} for day in (31, 24)]
+    written = module("night_table").tables([first, second])
+    assert "commit c, abcdefghij." in written
+    rows = [line for line in written.splitlines() if line.startswith("| `train`")]
+    assert [[*line.split(" | ")[1:4:2], line.split(" | ")[-1]] for line in rows] == [
+        ["2024-12-24", "10.0", "c |"],
+        ["2024-12-31", "20.0", "abcdefg |"],
+    ]
 
 
 def _run(shop, cpu):

@@ -2,6 +2,8 @@ import datetime as dt
 
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from lake.sections import TrainingSection
 from training.labels import Truth, digest, distinct, truth
@@ -78,6 +80,16 @@ def test_holds_asks_for_pairs(make_as_of, make_events, data):
     users = np.array([[0], [1]], np.int32)
     items = np.array([[0, 1, -1], [0, 1, -1]], np.int32)
     assert found.holds(users, items).tolist() == [[False, True, False], [False, False, False]]
+
+
+pairs_of_codes = st.lists(st.tuples(st.integers(0, 9), st.integers(-1, 9)))
+
+
+@given(true=pairs_of_codes, asked=pairs_of_codes)
+def test_holds_is_membership(true, asked):
+    users, items = np.array(sorted(true), np.int32).reshape(-1, 2).T
+    found = Truth(users, items, np.zeros(10, np.int32)).holds(*np.array(asked, np.int32).reshape(-1, 2).T)
+    assert found.tolist() == [pair in true and pair[1] >= 0 for pair in asked]
 
 
 def test_the_digest_is_of_the_distinct_pairs_whatever_their_order_was(make_events, data):

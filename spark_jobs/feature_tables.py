@@ -14,10 +14,11 @@ pairs are decimals of 38 digits.
 import datetime as dt
 import logging
 from collections import defaultdict
-from collections.abc import Sequence
-from functools import reduce
+from collections.abc import Callable, Iterable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial, reduce
 from itertools import chain
-from typing import Final
+from typing import Final, TypeVar
 
 from pyspark.sql import Column, DataFrame, SparkSession
 from pyspark.sql import functions as fn
@@ -39,6 +40,8 @@ from spark_jobs.session import session_for
 from spark_jobs.weights import unit, weights_required
 
 log = logging.getLogger(__name__)
+
+Made = TypeVar("Made")
 
 ROWS_TOGETHER: Final = 8_000_000
 """As-of days of a history of few rows are made together: as many as have no more rows than these in all.
@@ -173,16 +176,23 @@ def run(plan: FeaturesPlan) -> FeaturesResult:
         seen = Histories.read(_landed(spark, plan), sorted(plan.based_on), recipe, _start(spark, plan))
     for days in together(seen.as_ofs, plan.rows):
         numbers = {table: frame.persist() for table, frame in seen.numbers(days).items()}
-        for name, frame in tables(numbers, catalogue(spark, plan, days), recipe, days).items():
-            write(frame, name, days, plan)
+        _side_by_side(frame.count for frame in numbers.values())  # else the few tasks that write compute them
+        made = tables(numbers, catalogue(spark, plan, days), recipe, days)
+        _side_by_side(partial(write, frame, name, days, plan) for name, frame in made.items())
         if recipe.features.history_days:
             dropped |= _dropped(numbers, recipe, days)
         for frame in numbers.values():
             frame.unpersist()
         log.info("wrote the tables as of %s", ", ".join(map(str, days)))
-    for day in plan.kept:
-        _keep(seen.state(day), plan)
-    return FeaturesResult({name: written(spark, name, plan) for name in FEATURES}, dropped)
+    _side_by_side(partial(_keep, seen.state(day), plan) for day in plan.kept)
+    contents = _side_by_side(partial(written, spark, name, plan) for name in FEATURES)
+    return FeaturesResult(dict(zip(FEATURES, contents, strict=True)), dropped)
+
+
+def _side_by_side(jobs: Iterable[Callable[[], Made]]) -> list[Made]:
+    """Run Spark's jobs, two at a time: one has tasks for the cores while the other is planned or ends."""
+    with ThreadPoolExecutor(2) as pool:
+        return [job.result() for job in [pool.submit(job) for job in jobs]]
 
 
 def together(as_ofs: Sequence[dt.date], rows: int) -> list[Sequence[dt.date]]:

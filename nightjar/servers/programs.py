@@ -58,8 +58,15 @@ SPARK = {
     Server.spark_master: "org.apache.spark.deploy.master.Master",
     Server.spark_worker: "org.apache.spark.deploy.worker.Worker",
 }
-SPARK_OPTIONS = (
-    "-Dspark.authenticate=true -Dspark.master.rest.enabled=false -Dspark.worker.cleanup.enabled=true"
+SPARK_OPTIONS = " ".join(
+    f"-Dspark.{option}"
+    for option in (
+        "authenticate=true",
+        "master.rest.enabled=false",
+        "worker.cleanup.enabled=true",
+        # Where its port is taken a server ends, and says so. By itself it takes the next, where nobody looks.
+        "port.maxRetries=0",
+    )
 )
 # How soon, in seconds, Airflow notices that a task's process has ended (its supervisor may miss it for one
 # such interval, and must learn of it before a sensor pokes again), that a supervisor was killed, that a

@@ -5,9 +5,11 @@ No container is started; what each would run is started as a process of this mac
 
 import os
 import re
+import socket
 import stat
 import subprocess
 import sys
+from contextlib import suppress
 from pathlib import Path
 from urllib.parse import urlsplit
 
@@ -243,12 +245,27 @@ def test_the_image_gets_what_it_needs_and_is_not_root():
     assert re.findall(r"^USER (\S+)$", dockerfile, re.M) == ["nightjar"]
 
 
+def _two_free_ports():
+    """A port that is free, and so is the next: a master has two.
+
+    They are below those that this machine gives to connections: one that has ended holds its port for a
+    minute, and tests on S3 beside this one leave thousands, so that the master's page found its port taken.
+    """
+    for port in range(20_000 + os.getpid() % 5_000 * 2, 32_000, 2):
+        with suppress(OSError), socket.socket() as one, socket.socket() as two:
+            one.bind(("127.0.0.1", port))
+            two.bind(("127.0.0.1", port + 1))
+            return port
+    raise RuntimeError("no two free ports below 32,000")
+
+
 class Stack:
     """The containers as plain processes of this machine: their commands, environments and order."""
 
     def __init__(self, services, folder, postgres_port):
         self.services, self.folder = services, folder
         self.ports = {name: free_port() for name in ("api-server", *OF_THEIR_OWN)}
+        self.ports["spark-master"] = _two_free_ports()
         self.hosts = {
             f"{name}:{service['ports'][0].split(':')[1]}": f"127.0.0.1:{self.ports[name]}"
             for name, service in services.items()
@@ -294,7 +311,7 @@ class Stack:
         if _is_once(service):
             self.wait(lambda: not component.alive(), component)
         else:
-            self.wait(lambda: self.is_healthy(name), component)
+            self.wait(lambda: self.is_healthy(name) or not component.alive(), component)
             assert component.alive(), component.last_lines()
 
     def is_healthy(self, name):

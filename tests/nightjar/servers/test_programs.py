@@ -1,7 +1,9 @@
-"""Commands and environments of the servers, without starting one."""
+"""Commands and environments of the servers, and one that finds its port taken."""
 
 import json
+import socket
 import stat
+import subprocess
 
 import pytest
 
@@ -67,6 +69,18 @@ def test_a_spark_page_which_asks_for_no_login_listens_here_also_where_the_server
         assert program.command[2:4] == ["--host", "this-machine"]
         assert program.environment["SPARK_LOCAL_IP"] == "127.0.0.1"
         assert "-Dspark.authenticate=true" in program.environment["SPARK_DAEMON_JAVA_OPTS"]
+
+
+def test_a_spark_server_whose_port_is_taken_ends_and_takes_no_other(settings, keys):
+    """A master's page moved on to the next port, and the health check asked the first one for ever."""
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        master = programs.program(Server.spark_master, settings, port=taken.getsockname()[1] - 1)
+        ended = subprocess.run(
+            master.command, env=master.environment, capture_output=True, text=True, timeout=120, check=False
+        )
+    assert ended.returncode != 0
+    assert "MasterUI" in ended.stderr
+    assert "BindException" in ended.stderr
 
 
 def test_a_worker_joins_the_master_of_the_settings(each, settings, keys):

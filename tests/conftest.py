@@ -8,6 +8,7 @@ import datetime as dt
 import logging
 import os
 import re
+import socket
 import subprocess
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
@@ -216,6 +217,21 @@ def cut():
         return replace(as_of, block_mib=1, limit=limit)
 
     return cut
+
+
+@pytest.fixture(scope="session")
+def two_ports() -> int:
+    """A port that is free, and so is the next: a Spark master has two.
+
+    They are below those that this machine gives to connections: one that has ended holds its port for a
+    minute, and tests on S3 leave thousands, so that the master's page found its port taken.
+    """
+    for port in range(20_000 + os.getpid() % 5_000 * 2, 32_000, 2):
+        with suppress(OSError), socket.socket() as one, socket.socket() as two:
+            one.bind(("127.0.0.1", port))
+            two.bind(("127.0.0.1", port + 1))
+            return port
+    raise RuntimeError("no two free ports below 32,000")
 
 
 @pytest.fixture

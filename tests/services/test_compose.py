@@ -5,11 +5,9 @@ No container is started; what each would run is started as a process of this mac
 
 import os
 import re
-import socket
 import stat
 import subprocess
 import sys
-from contextlib import suppress
 from pathlib import Path
 from urllib.parse import urlsplit
 
@@ -245,27 +243,13 @@ def test_the_image_gets_what_it_needs_and_is_not_root():
     assert re.findall(r"^USER (\S+)$", dockerfile, re.M) == ["nightjar"]
 
 
-def _two_free_ports():
-    """A port that is free, and so is the next: a master has two.
-
-    They are below those that this machine gives to connections: one that has ended holds its port for a
-    minute, and tests on S3 beside this one leave thousands, so that the master's page found its port taken.
-    """
-    for port in range(20_000 + os.getpid() % 5_000 * 2, 32_000, 2):
-        with suppress(OSError), socket.socket() as one, socket.socket() as two:
-            one.bind(("127.0.0.1", port))
-            two.bind(("127.0.0.1", port + 1))
-            return port
-    raise RuntimeError("no two free ports below 32,000")
-
-
 class Stack:
     """The containers as plain processes of this machine: their commands, environments and order."""
 
-    def __init__(self, services, folder, postgres_port):
+    def __init__(self, services, folder, postgres_port, master_port):
         self.services, self.folder = services, folder
         self.ports = {name: free_port() for name in ("api-server", *OF_THEIR_OWN)}
-        self.ports["spark-master"] = _two_free_ports()
+        self.ports["spark-master"] = master_port  # it has the next one, too
         self.hosts = {
             f"{name}:{service['ports'][0].split(':')[1]}": f"127.0.0.1:{self.ports[name]}"
             for name, service in services.items()
@@ -326,9 +310,9 @@ class Stack:
 
 
 @pytest.fixture(scope="module")
-def stack(tmp_path_factory, services, made_databases):
+def stack(tmp_path_factory, services, made_databases, two_ports):
     """Every container, brought up in the order that the file gives."""
-    stack = Stack(services, tmp_path_factory.mktemp("stack"), made_databases)
+    stack = Stack(services, tmp_path_factory.mktemp("stack"), made_databases, two_ports)
     try:
         for name in services:
             stack.bring_up(name)

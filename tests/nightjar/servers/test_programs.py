@@ -71,10 +71,10 @@ def test_a_spark_page_which_asks_for_no_login_listens_here_also_where_the_server
         assert "-Dspark.authenticate=true" in program.environment["SPARK_DAEMON_JAVA_OPTS"]
 
 
-def test_a_spark_server_whose_port_is_taken_ends_and_takes_no_other(settings, keys):
+def test_a_spark_server_whose_port_is_taken_ends_and_takes_no_other(settings, keys, two_ports):
     """A master's page moved on to the next port, and the health check asked the first one for ever."""
-    with socket.create_server(("127.0.0.1", 0)) as taken:
-        master = programs.program(Server.spark_master, settings, port=taken.getsockname()[1] - 1)
+    master = programs.program(Server.spark_master, settings, port=two_ports)
+    with socket.create_server(("127.0.0.1", two_ports + 1)):
         ended = subprocess.run(
             master.command, env=master.environment, capture_output=True, text=True, timeout=120, check=False
         )

@@ -6,6 +6,7 @@ All as-of days are built by one job from one read, and either all are committed 
 import datetime as dt
 import logging
 from collections.abc import Iterable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from functools import partial
 from typing import ClassVar
@@ -93,7 +94,7 @@ class Features(Stage[FeaturesPlan, FeaturesResult]):
         for day, counts in made.dropped.items():
             told = ", ".join(f"{count:,} rows of {table}" for table, count in counts.items())
             log.info("features as of %s: not seen for features.history_days, so left out: %s", day, told)
-        checks = _checks(lake, as_ofs, plan, made)
+        checks = _checks(lake, as_ofs, plan, made, self.threads)
         ingested = [lake.records.pinned(pin) for pin in plan.inputs_of(TableName.INTERACTIONS)]
         checks[as_ofs[-1]].append(rowsettings.check(ingested, lake.data))
         return checks
@@ -205,10 +206,10 @@ def _dropped(made: FeaturesResult, day: dt.date) -> dict[str, dict[str, int]]:
 
 
 def _checks(
-    lake: Lake, as_ofs: Sequence[dt.date], plan: FeaturesPlan, made: FeaturesResult
+    lake: Lake, as_ofs: Sequence[dt.date], plan: FeaturesPlan, made: FeaturesResult, threads: int
 ) -> dict[dt.date, list[Check]]:
     """The checks of each as-of day. One suite judges all days, since a suite costs as much as a count."""
-    counted = {as_of: _count(lake, as_of, plan, made) for as_of in as_ofs}
+    counted = {as_of: _count(lake, as_of, plan, made, threads) for as_of in as_ofs}
     tallies = {(day, name): rules for day, each in counted.items() for name, rules in each.tallies.items()}
     judged = expectations.judge_each(tallies)
     checks: dict[dt.date, list[Check]] = {as_of: [] for as_of in counted}
@@ -258,8 +259,8 @@ class _Counted:
         ]
 
 
-def _count(lake: Lake, as_of: dt.date, plan: FeaturesPlan, made: FeaturesResult) -> _Counted:
-    """Count what the rules of an as-of day need; each file is read once."""
+def _count(lake: Lake, as_of: dt.date, plan: FeaturesPlan, made: FeaturesResult, threads: int) -> _Counted:
+    """Count what the rules of an as-of day need, several tables at a time; each file is read once."""
     users, items = Distinct(USER), Distinct(ITEM)
     items_of_users, users_of_items = Total(ITEMS), Total(USERS)
     also: dict[str, list[Counter]] = {
@@ -267,11 +268,18 @@ def _count(lake: Lake, as_of: dt.date, plan: FeaturesPlan, made: FeaturesResult)
         TableName.USERS: [items_of_users],
         TableName.ITEMS: [users_of_items],
     }
-    tallies = {}
-    for table, content in _tables(as_of, made).items():
-        if table != _CATEGORIES or as_of in plan.catalogues:  # without a catalogue it is empty
-            rows = partial(tables.batches, lake.storage, table, plan.config.id_type, content.files)
-            tallies[table] = expectations.tally_features(table, rows, also.get(table, ()))
+    counted = {
+        table: content
+        for table, content in _tables(as_of, made).items()
+        if table != _CATEGORIES or as_of in plan.catalogues  # without a catalogue it is empty
+    }
+
+    def tally(table: str) -> list[Tally]:
+        rows = partial(tables.batches, lake.storage, table, plan.config.id_type, counted[table].files)
+        return expectations.tally_features(table, rows, also.get(table, ()))
+
+    with ThreadPoolExecutor(threads) as pool:
+        tallies = dict(zip(counted, pool.map(tally, counted), strict=True))
     return _Counted(tallies, users.value, items.value, items_of_users.value, users_of_items.value)
 
 

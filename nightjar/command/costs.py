@@ -108,7 +108,6 @@ DRIVERS: Mapping[str, Driver] = {
     "pairs": lambda shop, night: shop.pairs,
     "labelled_users": lambda shop, night: shop.labelled_users,
     "ranked_users": lambda shop, night: shop.ranked_users,
-    "as_of_days": lambda shop, night: night.as_of_days,
     "as_of_days x pairs": lambda shop, night: night.as_of_days * shop.pairs,
     "fits x pairs": lambda shop, night: night.fits * shop.pairs,
     "sets x ranked_users": lambda shop, night: night.sets * shop.ranked_users,
@@ -116,7 +115,7 @@ DRIVERS: Mapping[str, Driver] = {
 CPU_DRIVERS: Mapping[str, tuple[str, ...]] = {
     BOOTSTRAP: ("fixed", "days", "rows"),
     StageName.INGEST: ("fixed", "events_per_day"),
-    StageName.FEATURES: ("fixed", "as_of_days", "as_of_days x pairs"),
+    StageName.FEATURES: ("fixed", "pairs", "as_of_days x pairs"),
     StageName.TRAIN: ("fixed", "labelled_users", "ranked_users", "fits x pairs", "sets x ranked_users"),
     StageName.PRECOMPUTE: ("fixed", "users", "items"),
 }

@@ -14,7 +14,7 @@ COSTS = {
     "bootstrap": Cost({"fixed": 30, "days": 0.5, "rows": 2e-5}, {"fixed": 1, "rows": 4e-7}, 0.5),
     "ingest": Cost({"fixed": 20, "events_per_day": 1e-4}, {"fixed": 1, "events_per_day": 1e-6}, 0.25),
     "features": Cost(
-        {"fixed": 10, "as_of_days": 5, "as_of_days x pairs": 3e-6},
+        {"fixed": 10, "pairs": 5e-6, "as_of_days x pairs": 3e-6},
         {"fixed": 1, "pairs": 1.8e-6},
         0.75,
     ),

@@ -116,6 +116,8 @@ class AsOf:
         ----------
         make
             Works on one thread. What it returns is held until its turn comes, a block is not.
+        threads
+            How many blocks are worked on at once.
         users
             As for `blocks`.
         """

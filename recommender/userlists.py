@@ -5,7 +5,7 @@ A bucket's file has the same bytes whichever other buckets are made with it, and
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, partial
 from pathlib import Path
 
 import numpy as np
@@ -58,17 +58,17 @@ class Making:
         """Write the files of some buckets, a block of their users at a time; gives what they add up to."""
         data, small = self.data, self.as_of.small
         writer = Writer(folder, buckets, data.lists.buckets, data.id_type)
-        totals = Totals(len(small.items))
-        for rows, added in self.as_of.each(self._made, self.threads, self._users_of(buckets)):
+        totals, made = Totals(len(small.items)), partial(self._made, codes=self._codes)
+        for rows, added in self.as_of.each(made, self.threads, self._users_of(buckets)):
             writer.add(rows)
             totals.merge(added)
         writer.close()
         return totals
 
-    def _made(self, block: Block) -> "tuple[pa.Table, Totals]":
+    def _made(self, block: Block, codes: Int32) -> "tuple[pa.Table, Totals]":
         lists, totals = self._lists(block), Totals(len(block.view.items))
         totals.add(block.view, lists, self.data.repeats)
-        return table(block, lists, self._codes, self.data.id_type), totals
+        return table(block, lists, codes, self.data.id_type), totals
 
     def _users_of(self, buckets: Sequence[int]) -> Int32 | None:
         if len(buckets) == self.data.lists.buckets:

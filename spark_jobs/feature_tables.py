@@ -136,9 +136,10 @@ def write(frame: DataFrame, table: str, days: Sequence[dt.date], plan: FeaturesP
     """Write a table as of some days, sorted by key, each in a file for every few million interactions."""
     folder, by = f"{plan.lake}/{layout.staged(table, plan.attempt)}", histories.apart(days)
     key = [*by, *schemas.TABLES[table].key]
-    rows = frame.coalesce(pieces(plan.rows)).sortWithinPartitions(*key).write.mode("append")
-    target = folder if by else f"{folder}/{AS_OF}={days[0]}"
-    rows.partitionBy(*by).parquet(read.hadoop_path(target))
+    rows = frame.coalesce(pieces(plan.rows)).sortWithinPartitions(*key)
+    # Days made together go beside others; a day written twice has keys twice, which the gate refuses.
+    target, mode = (folder, "append") if by else (f"{folder}/{AS_OF}={days[0]}", "errorifexists")
+    rows.write.mode(mode).partitionBy(*by).parquet(read.hadoop_path(target))
 
 
 def written(spark: SparkSession, table: str, plan: FeaturesPlan) -> dict[dt.date, TableContent]:

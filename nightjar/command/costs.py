@@ -122,7 +122,7 @@ CPU_DRIVERS: Mapping[str, tuple[str, ...]] = {
 PEAK_DRIVERS: Mapping[str, tuple[str, ...]] = {
     BOOTSTRAP: ("fixed", "rows"),
     StageName.INGEST: ("fixed", "events_per_day"),
-    StageName.FEATURES: ("fixed", "pairs"),  # as-of days are made one after the other
+    StageName.FEATURES: ("fixed", "pairs"),  # those of a long history are made one after the other
     StageName.TRAIN: ("fixed", "pairs", "ranked_users"),
     StageName.PRECOMPUTE: ("fixed", "users", "items"),
 }

@@ -2,7 +2,9 @@
 
 import datetime as dt
 from collections.abc import Mapping
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 
@@ -94,7 +96,9 @@ class Evaluation:
         return self.scores[name].metrics["ndcg"].value
 
 
-def evaluate(field: Field, lists: Mapping[str, Int32], config: EvaluationSection) -> Evaluation:
+def evaluate(
+    field: Field, lists: Mapping[str, Int32], config: EvaluationSection, threads: int = 1
+) -> Evaluation:
     """Compare contestants.
 
     Parameters
@@ -106,10 +110,14 @@ def evaluate(field: Field, lists: Mapping[str, Int32], config: EvaluationSection
         named in `BASELINES`, at least one.
     config
         Cut, draws and seed.
+    threads
+        How many contestants are scored side by side.
     """
     samples = resamples(len(field.users), config.draws, config.seed)
-    vectors = {name: _vectors(field, items) for name, items in lists.items()}
-    scores = {name: _score(field, lists[name], vectors[name], samples) for name in lists}
+    with ThreadPoolExecutor(threads) as pool:
+        vectors = dict(zip(lists, pool.map(partial(_vectors, field), lists.values()), strict=True))
+        of_all = pool.map(partial(_score, field, samples), lists.values(), vectors.values())
+        scores = dict(zip(lists, of_all, strict=True))
     best = max(
         (name for name in BASELINES if name in scores), key=lambda name: scores[name].metrics["ndcg"].value
     )
@@ -127,7 +135,7 @@ def _vectors(field: Field, lists: Int32) -> dict[str, Float64]:
     return per_user(hits, field.truth.counts[field.users]) | {"novelty": mean_over_list(lists, novelty)}
 
 
-def _score(field: Field, lists: Int32, vectors: Mapping[str, Float64], samples: Int32) -> Score:
+def _score(field: Field, samples: Int32, lists: Int32, vectors: Mapping[str, Float64]) -> Score:
     coverage = estimate_coverage(lists, samples, field.listed)
     popularity = float(mean_over_list(lists, field.item_users_lately).mean())
     return Score(means(vectors, samples) | {"coverage": coverage}, popularity)

@@ -13,6 +13,9 @@ import numpy.typing as npt
 from recommender.arrays import Bool, Float64, Int32, Int64
 from recommender.logarithms import log2
 
+_AT_ONCE = 64
+"""Draws that are looked up together: a bit each, so as many as an integer has."""
+
 
 @dataclass(frozen=True)
 class Estimate:
@@ -156,18 +159,33 @@ def estimate_coverage(lists: Int32, samples: Int32, items: int) -> Estimate:
     >>> estimate_coverage(lists, np.int32([[1, 1], [1, 1]]), items=4)
     Estimate(value=0.75, low=0.75, high=0.75)
     """
-    seen, codes = np.unique(lists, return_inverse=True)
-    codes = codes.reshape(lists.shape)
-    real = np.flatnonzero(seen >= 0)
-    shares = np.array([_distinct(codes[sample > 0], real, len(seen)) for sample in samples]) / items
-    value = len(real) / items
+    users, ranks = np.nonzero(lists >= 0)
+    listed = lists[users, ranks]
+    by_item = np.argsort(listed, kind="stable")
+    item_users, (codes, starts) = users[by_item], np.unique(listed[by_item], return_index=True)
+    some = [samples[first : first + _AT_ONCE] for first in range(0, len(samples), _AT_ONCE)]
+    shares = np.concatenate([_covered(drawn > 0, item_users, starts) for drawn in some]) / items
+    value = len(codes) / items
     return _interval(value, shares + (value - float(np.median(shares))))
 
 
-def _distinct(codes: npt.NDArray[np.intp], real: npt.NDArray[np.intp], size: int) -> int:
-    is_listed = np.zeros(size, dtype=bool)
-    is_listed[codes] = True
-    return int(is_listed[real].sum())
+def _covered(drawn: Bool, item_users: Int64, starts: Int64) -> Int64:
+    """How many items some drawn user has in the list, in each of up to `_AT_ONCE` draws.
+
+    Parameters
+    ----------
+    drawn
+        bool [draws, users].
+    item_users
+        int64: the users of the first item, then those of the second, and so on.
+    starts
+        int64 [items]: where those of each begin.
+    """
+    bits = np.zeros((drawn.shape[1], _AT_ONCE // 8), np.uint8)
+    bits[:, : -(-len(drawn) // 8)] = np.packbits(drawn, axis=0).T
+    any_user = np.bitwise_or.reduceat(bits.view(np.uint64)[item_users], starts)
+    is_covered = np.unpackbits(any_user.view(np.uint8), axis=1, count=len(drawn))
+    return np.asarray(is_covered.sum(axis=0, dtype=np.int64))
 
 
 def _interval(value: float, draws: Float64) -> Estimate:

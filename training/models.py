@@ -189,7 +189,8 @@ def _evaluate(boosters: Boosters, work: Work) -> Evaluation | None:
         judged = _field(as_of.small, labels.truth(pairs, as_of, work.data))
         if not len(judged.users):
             return None
-        return evaluate(judged, _contestants(as_of, judged.users, boosters, work), work.data.evaluation)
+        lists = _contestants(as_of, judged.users, boosters, work)
+        return evaluate(judged, lists, work.data.evaluation, work.plan.threads)
 
 
 def _field(view: View, truth: labels.Truth) -> Field:

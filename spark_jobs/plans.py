@@ -87,6 +87,11 @@ class ExtractPlan(Plan):
     faults: dict[dt.date, str] = field(default_factory=dict)
     row_settings: str = ""
 
+    @property
+    def rows(self) -> int:
+        """How many rows these files have."""
+        return sum(file.rows for file in (*self.files, *self.catalogues))
+
 
 @dataclass(frozen=True)
 class ExtractResult:

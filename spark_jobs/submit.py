@@ -12,10 +12,10 @@ from lake.errors import ConfigError, DiskFull, JobFailed, NightjarError
 from lake.processes import end, in_sessions
 from lake.settings import Settings
 from lake.storage import Storage, open_storage
-from spark_jobs import cluster
-from spark_jobs.java import environment, spark_home
+from spark_jobs import classes, cluster, options
+from spark_jobs.java import environment, java_home, spark_home
 from spark_jobs.job import SUBMITTER, JobError
-from spark_jobs.options import OF_ALL, OF_JOB
+from spark_jobs.plans import ExtractPlan
 
 log = logging.getLogger(__name__)
 
@@ -109,25 +109,35 @@ def command(job: Job) -> list[str]:
     return [submit, "--master", job.master, *more, *conf, str(program(job.name)), job.plan_uri]
 
 
-def job_of(name: str, attempt: str, settings: Settings) -> Job:
+def job_of(name: str, attempt: str, settings: Settings, has_few_rows: bool = False) -> Job:
     """The job that runs an attempt's plan; its log is kept in `NIGHTJAR_HOME`.
+
+    Parameters
+    ----------
+    has_few_rows
+        Whether it reads `spark_jobs.options.FEW_ROWS` at most.
 
     Raises
     ------
     ConfigError
         When there is no file of options where the settings name one.
     """
-    options = settings.spark_properties or ""
-    if options and not Path(options).is_file():
-        raise ConfigError(f"NIGHTJAR_SPARK_PROPERTIES: expected a file, found none at {options}")
+    properties = settings.spark_properties or ""
+    if properties and not Path(properties).is_file():
+        raise ConfigError(f"NIGHTJAR_SPARK_PROPERTIES: expected a file, found none at {properties}")
+    of_java = [*options.java(has_few_rows), *classes.options(java_home(settings))]
     return Job(
         name,
         open_storage(settings.lake).uri(layout.plan(attempt)),
         settings.spark_master,
-        {**spark_conf(settings), **OF_ALL, **OF_JOB.get(name, {})},
+        {
+            **spark_conf(settings),
+            "spark.driver.defaultJavaOptions": " ".join(of_java),
+            **options.OF_JOB.get(name, {}),
+        },
         environment(settings),
         settings.home / "logs" / "spark" / f"{name}-{attempt}.log",
-        options,
+        properties,
     )
 
 
@@ -166,7 +176,8 @@ def submit(
         The job's own error, or `JobFailed` when the job left none.
     """
     cluster.require_master(settings.spark_master)
-    storage, job = open_storage(settings.lake), job_of(name, attempt, settings)
+    storage = open_storage(settings.lake)
+    job = job_of(name, attempt, settings, _has_few_rows(name, attempt, storage))
     try:
         ending = start(job)
     except NightjarError:  # nothing was started: this says what is missing here
@@ -175,6 +186,13 @@ def submit(
         raise_job_error(storage, attempt, str(failure), result)
         raise
     raise_job_error(storage, attempt, ending, result)
+
+
+def _has_few_rows(name: str, attempt: str, storage: Storage) -> bool:
+    """Whether an extract has few; other jobs read more than the rows that their plans count."""
+    if name != "extract" or not storage.exists(layout.plan(attempt)):
+        return False
+    return messages.read(storage, layout.plan(attempt), ExtractPlan).rows <= options.FEW_ROWS
 
 
 def _run(line: list[str], env: Mapping[str, str], logfile: Path) -> int:

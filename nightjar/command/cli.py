@@ -47,6 +47,7 @@ class Prepared(StrEnum):
     """What `nightjar prepare` can make."""
 
     buckets = "buckets"
+    classes = "classes"
     database = "database"
     kernels = "kernels"
     pools = "pools"
@@ -294,10 +295,10 @@ def check(
 @_command
 def prepare(what: Prepared) -> None:
     """Make what servers need before they start, where it is missing; a second time changes nothing."""
-    from nightjar.servers import local_airflow
+    from nightjar.command.prepared import PREPARE
 
     show_progress_log()
-    local_airflow.PREPARE[what](settings.load())
+    PREPARE[what](settings.load())
 
 
 def main() -> None:

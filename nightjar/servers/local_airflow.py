@@ -254,23 +254,9 @@ def make_buckets(settings: Settings) -> None:
             log.info("made the bucket of %s", place)
 
 
-def _compile_kernels(settings: Settings) -> None:
-    from recommender.compiling import compile_kernels
-
-    log.info("compiling what nights run by numba, once for this machine")
-    compile_kernels()
-
-
-def _make_pools_of_running(settings: Settings) -> None:
+def make_pools_of_running(settings: Settings) -> None:
+    """Make the pools of an Airflow that runs."""
     make_pools(rest.Client(programs.airflow_url(settings), USER, programs.password(settings)))
-
-
-PREPARE: dict[str, Callable[[Settings], None]] = {
-    "buckets": make_buckets,
-    "database": migrate,
-    "kernels": _compile_kernels,
-    "pools": _make_pools_of_running,
-}
 
 
 def _components_file(settings: Settings) -> Path:

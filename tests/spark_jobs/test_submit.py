@@ -15,7 +15,7 @@ from lake.storage import open_storage
 from nightjar.servers.waiting import wait_until
 from nightjar.stages import attempt as attempts
 from nightjar.stages.ingest import Ingest
-from spark_jobs import java
+from spark_jobs import java, options
 from spark_jobs.job import JobError
 from spark_jobs.submit import _run, command, job_of, raise_job_error, spark_conf, submit
 
@@ -31,17 +31,33 @@ def test_the_command_names_master_memory_program_and_plan(tmp_path):
     assert line[-1] == open_storage(settings.lake).uri(layout.plan("a1"))
 
 
-@pytest.mark.parametrize("job", ["extract", "als"])
-def test_java_compiles_well_only_what_is_hot_and_collects_in_parallel(tmp_path, job):
-    conf = job_of(job, "a1", Settings(home=tmp_path)).conf
-    flags = conf["spark.driver.defaultJavaOptions"].split()
+FEW, MANY = (
+    {"TieredStopAtLevel": "1"},
+    {"Tier4InvocationThreshold": "200000", "Tier4BackEdgeThreshold": "1600000"},
+)
+
+
+@pytest.mark.parametrize(("has_few_rows", "expected"), [(True, FEW), (False, MANY)])
+def test_java_compiles_well_only_what_is_hot_and_collects_in_parallel(tmp_path, has_few_rows, expected):
+    conf = job_of("extract", "a1", Settings(home=tmp_path), has_few_rows).conf
+    flags = options.java(has_few_rows)
+    assert conf["spark.driver.defaultJavaOptions"].startswith(" ".join(flags))
     program = java.java_home(Settings(home=tmp_path)) / "bin" / "java"
     line = [program, *flags, "-XX:+PrintFlagsFinal", "-version"]
     shown = subprocess.run(line, capture_output=True, text=True, check=True).stdout
-    expected = {"Tier4InvocationThreshold": "200000", "Tier4BackEdgeThreshold": "1600000"}
     assert (expected | {"UseParallelGC": "true"}).items() <= {
         name: value for _, name, _, value, *_ in map(str.split, shown.splitlines()[1:])
     }.items()
+
+
+@pytest.mark.parametrize(("most", "is_few"), [(2, True), (1, False)])
+def test_an_extract_of_few_rows_does_without_the_second_compiler(tiny, tiny_row, monkeypatch, most, is_few):
+    monkeypatch.setattr(options, "FEW_ROWS", most)
+    tiny.put(DAY, [tiny_row(DAY), tiny_row(DAY, user=2)])
+    attempt, started = attempts.begin(tiny.lake, Ingest(), [DAY]), []
+    with pytest.raises(JobFailed):
+        submit("extract", attempt, tiny.settings, lambda job: str(started.append(job)))
+    assert ("TieredStopAtLevel" in started[0].conf["spark.driver.defaultJavaOptions"]) == is_few
 
 
 @pytest.fixture

@@ -15,6 +15,17 @@ _GIVEN_UP: Final = re.compile(
     r"Cannot call methods on a stopped SparkContext|SparkContext (?:has been|was) (?:shut down|stopped)"
 )
 
+_WITHOUT_EXECUTOR: Final = re.compile(r"\bJob \d+ cancelled (.+: expected an executor .+)")
+
+
+def no_executor(master: str, size: str, seconds: float) -> str:
+    """Why the jobs of a program without an executor of some size are cancelled."""
+    return (
+        f"{master}: expected an executor of {size} within {seconds:.0f} s, found none: no worker is there, "
+        "or none has as much to give; start one, end other jobs, lower NIGHTJAR_SPARK_EXECUTOR_MEMORY or "
+        "NIGHTJAR_SPARK_EXECUTOR_CORES, or raise NIGHTJAR_SPARK_WAIT, then run again"
+    )
+
 
 def of_cluster(text: str) -> NightjarError | None:
     """The error that a text of Spark stands for: one of a task's own, or of the cluster; None for others."""
@@ -25,6 +36,8 @@ def of_cluster(text: str) -> NightjarError | None:
         return _of_python(line)
     if match := _NO_PYTHON.search(text):
         return _of_python(match[0])
+    if match := _WITHOUT_EXECUTOR.search(text):
+        return ClusterUnavailable(match[1])
     if match := _GIVEN_UP.search(text):
         return ClusterUnavailable(
             f"Spark's master gave the job up ({match[0]}): see its log and those of its workers, whose "

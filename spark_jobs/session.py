@@ -4,13 +4,14 @@ import logging
 import os
 import threading
 import time
+from contextlib import suppress
 from typing import Final
 
+from py4j.protocol import Py4JError  # type: ignore[import-untyped]
 from pyspark import SparkContext
 from pyspark.sql import SparkSession
 
-from lake.errors import ClusterUnavailable
-from spark_jobs import cluster
+from spark_jobs import cluster, faults
 from spark_jobs.options import SECRET
 
 log = logging.getLogger(__name__)
@@ -62,46 +63,36 @@ def session(app: str) -> SparkSession:
     spark = builder.getOrCreate()
     spark.sparkContext.setLogLevel("WARN")
     if cluster.is_one(str(spark.sparkContext.master)):
-        _require_executor(spark)
+        threading.Thread(target=_watch, args=[spark.sparkContext], daemon=True).start()
+        _take_executor(spark)
     return spark
 
 
-def _require_executor(spark: SparkSession) -> None:
-    """Run a task, for which Spark by itself would wait without end.
-
-    Raises
-    ------
-    ClusterUnavailable
-        When no executor takes it in time.
-    """
-    context, options, taken = spark.sparkContext, spark.sparkContext.getConf(), threading.Event()
-    seconds = float(options.get(cluster.WAIT) or 600)
-    watch = threading.Thread(target=_cancel_after, args=[context, seconds, taken], daemon=True)
+def _take_executor(spark: SparkSession) -> None:
+    """Run a task, so that the log says what executors there are, and when they came."""
+    options, began = spark.sparkContext.getConf(), time.monotonic()
+    spark.range(1, numPartitions=1).count()
     memory, cores = options.get("spark.executor.memory"), options.get("spark.executor.cores") or "all"
-    began = time.monotonic()
-    watch.start()
-    try:
-        spark.range(1, numPartitions=1).count()
-        log.info("executors of %s and %s cores, after %.0f s", memory, cores, time.monotonic() - began)
-    except Exception as error:
-        if time.monotonic() - began < seconds:
-            raise
-        raise ClusterUnavailable(
-            f"{context.master}: expected an executor of {memory} and {cores} cores within {seconds:.0f} s, "
-            "found none: no worker is there, or none has as much to give; start one, end other jobs, lower "
-            "NIGHTJAR_SPARK_EXECUTOR_MEMORY or NIGHTJAR_SPARK_EXECUTOR_CORES, or raise NIGHTJAR_SPARK_WAIT, "
-            "then run again"
-        ) from error
-    finally:
-        taken.set()
-        watch.join()
+    log.info("executors of %s and %s cores, after %.0f s", memory, cores, time.monotonic() - began)
 
 
-def _cancel_after(context: SparkContext, seconds: float, taken: threading.Event) -> None:
-    """Cancel what runs after some seconds, until it has ended: a job may not have been submitted by then."""
-    if not taken.wait(seconds):
-        while not taken.wait(1):
-            context.cancelAllJobs()
+def _watch(context: SparkContext) -> None:
+    """Cancel the jobs that have had no executor for too long: Spark by itself waits for one without end."""
+    options = context.getConf()
+    seconds = float(options.get(cluster.WAIT) or 600)
+    memory, cores = options.get("spark.executor.memory"), options.get("spark.executor.cores") or "all"
+    reason = faults.no_executor(str(context.master), f"{memory} and {cores} cores", seconds)
+    java, last = context._jsc.sc(), time.monotonic()
+    status = java.statusTracker()
+    with suppress(Py4JError):  # the job has ended, and Java with it
+        while True:
+            time.sleep(1)
+            jobs = list(status.getActiveJobIds())
+            if not jobs or len(status.getExecutorInfos()) > 1:  # the driver is one
+                last = time.monotonic()
+            elif time.monotonic() - last >= seconds:
+                for job in jobs:
+                    java.cancelJob(job, reason)
 
 
 def _login() -> dict[str, str]:

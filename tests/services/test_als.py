@@ -1,6 +1,10 @@
 """ALS by Spark ML as jobs of their own: whatever Spark and Java run on, the factors have the same bytes."""
 
+import time
+from concurrent.futures import ThreadPoolExecutor
+
 import numpy as np
+import psutil
 import pytest
 from scipy.sparse import random_array
 
@@ -9,6 +13,7 @@ from lake.plan import Plan
 from lake.sections import RetrievalSection
 from lake.settings import Settings
 from lake.storage import open_storage
+from nightjar.servers.waiting import wait_until
 from recommender import retrieval
 from spark_jobs import java, submit
 from training.spark_als import SparkAls
@@ -19,6 +24,7 @@ CONFIG = RetrievalSection(backend="spark", factors=64, iterations=3, regularizat
 """With more factors than items and next to no regularization, last digits of all sums reach the factors."""
 TWO_EXECUTORS = "local-cluster[2,1,1024]"
 """Spark's own master and two workers, each with an executor of one core in a Java of its own."""
+EXECUTOR = "CoarseGrainedExecutorBackend"
 
 
 @pytest.fixture(scope="module")
@@ -52,3 +58,24 @@ def test_a_java_without_vectors_gives_the_same(tmp_path, on_one_core, bought, mo
     """With as many lanes as the processor has, the sums had other last digits than without any."""
     monkeypatch.setattr(java, "_system_homes", list)
     assert fitted(tmp_path, "local[2]", bought) == on_one_core
+
+
+@pytest.mark.long
+@pytest.mark.parametrize("seconds", [0, 2, 5])
+def test_an_executor_that_is_killed_changes_no_byte(tmp_path, on_one_core, bought, seconds):
+    """What it had computed is computed again by another."""
+
+    def executors():
+        below = psutil.Process().children(recursive=True)
+        listed = [one for one in psutil.process_iter(["cmdline"]) if one in below]
+        return [
+            one for one in listed if "CoarseGrainedExecutorBackend" in " ".join(one.info["cmdline"] or ())
+        ]
+
+    with ThreadPoolExecutor(1) as pool:
+        running = pool.submit(fitted, tmp_path, TWO_EXECUTORS, bought)
+        wait_until(lambda: running.done() or len(executors()) > 1, lambda: 0, "two executors", pause=0.1)
+        time.sleep(seconds)
+        assert not running.done()
+        executors()[-1].kill()
+        assert running.result() == on_one_core

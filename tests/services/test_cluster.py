@@ -17,8 +17,10 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
 
+import numpy as np
 import psutil
 import pytest
+from scipy.sparse import random_array
 
 import recommender
 import topn
@@ -26,7 +28,9 @@ from lake import layout
 from lake.errors import ClusterUnavailable, ConfigError, JobFailed
 from lake.names import StageName
 from lake.partitions import ONE_DAY
+from lake.plan import Plan
 from lake.records import Records
+from lake.sections import RetrievalSection
 from lake.settings import Settings
 from lake.storage import open_storage
 from nightjar.command.land import land
@@ -35,7 +39,10 @@ from nightjar.servers.waiting import wait_until
 from nightjar.stages import attempt as attempts
 from nightjar.stages import night as nights
 from nightjar.stages import runner
+from recommender import retrieval
 from spark_jobs import java
+from spark_jobs.submit import submit
+from training.spark_als import SparkAls
 
 pytestmark = pytest.mark.services
 
@@ -184,7 +191,9 @@ def on_s3(history, s3_server, tmp_path_factory, cluster, toml) -> Iterator[Setti
         source = open_storage(history.lake)
         for path in source.list(""):
             target.put_file(path, source.local(path))
-        (home / "ivy").symlink_to(Path(sys.prefix) / "ivy")
+        kept = Path(sys.prefix) / "ivy"  # so that no run fetches jars anew
+        kept.mkdir(exist_ok=True)
+        (home / "ivy").symlink_to(kept)
         yield Settings(
             home=home,
             dataset=str(toml),
@@ -284,12 +293,13 @@ def test_lists_of_a_cluster_are_those_of_one_machine(night):
     assert _release(night) == _release(night, spark_master="local[2]")
 
 
-def _kill_in_the_middle(night, kill):
-    """Let a cluster make lists, and kill once there are some; gives the release or the error."""
+def _kill_in_the_middle(night, kill, has_come=None):
+    """Let a cluster make lists, and kill at a moment, else once there are some; the release or the error."""
+    has_come = has_come or (lambda: _lists_in(night.settings))
     stage, attempt = _begin(night)
     with ThreadPoolExecutor(1) as pool:
         running = pool.submit(runner.run, night.lake, stage, attempt, night.settings)
-        wait_until(lambda: running.done() or _lists_in(night.settings), lambda: 0, "lists", pause=0.01)
+        wait_until(lambda: running.done() or has_come(), lambda: 0, "the moment", pause=0.01)
         kill()
         assert not night.storage.exists(layout.scored(attempt))
         error = running.exception()
@@ -301,6 +311,54 @@ def test_a_worker_that_is_killed_changes_no_list(night, cluster):
     found = _kill_in_the_middle(night, lambda: cluster.kill("two"))
     cluster.start_worker("two")
     assert found == _release(night, spark_master="local[2]")
+
+
+@pytest.mark.long
+def test_a_worker_that_is_killed_while_executors_start_changes_no_list(night, cluster):
+    work = cluster.folder / "two" / "work"
+    before = len(list(work.glob("app-*")))
+    found = _kill_in_the_middle(
+        night, lambda: cluster.kill("two"), lambda: len(list(work.glob("app-*"))) > before
+    )
+    cluster.start_worker("two")
+    assert found == _release(night, spark_master="local[2]")
+
+
+@pytest.mark.long
+def test_a_job_that_loses_all_its_workers_says_so_in_time(night, cluster):
+    """Spark waited for others without end."""
+    night.settings = night.settings.model_copy(update={"spark_wait": dt.timedelta(seconds=10)})
+
+    def kill():
+        cluster.kill("one")
+        cluster.kill("two")
+
+    found = _kill_in_the_middle(night, kill)
+    cluster.start_worker("one")
+    cluster.start_worker("two")
+    with pytest.raises(ClusterUnavailable, match="an executor of 1g and all cores within 10 s, found none"):
+        raise found
+    assert _release(night) == _release(night, spark_master="local[2]")
+
+
+@pytest.mark.long
+@pytest.mark.parametrize("has_executors", [False, True])
+def test_a_master_that_is_killed_changes_no_list_and_one_in_its_place_has_the_next_job(
+    night, cluster, has_executors
+):
+    """Executors that are there go on; without any the job says so in time."""
+    night.settings = night.settings.model_copy(update={"spark_wait": dt.timedelta(seconds=10)})
+    log = cluster.folder / "master" / "log"
+    before = log.stat().st_size
+    moment = None if has_executors else (lambda: b"Registering app" in log.read_bytes()[before:])
+    found = _kill_in_the_middle(night, lambda: cluster.kill("master"), moment)
+    cluster.stop()
+    cluster.start_master()
+    cluster.start_worker("one")
+    cluster.start_worker("two")
+    expected = _release(night, spark_master="local[2]")
+    assert found == expected or (not has_executors and isinstance(found, ClusterUnavailable))
+    assert _release(night) == expected
 
 
 def _is_driver(process):
@@ -344,6 +402,22 @@ def test_a_backfill_comes_to_the_releases_of_one_machine(cluster, on_s3, local):
     cluster.start_worker("three")
     said = Run(cluster, on_s3.model_copy(update={"block_mib": 1}), third).finish()
     assert releases(on_s3) == local, said
+
+
+@pytest.mark.long
+def test_als_on_the_cluster_has_the_factors_of_one_machine(cluster, on_s3, history, tmp_path):
+    """Its matrix and its factors are on S3."""
+
+    def factors(settings):
+        lake = open_storage(settings.lake)
+        training = Plan(stage="train", attempt=layout.new_attempt(), version=1, sections={}, based_on={})
+        lake.put_new(layout.begun(training.attempt), b"2024-01-05T02:00:00+00:00")
+        solve = SparkAls(lake, training, tmp_path, lambda name, attempt: submit(name, attempt, settings))
+        bought = random_array((300, 40), density=0.2, rng=np.random.default_rng(3), dtype=np.float32)
+        config = RetrievalSection(backend="spark", factors=8, iterations=2)
+        return [rows.tobytes() for rows in retrieval.als(bought.tocsr(), config, 1, solve)]
+
+    assert factors(on_s3) == factors(history)
 
 
 def test_lists_were_made_on_the_workers_and_no_key_was_told(cluster, on_s3, s3_server):

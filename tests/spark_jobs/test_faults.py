@@ -1,7 +1,7 @@
 import pytest
 
 from lake.errors import ClusterUnavailable, ConfigError, PermanentError, StorageUnavailable
-from spark_jobs.faults import of_cluster
+from spark_jobs.faults import no_executor, of_cluster
 
 IN_TASK = """An error occurred while calling z:org.apache.spark.api.python.PythonRDD.collectAndServe.
 : org.apache.spark.SparkException: Job aborted due to stage failure: Task 1 in stage 0.0 failed 4 times, \
@@ -69,6 +69,13 @@ def test_the_error_that_came_last_is_the_one():
 )
 def test_a_cluster_that_cannot_run_a_job_is_told(text, kind):
     assert type(of_cluster(text)) is kind
+
+
+def test_a_job_without_an_executor_is_told_what_to_do():
+    why = no_executor("spark://a:7077", "2g and all cores", 600)
+    found = of_cluster(f"org.apache.spark.SparkException: Job 7 cancelled {why}\n\tat org")
+    assert isinstance(found, ClusterUnavailable)
+    assert str(found) == why
 
 
 def test_an_error_of_spark_alone_is_none_of_the_cluster():

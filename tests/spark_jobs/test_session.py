@@ -1,8 +1,9 @@
-import threading
-
 import pytest
+from py4j.protocol import Py4JError
 
-from spark_jobs.session import PARTITIONS, _cancel_after, _login, session_for, shuffle_partitions
+from spark_jobs import session
+from spark_jobs.cluster import WAIT
+from spark_jobs.session import PARTITIONS, _login, _watch, session_for, shuffle_partitions
 
 
 @pytest.mark.parametrize(
@@ -30,29 +31,63 @@ def test_a_program_logs_in_to_a_cluster_by_the_secret_of_the_environment(monkeyp
     assert _login() == {"spark.authenticate": "true", "spark.authenticate.secret": "the-secret"}
 
 
+class Clock:
+    """Time that goes on by sleep alone."""
+
+    def __init__(self):
+        self._now = 0
+
+    def sleep(self, seconds):
+        self._now += seconds
+
+    def monotonic(self):
+        return self._now
+
+
 class Context:
-    """A context whose job is there after the first try to cancel it, and ends by the second."""
+    """A context of a cluster, second by second: the active jobs, and how many executors there are."""
 
-    def __init__(self, taken):
-        self.taken, self.tries = taken, 0
+    master = "spark://a:7077"
 
-    def cancelAllJobs(self):  # noqa: N802
-        self.tries += 1
-        if self.tries == 2:
-            self.taken.set()
+    def __init__(self, *seconds):
+        self._jsc, self._seconds, self.cancelled = self, list(seconds), []
+
+    def getConf(self):  # noqa: N802
+        return {WAIT: "2", "spark.executor.memory": "2g"}
+
+    def sc(self):
+        return self
+
+    def statusTracker(self):  # noqa: N802
+        return self
+
+    def getActiveJobIds(self):  # noqa: N802
+        if not self._seconds:
+            raise Py4JError("Java has ended")
+        self._now = self._seconds.pop(0)
+        return self._now[0]
+
+    def getExecutorInfos(self):  # noqa: N802
+        return ["the driver", *range(self._now[1])]
+
+    def cancelJob(self, job, reason):  # noqa: N802
+        self.cancelled.append((job, reason))
 
 
-def test_a_job_that_is_submitted_too_late_to_be_cancelled_is_cancelled_then():
-    """It waited without end."""
-    taken = threading.Event()
-    context = Context(taken)
-    _cancel_after(context, 0, taken)
-    assert context.tries == 2
-
-
-def test_a_job_that_an_executor_took_is_never_cancelled():
-    taken = threading.Event()
-    taken.set()
-    context = Context(taken)
-    _cancel_after(context, 60, taken)
-    assert context.tries == 0
+@pytest.mark.parametrize(
+    ("seconds", "cancelled"),
+    [
+        ([([7], 0)] * 2, [7]),
+        ([([7, 8], 0)] * 3, [7, 8, 7, 8]),  # once more, for what was submitted meanwhile
+        ([([7], 0), ([7], 1), ([7], 0)], []),
+        ([([], 0)] * 5, []),  # where executors go when they are idle, none need be there between jobs
+        ([([], 0), ([], 0), ([7], 0)], []),
+    ],
+)
+def test_jobs_without_an_executor_for_so_long_are_cancelled(monkeypatch, seconds, cancelled):
+    """Spark waited without end, also where the last executor was lost in the middle."""
+    monkeypatch.setattr(session, "time", Clock())
+    context = Context(*seconds)
+    _watch(context)
+    assert [job for job, _ in context.cancelled] == cancelled
+    assert all("an executor of 2g and all cores within 2 s" in reason for _, reason in context.cancelled)

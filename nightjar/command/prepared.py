@@ -32,13 +32,11 @@ def archive_classes(settings: Settings) -> None:
 
 
 def _apart(settings: Settings, folder: Path) -> Settings:
-    """The settings with a lake of its own, for the demo's data, on this machine alone."""
-    places = Settings(home=folder, dataset="complete_journey", lake=f"file://{folder}/lake")
-    fields = ("dataset", "lake", "raw", "releases")
-    return settings.model_copy(
-        update={name: getattr(places, name) for name in fields}
-        | {"spark_master": "local[2]", "spark_properties": None}
-    )
+    """The settings with the demo's data and a lake of its own, on this machine alone."""
+    lake = folder.as_uri()
+    places = {"lake": lake, "raw": f"{lake}/raw", "releases": f"{lake}/published"}
+    spark = {"spark_master": "local[2]", "spark_properties": None}
+    return settings.model_copy(update={"dataset": "complete_journey", **places, **spark})
 
 
 def _ingest(settings: Settings, option: str) -> None:

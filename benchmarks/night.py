@@ -7,7 +7,8 @@
     python benchmarks/night.py fit                      # writes the coefficients of `nightjar plan` from them
 
 `run --apart 7` leaves a week between nights: all but the first then find their snapshots made, and cost what
-nights cost from the second week on.
+nights cost from the second week on. `run --workers 2` runs each command on a Spark cluster that is started
+for it, and measured with it (`on_workers.py`).
 
 `make --grow history` (or users, items) makes four times as much of one; a longer history ends in the very
 same days. `--users`, `--items`, `--rows`, `--days` and `--seed` change a size. `NIGHTJAR_SPARK_MEMORY`,
@@ -70,7 +71,7 @@ def main() -> None:
     folder = asked.folder.absolute()
     if asked.what == "make":
         return night_data.make(folder, _shop(asked))
-    bench = _Bench(folder)
+    bench = _Bench(folder, getattr(asked, "workers", None))
     if asked.what == "features":
         return bench.compare()
     stages = ["night"] if asked.whole else list(StageName)
@@ -92,6 +93,7 @@ def _arguments() -> argparse.Namespace:
     parsers["run"].add_argument("--nights", type=int, default=2, help="how many nights, up to the last day")
     parsers["run"].add_argument("--apart", type=int, default=1, help="days from a night to the next")
     parsers["run"].add_argument("--no-bootstrap", dest="bootstrap", action="store_false")
+    parsers["run"].add_argument("--workers", type=int, help="on a Spark cluster of so many, started for each")
     parsers["run"].add_argument("--whole", action="store_true", help="a night as one command")
     return parser.parse_args()
 
@@ -108,9 +110,9 @@ def _shop(asked: argparse.Namespace) -> Shop:
 class _Bench:
     """The commands of one folder, and what their figures are filed by."""
 
-    def __init__(self, folder: Path) -> None:
-        self._folder, self._shop = folder, night_data.read(folder)
-        settings = handed_on()
+    def __init__(self, folder: Path, workers: int | None) -> None:
+        self._folder, self._shop, self._workers = folder, night_data.read(folder), workers
+        settings = handed_on() | ({"workers": f"{workers}"} if workers else {})
         self._key = {**asdict(self._shop), "commit": commit(), "machine": machine(), "settings": settings}
         self._environment = environment_of(folder, self._shop)
 
@@ -144,7 +146,7 @@ class _Bench:
 
     def _measure(self, what: str, day: dt.date, command: Sequence[str], facts: Facts | None = None) -> None:
         load = round(os.getloadavg()[0], 1)
-        used = measure(command, self._environment)
+        used = measure([*self._cluster(), *command], self._environment)
         output, code = used.pop("output"), used.pop("code")
         if code:
             raise SystemExit("\n".join([f"{shlex.join(command)} failed:", *output]))
@@ -157,6 +159,11 @@ class _Bench:
         }
         _keep(self._key, {**told, **(facts or {}), **used})
         print(what, day, {name: number for name, number in used.items() if name != "steps"}, flush=True)
+
+    def _cluster(self) -> list[str]:
+        """What starts a cluster for a command; nothing where Spark runs in its driver."""
+        program = str(ROOT / "benchmarks" / "on_workers.py")
+        return [sys.executable, program, f"{self._workers}"] if self._workers else []
 
 
 def handed_on() -> dict[str, str]:

@@ -108,7 +108,18 @@ def _children(process, recursive=False):
 
 
 def _age(process):
-    return time.time() - process.create_time()
+    """For how many seconds it has run; 0 where it has ended meanwhile, as what starts a JVM soon does."""
+    try:
+        return time.time() - process.create_time() if process.is_running() else 0
+    except psutil.Error:
+        return 0
+
+
+def _is_java(process):
+    try:
+        return process.name() == "java"
+    except psutil.Error:
+        return False
 
 
 def _component(settings, name):
@@ -207,8 +218,8 @@ def _kill_jvms(slice, run_id, kills):
         task = known.get(try_id)
         if task and task.id in SPARK_TASKS and task.id not in kills:
             for jvm in _children(supervisor, recursive=True):
-                if jvm.name() == "java" and _age(jvm) >= MOMENTS[task.id]:
-                    jvm.kill()
+                if _is_java(jvm) and _age(jvm) >= MOMENTS[task.id]:
+                    _do(jvm.kill)
                     kills.append(task.id)
 
 

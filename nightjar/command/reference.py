@@ -66,11 +66,12 @@ def places_of(kind: Kind, path: str = "") -> dict[Kind, list[str]]:
 
 def _section(kind: Kind, places: list[str]) -> str:
     first, *others = places
+    siblings = [place for place in others if place.rpartition(".")[0] == first.rpartition(".")[0]]
     names = [
         f"`[{first}]`" if first else "Above the sections",
-        *(f"`{place.split('.')[-1]}`" for place in others),
+        *(f"`{place.split('.')[-1]}`" if place in siblings else f"`[{place}]`" for place in others),
     ]
-    shared = {"needed": False, "follows": "as above"} if others else {}
+    shared = {"needed": False, "follows": "as above"} if siblings else {}
     rows = (_row(f"`{key}`", schema | shared, _toml) for key, schema in _fields(kind))
     return _table(", ".join(names), kind, "key", rows)
 

@@ -77,3 +77,11 @@ def test_keys_become_lines():
     assert "| `size` | whole number | `1` | 1 to 2,000 | How large. |" in reference._section(
         Inner, ["outer.inner"]
     )
+
+
+def test_a_table_in_two_sections_has_its_defaults_and_two_in_one_have_those_above():
+    apart, beside = (reference._section(Inner, ["outer.a", other]) for other in ("other.a", "outer.b"))
+    assert apart.startswith("### `[outer.a]`, `[other.a]`\n")
+    assert "| `size` | whole number | `1` |" in apart
+    assert beside.startswith("### `[outer.a]`, `b`\n")
+    assert "| `size` | whole number | as above |" in beside

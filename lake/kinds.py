@@ -3,11 +3,13 @@
 The bounds are wider than any use. A value beyond them cannot work, or overflows something later.
 """
 
+import codecs
 import datetime as dt
 import os
 import re
 import zoneinfo
 from collections.abc import Hashable
+from encodings.aliases import aliases
 from pathlib import Path
 from typing import Annotated, Any, TypeVar
 
@@ -38,6 +40,18 @@ LEAST_MEMORY = 512
 SECOND = dt.timedelta(seconds=1)
 DATABASES = ("postgresql", "mysql", "mssql")
 """The databases that MLflow can keep its store in, beside SQLite."""
+UNIT_BYTES = {
+    "utf-16": 2,
+    "utf-16-le": 2,
+    "utf-16-be": 2,
+    "utf-32": 4,
+    "utf-32-le": 4,
+    "utf-32-be": 4,
+}
+"""The encodings in which no letter is of one byte, and the bytes of their units."""
+# All of ASCII, and what encodings with escapes of their own read as other text: those of Python, of domain
+# names and of ISO 2022, whose escapes hold beyond the line.
+_ASCII = bytes(range(128)).replace(b"\\", b"") + rb"\u000a.xn--mnchen-3ya" + b'\x1b$B$"\x1b(B'
 
 
 class Section(BaseModel):
@@ -83,6 +97,37 @@ def _zone(name: str) -> str:
             "or Etc/GMT-2 for a fixed offset of +2 hours"
         )
     return name
+
+
+def _letter(text: str) -> str:
+    if len(text) != 1 or text in "\r\n\0":
+        raise ValueError("expected one letter, which is no line end")
+    return text
+
+
+def _letter_or_none(text: str) -> str:
+    return text and _letter(text)
+
+
+def _encoding(name: str) -> str:
+    """Python's own name of an encoding, so that all names of one are the same setting."""
+    try:
+        known = codecs.lookup(name).name.removesuffix("-sig")
+    except (LookupError, ValueError) as error:
+        raise ValueError(
+            f"expected an encoding that Python knows, such as latin-1, cp1252 or utf-16{near(name, aliases)}"
+        ) from error
+    if known not in UNIT_BYTES and not _holds_ascii(known):
+        raise ValueError("expected an encoding of text whose lines can be read one by one, such as utf-8")
+    return known
+
+
+def _holds_ascii(encoding: str) -> bool:
+    """Whether each byte of ASCII stands for itself, line ends among them."""
+    try:
+        return _ASCII.decode(encoding) == _ASCII.decode("ascii")
+    except (LookupError, ValueError):
+        return False
 
 
 def _memory(text: str) -> str:
@@ -186,6 +231,16 @@ Zone = Annotated[
     _form(
         "`UTC`, or a name of the tz database with a slash (`Europe/Berlin`), which Python and Java both "
         "know; a fixed offset of +2 hours is `Etc/GMT-2`"
+    ),
+]
+Letter = Annotated[str, AfterValidator(_letter), _form("one letter, no line end")]
+LetterOrNone = Annotated[str, AfterValidator(_letter_or_none), _form("one letter, no line end, or none")]
+Encoding = Annotated[
+    str,
+    AfterValidator(_encoding),
+    _form(
+        "a text encoding of Python in which the bytes of ASCII stand for themselves (`latin-1`, `cp1252`, "
+        "`gb18030`), or `utf-16` or `utf-32`, with a byte order mark or with `-le` or `-be` behind the name"
     ),
 ]
 Folder = Annotated[Path, BeforeValidator(_folder)]

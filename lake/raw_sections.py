@@ -1,15 +1,100 @@
 """The sections of a data set's TOML about what lands and how it is judged, in the order of the file."""
 
 import datetime as dt
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Final, Literal
 
 from pydantic import Field, ValidationInfo, field_validator, model_validator
 
 from lake import kinds
-from lake.kinds import PLACEHOLDER, Day, Section, Sequence, Template, Text, Weight, Zone
+from lake.kinds import (
+    PLACEHOLDER,
+    Day,
+    Encoding,
+    Letter,
+    LetterOrNone,
+    Section,
+    Sequence,
+    Template,
+    Text,
+    Weight,
+    Zone,
+)
 
 FileFormat = Literal["parquet", "csv", "jsonl"]
 Action = Literal["off", "warn", "stop"]
+
+
+class CsvSection(Section):
+    """The dialect of files whose format is CSV, TSV among them; the default is that of RFC 4180."""
+
+    delimiter: Letter = ","
+    r"""What stands between two values, such as a semicolon, or `"\t"` for a tab."""
+    quote: LetterOrNone = '"'
+    """What stands around a value that holds a delimiter or a line end; none where quotes are only letters."""
+    escape: LetterOrNone = ""
+    """What stands before a quote, a delimiter or itself in a value; without it a quote is written twice."""
+    encoding: Encoding = "utf-8"
+    """The encoding of the files; a byte order mark is no part of their first line."""
+    columns: Sequence[Text] = ()
+    """The names of all columns in their order, for files without a header: the first line is then a row."""
+    nulls: Sequence[Text] = ()
+    r"""What stands for no value, as the empty text does, such as `NULL` or `\\N`; it is the whole value."""
+    comment: str = Field(default="", pattern=r"^(\S(.*\S)?)?$")
+    """What lines begin with that are no rows; without it all are."""
+    decimal: Letter = "."
+    """The mark of decimals in the columns that hold quantity and amount."""
+    thousands: LetterOrNone = ""
+    """The mark between groups of three digits of these numbers, where they have one."""
+
+    @field_validator("comment")
+    @classmethod
+    def _begins_no_row(cls, comment: str, info: ValidationInfo) -> str:
+        for name in ("delimiter", "quote", "escape"):
+            if comment and comment[0] == info.data.get(name):
+                raise ValueError(f"expected a text that begins no row, {comment[0]!r} is {name} already")
+        return comment
+
+    @field_validator("decimal", "thousands")
+    @classmethod
+    def _is_no_part_of_digits(cls, mark: str) -> str:
+        if mark and (mark.isalnum() or mark in "+-"):
+            raise ValueError("expected a mark that is no digit, letter or sign")
+        return mark
+
+    @field_validator("quote", "escape", "decimal", "thousands")
+    @classmethod
+    def _has_one_meaning(cls, letter: str, info: ValidationInfo) -> str:
+        """Refuse a letter that an earlier key has; a number in quotes may hold the delimiter."""
+        is_mark = info.field_name in ("decimal", "thousands")
+        is_held = is_mark and (info.data.get("quote") or info.data.get("escape"))
+        for name, taken in info.data.items():
+            if letter and taken == letter and not (name == "delimiter" and is_held):
+                raise ValueError(f"expected a letter of its own, {letter!r} is {name} already")
+        return letter
+
+
+RFC_4180: Final = CsvSection()
+
+
+def _is_default(csv: CsvSection) -> bool:
+    """Whether the table says nothing: it is in no digest then, and a data set without it keeps its own."""
+    return csv == RFC_4180
+
+
+def _only_of_csv(table: Any, info: ValidationInfo) -> Any:
+    form = info.data.get("format", "csv")
+    if form != "csv" and isinstance(table, dict):
+        raise ValueError(f"expected no such table, as format is {form}")
+    return table
+
+
+def _names_what_is_mapped(csv: CsvSection, info: ValidationInfo) -> CsvSection:
+    """Refuse names of columns of which ours lack one."""
+    columns = info.data.get("columns")
+    mapped = set(columns.model_dump(exclude_none=True).values()) if columns else set()
+    if csv.columns and (lacking := sorted(mapped - set(csv.columns))):
+        raise ValueError(f"its columns lack {', '.join(lacking)}, which the table beside it maps")
+    return csv
 
 
 class RawColumns(Section):
@@ -49,6 +134,10 @@ class RawSection(Section):
     closed_days: Sequence[Day] = ()
     """Days of the data set on which no file is expected."""
     columns: RawColumns
+    csv: CsvSection = Field(default=RFC_4180, exclude_if=_is_default)
+
+    _check_format = field_validator("csv", mode="before")(_only_of_csv)
+    _check_csv = field_validator("csv")(_names_what_is_mapped)
 
     def path(self, day: dt.date) -> str:
         """The file of a day, relative to `NIGHTJAR_RAW`."""
@@ -100,6 +189,10 @@ class CatalogueSection(Section):
     format: FileFormat
     """The format of these files."""
     columns: CatalogueColumns
+    csv: CsvSection = Field(default=RFC_4180, exclude_if=_is_default)
+
+    _check_format = field_validator("csv", mode="before")(_only_of_csv)
+    _check_csv = field_validator("csv")(_names_what_is_mapped)
 
     def path(self, day: dt.date) -> str:
         """The snapshot that came on a day, relative to `NIGHTJAR_RAW`."""

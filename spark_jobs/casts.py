@@ -8,14 +8,15 @@ it as our column. A value that does not fit becomes null, and `validation/rules.
 is set aside.
 
 Of a text: a blank one is null; ids are trimmed; other strings stay as they are; numbers have to be
-plain decimal digits; stamps have to be ISO dates, or ISO times with or without an offset. A stamp
-without an offset is a time in the data set's zone.
+plain decimal digits, with the marks of decimals and thousands that the data set names for CSV; stamps
+have to be ISO dates, or ISO times with or without an offset. A stamp without an offset is a time in the
+data set's zone.
 """
 
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Final
 
-from lake.raw_sections import CatalogueSection, RawSection
+from lake.raw_sections import RFC_4180, CatalogueSection, CsvSection, RawSection
 from lake.schemas import (
     AMOUNT,
     CONTEXT,
@@ -232,14 +233,39 @@ def expression(value: str, target: str, raw_family: str, id_type: str, zone: str
     return template.format(x=value, w=text or normalized(value, target, raw_family), target=target, zone=zone)
 
 
-def normalized(value: str, target: str, raw_family: str) -> str:
+def normalized(value: str, target: str, raw_family: str, csv: CsvSection = RFC_4180) -> str:
     """The SQL expression of a raw value as trimmed text; null where it is missing or only blanks.
 
-    For a decimal target a float is spelled in plain decimals, so that a rule of rows sees a sign or
-    digits that the cast drops.
+    For a decimal target a float is spelled in plain decimals, and a text with the marks of its CSV file in
+    those of SQL, so that a rule of rows sees a sign or digits that the cast drops.
     """
-    templates = _NUMBER_TEXT if target.startswith("decimal") else _NORMALIZED
-    return templates.get(raw_family, _AS_TEXT).format(x=value)
+    is_number = target.startswith("decimal")
+    text = (_NUMBER_TEXT if is_number else _NORMALIZED).get(raw_family, _AS_TEXT).format(x=value)
+    return _with_plain_marks(text, csv) if is_number and raw_family == TEXT else text
+
+
+def _with_plain_marks(text: str, csv: CsvSection) -> str:
+    """The SQL of a number's text without thousand marks, and with a decimal point.
+
+    A mark where none may be stays, or becomes a comma: then the text is no plain number.
+    """
+    if csv.thousands:
+        groups = f"^[+-]?[1-9][0-9]{{0,2}}({_in_pattern(csv.thousands)}[0-9]{{3}})+"
+        grouped = f"{text} RLIKE '{groups}({_in_pattern(csv.decimal)}[0-9]*)?$'"
+        text = f"CASE WHEN {grouped} THEN replace({text}, {_literal(csv.thousands)}) ELSE {text} END"
+    if csv.decimal != ".":
+        text = f"translate({text}, {_literal(csv.decimal + '.')}, {_literal('.,')})"
+    return text
+
+
+def _literal(text: str) -> str:
+    """A text as SQL, each letter by its number."""
+    return "'" + "".join(f"\\U{ord(letter):08x}" for letter in text) + "'"
+
+
+def _in_pattern(letter: str) -> str:
+    """A letter as part of a pattern in SQL, whatever it means there."""
+    return f"\\\\x{{{ord(letter):x}}}"
 
 
 def quoted(column: str) -> str:

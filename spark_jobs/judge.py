@@ -14,7 +14,7 @@ from pyspark.sql import Column, DataFrame, SparkSession
 from pyspark.sql import functions as fn
 
 from lake.names import TableName
-from lake.raw_sections import FileFormat
+from lake.raw_sections import CsvSection, FileFormat
 from lake.schemas import (
     ATTRIBUTES,
     CATALOGUE,
@@ -60,6 +60,7 @@ class Delivery:
 
     files: tuple[RawFile, ...]
     format: FileFormat
+    csv: CsvSection
     zone: str
     targets: Targets
     columns: Columns
@@ -79,6 +80,7 @@ def events(plan: ExtractPlan) -> Delivery:
     return Delivery(
         files=plan.files,
         format=raw.format,
+        csv=raw.csv,
         zone=raw.timezone,
         targets=raw_targets(raw),
         columns=INTERACTIONS,
@@ -95,6 +97,7 @@ def items(plan: ExtractPlan) -> Delivery | None:
     return Delivery(
         files=plan.catalogues,
         format=plan.config.catalogue.format,
+        csv=plan.config.catalogue.csv,
         zone=plan.config.raw.timezone,
         targets=catalogue_targets(plan.config.catalogue),
         columns=CATALOGUE,
@@ -114,7 +117,8 @@ def judged(spark: SparkSession, plan: ExtractPlan, delivery: Delivery) -> DataFr
 def _judge(part: RawRows, plan: ExtractPlan, delivery: Delivery) -> DataFrame:
     names = [name for name in delivery.columns if name not in (SOURCE_FILE, ATTRIBUTES)]
     casts = [_cast(part, name, plan, delivery).alias(name) for name in names]
-    texts = fn.struct(*(part.normalized(name, delivery.targets).alias(name) for name in delivery.targets))
+    targets = delivery.targets
+    texts = fn.struct(*(part.normalized(name, targets, delivery.csv).alias(name) for name in targets))
     frame = part.frame.select("*", texts.alias(WORDS))
     extra = [_attributes(part, delivery).alias(ATTRIBUTES)] if ATTRIBUTES in delivery.columns else []
     return (

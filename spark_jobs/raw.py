@@ -17,6 +17,7 @@ from pyspark.sql import functions as fn
 from pyspark.sql.types import ArrayType, BinaryType, DataType, MapType, StructField, StructType
 
 from lake.errors import PermanentError
+from lake.raw_sections import CsvSection
 from lake.schemas import HASH, LANDED, LINE, MALFORMED, RAW_ROW, ROW_NUMBER, SOURCE_FILE, WORDS, copied_field
 from lake.storage import open_storage
 from spark_jobs import read
@@ -62,10 +63,10 @@ class RawRows:
         value, text = f"{RAW}.{quoted(column)}", f"{WORDS}.{name}"
         return fn.expr(expression(value, target, self.families[column], id_type, zone, text))
 
-    def normalized(self, name: str, targets: Targets) -> Column:
+    def normalized(self, name: str, targets: Targets, csv: CsvSection) -> Column:
         """The raw value of one of our columns as normalized text; null where it is blank or missing."""
         column, target = targets[name]
-        return fn.expr(normalized(f"{RAW}.{quoted(column)}", target, self.families[column]))
+        return fn.expr(normalized(f"{RAW}.{quoted(column)}", target, self.families[column], csv))
 
     def text(self, name: str) -> Column:
         """A raw column as text; bytes in base 64, nested values as JSON."""

@@ -16,7 +16,7 @@ from typing import Final
 from lake import layout
 from lake.disk import room_for, sha256_of
 from lake.errors import FileFault
-from lake.raw_sections import FileFormat
+from lake.raw_sections import RFC_4180, CsvSection, FileFormat
 from lake.storage import Storage
 from nightjar.rawfiles import csvfile, jsonlines, parquet
 from nightjar.rawfiles.content import ColumnSpec, Content, Unfit
@@ -31,9 +31,6 @@ _READERS: Final[dict[str, Callable[[Path, ColumnSpec, Path], Content]]] = {
     "jsonl": jsonlines.read,
 }
 
-_WITH_A_HEAD: Final = {"parquet", "csv"}
-"""Formats whose files have bytes even without rows."""
-
 
 @dataclass(frozen=True)
 class FileSpec:
@@ -47,6 +44,8 @@ class FileSpec:
         Whether the columns that are not mapped are read too, each by itself.
     may_be_empty
         Whether a file without a row is fine.
+    csv
+        The dialect of a CSV file.
     """
 
     name: str
@@ -56,6 +55,12 @@ class FileSpec:
     id_type: str
     whole: bool = False
     may_be_empty: bool = False
+    csv: CsvSection = RFC_4180
+
+    @property
+    def has_head(self) -> bool:
+        """Whether the file has bytes even without rows."""
+        return self.format == "parquet" or (self.format == "csv" and not self.csv.columns)
 
 
 @dataclass(frozen=True)
@@ -125,7 +130,7 @@ class Checker:
             parts = len(self.raw.list(spec.name))
             actual = f"a folder of {parts} files" if parts else "no file"
             raise Unfit(f"a {spec.format} file", actual, "deliver it as one file" if parts else "deliver it")
-        if spec.format in _WITH_A_HEAD and not self.raw.size(spec.name):
+        if spec.has_head and not self.raw.size(spec.name):
             raise Unfit(f"a {spec.format} file", "0 bytes")
 
     def _keep(self, copy: Path, spec: FileSpec) -> str:
@@ -140,7 +145,7 @@ def _content(path: Path, spec: FileSpec, copy: Path) -> Content:
 
     try:
         with room_for(copy):
-            return _READERS[spec.format](path, ColumnSpec(spec.targets, spec.whole), copy)
+            return _READERS[spec.format](path, ColumnSpec(spec.targets, spec.whole, spec.csv), copy)
     except (pa.ArrowException, OSError, ValueError) as error:
         reason = str(error).strip().partition("\n")[0]
         actual = f"{path.stat().st_size} bytes that cannot be read ({reason})"
@@ -154,6 +159,8 @@ def _check_columns(content: Content, spec: FileSpec) -> None:
     if missing:
         actual = f"{', '.join(content.kinds) or 'none'} (without {', '.join(missing)})"
         action = "deliver it with them, or map them in the data set's TOML"
+        if spec.format == "csv":
+            action += ", whose table csv names another delimiter, or the columns of files without a header"
         raise Unfit(f"the columns {', '.join(sorted(mapped))}", actual, action)
     for name, target in spec.targets.values():
         _check_column(columns[name], target, content, spec.id_type)

@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import count
 
+from lake.raw_sections import RFC_4180, CsvSection
 from lake.schemas import ID
 from spark_jobs.casts import Targets
 from spark_jobs.plans import RawColumn
@@ -19,7 +20,7 @@ class Unfit(Exception):
 
 @dataclass(frozen=True)
 class ColumnSpec:
-    """How the columns of a raw file are used.
+    """How a raw file is read, and how its columns are used.
 
     Attributes
     ----------
@@ -27,10 +28,13 @@ class ColumnSpec:
         Our columns, each with the raw column that holds it and our type.
     whole
         Whether the columns that are not mapped are read too, each by itself, as a catalogue's are.
+    csv
+        The dialect of a CSV file.
     """
 
     targets: Targets
     whole: bool = False
+    csv: CsvSection = RFC_4180
 
     @property
     def mapped(self) -> frozenset[str]:

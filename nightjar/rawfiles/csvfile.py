@@ -1,4 +1,4 @@
-"""CSV files: parsed and counted by one strict parser, by RFC 4180.
+"""CSV files: parsed and counted by one strict parser, by RFC 4180 or the dialect of the data set.
 
 `read` writes a Parquet copy in which each raw column is text, and casts nothing. In Spark,
 `spark_jobs/casts.py:expression` makes our columns of this text.
@@ -10,19 +10,18 @@ behind a blank.
 
 import csv
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator
 from pathlib import Path
-from typing import Final
+from typing import Final, Self
 
+from lake.raw_sections import CsvSection
 from nightjar.rawfiles.content import ColumnSpec, Content, Unfit, distinct, repeated
+from nightjar.rawfiles.quotes import Quotes
 from nightjar.rawfiles.text import Copy, Lines, open_lines
 from spark_jobs.casts import TEXT
 from spark_jobs.plans import RawColumn
 
-_QUOTED: Final = re.compile(r'(?:^|(?<=[,\n]))"[^"]*(?:""[^"]*)*(?:"(?!")|\Z)')
-_BEHIND_A_BLANK: Final = re.compile(r'(?:^|,)[^\S\r\n]+"')
-_WHOLE: Final = "quotes that are closed, each before a comma or the line's end"
-_MEND: Final = 'write a quote inside a value twice (""), and close each'
+_OR_NAME_IT: Final = ", or name its own as encoding in the table csv of the data set's TOML"
 
 
 def read(path: Path, spec: ColumnSpec, copy: Path) -> Content:
@@ -31,120 +30,126 @@ def read(path: Path, spec: ColumnSpec, copy: Path) -> Content:
     Raises
     ------
     Unfit
-        Naming the line, where it is not UTF-8 or a quote is not closed as it should be.
+        Naming the line, where it is in another encoding or a quote is not closed as it should be.
     """
-    lines = open_lines(path)
-    records = _records(lines)
-    header = next(records, [])
+    records = _Records(path, spec.csv)
+    header = list(spec.csv.columns) or next(records, [])
+    nulls = frozenset({"", *spec.csv.nulls})
     rows, whole = 0, False
     with Copy(copy, len(header)) as written:
         for record in records:
             rows += 1
-            whole = _put(written, record, lines, len(header))
+            whole = len(record) == len(header) and not records.is_odd()
+            if whole:
+                written.add([None if value in nulls else value for value in record])
+            else:
+                written.add_malformed(records.text.rstrip("\r\n"))
     columns = tuple(RawColumn(name, TEXT, "STRING") for name in distinct(header))
     kinds = dict.fromkeys(header, "text")
-    return Content(columns, kinds, rows, True, repeated(header), _warnings(lines) if whole else ())
+    return Content(columns, kinds, rows, True, repeated(header), _warnings(records.lines) if whole else ())
 
 
-def _records(lines: Lines) -> Iterator[list[str]]:
-    """The header, then each record that is no blank line; `lines.record` holds the lines of the last."""
-    reader, width = csv.reader(lines, strict=True), 0
-    while True:
-        lines.record.clear()
-        try:
-            record = next(reader)
-        except StopIteration:
-            return
-        except csv.Error as error:
-            raise _unfit(lines, str(error)) from None
-        if record:
-            width = width or len(record)
-            _require_closed(lines, width)
-            yield record
+class _Records:
+    """The records of a file that are no blank lines, its header among them.
 
-
-def _put(copy: Copy, record: list[str], lines: Lines, width: int) -> bool:
-    """Add a record to the copy; return whether it is a whole row."""
-    whole = len(record) == width and not _has_odd_quote("".join(lines.record))
-    if whole:
-        copy.add([value or None for value in record])
-    else:
-        copy.add_malformed("".join(lines.record).rstrip("\r\n"))
-    return whole
-
-
-def _has_odd_quote(text: str) -> bool:
-    """Whether a quote opens a value behind a blank: the parser would take that quote for text."""
-    if '"' not in text or not _BEHIND_A_BLANK.search(text):
-        return False
-    return bool(_BEHIND_A_BLANK.search(_QUOTED.sub('""', text)))
-
-
-def _require_closed(lines: Lines, width: int) -> None:
-    """Refuse a record that holds other rows, as its quote was not closed."""
-    before = lines.number - len(lines.record)
-    for first, last in _line_breaks(lines.record):
-        if _swallowed(lines.record[first : last + 1], width):
-            rows = f"takes in the rows up to line {before + last + 1}"
-            actual = f"a quote that is not: one that opens in line {before + first + 1} and {rows}"
-            raise Unfit(_WHOLE, actual, _MEND)
-
-
-def _line_breaks(lines: Sequence[str]) -> Iterator[tuple[int, int]]:
-    """The first and the last line of each value of a record that has a line end in it."""
-    text = "".join(lines) if len(lines) > 1 else ""
-    for value in _QUOTED.finditer(text):
-        if "\n" in value[0]:
-            first = text.count("\n", 0, value.start())
-            yield first, first + value[0].count("\n")
-
-
-def _swallowed(lines: Sequence[str], width: int) -> bool:
-    """Whether the lines of one value look like rows of their own: its quote was not closed.
-
-    Half of the lines between the first and the last are enough; without any, both of these have to.
+    Attributes
+    ----------
+    lines
+        Those of the file; its `record` are those of the record given last.
     """
-    inner = [line for line in lines[1:-1] if line.strip()]
-    if inner:
-        return 2 * sum(_width(line) == width for line in inner) >= len(inner)
-    return _may_be_row(lines[0], width) and _width(lines[-1]) == width
+
+    def __init__(self, path: Path, dialect: CsvSection) -> None:
+        self.lines = open_lines(path, dialect.encoding, _OR_NAME_IT)
+        self._dialect = dialect
+        self._quotes = Quotes(dialect)
+        self._width = len(dialect.columns)
+        escape = dialect.escape or None
+        lines = _plain(self.lines, dialect)
+        self._parser = csv.reader(lines, strict=True, escapechar=escape, **self._quotes.options)
+
+    @property
+    def text(self) -> str:
+        """The text of the record given last."""
+        return "".join(self.lines.record)
+
+    def __iter__(self) -> Self:
+        return self
+
+    def __next__(self) -> list[str]:
+        record: list[str] = []
+        while not record:
+            self.lines.record.clear()
+            try:
+                record = next(self._parser)
+            except csv.Error as error:
+                raise self._unfit(str(error)) from None
+        self._width = self._width or len(record)
+        self._require_closed()
+        return record
+
+    def is_odd(self) -> bool:
+        """Whether a quote or an escape of the record given last does not stand as it should."""
+        return self._quotes.is_odd(self._quotes.masked(self.text))
+
+    def _require_closed(self) -> None:
+        """Refuse a record that holds other rows, as its quote was not closed."""
+        if len(self.lines.record) == 1:
+            return
+        lines = [self._quotes.masked(line) for line in self.lines.record]
+        before = self.lines.number - len(lines)
+        for first, last in self._quotes.line_breaks(lines):
+            if self._quotes.swallowed(lines[first : last + 1], self._width):
+                rows = f"takes in the rows up to line {before + last + 1}"
+                actual = f"a quote that is not: one that opens in line {before + first + 1} and {rows}"
+                raise self._unclosed(actual)
+
+    def _unfit(self, why: str) -> Unfit:
+        number = self.lines.number
+        if "new-line" in why:
+            actual = f"a carriage return alone in line {number}"
+            return Unfit("line ends of \\n or \\r\\n", actual, "deliver it with such line ends")
+        if "limit" in why:
+            expected = f"values of at most {csv.field_size_limit()} letters"
+            if not self._dialect.quote:
+                return Unfit(expected, f"a longer one in line {number}", "deliver it with shorter ones")
+            hint = f"(perhaps the quote of line {self._opened()} is not closed)"
+            return Unfit(expected, f"a longer one in line {number} {hint}", self._mend)
+        return self._unclosed(f"one that opens in line {self._opened()} and is not ({why})")
+
+    def _unclosed(self, actual: str) -> Unfit:
+        mark = "a comma" if self._dialect.delimiter == "," else repr(self._dialect.delimiter)
+        return Unfit(f"quotes that are closed, each before {mark} or the line's end", actual, self._mend)
+
+    @property
+    def _mend(self) -> str:
+        """What to do about a quote that is not closed."""
+        quote, escape = self._dialect.quote, self._dialect.escape
+        how = f"as {escape}{quote}" if escape else f"twice ({2 * quote})"
+        return f"write a quote inside a value {how}, and close each"
+
+    def _opened(self) -> int:
+        """The line in which the last quoted value of the record opens."""
+        text = self._quotes.masked(self.text)
+        return self.lines.number - len(self.lines.record) + 1 + text.count("\n", 0, self._quotes.last(text))
 
 
-def _may_be_row(line: str, width: int) -> bool:
-    """Whether a line would be a row if its open quote were closed somewhere, or left out."""
-    opened = _last_quote(line)
-    return _width(line) <= width <= _width(line[:opened] + line[opened + 1 :])
+def _plain(lines: Lines, dialect: CsvSection) -> Iterable[str]:
+    """The lines for Python's parser, which knows no comments, and drops an escape before any letter."""
+    kept = _without_comments(lines, dialect.comment) if dialect.comment else lines
+    if not dialect.escape:
+        return kept
+    delimiter, quote, escape = map(re.escape, (dialect.delimiter, dialect.quote, dialect.escape))
+    pair = re.compile(f"{escape}([{delimiter}{quote}{escape}]?)")
+    return (pair.sub(lambda found: found[0] if found[1] else 2 * found[0], line) for line in kept)
 
 
-def _width(line: str) -> int:
-    """How many values a line has when it is read alone; 0 where it cannot be read."""
-    try:
-        return len(next(csv.reader([line]), ()))
-    except csv.Error:
-        return 0
-
-
-def _opened(lines: Lines) -> int:
-    """The line in which the last quoted value of the record opens."""
-    text = "".join(lines.record)
-    return lines.number - len(lines.record) + 1 + text.count("\n", 0, _last_quote(text))
-
-
-def _last_quote(text: str) -> int:
-    """Where the last quoted value opens."""
-    return max((match.start() for match in _QUOTED.finditer(text)), default=0)
-
-
-def _unfit(lines: Lines, why: str) -> Unfit:
-    if "new-line" in why:
-        actual = f"a carriage return alone in line {lines.number}"
-        return Unfit("line ends of \\n or \\r\\n", actual, "deliver it with such line ends")
-    if "limit" in why:
-        actual = (
-            f"a longer one in line {lines.number} (perhaps the quote of line {_opened(lines)} is not closed)"
-        )
-        return Unfit(f"values of at most {csv.field_size_limit()} letters", actual, _MEND)
-    return Unfit(_WHOLE, f"one that opens in line {_opened(lines)} and is not ({why})", _MEND)
+def _without_comments(lines: Lines, comment: str) -> Iterator[str]:
+    """The lines but for comments, which stand where a record may begin."""
+    for line in lines:
+        if len(lines.record) == 1 and line.startswith(comment):
+            lines.record.clear()
+        else:
+            yield line
 
 
 def _warnings(lines: Lines) -> tuple[str, ...]:

@@ -1,12 +1,14 @@
 """Lines of text files, decoded strictly, and the copy of their values that Spark reads."""
 
+import codecs
 import io
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from types import TracebackType
-from typing import IO, Final, Self
+from typing import Final, Self
 
 from lake.disk import room_for
+from lake.kinds import UNIT_BYTES
 from lake.schemas import LINE, MALFORMED, copied_field
 from nightjar.rawfiles.content import Unfit
 
@@ -14,15 +16,28 @@ LONGEST_LINE: Final = 1 << 24
 """Bytes. A longer line is none of a table, and would be in memory as a whole."""
 
 _BATCH_ROWS: Final = 20_000  # held until they are written: bounds the memory
-_UTF8_MARK: Final = b"\xef\xbb\xbf"
-_UTF16_MARKS: Final = (b"\xff\xfe", b"\xfe\xff")
+# The longer ones first: that of UTF-32 begins with that of UTF-16.
+_MARKS: Final = {
+    codecs.BOM_UTF32_LE: "utf-32-le",
+    codecs.BOM_UTF32_BE: "utf-32-be",
+    codecs.BOM_UTF8: "utf-8",
+    codecs.BOM_UTF16_LE: "utf-16-le",
+    codecs.BOM_UTF16_BE: "utf-16-be",
+}
+"""Byte order marks, each with the encoding that it tells."""
 _GZIP: Final = b"\x1f\x8b"
-_EXPECTED: Final = "text in UTF-8"
-_ENCODE: Final = "deliver it in UTF-8"
 
 
 class Lines:
     """The lines of a text file, with their line ends; a byte order mark before the first is left out.
+
+    Parameters
+    ----------
+    encoding
+        One that `lake.kinds` accepts. Of two bytes or more a unit, the mark says which comes first unless
+        the name does.
+    other
+        What else may be done about a file in another encoding.
 
     Attributes
     ----------
@@ -34,8 +49,12 @@ class Lines:
         The lines given since the owner last cleared it.
     """
 
-    def __init__(self, stream: IO[bytes]) -> None:
+    def __init__(self, stream: io.BufferedReader, encoding: str = "utf-8", other: str = "") -> None:
         self._stream = stream
+        self._expected = f"text in {encoding.upper()}"
+        self._action = f"deliver it in {encoding.upper()}{other}"
+        self._encoding = self._by_mark(encoding)
+        self._end = "\n".encode(self._encoding)
         self.number = 0
         self.last = ""
         self.record: list[str] = []
@@ -44,43 +63,60 @@ class Lines:
         return self
 
     def __next__(self) -> str:
-        data = self._stream.readline(LONGEST_LINE)
+        data = self._bytes()
         if not data:
             raise StopIteration
         self.number += 1
-        if self.number == 1:
-            data = _without_mark(data)
         line = self._decoded(data)
         self.last = line
         self.record.append(line)
         return line
 
+    def _bytes(self) -> bytes:
+        """The next line; in units of more than one byte, that of a line end may be part of another letter."""
+        if len(self._end) == 1:
+            return self._stream.readline(LONGEST_LINE)
+        data = b""
+        while not data.endswith(self._end) and (part := self._stream.readline(LONGEST_LINE - len(data))):
+            data += part + self._stream.read(-len(data + part) % len(self._end))
+        return data
+
     def _decoded(self, data: bytes) -> str:
-        if len(data) == LONGEST_LINE:
+        if len(data) >= LONGEST_LINE:
             raise Unfit(f"lines of at most {LONGEST_LINE} bytes", f"a longer one, line {self.number}")
-        if b"\0" in data:
-            actual = f"a NUL byte in line {self.number} (perhaps it is UTF-16)"
-            raise Unfit(_EXPECTED, actual, _ENCODE)
+        if len(self._end) == 1 and b"\0" in data:
+            raise self._unfit(f"a NUL byte in line {self.number} (perhaps it is UTF-16)")
         try:
-            return data.decode()
+            return data.decode(self._encoding)
         except UnicodeDecodeError as error:
-            actual = f"byte 0x{data[error.start]:02x} at place {error.start + 1} of line {self.number}"
-            raise Unfit(_EXPECTED, f"{actual} (perhaps it is Latin-1)", _ENCODE) from None
+            hint = " (perhaps it is Latin-1)" if self._encoding == "utf-8" else ""
+            byte = f"byte 0x{data[error.start]:02x} at place {error.start + 1} of line {self.number}"
+            raise self._unfit(byte + hint) from None
+
+    def _by_mark(self, encoding: str) -> str:
+        """The encoding with the order of its bytes, as the byte order mark tells; pass over the mark."""
+        head = self._stream.peek(4)
+        if head.startswith(_GZIP) and encoding not in UNIT_BYTES:
+            raise Unfit(self._expected, "bytes that gzip compressed", "name it .gz, and raw.files")
+        mark = next((mark for mark in _MARKS if head.startswith(mark)), b"")
+        told = _MARKS.get(mark, encoding)
+        if encoding not in (told, told.removesuffix("-le"), told.removesuffix("-be")):
+            raise self._unfit(f"the byte order mark of {told.upper()}")
+        if head and told in ("utf-16", "utf-32"):
+            action = f"deliver it with one, or let encoding be {told}-le or {told}-be"
+            raise Unfit(f"a byte order mark of {told.upper()}", "none", action)
+        self._stream.read(len(mark))
+        return told
+
+    def _unfit(self, actual: str) -> Unfit:
+        return Unfit(self._expected, actual, self._action)
 
 
-def _without_mark(data: bytes) -> bytes:
-    if data.startswith(_UTF16_MARKS):
-        raise Unfit(_EXPECTED, "the byte order mark of UTF-16", _ENCODE)
-    if data.startswith(_GZIP):
-        raise Unfit(_EXPECTED, "bytes that gzip compressed", "name it .gz, and raw.files")
-    return data.removeprefix(_UTF8_MARK)
-
-
-def open_lines(path: Path) -> Lines:
-    """The lines of a file, which may be compressed as its name says."""
+def open_lines(path: Path, encoding: str = "utf-8", other: str = "") -> Lines:
+    """The `Lines` of a file, which may be compressed as its name says."""
     import pyarrow as pa
 
-    return Lines(io.BufferedReader(pa.input_stream(path, compression="detect")))
+    return Lines(io.BufferedReader(pa.input_stream(path, compression="detect")), encoding, other)
 
 
 class Copy:

@@ -198,18 +198,19 @@ def _events(storage: Storage, day: dt.date, data: Dataset) -> list[FileSpec]:
     name, closed = data.raw.path(day), day in data.raw.closed_days
     if closed and not storage.exists(name):
         return []
-    return [FileSpec(name, day, data.raw.format, raw_targets(data.raw), data.id_type, may_be_empty=closed)]
+    raw, targets = data.raw, raw_targets(data.raw)
+    return [FileSpec(name, day, raw.format, targets, data.id_type, may_be_empty=closed, csv=raw.csv)]
 
 
 def _catalogues(storage: Storage, day: dt.date, data: Dataset) -> list[FileSpec]:
     """The catalogue that came on that day, if one did."""
     if data.catalogue is None:
         return []
-    name = data.catalogue.path(day)
+    catalogue, name = data.catalogue, data.catalogue.path(day)
     if not storage.exists(name):
         return []
-    targets = catalogue_targets(data.catalogue)
-    return [FileSpec(name, day, data.catalogue.format, targets, data.id_type, whole=True)]
+    targets = catalogue_targets(catalogue)
+    return [FileSpec(name, day, catalogue.format, targets, data.id_type, whole=True, csv=catalogue.csv)]
 
 
 def _check_staged(plan: ExtractPlan, made: ExtractResult, lake: Lake) -> list[Check]:

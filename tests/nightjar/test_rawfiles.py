@@ -138,7 +138,11 @@ def test_a_quote_of_the_header_that_takes_in_rows_is_refused(check):
 @pytest.mark.parametrize("kind", ["csv", "jsonl"])
 @pytest.mark.parametrize(
     ("encoding", "told"),
-    [("utf-16", "byte order mark of UTF-16"), ("utf-16-le", "a NUL byte in line 1"), ("utf-32", "UTF-16")],
+    [
+        ("utf-16", "byte order mark of UTF-16"),
+        ("utf-16-le", "a NUL byte in line 1"),
+        ("utf-32", "byte order mark of UTF-32"),
+    ],
 )
 def test_other_encodings_are_refused_by_name(check, kind, encoding, told):
     data = (HEADER + ROW if kind == "csv" else OBJECT).decode().encode(encoding)
@@ -223,8 +227,8 @@ def test_a_file_that_is_being_written_is_refused(check, tmp_path, monkeypatch):
     """The rows that were there went in, under the digest of more."""
     read = text.open_lines
 
-    def open_lines(path):
-        lines = read(path)
+    def open_lines(path, *dialect):
+        lines = read(path, *dialect)
         with (tmp_path / "day.csv").open("ab") as more:
             more.write(ROW)
         return lines

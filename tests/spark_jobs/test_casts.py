@@ -1,6 +1,7 @@
 import pyarrow as pa
 import pytest
 
+from lake.raw_sections import CsvSection
 from spark_jobs.casts import expression, family, normalized, quoted, rule
 
 
@@ -261,3 +262,54 @@ def test_normalized_text_is_a_value_in_one_spelling(spark):
     asked = ", ".join(f"{normalized(*case[:3])} AS c{i}" for i, case in enumerate(WORDS))
     found = spark.sql(f"SELECT {asked}").first()
     assert [(*case[:3], found[i]) for i, case in enumerate(WORDS)] == WORDS
+
+
+# What the text of a number becomes by its marks of decimals and thousands: its words, and the number.
+MARKED = [
+    (",", "", "5,99", "5.99", "5.99"),
+    (",", "", " -,5 ", "-.5", "-0.50"),
+    (",", "", "1234", "1234", "1234.00"),
+    (",", "", "5.99", "5,99", None),
+    (",", "", "1.234,56", "1,234.56", None),
+    (",", "", " ", None, None),
+    (",", ".", "1.234,56", "1234.56", "1234.56"),
+    (",", ".", "+1.234.567", "+1234567", "1234567.00"),
+    (",", ".", "1234567,1", "1234567.1", "1234567.10"),
+    (",", ".", "12.34,56", "12,34.56", None),
+    (",", ".", "1.2345", "1,2345", None),
+    (",", ".", "1234.567", "1234,567", None),
+    (",", ".", "1,234.567", "1.234,567", None),
+    (",", ".", "1..234", "1,,234", None),
+    (",", ".", ".234", ",234", None),
+    (",", ".", "0.123", "0,123", None),  # 123 is not written so, and 0.123 is of other marks
+    (",", ".", "-1.234,", "-1234.", "-1234.00"),
+    (".", ",", "1,234.567", "1234.567", "1234.57"),
+    (".", ",", "1,23", "1,23", None),
+    (".", ",", "1,234,56", "1,234,56", None),
+    (".", " ", "1 234", "1234", "1234.00"),
+    (".", " ", "1 23", "1 23", None),
+    (",", "\u202f", "1\u202f234,5", "1234.5", "1234.50"),
+    (".", "'", "1'234.5", "1234.5", "1234.50"),
+    (".", "^", "1^234", "1234", "1234.00"),
+    ("^", "]", "1]234^5", "1234.5", "1234.50"),
+    ("\\", "$", "1$234\\5", "1234.5", "1234.50"),
+    ("\U0001d16d", "|", "1|234\U0001d16d5", "1234.5", "1234.50"),
+]
+
+
+@pytest.mark.spark
+def test_a_number_is_read_by_the_marks_of_its_file_and_no_others(spark):
+    texts = []
+    for decimal, thousands, text, *_ in MARKED:
+        raw = f"decode(unhex('{text.encode().hex()}'), 'utf-8')"
+        words = normalized(raw, "decimal(18,2)", "text", CsvSection(decimal=decimal, thousands=thousands))
+        texts += [words, expression(raw, "decimal(18,2)", "text", "int64", "UTC", words)]
+    found = spark.sql("SELECT " + ", ".join(f"CAST({sql} AS STRING) AS c{n}" for n, sql in enumerate(texts)))
+    made = list(found.first())
+    assert [(*case[:3], *made[2 * n : 2 * n + 2]) for n, case in enumerate(MARKED)] == MARKED
+
+
+@pytest.mark.parametrize("target", ["id", "string", "timestamp"])
+def test_marks_of_numbers_change_no_other_column(target):
+    marks = CsvSection(decimal=",", thousands=".")
+    assert normalized("x", target, "text", marks) == normalized("x", target, "text")

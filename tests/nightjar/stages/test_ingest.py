@@ -1,11 +1,13 @@
+import csv
 import dataclasses
 import datetime as dt
 import json
+from pathlib import Path
 
 import pyarrow as pa
 import pytest
 
-from lake import layout
+from lake import layout, tables
 from lake.errors import FileFault, GateFailed, PermanentError
 from lake.records import Records
 from lake.storage import open_storage
@@ -76,6 +78,21 @@ def test_text_files_are_checked_for_their_columns(tiny_with, tmp_path, kind):
         attempts.begin(tiny.lake, Ingest(), [DAY])
 
 
+def test_a_catalogue_has_a_dialect_of_its_own(tiny, tiny_row):
+    path = Path(tiny.settings.dataset)
+    of_csv = 'files = "items/{partition}.csv"\nformat = "csv"'
+    changed = path.read_text(encoding="utf-8").replace(
+        'files = "items/{partition}.parquet"\nformat = "parquet"', of_csv
+    )
+    path.write_text(f'{changed}\n[catalogue.csv]\ndelimiter = "\\t"\nencoding = "utf-16"\n', encoding="utf-8")
+    tiny.put(DAY, [tiny_row(DAY)])
+    items = "item\ttitle\tdepartment\tkind\tbrand\n10\tté\tdrinks\ttea\tleaf\n"
+    tiny.raw(f"items/{DAY}.csv").write_text(items, encoding="utf-16")
+    plan = attempts.read_plan(tiny.lake, Ingest(), attempts.begin(tiny.lake, Ingest(), [DAY]))
+    (file,) = plan.catalogues
+    assert (file.rows, [column.name for column in file.columns][:2]) == (1, ["item", "title"])
+
+
 def test_a_name_that_spark_skips_is_refused(tiny):
     data = tiny.lake.data
     raw = data.raw.model_copy(update={"files": "events/_{partition}.parquet"})
@@ -89,6 +106,26 @@ def test_a_day_outside_the_data_set_is_refused(tiny):
         PermanentError, match="partition 2024-01-06 is outside tiny: expected 2024-01-01 to 2024-01-05"
     ):
         attempts.begin(tiny.lake, Ingest(), [dt.date(2024, 1, 6)])
+
+
+_AS_GERMANS_WRITE = ("2,5", "1.234,50", "NULL", "1.000.000,00")
+
+
+def _tiny_csv(tiny_with, folder, rows, keys=""):
+    """A data set in a folder with a day of rows in the dialect of some keys; it has a header without any."""
+    folder.mkdir()
+    tiny = tiny_with(folder, format="csv")
+    with Path(tiny.settings.dataset).open("a", encoding="utf-8") as toml:
+        toml.write(f"\n[raw.csv]\n{keys}")
+    lines = [row | {"at": row["at"].isoformat()} for row in rows]
+    dialect = tiny.lake.data.raw.csv
+    with tiny.raw(f"events/{DAY}.csv").open("w", encoding=dialect.encoding, newline="") as file:
+        file.write("# of one shop\n" if dialect.comment else "")
+        writer = csv.DictWriter(file, lines[0].keys(), delimiter=dialect.delimiter)
+        if not dialect.columns:
+            writer.writeheader()
+        writer.writerows(lines)
+    return tiny
 
 
 @pytest.mark.spark
@@ -113,6 +150,33 @@ class TestCommitted:
             "interactions": 0,
             "quarantine": 0,
         }
+
+    def test_a_day_in_another_dialect_has_the_digest_of_the_plain_one(self, tiny_with, tiny_row, tmp_path):
+        rows = [
+            tiny_row(DAY, user=user, store="Café; 2", paid=paid)
+            for user, paid in enumerate((2.5, 1234.5, None, 1e6), start=1)
+        ]
+        plain = _tiny_csv(tiny_with, tmp_path / "plain", rows)
+        keys = 'delimiter = ";"\ndecimal = ","\nthousands = "."\nencoding = "latin-1"\ncomment = "#"\n'
+        names = f'nulls = ["NULL"]\ncolumns = {json.dumps(list(rows[0]))}\n'
+        told = [row | {"paid": paid} for row, paid in zip(rows, _AS_GERMANS_WRITE, strict=True)]
+        other = _tiny_csv(tiny_with, tmp_path / "other", told, keys + names)
+        records = [tiny.ingest_unjudged(DAY) for tiny in (plain, other)]
+        one, two = (record.tables["interactions"].digest for record in records)
+        assert one == two
+        assert [record.counts["clean"] for record in records] == [3, 3]
+        assert records[1].counts["read"] == sum(records[1].counts[kind] for kind in ("clean", "bad"))
+        assert records[1].counts["bad"] == 1
+
+    def test_a_number_of_other_marks_is_set_aside_as_it_was(self, tiny_with, tiny_row, tmp_path):
+        rows = [tiny_row(DAY, user=user, paid=paid) for user, paid in enumerate(("5,999", "5.9", "5,9"), 1)]
+        tiny = _tiny_csv(tiny_with, tmp_path / "some", rows, 'decimal = ","\n')
+        record = tiny.ingest_unjudged(DAY)
+        files = record.tables["quarantine"].files
+        (bad,) = tables.read(tiny.lake.storage, "quarantine", "int64", files).to_pylist()
+        assert (bad["row_number"], bad["reasons"]) == (2, ["amount_unreadable"])
+        assert json.loads(bad["raw_row"])["paid"] == "5.9"
+        assert (record.counts["clean"], record.counts["rounded_amount"]) == (2, 1)
 
     def test_a_closed_day_may_have_a_file_of_no_json_lines(self, tiny_with, tmp_path):
         """It was refused, and no other file says of JSON lines that there are none."""

@@ -1,6 +1,7 @@
 import pytest
 
 from lake.dataset import read_dataset
+from lake.raw_sections import CsvSection
 from nightjar.stages.rowsettings import digest_of
 
 
@@ -18,6 +19,8 @@ def changed(data, section, **values):
     [
         ("raw", {"timezone": "America/New_York"}),
         ("raw", {"late_days": 3}),
+        ("raw", {"csv": CsvSection(nulls=("NULL",))}),
+        ("raw", {"csv": CsvSection(decimal=",")}),
         ("rules", {"max_amount": 10.0}),
         ("rules", {"sentinels": ("nobody",)}),
         ("events", {"ignore": ("view",)}),
@@ -34,6 +37,7 @@ def test_what_decides_what_becomes_of_a_row_is_another_setting(data, section, va
     [
         ("raw", {"files": "elsewhere/{partition}.parquet"}),
         ("raw", {"closed_days": (1,)}),
+        ("raw", {"csv": CsvSection(delimiter=",")}),
         ("rules", {"min_rows": 7, "max_rows": 8, "max_bad_share": 0.5}),
         ("lists", {"length": 7}),
         ("training", {"snapshots": 1}),

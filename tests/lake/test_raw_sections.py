@@ -1,0 +1,140 @@
+"""What a data set may say of its CSV files; each key that cannot work is refused by its name."""
+
+import re
+
+import pytest
+
+from lake.dataset import CONFIG_DIR, Dataset, digest_of, read_dataset
+from lake.errors import ConfigError
+from lake.raw_sections import RFC_4180, CsvSection
+from nightjar.stages.ingest import Ingest
+
+SHIPPED = (CONFIG_DIR / "complete_journey.toml").read_text(encoding="utf-8")
+OF_CSV = SHIPPED.replace('format = "parquet"', 'format = "csv"')
+NAMES = '["household_id", "store_id", "basket_id", "product_id", "quantity", "sales_value", "at"]'
+
+
+@pytest.fixture
+def data_set(tmp_path):
+    """A data set by the text of its TOML."""
+
+    def read(text: str) -> Dataset:
+        path = tmp_path / f"{len(list(tmp_path.iterdir()))}.toml"
+        path.write_text(text, encoding="utf-8")
+        return read_dataset(str(path))
+
+    return read
+
+
+@pytest.mark.parametrize("of", ["raw", "catalogue"])
+@pytest.mark.parametrize(
+    ("key", "told"),
+    [
+        ('delimiter = ""', "delimiter: expected one letter, which is no line end, found ''"),
+        ('delimiter = "::"', "delimiter: expected one letter"),
+        ('delimiter = "\\n"', "delimiter: expected one letter"),
+        ('quote = ","', "quote: expected a letter of its own, ',' is delimiter already"),
+        ("quote = '\"\"'", "quote: expected one letter"),
+        ("escape = '\"'", "escape: expected a letter of its own, '\"' is quote already"),
+        ('escape = ","', "escape: expected a letter of its own, ',' is delimiter already"),
+        ('encoding = "latin-11"', "encoding: expected an encoding that Python knows.*did you mean latin"),
+        ('encoding = ""', "encoding: expected an encoding that Python knows"),
+        *(
+            (f'encoding = "{name}"', "encoding: expected an encoding of text whose lines can be read")
+            for name in ("utf-7", "cp037", "iso2022_jp", "hz", "idna", "unicode_escape", "hex", "rot13")
+        ),
+        ('columns = ["a", "a"]', "columns: expected each value once, a is repeated"),
+        ('columns = [" a"]', r"columns\.0: "),
+        ('nulls = [""]', r"nulls\.0: "),
+        ('nulls = "NULL"', "nulls: "),
+        ('comment = ", x"', "comment: expected a text that begins no row, ',' is delimiter already"),
+        ("comment = '\"'", "comment: expected a text that begins no row, '\"' is quote already"),
+        ('comment = " "', "comment: "),
+        ('decimal = ""', "decimal: expected one letter"),
+        ('decimal = "5"', "decimal: expected a mark that is no digit, letter or sign, found '5'"),
+        ('decimal = "-"', "decimal: expected a mark that is no digit, letter or sign, found '-'"),
+        ('decimal = "e"', "decimal: expected a mark"),
+        ("decimal = '\"'", "decimal: expected a letter of its own, '\"' is quote already"),
+        ('decimal = ","\nquote = ""', "decimal: expected a letter of its own, ',' is delimiter already"),
+        ('thousands = "0"', "thousands: expected a mark that is no digit, letter or sign"),
+        ('thousands = "."', "thousands: expected a letter of its own, '.' is decimal already"),
+        ('delimiters = ";"', "delimiters: there is no such key .did you mean delimiter"),
+    ],
+)
+def test_a_letter_or_name_that_cannot_work_is_refused_by_its_key(data_set, of, key, told):
+    with pytest.raises(ConfigError, match=rf"toml: {of}\.csv\.{told}") as raised:
+        data_set(f"{OF_CSV}\n[{of}.csv]\n{key}\n")
+    assert ";" not in str(raised.value)  # nothing else is blamed
+
+
+@pytest.mark.parametrize("of", ["raw", "catalogue"])
+def test_the_table_is_refused_where_files_are_not_csv(data_set, of):
+    with pytest.raises(ConfigError, match=rf"toml: {of}\.csv: expected no such table, as format is parquet$"):
+        data_set(f"{SHIPPED}\n[{of}.csv]\n")
+
+
+def test_names_of_columns_have_to_hold_those_that_are_mapped(data_set):
+    with pytest.raises(ConfigError, match=r"raw\.csv: its columns lack basket_id, household_id, product_id"):
+        data_set(f'{OF_CSV}\n[raw.csv]\ncolumns = ["quantity", "sales_value"]\n')
+
+
+@pytest.mark.parametrize(
+    ("name", "python"),
+    [
+        ("latin1", "iso8859-1"),
+        ("Windows-1252", "cp1252"),
+        ("UTF8", "utf-8"),
+        ("utf-8-sig", "utf-8"),
+        ("utf_16", "utf-16"),
+        ("UTF-16LE", "utf-16-le"),
+        ("cp1250", "cp1250"),
+        ("shift_jis", "shift_jis"),
+        ("gb18030", "gb18030"),
+        ("koi8-r", "koi8-r"),
+    ],
+)
+def test_all_names_of_an_encoding_are_one_setting(name, python):
+    assert CsvSection(encoding=name).encoding == python
+
+
+def test_a_number_in_quotes_may_hold_the_delimiter():
+    assert CsvSection(decimal=",", thousands=".").decimal == ","
+    assert CsvSection(decimal=",", quote="", escape="\\").decimal == ","
+
+
+def _of_ingest(data):
+    return digest_of(data.chosen(Ingest.SECTIONS))
+
+
+def test_a_table_that_says_nothing_else_is_in_no_digest(data_set):
+    """The records of every data set would have become stale."""
+    plain = data_set(OF_CSV)
+    assert "csv" not in plain.chosen(["raw"])["raw"] | plain.chosen(["catalogue"])["catalogue"]
+    for table in ("", 'delimiter = ","\nencoding = "UTF-8"\n'):
+        told = data_set(f"{OF_CSV}\n[raw.csv]\n{table}\n[catalogue.csv]\n{table}")
+        assert (_of_ingest(told), told) == (_of_ingest(plain), plain)
+
+
+CHANGES = {
+    "delimiter": '";"',
+    "quote": '""',
+    "escape": '"$"',
+    "encoding": '"latin-1"',
+    "columns": NAMES,
+    "nulls": '["NULL"]',
+    "comment": '"#"',
+    "decimal": '","',
+    "thousands": '"\'"',
+}
+
+
+@pytest.mark.parametrize("key", CsvSection.model_fields)
+def test_each_key_is_in_the_digest_of_what_ingest_reads(data_set, key):
+    names = set(re.findall(r'"(\w+)"', NAMES))
+    text = re.sub(r"^(event_ts|quantity|amount) = .*$", r'\1 = "at"', OF_CSV, flags=re.MULTILINE)
+    text = text.replace('amount = "at"', 'amount = "sales_value"').replace('quantity = "at"', "")
+    plain = data_set(text)
+    assert set(plain.raw.columns.model_dump(exclude_none=True).values()) <= names
+    changed = data_set(f"{text}\n[raw.csv]\n{key} = {CHANGES[key]}\n")
+    assert getattr(changed.raw.csv, key) != getattr(RFC_4180, key)
+    assert _of_ingest(changed) != _of_ingest(plain)

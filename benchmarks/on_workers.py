@@ -7,6 +7,7 @@ Whoever measures this measures the cluster too, from its start, of some seconds,
 
 import os
 import secrets
+import signal
 import subprocess
 import sys
 import tempfile
@@ -29,6 +30,7 @@ def main() -> None:
     """Run the command of the arguments; ends as it does."""
     workers, command = int(sys.argv[1]), sys.argv[2:]
     parts: list[background.Component] = []
+    signal.signal(signal.SIGTERM, lambda number, _: sys.exit(128 + number))  # so that the cluster ends too
     with tempfile.TemporaryDirectory() as folder:
         told = _environment(workers)
         try:

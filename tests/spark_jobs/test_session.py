@@ -91,3 +91,17 @@ def test_jobs_without_an_executor_for_so_long_are_cancelled(monkeypatch, seconds
     _watch(context)
     assert [job for job, _ in context.cancelled] == cancelled
     assert all("an executor of 2g and all cores within 2 s" in reason for _, reason in context.cancelled)
+
+
+@pytest.mark.spark
+def test_a_cluster_is_watched_once_however_often_its_session_is_asked_for(spark, monkeypatch):
+    """Each part of an extract asked for it, and started a thread and a task of its own."""
+    taken = []
+    monkeypatch.setattr(session.cluster, "is_one", lambda master: True)
+    monkeypatch.setattr(session, "_watch", lambda context: taken.append("watch"))
+    monkeypatch.setattr(session, "_take_executor", lambda of: taken.append("executor"))
+    session.session("tests")  # that of these tests was made before
+    assert taken == []
+    monkeypatch.setattr(session.SparkSession, "getActiveSession", lambda: None)
+    session.session("tests")
+    assert sorted(taken) == ["executor", "watch"]

@@ -1,17 +1,16 @@
 """The sections of a data set's TOML about what lands and how it is judged, in the order of the file."""
 
 import datetime as dt
-from typing import Annotated, Any, Final, Literal
+from typing import Annotated, Any, Literal
 
-from pydantic import Field, ValidationInfo, field_validator, model_validator
+from pydantic import AfterValidator, Field, ValidationInfo, field_validator, model_validator
 
 from lake import kinds
+from lake.formats import FORMATS
+from lake.formats.dialect import RFC_4180, CsvSection
 from lake.kinds import (
     PLACEHOLDER,
     Day,
-    Encoding,
-    Letter,
-    LetterOrNone,
     Section,
     Sequence,
     Template,
@@ -19,61 +18,18 @@ from lake.kinds import (
     Weight,
     Zone,
 )
+from lake.toml import near
 
-FileFormat = Literal["parquet", "csv", "jsonl"]
 Action = Literal["off", "warn", "stop"]
 
 
-class CsvSection(Section):
-    """The dialect of files whose format is CSV, TSV among them; the default is that of RFC 4180."""
-
-    delimiter: Letter = ","
-    r"""What stands between two values, such as a semicolon, or `"\t"` for a tab."""
-    quote: LetterOrNone = '"'
-    """What stands around a value that holds a delimiter or a line end; none where quotes are only letters."""
-    escape: LetterOrNone = ""
-    """What stands before a quote, a delimiter or itself in a value; without it a quote is written twice."""
-    encoding: Encoding = "utf-8"
-    """The encoding of the files; a byte order mark is no part of their first line."""
-    columns: Sequence[Text] = ()
-    """The names of all columns in their order, for files without a header: the first line is then a row."""
-    nulls: Sequence[Text] = ()
-    r"""What stands for no value, as the empty text does, such as `NULL` or `\\N`; it is the whole value."""
-    comment: str = Field(default="", pattern=r"^(\S(.*\S)?)?$")
-    """What lines begin with that are no rows; without it all are."""
-    decimal: Letter = "."
-    """The mark of decimals in the columns that hold quantity and amount."""
-    thousands: LetterOrNone = ""
-    """The mark between groups of three digits of these numbers, where they have one."""
-
-    @field_validator("comment")
-    @classmethod
-    def _begins_no_row(cls, comment: str, info: ValidationInfo) -> str:
-        for name in ("delimiter", "quote", "escape"):
-            if comment and comment[0] == info.data.get(name):
-                raise ValueError(f"expected a text that begins no row, {comment[0]!r} is {name} already")
-        return comment
-
-    @field_validator("decimal", "thousands")
-    @classmethod
-    def _is_no_part_of_digits(cls, mark: str) -> str:
-        if mark and (mark.isalnum() or mark in "+-"):
-            raise ValueError("expected a mark that is no digit, letter or sign")
-        return mark
-
-    @field_validator("quote", "escape", "decimal", "thousands")
-    @classmethod
-    def _has_one_meaning(cls, letter: str, info: ValidationInfo) -> str:
-        """Refuse a letter that an earlier key has; a number in quotes may hold the delimiter."""
-        is_mark = info.field_name in ("decimal", "thousands")
-        is_held = is_mark and (info.data.get("quote") or info.data.get("escape"))
-        for name, taken in info.data.items():
-            if letter and taken == letter and not (name == "delimiter" and is_held):
-                raise ValueError(f"expected a letter of its own, {letter!r} is {name} already")
-        return letter
+def _known(name: str) -> str:
+    if name not in FORMATS:
+        raise ValueError(f"expected {', '.join(FORMATS)}{near(name, FORMATS)}")
+    return name
 
 
-RFC_4180: Final = CsvSection()
+FormatName = Annotated[str, AfterValidator(_known), Field(json_schema_extra={"enum": [*FORMATS]})]
 
 
 def _is_default(csv: CsvSection) -> bool:
@@ -81,10 +37,11 @@ def _is_default(csv: CsvSection) -> bool:
     return csv == RFC_4180
 
 
-def _only_of_csv(table: Any, info: ValidationInfo) -> Any:
-    form = info.data.get("format", "csv")
-    if form != "csv" and isinstance(table, dict):
-        raise ValueError(f"expected no such table, as format is {form}")
+def _only_of_its_format(table: Any, info: ValidationInfo) -> Any:
+    """Refuse a table that the format does not read."""
+    kind = FORMATS.get(info.data.get("format", ""))
+    if kind and info.field_name != kind.TABLE and isinstance(table, dict):
+        raise ValueError(f"expected no such table, as format is {kind.NAME}")
     return table
 
 
@@ -125,7 +82,7 @@ class RawSection(Section):
 
     files: Template
     """Where a day's rows land below `NIGHTJAR_RAW`, with `{partition}` for the day."""
-    format: FileFormat
+    format: FormatName
     """The format of these files."""
     timezone: Zone = "UTC"
     """The zone of stamps that name none."""
@@ -136,7 +93,7 @@ class RawSection(Section):
     columns: RawColumns
     csv: CsvSection = Field(default=RFC_4180, exclude_if=_is_default)
 
-    _check_format = field_validator("csv", mode="before")(_only_of_csv)
+    _check_format = field_validator("csv", mode="before")(_only_of_its_format)
     _check_csv = field_validator("csv")(_names_what_is_mapped)
 
     def path(self, day: dt.date) -> str:
@@ -186,12 +143,12 @@ class CatalogueSection(Section):
 
     files: Template
     """Where a snapshot lands below `NIGHTJAR_RAW`; not the same as `raw.files`."""
-    format: FileFormat
+    format: FormatName
     """The format of these files."""
     columns: CatalogueColumns
     csv: CsvSection = Field(default=RFC_4180, exclude_if=_is_default)
 
-    _check_format = field_validator("csv", mode="before")(_only_of_csv)
+    _check_format = field_validator("csv", mode="before")(_only_of_its_format)
     _check_csv = field_validator("csv")(_names_what_is_mapped)
 
     def path(self, day: dt.date) -> str:

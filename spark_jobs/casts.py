@@ -1,8 +1,8 @@
 """Where raw columns become ours: the SQL expression that casts a raw column to one of our types.
 
-Each raw column has a *family*, by its type in the file (`family`); columns of CSV and JSON lines are
-all of the family `TEXT`. For each of our types and each family, `rule` has an SQL template or None.
-None means that the family cannot be cast without loss: `nightjar/rawfiles/check.py` then refuses the
+Each raw column has a *family*, by its type in the file (`lake/formats/families.py`); columns of CSV and
+JSON lines are all of the family `TEXT`. For each of our types and each family, `rule` has an SQL template
+or None. None means that the family cannot be cast without loss: `nightjar/rawfiles/check.py` then refuses the
 file before Spark starts. Otherwise `expression` fills in the template, and `spark_jobs/judge.py` selects
 it as our column. A value that does not fit becomes null, and `validation/rules.py` says whether its row
 is set aside.
@@ -13,10 +13,12 @@ have to be ISO dates, or ISO times with or without an offset. A stamp without an
 data set's zone.
 """
 
-from collections.abc import Mapping
-from typing import TYPE_CHECKING, Final
+from typing import Final
 
-from lake.raw_sections import RFC_4180, CatalogueSection, CsvSection, RawSection
+from lake.formats.content import Targets
+from lake.formats.dialect import RFC_4180, CsvSection
+from lake.formats.families import NOTHING, TEXT, WHOLE
+from lake.raw_sections import CatalogueSection, RawSection
 from lake.schemas import (
     AMOUNT,
     CONTEXT,
@@ -31,19 +33,6 @@ from lake.schemas import (
     spark_type,
 )
 from lake.schemas import CATALOGUE as CATALOGUE_COLUMNS
-from spark_jobs.sqltypes import is_small
-
-if TYPE_CHECKING:
-    import pyarrow as pa
-
-Targets = Mapping[str, tuple[str, str]]
-
-TEXT: Final = "text"
-WHOLE: Final = "whole"
-"""Integers that may exceed a signed 64-bit one: unsigned 64-bit, and decimals of scale 0."""
-NOTHING: Final = "nothing"
-"""The family of a column of Arrow's null type: every value is null."""
-OTHER: Final = "other"
 
 _EXACT_BELOW: Final = {"float": 1 << 53, "single": 1 << 24, "half": 1 << 11}
 """For each family of floats the bound below which every whole number has a float of its own."""
@@ -150,41 +139,6 @@ _STAMP: Final = {
     "string": _STAMP_TEXT,
     TEXT: _STAMP_TEXT,
 }
-
-
-def family(kind: "pa.DataType") -> str:
-    """The family of an Arrow type; ``other`` where no rule knows it."""
-    import pyarrow.types as is_
-
-    if is_.is_timestamp(kind):
-        return ("instant" if kind.tz else "local") + ("_ns" if kind.unit == "ns" else "")
-    if is_.is_dictionary(kind):
-        return family(kind.value_type)
-    if is_.is_decimal(kind):
-        return TEXT if not is_small(kind) else "decimal" if kind.scale else WHOLE
-    tests = {
-        WHOLE: is_.is_uint64,
-        "integer": is_.is_integer,
-        "half": is_.is_float16,
-        "single": is_.is_float32,
-        "float": is_.is_floating,
-        "boolean": is_.is_boolean,
-        "string": _is_text,
-        "date": is_.is_date,
-        NOTHING: is_.is_null,
-    }
-    return next((name for name, test in tests.items() if test(kind)), OTHER)
-
-
-def _is_text(kind: "pa.DataType") -> bool:
-    """Texts of any layout, and UUIDs and JSON, which are read as text."""
-    return str(kind) in {
-        "string",
-        "large_string",
-        "string_view",
-        "extension<arrow.uuid>",
-        "extension<arrow.json>",
-    }
 
 
 def rule(target: str, raw_family: str, id_type: str) -> str | None:

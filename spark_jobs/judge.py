@@ -13,8 +13,9 @@ from functools import reduce
 from pyspark.sql import Column, DataFrame, SparkSession
 from pyspark.sql import functions as fn
 
+from lake.formats.content import Targets
+from lake.formats.dialect import CsvSection
 from lake.names import TableName
-from lake.raw_sections import CsvSection, FileFormat
 from lake.schemas import (
     ATTRIBUTES,
     CATALOGUE,
@@ -33,7 +34,7 @@ from lake.schemas import (
     Columns,
     spark_type,
 )
-from spark_jobs.casts import Targets, catalogue_targets, raw_targets
+from spark_jobs.casts import catalogue_targets, raw_targets
 from spark_jobs.plans import ExtractPlan, RawFile
 from spark_jobs.raw import RawRows, rows
 from validation.rules import Rule, item_rules, row_rules
@@ -59,7 +60,6 @@ class Delivery:
     """
 
     files: tuple[RawFile, ...]
-    format: FileFormat
     csv: CsvSection
     zone: str
     targets: Targets
@@ -79,7 +79,6 @@ def events(plan: ExtractPlan) -> Delivery:
     raw = plan.config.raw
     return Delivery(
         files=plan.files,
-        format=raw.format,
         csv=raw.csv,
         zone=raw.timezone,
         targets=raw_targets(raw),
@@ -96,7 +95,6 @@ def items(plan: ExtractPlan) -> Delivery | None:
         return None
     return Delivery(
         files=plan.catalogues,
-        format=plan.config.catalogue.format,
         csv=plan.config.catalogue.csv,
         zone=plan.config.raw.timezone,
         targets=catalogue_targets(plan.config.catalogue),

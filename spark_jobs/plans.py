@@ -6,30 +6,12 @@ from dataclasses import dataclass, field
 from lake import feature_states
 from lake.caches import Origins
 from lake.feature_states import StateFiles
+from lake.formats.content import RawColumn
 from lake.names import TableName
 from lake.plan import BLOCK_MIB, Plan
 from lake.records import BUNDLE, Record, Records, TableContent
 from recommender.userlists import Made
 from validation.profile import Profile
-
-
-@dataclass(frozen=True)
-class RawColumn:
-    """A column of a raw file.
-
-    Attributes
-    ----------
-    name
-        As the file has it; where a name repeats, a number follows it, as in ``a (2)``.
-    family
-        Its family (`spark_jobs.casts`).
-    type
-        The SQL type as which Spark reads it.
-    """
-
-    name: str
-    family: str
-    type: str
 
 
 @dataclass(frozen=True)

@@ -17,11 +17,12 @@ from pyspark.sql import functions as fn
 from pyspark.sql.types import ArrayType, BinaryType, DataType, MapType, StructField, StructType
 
 from lake.errors import PermanentError
-from lake.raw_sections import CsvSection
+from lake.formats.content import Targets
+from lake.formats.dialect import CsvSection
 from lake.schemas import HASH, LANDED, LINE, MALFORMED, RAW_ROW, ROW_NUMBER, SOURCE_FILE, WORDS, copied_field
 from lake.storage import open_storage
 from spark_jobs import read
-from spark_jobs.casts import Targets, expression, normalized, quoted
+from spark_jobs.casts import expression, normalized, quoted
 from spark_jobs.plans import ExtractPlan, RawFile
 
 RAW: Final = "raw"

@@ -8,28 +8,20 @@ rules make our columns afterwards, in `spark_jobs/casts.py:expression`.
 import datetime as dt
 import logging
 import tempfile
-from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
-from typing import Final
+from typing import Any
 
 from lake import layout
 from lake.disk import room_for, sha256_of
 from lake.errors import FileFault
-from lake.raw_sections import RFC_4180, CsvSection, FileFormat
+from lake.formats.content import ColumnSpec, Content, RawColumn, Targets, Unfit
+from lake.formats.format import Format
 from lake.storage import Storage
-from nightjar.rawfiles import csvfile, jsonlines, parquet
-from nightjar.rawfiles.content import ColumnSpec, Content, Unfit
-from spark_jobs.casts import Targets, rule
-from spark_jobs.plans import RawColumn, RawFile
+from spark_jobs.casts import rule
+from spark_jobs.plans import RawFile
 
 log = logging.getLogger(__name__)
-
-_READERS: Final[dict[str, Callable[[Path, ColumnSpec, Path], Content]]] = {
-    "parquet": parquet.read,
-    "csv": csvfile.read,
-    "jsonl": jsonlines.read,
-}
 
 
 @dataclass(frozen=True)
@@ -44,23 +36,15 @@ class FileSpec:
         Whether the columns that are not mapped are read too, each by itself.
     may_be_empty
         Whether a file without a row is fine.
-    csv
-        The dialect of a CSV file.
     """
 
     name: str
     day: dt.date
-    format: FileFormat
+    format: Format[Any]
     targets: Targets
     id_type: str
     whole: bool = False
     may_be_empty: bool = False
-    csv: CsvSection = RFC_4180
-
-    @property
-    def has_head(self) -> bool:
-        """Whether the file has bytes even without rows."""
-        return self.format == "parquet" or (self.format == "csv" and not self.csv.columns)
 
 
 @dataclass(frozen=True)
@@ -126,12 +110,13 @@ class Checker:
     def _check_name(self, spec: FileSpec) -> None:
         if PurePosixPath(spec.name).name.startswith(("_", ".")):
             raise Unfit("a name that Spark reads", "a leading _ or .", "rename it and raw.files")
+        expected = f"a {spec.format.NAME} file"
         if not self.raw.exists(spec.name):
             parts = len(self.raw.list(spec.name))
             actual = f"a folder of {parts} files" if parts else "no file"
-            raise Unfit(f"a {spec.format} file", actual, "deliver it as one file" if parts else "deliver it")
-        if spec.has_head and not self.raw.size(spec.name):
-            raise Unfit(f"a {spec.format} file", "0 bytes")
+            raise Unfit(expected, actual, "deliver it as one file" if parts else "deliver it")
+        if spec.format.has_head and not self.raw.size(spec.name):
+            raise Unfit(expected, "0 bytes")
 
     def _keep(self, copy: Path, spec: FileSpec) -> str:
         copy_path = layout.copied(self.attempt, spec.name)
@@ -145,11 +130,11 @@ def _content(path: Path, spec: FileSpec, copy: Path) -> Content:
 
     try:
         with room_for(copy):
-            return _READERS[spec.format](path, ColumnSpec(spec.targets, spec.whole, spec.csv), copy)
+            return spec.format.read(path, ColumnSpec(spec.targets, spec.whole), copy)
     except (pa.ArrowException, OSError, ValueError) as error:
         reason = str(error).strip().partition("\n")[0]
         actual = f"{path.stat().st_size} bytes that cannot be read ({reason})"
-        raise Unfit(f"a whole {spec.format} file", actual) from error
+        raise Unfit(f"a whole {spec.format.NAME} file", actual) from error
 
 
 def _check_columns(content: Content, spec: FileSpec) -> None:
@@ -158,9 +143,7 @@ def _check_columns(content: Content, spec: FileSpec) -> None:
     missing = [name for name in mapped if name not in columns]
     if missing:
         actual = f"{', '.join(content.kinds) or 'none'} (without {', '.join(missing)})"
-        action = "deliver it with them, or map them in the data set's TOML"
-        if spec.format == "csv":
-            action += ", whose table csv names another delimiter, or the columns of files without a header"
+        action = f"deliver it with them, or map them in the data set's TOML{spec.format.HINT}"
         raise Unfit(f"the columns {', '.join(sorted(mapped))}", actual, action)
     for name, target in spec.targets.values():
         _check_column(columns[name], target, content, spec.id_type)

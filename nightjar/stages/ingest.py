@@ -16,6 +16,7 @@ import pyarrow as pa
 from lake import layout, tables
 from lake.dataset import Dataset
 from lake.errors import FileFault, GateFailed, PermanentError
+from lake.formats import format_of
 from lake.lake import Lake
 from lake.ledger import Ledger
 from lake.names import StageName, TableName
@@ -199,7 +200,7 @@ def _events(storage: Storage, day: dt.date, data: Dataset) -> list[FileSpec]:
     if closed and not storage.exists(name):
         return []
     raw, targets = data.raw, raw_targets(data.raw)
-    return [FileSpec(name, day, raw.format, targets, data.id_type, may_be_empty=closed, csv=raw.csv)]
+    return [FileSpec(name, day, format_of(raw), targets, data.id_type, may_be_empty=closed)]
 
 
 def _catalogues(storage: Storage, day: dt.date, data: Dataset) -> list[FileSpec]:
@@ -210,7 +211,7 @@ def _catalogues(storage: Storage, day: dt.date, data: Dataset) -> list[FileSpec]
     if not storage.exists(name):
         return []
     targets = catalogue_targets(catalogue)
-    return [FileSpec(name, day, catalogue.format, targets, data.id_type, whole=True, csv=catalogue.csv)]
+    return [FileSpec(name, day, format_of(catalogue), targets, data.id_type, whole=True)]
 
 
 def _check_staged(plan: ExtractPlan, made: ExtractResult, lake: Lake) -> list[Check]:

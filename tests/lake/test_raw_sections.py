@@ -6,7 +6,7 @@ import pytest
 
 from lake.dataset import CONFIG_DIR, Dataset, digest_of, read_dataset
 from lake.errors import ConfigError
-from lake.raw_sections import RFC_4180, CsvSection
+from lake.formats.dialect import RFC_4180, CsvSection
 from nightjar.stages.ingest import Ingest
 
 SHIPPED = (CONFIG_DIR / "complete_journey.toml").read_text(encoding="utf-8")

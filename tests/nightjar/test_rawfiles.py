@@ -6,6 +6,7 @@ import gzip
 import io
 import json
 from decimal import Decimal
+from types import SimpleNamespace
 
 import polars as pl
 import pyarrow as pa
@@ -15,12 +16,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from lake.errors import FileFault
+from lake.formats import csvfile, format_of, text
+from lake.formats.content import ColumnSpec, distinct
+from lake.formats.csvfile import Csv
+from lake.formats.dialect import RFC_4180
+from lake.formats.parquet import Parquet
 from lake.schemas import MALFORMED
 from lake.storage import open_storage
-from nightjar.rawfiles import check as check_module
-from nightjar.rawfiles import csvfile, text
 from nightjar.rawfiles.check import Checker, FileSpec
-from nightjar.rawfiles.content import ColumnSpec, distinct
 from nightjar.stages import attempt as attempts
 from nightjar.stages.ingest import Ingest
 
@@ -40,7 +43,8 @@ def check(tmp_path):
         (tmp_path / name).write_bytes(data)
         lake = open_storage((tmp_path / "lake").as_uri())
         checker = Checker(open_storage(tmp_path.as_uri()), lake, "a1")
-        return checker.check(FileSpec(name, DAY, kind, targets, id_type, whole, empty))
+        form = format_of(SimpleNamespace(format=kind, csv=RFC_4180))
+        return checker.check(FileSpec(name, DAY, form, targets, id_type, whole, empty))
 
     return check_file
 
@@ -242,12 +246,14 @@ def test_a_file_that_is_being_written_is_refused(check, tmp_path, monkeypatch):
 def test_a_file_that_is_removed_while_it_is_read_is_a_fault_of_its_day(check, monkeypatch, after):
     """It was a bare FileNotFoundError, which ended a bootstrap of any days."""
 
-    def read(path, asked, copy):
-        content = csvfile.read(path, asked, copy) if after else None
-        path.unlink()
-        return content or csvfile.read(path, asked, copy)
+    whole = Csv.read
 
-    monkeypatch.setitem(check_module._READERS, "csv", read)
+    def read(self, path, asked, copy):
+        content = whole(self, path, asked, copy) if after else None
+        path.unlink()
+        return content or whole(self, path, asked, copy)
+
+    monkeypatch.setattr(Csv, "read", read)
     with pytest.raises(FileFault, match="found one that was removed while it was read; deliver it again"):
         check(HEADER + ROW)
 
@@ -539,7 +545,7 @@ def test_a_folder_at_the_place_of_a_file_is_told(tmp_path):
     (tmp_path / "day.parquet" / "part-0.parquet").write_bytes(b"x")
     checker = Checker(open_storage(tmp_path.as_uri()), open_storage(tmp_path.as_uri()), "a1")
     with pytest.raises(FileFault, match="found a folder of 1 files; deliver it as one file"):
-        checker.check(FileSpec("day.parquet", DAY, "parquet", TARGETS, "int64"))
+        checker.check(FileSpec("day.parquet", DAY, Parquet(None), TARGETS, "int64"))
 
 
 def test_files_that_spark_reads_itself_get_no_copy(check, tmp_path):
@@ -559,7 +565,7 @@ def test_what_a_csv_writer_wrote_is_what_is_read(tmp_path_factory, rows):
     folder = tmp_path_factory.mktemp("csv")
     quoted = [",".join('"' + value.replace('"', '""') + '"' for value in row) + "\r\n" for row in rows]
     (folder / "x.csv").write_text("a,b,c\r\n" + "".join(quoted), encoding="utf-8", newline="")
-    content = csvfile.read(folder / "x.csv", ColumnSpec({}), folder / "copy.parquet")
+    content = Csv(RFC_4180).read(folder / "x.csv", ColumnSpec({}), folder / "copy.parquet")
     copied = pq.read_table(folder / "copy.parquet").to_pylist()
     assert content.rows == len(rows)
     assert [tuple(row[f"c{n}"] or "" for n in range(3)) for row in copied] == rows

@@ -1,8 +1,9 @@
 import pyarrow as pa
 import pytest
 
-from lake.raw_sections import CsvSection
-from spark_jobs.casts import expression, family, normalized, quoted, rule
+from lake.formats.dialect import CsvSection
+from lake.formats.families import family
+from spark_jobs.casts import expression, normalized, quoted, rule
 
 
 @pytest.mark.parametrize(

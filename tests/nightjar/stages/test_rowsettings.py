@@ -1,7 +1,7 @@
 import pytest
 
 from lake.dataset import read_dataset
-from lake.raw_sections import CsvSection
+from lake.formats.dialect import CsvSection
 from nightjar.stages.rowsettings import digest_of
 
 

@@ -8,9 +8,9 @@ from types import TracebackType
 from typing import Final, Self
 
 from lake.disk import room_for
+from lake.formats.content import Unfit
 from lake.kinds import UNIT_BYTES
 from lake.schemas import LINE, MALFORMED, copied_field
-from nightjar.rawfiles.content import Unfit
 
 LONGEST_LINE: Final = 1 << 24
 """Bytes. A longer line is none of a table, and would be in memory as a whole."""

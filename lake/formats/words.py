@@ -4,7 +4,7 @@ import base64
 import json
 from typing import TYPE_CHECKING, Any, Final
 
-from nightjar.rawfiles.content import distinct
+from lake.formats.content import distinct
 
 if TYPE_CHECKING:
     import pyarrow as pa

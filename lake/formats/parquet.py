@@ -15,12 +15,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from lake.disk import room_for
+from lake.formats.content import ColumnSpec, Content, RawColumn, Unfit, distinct, repeated
+from lake.formats.families import TEXT, family
+from lake.formats.format import Format
+from lake.formats.sqltypes import sql_type
+from lake.formats.words import in_words
 from lake.schemas import copied_field
-from nightjar.rawfiles.content import ColumnSpec, Content, Unfit, distinct, repeated
-from nightjar.rawfiles.words import in_words
-from spark_jobs.casts import TEXT, family
-from spark_jobs.plans import RawColumn
-from spark_jobs.sqltypes import sql_type
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -86,28 +86,33 @@ class _File:
             yield pa.RecordBatch.from_arrays(arrays, schema=self.schema)
 
 
-def read(path: Path, spec: ColumnSpec, copy: Path) -> Content:
-    """Read and verify all pages of a file; write a copy where Spark cannot read the file with equal values.
+class Parquet(Format[None]):
+    """Parquet."""
 
-    Writers keep Arrow's types beside Parquet's. They may be newer than our Arrow: where it cannot
-    read the file by them, it reads the file by Parquet's types.
+    NAME = "parquet"
 
-    Raises
-    ------
-    Unfit
-        Where a codec is unknown, a page is damaged, a mapped text is not UTF-8, or rows are missing.
-    """
-    import pyarrow as pa
+    def read(self, path: Path, spec: ColumnSpec, copy: Path) -> Content:
+        """Read and verify all pages of a file; write a copy where Spark would read other values.
 
-    faults = (pa.ArrowException, OSError, Unfit)
-    try:
-        return _read(path, spec, copy)
-    except faults:
-        with suppress(*faults):
-            footer = _own_footer(path)
-            if footer:
-                return _read(path, spec, copy, footer)
-        raise
+        Writers keep Arrow's types beside Parquet's. They may be newer than our Arrow: where it cannot
+        read the file by them, it reads the file by Parquet's types.
+
+        Raises
+        ------
+        Unfit
+            Where a codec is unknown, a page is damaged, a mapped text is not UTF-8, or rows are missing.
+        """
+        import pyarrow as pa
+
+        faults = (pa.ArrowException, OSError, Unfit)
+        try:
+            return _read(path, spec, copy)
+        except faults:
+            with suppress(*faults):
+                footer = _own_footer(path)
+                if footer:
+                    return _read(path, spec, copy, footer)
+            raise
 
 
 def _read(path: Path, spec: ColumnSpec, copy: Path, footer: "pq.FileMetaData | None" = None) -> Content:

@@ -1,6 +1,6 @@
 """CSV files: parsed and counted by one strict parser, by RFC 4180 or the dialect of the data set.
 
-`read` writes a Parquet copy in which each raw column is text, and casts nothing. In Spark,
+`Csv.read` writes a Parquet copy in which each raw column is text, and casts nothing. In Spark,
 `spark_jobs/casts.py:expression` makes our columns of this text.
 
 Nothing is guessed. A quote that is not closed, or that has text behind it, refuses the file. A record
@@ -14,39 +14,51 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Final, Self
 
-from lake.raw_sections import CsvSection
-from nightjar.rawfiles.content import ColumnSpec, Content, Unfit, distinct, repeated
-from nightjar.rawfiles.quotes import Quotes
-from nightjar.rawfiles.text import Copy, Lines, open_lines
-from spark_jobs.casts import TEXT
-from spark_jobs.plans import RawColumn
+from lake.formats.content import ColumnSpec, Content, RawColumn, Unfit, distinct, repeated
+from lake.formats.dialect import CsvSection
+from lake.formats.families import TEXT
+from lake.formats.format import Format
+from lake.formats.quotes import Quotes
+from lake.formats.text import Copy, Lines, open_lines
 
 _OR_NAME_IT: Final = ", or name its own as encoding in the table csv of the data set's TOML"
 
 
-def read(path: Path, spec: ColumnSpec, copy: Path) -> Content:
-    """Read a file and write its copy.
+class Csv(Format[CsvSection]):
+    """CSV and TSV."""
 
-    Raises
-    ------
-    Unfit
-        Naming the line, where it is in another encoding or a quote is not closed as it should be.
-    """
-    records = _Records(path, spec.csv)
-    header = list(spec.csv.columns) or next(records, [])
-    nulls = frozenset({"", *spec.csv.nulls})
-    rows, whole = 0, False
-    with Copy(copy, len(header)) as written:
-        for record in records:
-            rows += 1
-            whole = len(record) == len(header) and not records.is_odd()
-            if whole:
-                written.add([None if value in nulls else value for value in record])
-            else:
-                written.add_malformed(records.text.rstrip("\r\n"))
-    columns = tuple(RawColumn(name, TEXT, "STRING") for name in distinct(header))
-    kinds = dict.fromkeys(header, "text")
-    return Content(columns, kinds, rows, True, repeated(header), _warnings(records.lines) if whole else ())
+    NAME = "csv"
+    TABLE = "csv"
+    HINT = ", whose table csv names another delimiter, or the columns of files without a header"
+
+    @property
+    def has_head(self) -> bool:
+        """Whether its first line names the columns."""
+        return not self.dialect.columns
+
+    def read(self, path: Path, spec: ColumnSpec, copy: Path) -> Content:
+        """Read a file and write its copy.
+
+        Raises
+        ------
+        Unfit
+            Naming the line, where it is in another encoding or a quote is not closed as it should be.
+        """
+        records = _Records(path, self.dialect)
+        header = list(self.dialect.columns) or next(records, [])
+        nulls = frozenset({"", *self.dialect.nulls})
+        rows, whole = 0, False
+        with Copy(copy, len(header)) as written:
+            for record in records:
+                rows += 1
+                whole = len(record) == len(header) and not records.is_odd()
+                if whole:
+                    written.add([None if value in nulls else value for value in record])
+                else:
+                    written.add_malformed(records.text.rstrip("\r\n"))
+        columns = tuple(RawColumn(name, TEXT, "STRING") for name in distinct(header))
+        warnings = _warnings(records.lines) if whole else ()
+        return Content(columns, dict.fromkeys(header, "text"), rows, True, repeated(header), warnings)
 
 
 class _Records:

@@ -10,12 +10,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from lake.errors import FileFault
-from lake.raw_sections import CsvSection
+from lake.formats import text
+from lake.formats.content import ColumnSpec
+from lake.formats.csvfile import Csv
+from lake.formats.dialect import CsvSection
 from lake.schemas import MALFORMED
 from lake.storage import open_storage
-from nightjar.rawfiles import csvfile, text
 from nightjar.rawfiles.check import Checker, FileSpec
-from nightjar.rawfiles.content import ColumnSpec
 
 DAY = dt.date(2024, 1, 1)
 TARGETS = {"user_id": ("a", "id"), "item_id": ("b", "id"), "segment": ("c", "string")}
@@ -29,7 +30,7 @@ def read(tmp_path):
         dialect = CsvSection(**keys)
         path, copy = tmp_path / "x.csv", tmp_path / "copy.parquet"
         path.write_bytes(content.encode(dialect.encoding))
-        found = csvfile.read(path, ColumnSpec({}, csv=dialect), copy)
+        found = Csv(dialect).read(path, ColumnSpec({}), copy)
         return rows_of(copy, len(found.columns), found.rows)
 
     return read_text
@@ -49,7 +50,7 @@ def refusal(tmp_path):
     def check(data: bytes, empty=False, **keys):
         (tmp_path / "day.csv").write_bytes(data)
         checker = Checker(open_storage(tmp_path.as_uri()), open_storage((tmp_path / "lake").as_uri()), "a1")
-        spec = FileSpec("day.csv", DAY, "csv", TARGETS, "string", may_be_empty=empty, csv=CsvSection(**keys))
+        spec = FileSpec("day.csv", DAY, Csv(CsvSection(**keys)), TARGETS, "string", may_be_empty=empty)
         with pytest.raises(FileFault) as raised:
             checker.check(spec)
         return str(raised.value).partition("day.csv: ")[2].removesuffix(", then run 2024-01-01 again")
@@ -193,7 +194,7 @@ def test_a_file_without_a_header_may_be_empty_on_a_closed_day(tmp_path):
     (tmp_path / "day.csv").touch()
     checker = Checker(open_storage(tmp_path.as_uri()), open_storage((tmp_path / "lake").as_uri()), "a1")
     dialect = CsvSection(columns=("a", "b", "c"))
-    spec = FileSpec("day.csv", DAY, "csv", TARGETS, "string", may_be_empty=True, csv=dialect)
+    spec = FileSpec("day.csv", DAY, Csv(dialect), TARGETS, "string", may_be_empty=True)
     assert checker.check(spec).rows == 0
 
 
@@ -257,6 +258,6 @@ def test_what_is_written_in_a_dialect_is_what_is_read(tmp_path_factory, table):
     )
     folder = tmp_path_factory.mktemp("csv")
     (folder / "x.csv").write_bytes(content.encode(dialect.encoding))
-    found = csvfile.read(folder / "x.csv", ColumnSpec({}, csv=dialect), folder / "copy.parquet")
+    found = Csv(dialect).read(folder / "x.csv", ColumnSpec({}), folder / "copy.parquet")
     expected = [(str(number), *(value or None for value in row)) for number, row in enumerate(rows)]
     assert rows_of(folder / "copy.parquet", 3, found.rows) == expected

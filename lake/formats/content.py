@@ -1,14 +1,14 @@
 """What the readers of all formats share: how columns are used, what a file holds, why it is refused."""
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import count
 
-from lake.raw_sections import RFC_4180, CsvSection
 from lake.schemas import ID
-from spark_jobs.casts import Targets
-from spark_jobs.plans import RawColumn
+
+Targets = Mapping[str, tuple[str, str]]
+"""For each of our columns the raw column that holds it, and our type."""
 
 
 class Unfit(Exception):
@@ -19,8 +19,27 @@ class Unfit(Exception):
 
 
 @dataclass(frozen=True)
+class RawColumn:
+    """A column of a raw file.
+
+    Attributes
+    ----------
+    name
+        As the file has it; where a name repeats, a number follows it, as in ``a (2)``.
+    family
+        Its family (`lake.formats.families`).
+    type
+        The SQL type as which Spark reads it.
+    """
+
+    name: str
+    family: str
+    type: str
+
+
+@dataclass(frozen=True)
 class ColumnSpec:
-    """How a raw file is read, and how its columns are used.
+    """How the columns of a raw file are used.
 
     Attributes
     ----------
@@ -28,13 +47,10 @@ class ColumnSpec:
         Our columns, each with the raw column that holds it and our type.
     whole
         Whether the columns that are not mapped are read too, each by itself, as a catalogue's are.
-    csv
-        The dialect of a CSV file.
     """
 
     targets: Targets
     whole: bool = False
-    csv: CsvSection = RFC_4180
 
     @property
     def mapped(self) -> frozenset[str]:

@@ -1,6 +1,6 @@
 """Quotes in the lines of CSV files: which values stand in them, and whether one was never closed.
 
-The parser of `nightjar/rawfiles/csvfile.py` takes a quote that is not closed for a long value. What
+The parser of `lake/formats/csvfile.py` takes a quote that is not closed for a long value. What
 stands in that value then looks like rows; here it is found.
 """
 
@@ -9,7 +9,7 @@ import re
 from collections.abc import Iterator, Sequence
 from typing import Any, Final
 
-from lake.raw_sections import CsvSection
+from lake.formats.dialect import CsvSection
 
 _NEVER: Final = re.compile("(?!)")
 _MASK: Final = "\0\0"

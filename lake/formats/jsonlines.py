@@ -1,6 +1,6 @@
 """JSON lines: each line that is not blank is a row; one that is no object is malformed.
 
-`read` writes a Parquet copy in which each raw column is text, and casts nothing. In Spark,
+`JsonLines.read` writes a Parquet copy in which each raw column is text, and casts nothing. In Spark,
 `spark_jobs/casts.py:expression` makes our columns of this text.
 """
 
@@ -10,10 +10,10 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, Final
 
-from nightjar.rawfiles.content import ColumnSpec, Content, Unfit
-from nightjar.rawfiles.text import Copy, open_lines
-from spark_jobs.casts import TEXT
-from spark_jobs.plans import RawColumn
+from lake.formats.content import ColumnSpec, Content, RawColumn, Unfit
+from lake.formats.families import TEXT
+from lake.formats.format import Format
+from lake.formats.text import Copy, open_lines
 
 Row = dict[str, Any]
 
@@ -32,32 +32,42 @@ class _Number(str):
 _PLAIN: Final = frozenset({str, _Number, type(None)})
 
 
-def read(path: Path, spec: ColumnSpec, copy: Path) -> Content:
-    """Read a file and write its copy: the mapped columns, or all that any row has, and each line.
+class JsonLines(Format[None]):
+    """JSON lines, or NDJSON."""
 
-    Raises
-    ------
-    Unfit
-        Where a line, which is named, is not UTF-8, the file is one array, or no line is an object.
-    """
-    names = sorted(_names(path) if spec.whole else spec.mapped)
-    seen: dict[str, None] = {}
-    rows, objects, first = 0, 0, ""
-    with Copy(copy, len(names)) as written:
-        for number, line in _lines(path):
-            rows += 1
-            first = first or f"line {number}: `{_shown(line)}`"
-            row = _row(line)
-            if row is not None:
-                objects += 1
-                _note(seen, row, names)
-            _put(written, line, row, names, spec)
-    if rows and not objects:
-        actual = f"none in {rows} lines; the first is {first}"
-        raise Unfit("one JSON object a line", actual, "write each row as an object in a line of its own")
-    delivered = [name for name in names if name in seen or spec.whole or not rows]
-    columns = tuple(RawColumn(name, TEXT, "STRING") for name in delivered)
-    return Content(columns, dict.fromkeys(seen, "text"), rows, True)
+    NAME = "jsonl"
+
+    @property
+    def has_head(self) -> bool:
+        """A file without rows is one of 0 bytes."""
+        return False
+
+    def read(self, path: Path, spec: ColumnSpec, copy: Path) -> Content:
+        """Read a file and write its copy: the mapped columns, or all that any row has, and each line.
+
+        Raises
+        ------
+        Unfit
+            Where a line, which is named, is not UTF-8, the file is one array, or no line is an object.
+        """
+        names = sorted(_names(path) if spec.whole else spec.mapped)
+        seen: dict[str, None] = {}
+        rows, objects, first = 0, 0, ""
+        with Copy(copy, len(names)) as written:
+            for number, line in _lines(path):
+                rows += 1
+                first = first or f"line {number}: `{_shown(line)}`"
+                row = _row(line)
+                if row is not None:
+                    objects += 1
+                    _note(seen, row, names)
+                _put(written, line, row, names, spec)
+        if rows and not objects:
+            actual = f"none in {rows} lines; the first is {first}"
+            raise Unfit("one JSON object a line", actual, "write each row as an object in a line of its own")
+        delivered = [name for name in names if name in seen or spec.whole or not rows]
+        columns = tuple(RawColumn(name, TEXT, "STRING") for name in delivered)
+        return Content(columns, dict.fromkeys(seen, "text"), rows, True)
 
 
 def _lines(path: Path) -> Iterator[tuple[int, str]]:

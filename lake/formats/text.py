@@ -9,7 +9,7 @@ from typing import Final, Self
 
 from lake.disk import room_for
 from lake.formats.content import Unfit
-from lake.kinds import UNIT_BYTES
+from lake.formats.packed import unpacked
 from lake.schemas import LINE, MALFORMED, copied_field
 
 LONGEST_LINE: Final = 1 << 24
@@ -25,7 +25,6 @@ _MARKS: Final = {
     codecs.BOM_UTF16_BE: "utf-16-be",
 }
 """Byte order marks, each with the encoding that it tells."""
-_GZIP: Final = b"\x1f\x8b"
 
 
 class Lines:
@@ -96,8 +95,6 @@ class Lines:
     def _by_mark(self, encoding: str) -> str:
         """The encoding with the order of its bytes, as the byte order mark tells; pass over the mark."""
         head = self._stream.peek(4)
-        if head.startswith(_GZIP) and encoding not in UNIT_BYTES:
-            raise Unfit(self._expected, "bytes that gzip compressed", "name it .gz, and raw.files")
         mark = next((mark for mark in _MARKS if head.startswith(mark)), b"")
         told = _MARKS.get(mark, encoding)
         if encoding not in (told, told.removesuffix("-le"), told.removesuffix("-be")):
@@ -113,10 +110,8 @@ class Lines:
 
 
 def open_lines(path: Path, encoding: str = "utf-8", other: str = "") -> Lines:
-    """The `Lines` of a file, which may be compressed as its name says."""
-    import pyarrow as pa
-
-    return Lines(io.BufferedReader(pa.input_stream(path, compression="detect")), encoding, other)
+    """The `Lines` of a file, which may be compressed."""
+    return Lines(unpacked(path), encoding, other)
 
 
 class Copy:

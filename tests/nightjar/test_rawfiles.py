@@ -5,6 +5,7 @@ import datetime as dt
 import gzip
 import io
 import json
+import lzma
 from decimal import Decimal
 from types import SimpleNamespace
 
@@ -12,6 +13,7 @@ import polars as pl
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+import zstandard
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -306,16 +308,39 @@ def test_a_line_without_an_end_is_not_held_in_memory(check, monkeypatch):
         check(OBJECT + OBJECT.strip() * 3, "jsonl")
 
 
-@pytest.mark.parametrize(("suffix", "pack"), [(".gz", gzip.compress), (".bz2", bz2.compress)])
-def test_compressed_text_is_read_to_its_end_or_refused(check, suffix, pack):
-    whole = pack(HEADER + ROW * 1000)
+ZSTD = zstandard.ZstdCompressor(write_checksum=True)
+PACKS = {"gzip": gzip.compress, "bz2": bz2.compress, "zstd": ZSTD.compress}
+
+
+@pytest.mark.parametrize("name", PACKS)
+@pytest.mark.parametrize("suffix", ["", ".gz", ".txt"])
+def test_compressed_text_is_known_by_its_bytes_and_read_to_its_end_or_refused(check, suffix, name):
+    """It was known by its name: a stream without that name, or a name without that stream, was refused."""
+    whole = PACKS[name](HEADER + ROW * 1000)
+    damaged = bytes([*whole[: len(whole) // 2], *bytes(8), *whole[len(whole) // 2 + 8 :]])
     assert check(whole, suffix=suffix).rows == 1000
-    assert check(whole + pack(ROW), suffix=suffix).rows == 1001
-    for spoiled in (whole[:-9], whole + b"rubbish", HEADER + ROW):
-        with pytest.raises(FileFault, match="expected a whole csv file, found .* bytes that cannot be read"):
+    assert check(whole + PACKS[name](ROW), suffix=suffix).rows == 1001
+    assert check(HEADER + ROW, suffix=suffix).rows == 1
+    for spoiled in (whole[:-1], whole[:-9], whole[: len(whole) // 2], whole + b"rubbish", damaged):
+        told = f"expected a whole {name} stream, found one that is cut or damaged .*; deliver it again"
+        with pytest.raises(FileFault, match=told):
             check(spoiled, suffix=suffix)
-    with pytest.raises(FileFault, match=r"found bytes that gzip compressed; name it \.gz"):
-        check(gzip.compress(HEADER + ROW))
+
+
+@pytest.mark.parametrize("kind", ["csv", "jsonl"])
+def test_what_has_nothing_packed_is_without_rows(check, kind):
+    for pack in PACKS.values():
+        with pytest.raises(FileFault, match=r"expected rows, found none; deliver .*raw\.closed_days"):
+            check(pack(b""), kind)
+
+
+@pytest.mark.parametrize(
+    ("head", "told"),
+    [(b"PK\x03\x04", "a zip archive"), (lzma.compress(b"")[:6], "xz"), (b'\x04"M\x18', "LZ4")],
+)
+def test_other_compression_is_refused_by_name(check, head, told):
+    with pytest.raises(FileFault, match=f"found {told}; deliver it plain, or compressed by gzip, zstd or"):
+        check(head + HEADER + ROW)
 
 
 def _parquet(tmp_path, table, **options):

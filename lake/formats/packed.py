@@ -70,4 +70,4 @@ def unpacked(path: Path) -> io.BufferedReader:
     for kind, begins in _TAKEN.items():
         if begins.match(head):
             return io.BufferedReader(_Unpacked(path, kind), _BUFFER_BYTES)
-    return path.open("rb", _BUFFER_BYTES)
+    return path.open("rb")

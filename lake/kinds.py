@@ -25,13 +25,14 @@ from pydantic import (
     ValidationInfo,
 )
 
+from lake.day_files import FIELDS, HOUR
 from lake.toml import near
 from nightjar_reader import address
 from nightjar_reader.errors import ReaderError
 
 T = TypeVar("T", bound=Hashable)
 
-PLACEHOLDER = "{partition}"
+_FIELD = re.compile(r"\{([^{}]*)\}")
 MASTER = r"^(local(\[(\*|[1-9]\d*)(,[1-9]\d*)?\])?|spark://[^/\s]+:\d+|yarn|k8s://\S+)$"
 MEMORY = re.compile(r"([1-9]\d*)([mgt])b?", re.IGNORECASE)
 MEBIBYTES = {"m": 1, "g": 1 << 10, "t": 1 << 20}
@@ -74,18 +75,36 @@ def _no_repeats(values: tuple[T, ...]) -> tuple[T, ...]:
 
 
 def _template(files: str) -> str:
-    if PLACEHOLDER not in files or set("{}") & set(files.replace(PLACEHOLDER, "")):
-        raise ValueError(f"must contain {PLACEHOLDER}, and no other field")
-    if not files.isprintable() or set("\\*?[]") & set(files):
-        raise ValueError("expected a path without backslashes, wildcards and control characters")
-    parts = files.split("/")
-    if "" in parts:
-        raise ValueError("expected a path below NIGHTJAR_RAW, without a slash at an end or two in a row")
+    parts = _of_a_day(files)
+    if "**" in files:
+        raise ValueError("expected each * within one name: write the folders one by one, as in */*")
     if hidden := [part for part in parts if part[0] in "._"]:
         raise ValueError(f"expected names that Spark does not hide, unlike {hidden[0]!r}")
+    return files
+
+
+def _mark(path: str) -> str:
+    if {".", ".."} & set(_of_a_day(path)) or "*" in path:
+        raise ValueError("expected the path of one file below NIGHTJAR_RAW, without * and ..")
+    return path
+
+
+def _of_a_day(path: str) -> list[str]:
+    """The names in a path; refuse one that does not name the day, or is none below a folder."""
+    fields = set(_FIELD.findall(path))
+    unknown = fields - FIELDS.keys() - {HOUR} or set("{}") & set(_FIELD.sub("", path))
+    if unknown or not ("partition" in fields or FIELDS.keys() - {"partition"} <= fields):
+        raise ValueError(
+            "must contain {partition}, or {year}, {month} and {day}, and no other field than {hour}"
+        )
+    if not path.isprintable() or set("\\?[]") & set(path):
+        raise ValueError("expected a path without backslashes, control characters and wildcards but *")
+    parts = path.split("/")
+    if "" in parts:
+        raise ValueError("expected a path below NIGHTJAR_RAW, without a slash at an end or two in a row")
     if spaced := [part for part in parts if part != part.strip()]:
         raise ValueError(f"expected no blanks at the ends of a name, as in {spaced[0]!r}")
-    return files
+    return parts
 
 
 def _zone(name: str) -> str:
@@ -221,9 +240,14 @@ Template = Annotated[
     str,
     AfterValidator(_template),
     _form(
-        "a relative path with `{partition}`; no `..`, backslash, wildcard, empty part, "
-        "or name that begins with `_` or `.`, which Spark hides"
+        "a relative path with `{partition}`, or `{year}`, `{month}` and `{day}`; `{hour}` and `*` where a "
+        "day has several files; no `..`, backslash, empty part, or name that begins with `_` or `.`"
     ),
+]
+Mark = Annotated[
+    str,
+    AfterValidator(_mark),
+    _form("a relative path with fields as in `files`, without `*`; names may begin with `_` or `.`"),
 ]
 Zone = Annotated[
     str,

@@ -5,12 +5,12 @@ from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, Field, ValidationInfo, field_validator, model_validator
 
-from lake import kinds
+from lake import day_files, kinds
 from lake.formats import FORMATS
 from lake.formats.dialect import RFC_4180, CsvSection
 from lake.kinds import (
-    PLACEHOLDER,
     Day,
+    Mark,
     Section,
     Sequence,
     Template,
@@ -35,6 +35,11 @@ FormatName = Annotated[str, AfterValidator(_known), Field(json_schema_extra={"en
 def _is_default(csv: CsvSection) -> bool:
     """Whether the table says nothing: it is in no digest then, and a data set without it keeps its own."""
     return csv == RFC_4180
+
+
+def _is_unset(value: object) -> bool:
+    """Whether a key says nothing: it is in no digest then."""
+    return not value
 
 
 def _only_of_its_format(table: Any, info: ValidationInfo) -> Any:
@@ -81,9 +86,13 @@ class RawSection(Section):
     """Where a day's raw files are and how their columns map."""
 
     files: Template
-    """Where a day's rows land below `NIGHTJAR_RAW`, with `{partition}` for the day."""
+    """Where a day's rows land below `NIGHTJAR_RAW`: one file, or a set of them."""
     format: FormatName
     """The format of these files."""
+    ready: Mark | None = Field(default=None, exclude_if=_is_unset)
+    """A file, such as `_SUCCESS`, that is there once all files of a day are."""
+    manifest: Mark | None = Field(default=None, exclude_if=_is_unset)
+    """A CSV file of `file` and `rows` that lists all files of a day, once they are there; no `{hour}`."""
     timezone: Zone = "UTC"
     """The zone of stamps that name none."""
     late_days: int = Field(default=0, ge=0, le=366)
@@ -96,9 +105,20 @@ class RawSection(Section):
     _check_format = field_validator("csv", mode="before")(_only_of_its_format)
     _check_csv = field_validator("csv")(_names_what_is_mapped)
 
+    @field_validator("manifest")
+    @classmethod
+    def _is_of_a_day(cls, manifest: str | None) -> str | None:
+        if manifest and day_files.HOUR_FIELD in manifest:
+            raise ValueError("expected one manifest a day, without {hour}")
+        return manifest
+
+    def is_closed(self, day: dt.date) -> bool:
+        """Whether no file is expected on a day."""
+        return day in self.closed_days
+
     def path(self, day: dt.date) -> str:
-        """The file of a day, relative to `NIGHTJAR_RAW`."""
-        return self.files.replace(PLACEHOLDER, day.isoformat())
+        """The file of a day, relative to `NIGHTJAR_RAW`; of a set the pattern."""
+        return day_files.of_day(self.files, day)
 
 
 class EventsSection(Section):
@@ -152,8 +172,8 @@ class CatalogueSection(Section):
     _check_csv = field_validator("csv")(_names_what_is_mapped)
 
     def path(self, day: dt.date) -> str:
-        """The snapshot that came on a day, relative to `NIGHTJAR_RAW`."""
-        return self.files.replace(PLACEHOLDER, day.isoformat())
+        """The snapshot that came on a day, relative to `NIGHTJAR_RAW`; of a set the pattern."""
+        return day_files.of_day(self.files, day)
 
 
 class RulesSection(Section):

@@ -69,7 +69,7 @@ class WaitSensor(BaseSensorOperator):
 
 
 class RawDaySensor(WaitSensor):
-    """Waits for the raw file of the day; fails when it does not come."""
+    """Waits for the raw files of the day; fails when none or no marker comes, else goes on without."""
 
     def look(self, poke: waits.Poke, context: "Context") -> waits.Pending | None:
         """See `waits.raw_day`."""

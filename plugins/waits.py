@@ -8,6 +8,7 @@ import datetime as dt
 from collections.abc import Iterable
 from dataclasses import dataclass
 
+from lake.delivery import lack
 from lake.lake import Lake
 from lake.names import StageName
 from lake.partitions import ONE_DAY, days
@@ -62,17 +63,13 @@ class Pending:
 
 
 def raw_day(poke: Poke) -> Pending | None:
-    """Wait for the raw file of the day; not for a closed day, and not for one long past."""
-    raw = poke.lake.data.raw
-    path = raw.path(poke.day)
-    if poke.day in raw.closed_days or poke.lake.raw.exists(path):
+    """Wait for the raw files of the day; not for a closed day, and not for one long past."""
+    lacking = lack(poke.lake.raw, poke.lake.data.raw, poke.day)
+    if lacking is None:
         return None
     recent = (poke.now.date() - poke.day).days <= RAW_DAYS
-    return Pending(
-        f"the raw file of {poke.day}, expected at {poke.lake.raw.uri(path)}",
-        _after(poke.waits.raw_wait if recent else dt.timedelta(), [poke.first]),
-        needed=True,
-    )
+    until = _after(poke.waits.raw_wait if recent else dt.timedelta(), [poke.first])
+    return Pending(lacking.what, until, lacking.needed)
 
 
 def history(poke: Poke) -> Pending | None:

@@ -6,6 +6,7 @@ copy of a row that is kept. The counts of each day add up to the rows that its f
 
 import datetime as dt
 import logging
+from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 
@@ -46,6 +47,7 @@ log = logging.getLogger(__name__)
 Counts = dict[dt.date, dict[str, int]]
 
 _UNWANTED_KINDS = ("ignored", "return")
+_SHOWN = 3  # names of files in a message
 _IS_CLEAN = f"size({REASONS}) = 0"
 _IS_SET_ASIDE = f"size({REASONS}) > 0"
 
@@ -167,17 +169,27 @@ def _stage_rows(delivery: Delivery, plan: ExtractPlan, tally: _Tally) -> None:
     clean, aside = cached.where(_IS_CLEAN), cached.where(_IS_SET_ASIDE).select(*QUARANTINE, LANDED)
     if repeats:
         place = [SOURCE_FILE, ROW_NUMBER]
-        clean = _in_files(clean.join(repeats.select(*place), place, "left_anti"), delivery)
-        aside = _in_files(aside.unionByName(repeats.select(*QUARANTINE, LANDED)), delivery)
+        clean = clean.join(repeats.select(*place), place, "left_anti")
+        aside = aside.unionByName(repeats.select(*QUARANTINE, LANDED))
+    if repeats or _has_sets(delivery):
+        clean, aside = _in_files(clean, delivery), _in_files(aside, delivery)
     _write(clean.select(*TABLES[delivery.table].columns, LANDED), plan, delivery.table)
     _write(aside, plan, delivery.aside)
     _sample(cached, delivery, plan, tally)
 
 
+def _has_sets(delivery: Delivery) -> bool:
+    """Whether Spark reads several files of a day, each of which would become one of a table."""
+    read = {(file.day, file.copy or file.name) for file in delivery.files}
+    return len(read) > len({file.day for file in delivery.files})
+
+
 def _in_files(shuffled: DataFrame, delivery: Delivery) -> DataFrame:
     """Rows of a delivery back in the order of its files, so that no shuffle decides what is written where."""
-    days, most = sorted({file.day for file in delivery.files}), max(file.rows for file in delivery.files)
-    together = cut(shuffled, LANDED, days, ROW_NUMBER, most)
+    rows = Counter[dt.date]()
+    for file in delivery.files:
+        rows[file.day] += file.rows
+    together = cut(shuffled, LANDED, sorted(rows), ROW_NUMBER, max(rows.values()))
     return together.sortWithinPartitions(LANDED, SOURCE_FILE, ROW_NUMBER)
 
 
@@ -285,9 +297,14 @@ def _require_all_read(day: dt.date, read_rows: int, files: Iterable[RawFile]) ->
     if read_rows != sum(stated.values()):
         raise _DayFault(
             day,
-            f"{day}: Spark read {read_rows} rows of {', '.join(stated)}, which hold "
-            f"{sum(stated.values())}: the file changed meanwhile, or Spark skipped it; run the day again",
+            f"{day}: Spark read {read_rows} rows of {_few(list(stated))}, which hold "
+            f"{sum(stated.values())}: a file changed meanwhile, or Spark skipped one; run the day again",
         )
+
+
+def _few(names: list[str]) -> str:
+    more = f" and {len(names) - _SHOWN} more" if len(names) > _SHOWN else ""
+    return ", ".join(names[:_SHOWN]) + more
 
 
 def _require_unchanged(plan: ExtractPlan) -> None:

@@ -16,6 +16,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
+from lake import day_files
 from lake.dataset import Dataset, read_dataset
 from lake.errors import ConfigError, PermanentError
 from lake.partitions import utc_now
@@ -78,10 +79,10 @@ def land(
 
 def _require_demo(data: Dataset) -> None:
     formats = {data.raw.format, data.catalogue.format if data.catalogue else "parquet"}
-    if data.raw.columns.user_id != HOUSEHOLD or formats != {"parquet"}:
+    if data.raw.columns.user_id != HOUSEHOLD or formats != {"parquet"} or day_files.is_set(data.raw.files):
         raise ConfigError(
             f"data set {data.name!r} is not the demo's: `land` writes {PACKAGE}'s columns "
-            f"({HOUSEHOLD}, ...) as parquet; put your own raw files where raw.files says"
+            f"({HOUSEHOLD}, ...) as one parquet file a day; put your own raw files where raw.files says"
         )
 
 

@@ -63,6 +63,13 @@ class Checker:
     lake: Storage
     attempt: str
 
+    def look(self, spec: FileSpec) -> RawFile | FileFault:
+        """The file, or what is wrong with it."""
+        try:
+            return self.check(spec)
+        except FileFault as fault:
+            return fault
+
     def check(self, spec: FileSpec) -> RawFile:
         """Check one raw file: read all of it, count its rows, and compare its columns with ours.
 
@@ -114,7 +121,8 @@ class Checker:
         if not self.raw.exists(spec.name):
             parts = len(self.raw.list(spec.name))
             actual = f"a folder of {parts} files" if parts else "no file"
-            raise Unfit(expected, actual, "deliver it as one file" if parts else "deliver it")
+            several = "deliver it as one file, or end raw.files in /*"
+            raise Unfit(expected, actual, several if parts else "deliver it")
         if spec.format.has_head and not self.raw.size(spec.name):
             raise Unfit(expected, "0 bytes")
 

@@ -1,7 +1,7 @@
 """The checks of one raw day's counts, and the counts in words."""
 
 import datetime as dt
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Final
 
 from lake.dataset import Dataset
@@ -34,7 +34,7 @@ _HINTS: Final[dict[str | tuple[str, ...], str]] = {
 def check_counts(day: dt.date, made: ExtractResult, data: Dataset) -> list[Check]:
     """Check a day's rows, faults, returns and rounded numbers; a closed day may have few rows."""
     counts, samples, rules = made.counts[day], made.samples.get(day, {}), data.rules
-    is_closed = day in data.raw.closed_days
+    is_closed = data.raw.is_closed(day)
     if not counts["read"] and is_closed:
         return []
     shift = _shift(made.hours.get(day, {})) if counts.get("bad_event_ts_outside_day") else ""
@@ -44,6 +44,14 @@ def check_counts(day: dt.date, made: ExtractResult, data: Dataset) -> list[Check
         _check_returns(day, counts, rules),
         *_check_rounded(day, counts, samples),
     ]
+
+
+def check_hours(day: dt.date, missing: Sequence[str]) -> list[Check]:
+    """Warn of a day that was taken in without some hours; nothing where it has all."""
+    expected = "files of all hours; once they are there, run the day again"
+    return (
+        [Check(f"{day}.hours", WARNING, False, f"none of {', '.join(missing)}", expected)] if missing else []
+    )
 
 
 def check_items(day: dt.date, made: ExtractResult, rules: RulesSection) -> Check:

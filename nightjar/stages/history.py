@@ -57,7 +57,7 @@ class Past:
     def judge(self, day: dt.date, plan: ExtractPlan, made: ExtractResult) -> list[Check]:
         """Compare a staged day; of a closed one only the catalogue that came."""
         checks = self._judge_catalogue(day, plan, made)
-        if day not in plan.config.raw.closed_days:
+        if not plan.config.raw.is_closed(day):
             self._judged[day] = self._profile(day, plan.config.id_type, made)
             checks += compare(day, self._judged[day], self.before(day), self._config)
         return checks

@@ -9,14 +9,12 @@ import logging
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import ClassVar
+from typing import ClassVar, Final
 
 import pyarrow as pa
 
-from lake import layout, tables
-from lake.dataset import Dataset
+from lake import day_files, layout, tables
 from lake.errors import FileFault, GateFailed, PermanentError
-from lake.formats import format_of
 from lake.lake import Lake
 from lake.ledger import Ledger
 from lake.names import StageName, TableName
@@ -25,17 +23,19 @@ from lake.plan import Ending
 from lake.records import Draft, Input, Record, TableContent
 from lake.schemas import LANDED
 from lake.storage import Storage
-from nightjar.rawfiles.check import Checker, FileSpec
+from nightjar.rawfiles import days as rawdays
 from nightjar.stages import daychecks, overlap, rowsettings
 from nightjar.stages.attempt import list_faults
 from nightjar.stages.history import Past
 from nightjar.stages.stage import Checks, Stage
-from spark_jobs.casts import catalogue_targets, raw_targets
-from spark_jobs.plans import ExtractPlan, ExtractResult, RawFile
+from spark_jobs.plans import ExtractPlan, ExtractResult
 from validation import expectations
 from validation.gate import CRITICAL, Check, failed
 
 log = logging.getLogger(__name__)
+
+MISSING_HOURS: Final = "missing_hours"
+"""The detail of a record that names the hours of which its day had no file."""
 
 
 @dataclass(frozen=True)
@@ -63,7 +63,8 @@ class Ingest(Stage[ExtractPlan, ExtractResult]):
             raise PermanentError("there is no day to take in: give the earlier day first")
         today = utc_now().date()
         pins = self.pins(lake, [lake.data.require_day(day, today=today) for day in days])
-        files, catalogues, faults = _checked(days, pins["attempt"], lake)
+        checked = rawdays.check(days, pins["attempt"], lake, self.threads)
+        faults = checked.faults
         if len(faults) == len(days):
             raise FileFault(list_faults(faults))
         pins["based_on"] = {day: number for day, number in pins["based_on"].items() if day not in faults}
@@ -71,8 +72,8 @@ class Ingest(Stage[ExtractPlan, ExtractResult]):
             **pins,
             lake=lake.uri,
             raw_root=lake.raw_uri,
-            files=files,
-            catalogues=catalogues,
+            files=tuple(checked.files),
+            catalogues=tuple(checked.catalogues),
             faults=faults,
             row_settings=rowsettings.digest_of(lake.data),
         )
@@ -128,12 +129,13 @@ class Ingest(Stage[ExtractPlan, ExtractResult]):
     def draft(self, plan: ExtractPlan, made: ExtractResult, day: dt.date) -> Draft:
         """The draft of a day; a day without a file is closed."""
         files = [file for file in (*plan.files, *plan.catalogues) if file.day == day]
+        missing = _missing_hours(day, plan)
         return replace(
             plan.draft(day, Ending.COMMITTED if files else Ending.CLOSED),
             inputs=tuple(Input(file.name, file.sha256, bytes=file.bytes) for file in files),
             tables={name: contents[day] for name, contents in made.tables.items() if day in contents},
             counts=made.counts[day],
-            details={rowsettings.DETAIL: plan.row_settings},
+            details={rowsettings.DETAIL: plan.row_settings} | ({MISSING_HOURS: missing} if missing else {}),
         )
 
     def follow(self, lake: Lake, plan: ExtractPlan, record: Record) -> None:
@@ -155,6 +157,12 @@ class Ingest(Stage[ExtractPlan, ExtractResult]):
         return f"{self.NAME} of {days}: {daychecks.describe(rows)}"
 
 
+def _missing_hours(day: dt.date, plan: ExtractPlan) -> list[str]:
+    """The hours of which a day has no file, though its raw files are of hours; a closed day lacks none."""
+    raw, names = plan.config.raw, [file.name for file in plan.files if file.day == day]
+    return [] if raw.is_closed(day) else list(day_files.missing_hours(raw.files, day, names))
+
+
 def note_refused(storage: Storage, day: dt.date, attempt: str) -> None:
     """Note a refused attempt of a day, so that its rows can be shown by the day alone."""
     ledger = Ledger(storage, layout.refused(day))
@@ -165,53 +173,6 @@ def note_refused(storage: Storage, day: dt.date, attempt: str) -> None:
 def _files_check(day: dt.date) -> str:
     """The name of the check that a day with faulty raw files fails."""
     return f"{day}.files"
-
-
-def _checked(
-    days: Sequence[dt.date], attempt: str, lake: Lake
-) -> tuple[tuple[RawFile, ...], tuple[RawFile, ...], dict[dt.date, str]]:
-    """Events files and catalogues of the days without a fault, and the faults of the others."""
-    checker = Checker(lake.raw, lake.storage, attempt)
-    files: list[RawFile] = []
-    catalogues: list[RawFile] = []
-    faults: dict[dt.date, str] = {}
-    for day in days:
-        events, items = _events(lake.raw, day, lake.data), _catalogues(lake.raw, day, lake.data)
-        checked = [_check(checker, spec) for spec in [*events, *items]]
-        if wrong := [str(fault) for fault in checked if isinstance(fault, FileFault)]:
-            faults[day] = "; ".join(wrong)
-            continue
-        sound = [file for file in checked if isinstance(file, RawFile)]
-        files += sound[: len(events)]
-        catalogues += sound[len(events) :]
-    return tuple(files), tuple(catalogues), faults
-
-
-def _check(checker: Checker, spec: FileSpec) -> RawFile | FileFault:
-    try:
-        return checker.check(spec)
-    except FileFault as fault:
-        return fault
-
-
-def _events(storage: Storage, day: dt.date, data: Dataset) -> list[FileSpec]:
-    """The day's events file; none of a closed day that has none."""
-    name, closed = data.raw.path(day), day in data.raw.closed_days
-    if closed and not storage.exists(name):
-        return []
-    raw, targets = data.raw, raw_targets(data.raw)
-    return [FileSpec(name, day, format_of(raw), targets, data.id_type, may_be_empty=closed)]
-
-
-def _catalogues(storage: Storage, day: dt.date, data: Dataset) -> list[FileSpec]:
-    """The catalogue that came on that day, if one did."""
-    if data.catalogue is None:
-        return []
-    catalogue, name = data.catalogue, data.catalogue.path(day)
-    if not storage.exists(name):
-        return []
-    targets = catalogue_targets(catalogue)
-    return [FileSpec(name, day, format_of(catalogue), targets, data.id_type, whole=True)]
 
 
 def _check_staged(plan: ExtractPlan, made: ExtractResult, lake: Lake) -> list[Check]:
@@ -235,8 +196,9 @@ def _staged(
 
 
 def _check_day(day: dt.date, plan: ExtractPlan, made: ExtractResult, lake: Lake) -> list[Check]:
-    """Check a day's catalogue, its counts, and its overlap with the days around it."""
+    """Check a day's catalogue, hours and counts, and its overlap with the days around it."""
     checks = _check_items(day, plan, made, lake)
+    checks += daychecks.check_hours(day, _missing_hours(day, plan))
     checks += daychecks.check_counts(day, made, plan.config)
     return [*checks, *overlap.check(day, plan, made, lake)]
 

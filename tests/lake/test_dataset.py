@@ -66,7 +66,7 @@ def test_a_day_outside_the_data_set_or_not_over_yet_is_refused():
         data.require_day(dt.date(2017, 6, 2), today=dt.date(2017, 6, 2))
 
 
-def test_a_day_s_file_has_one_placeholder(toml):
+def test_a_day_s_file_has_no_unknown_field(toml):
     data = read_dataset("complete_journey")
     assert data.raw.path(dt.date(2017, 9, 30)) == "transactions/2017-09-30.parquet"
     assert data.catalogue.path(dt.date(2017, 1, 1)) == "catalogue/2017-01-01.parquet"

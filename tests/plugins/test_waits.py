@@ -1,6 +1,7 @@
 """The four waits: when there is nothing to wait for, since when they count, what they name."""
 
 import datetime as dt
+from pathlib import Path
 
 import pytest
 import waits
@@ -98,6 +99,21 @@ def test_a_missing_raw_day_older_than_two_days_is_over_at_once(poke):
     pending = waits.raw_day(poke(first=now, now=now))
     assert pending.needed
     assert pending.until <= now
+
+
+def test_a_set_of_files_is_taken_when_its_hours_are_there_or_the_wait_ends(settings, poke):
+    path = Path(settings.dataset)
+    text = path.read_text(encoding="utf-8").replace("{partition}.parquet", "{partition}/{hour}/*.parquet")
+    path.write_text(text, encoding="utf-8")
+    raw = open_storage(settings.raw)
+    assert waits.raw_day(poke()).needed
+    for hour in range(23):
+        raw.put_new(f"events/{DAY}/{hour:02d}/a.parquet", b"x")
+    pending = waits.raw_day(poke())
+    assert (pending.what, pending.until) == (f"the raw files of {DAY}, hours 23", NOON + WAIT)
+    assert not pending.needed
+    raw.put_new(f"events/{DAY}/23/a.parquet", b"x")
+    assert waits.raw_day(poke()) is None
 
 
 # history

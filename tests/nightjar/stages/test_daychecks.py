@@ -13,7 +13,7 @@ COUNTS = {"read": 100, "clean": 100, "bad": 0, "duplicate": 0, "ignored": 0, "re
 
 def _checks(samples=None, hours=None, rules=None, closed=(), **counts):
     result = ExtractResult({}, {DAY: COUNTS | counts}, {DAY: hours or {}}, {DAY: samples or {}})
-    data = SimpleNamespace(rules=rules or RulesSection(), raw=SimpleNamespace(closed_days=closed))
+    data = SimpleNamespace(rules=rules or RulesSection(), raw=SimpleNamespace(is_closed=closed.__contains__))
     found = daychecks.check_counts(DAY, result, data)
     return {check.name.removeprefix(f"{DAY}."): check for check in found}
 

@@ -1,0 +1,79 @@
+"""The raw files of a day: the set of those that a template finds, in the order of their names.
+
+A template is a path below `NIGHTJAR_RAW` with fields for the day, `{hour}`, and `*` for any part of a name.
+"""
+
+import datetime as dt
+import re
+from collections.abc import Callable, Iterable
+from typing import Final
+
+from lake.storage import Storage
+
+FIELDS: Final = {"partition": "%Y-%m-%d", "year": "%Y", "month": "%m", "day": "%d"}
+"""The fields for the day, each as `strftime` writes it."""
+HOUR: Final = "hour"
+HOURS: Final = tuple(f"{hour:02d}" for hour in range(24))
+# What Spark and Hadoop leave beside data: marks, checksums and files that are not whole yet.
+_HIDDEN: Final = re.compile(r"(^|/)[._]|\.crc$|\._COPYING_$")
+HOUR_FIELD: Final = f"{{{HOUR}}}"
+_VARIABLE: Final = re.compile(rf"(\{{{HOUR}\}}|\*)")
+_ANY: Final = {HOUR_FIELD: f"(?P<{HOUR}>{'|'.join(HOURS)})", "*": "[^/]*"}
+
+List = Callable[[str], list[str]]
+
+
+def of_day(template: str, day: dt.date) -> str:
+    """The template with the fields for the day filled in; what is left are `{hour}` and `*`."""
+    for field, form in FIELDS.items():
+        template = template.replace(f"{{{field}}}", day.strftime(form))
+    return template
+
+
+def of_hours(template: str, day: dt.date) -> list[str]:
+    """The paths of a day that a template without `*` names: one, or one for each hour."""
+    pattern = of_day(template, day)
+    hours = HOURS if HOUR_FIELD in pattern else HOURS[:1]
+    return [pattern.replace(HOUR_FIELD, hour) for hour in hours]
+
+
+def is_set(template: str) -> bool:
+    """Whether a day may have several files."""
+    return _VARIABLE.search(template) is not None
+
+
+def folder(pattern: str) -> str:
+    """The deepest folder that holds all files of a pattern, as `of_day` makes it."""
+    return _VARIABLE.split(pattern)[0].rpartition("/")[0]
+
+
+def find(storage: Storage, template: str, day: dt.date, listed: List | None = None) -> tuple[str, ...]:
+    """The names of a day's files, sorted; hidden files and checksums are no data.
+
+    Parameters
+    ----------
+    listed
+        Lists a folder, where that is done for several days; else the storage does.
+    """
+    pattern = of_day(template, day)
+    if not is_set(template):
+        return (pattern,) if storage.exists(pattern) else ()
+    wanted = _compiled(pattern)
+    names = (listed or storage.list)(folder(pattern))
+    return tuple(sorted(name for name in names if wanted.fullmatch(name) and not _HIDDEN.search(name)))
+
+
+def missing_hours(template: str, day: dt.date, names: Iterable[str]) -> tuple[str, ...]:
+    """The hours of which a day has no file; none where the template has no `{hour}`."""
+    if HOUR_FIELD not in template:
+        return ()
+    wanted = _compiled(of_day(template, day))
+    there = {found[HOUR] for name in names if (found := wanted.fullmatch(name))}
+    return tuple(hour for hour in HOURS if hour not in there)
+
+
+def _compiled(pattern: str) -> re.Pattern[str]:
+    """A pattern as a regular expression; all its `{hour}` are the same hour."""
+    parts = [_ANY.get(part) or re.escape(part) for part in _VARIABLE.split(pattern)]
+    first, hour, rest = "".join(parts).partition(_ANY[HOUR_FIELD])
+    return re.compile(first + hour + rest.replace(hour, f"(?P={HOUR})") if hour else first)

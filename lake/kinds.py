@@ -23,12 +23,14 @@ from pydantic import (
     GetPydanticSchema,
     PlainSerializer,
     ValidationInfo,
+    WithJsonSchema,
 )
 
 from lake.day_files import FIELDS, HOUR
-from lake.toml import near
+from lake.toml import FOLDER, near
 from nightjar_reader import address
 from nightjar_reader.errors import ReaderError
+from nightjar_reader.fields import is_day
 
 T = TypeVar("T", bound=Hashable)
 
@@ -105,6 +107,27 @@ def _of_a_day(path: str) -> list[str]:
     if spaced := [part for part in parts if part != part.strip()]:
         raise ValueError(f"expected no blanks at the ends of a name, as in {spaced[0]!r}")
     return parts
+
+
+def _calendar(value: Any, info: ValidationInfo) -> Any:
+    """The days of the file that a TOML names; a plan has them as texts."""
+    if not info.context or value == ():  # the default
+        return [_date(day, "a plan") for day in value]
+    if not isinstance(value, str) or not value:
+        raise ValueError("expected the path of a file of dates, beside this one")
+    path = Path(info.context[FOLDER], value)
+    try:
+        lines = path.read_text(encoding="utf-8-sig").splitlines()
+    except (OSError, ValueError) as error:
+        raise ValueError(f"expected a file of dates in UTF-8, found {path}: {error}") from error
+    dates = ((number, line.partition("#")[0].strip()) for number, line in enumerate(lines, 1))
+    return sorted({_date(text, f"line {number} of {path}") for number, text in dates if text})
+
+
+def _date(text: str, place: str) -> dt.date:
+    if not is_day(text):
+        raise ValueError(f"expected a date such as 2024-12-25, found {text!r} in {place}")
+    return dt.date.fromisoformat(text)
 
 
 def _zone(name: str) -> str:
@@ -287,6 +310,17 @@ Share = Annotated[float, Gt(0), Le(1)]
 FIRST_DAY, LAST_DAY = dt.date(1970, 1, 1), dt.date(2199, 12, 31)
 Day = Annotated[dt.date, Ge(FIRST_DAY), Le(LAST_DAY), _form(f"{FIRST_DAY} to {LAST_DAY}")]
 """Days whose neighbours and microseconds every engine can hold."""
+Calendar = Annotated[
+    tuple[Day, ...],
+    Field(strict=False),
+    BeforeValidator(_calendar),
+    WithJsonSchema(
+        {
+            "type": "string",
+            "form": "a path from the TOML's folder; the file has a date a line, `#` before remarks",
+        }
+    ),
+]
 Trees = Annotated[int, Ge(1), Le(10_000)]
 Count = Annotated[int, Ge(1), Le(100_000)]
 Duration = Annotated[dt.timedelta, _whole_seconds(at_least=0)]

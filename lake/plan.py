@@ -22,7 +22,7 @@ class Ending(StrEnum):
 
     COMMITTED = "committed"
     CLOSED = "closed"
-    """A day that came without a file, as `raw.closed_days` allows; one of these with a file is committed."""
+    """A closed day that came without a file; one with a file is committed."""
     BUILT = "built"
 
 

@@ -1,7 +1,7 @@
 """The sections of a data set's TOML about what lands and how it is judged, in the order of the file."""
 
 import datetime as dt
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Final, Literal, get_args
 
 from pydantic import AfterValidator, Field, ValidationInfo, field_validator, model_validator
 
@@ -9,6 +9,7 @@ from lake import day_files, kinds
 from lake.formats import FORMATS
 from lake.formats.dialect import RFC_4180, CsvSection
 from lake.kinds import (
+    Calendar,
     Day,
     Mark,
     Section,
@@ -21,6 +22,8 @@ from lake.kinds import (
 from lake.toml import near
 
 Action = Literal["off", "warn", "stop"]
+Weekday = Literal["monday", "tuesday", "wednesday", "thursday", "friday", "saturday", "sunday"]
+WEEKDAYS: Final = get_args(Weekday)
 
 
 def _known(name: str) -> str:
@@ -99,6 +102,10 @@ class RawSection(Section):
     """How many days a row may come late."""
     closed_days: Sequence[Day] = ()
     """Days of the data set on which no file is expected."""
+    closed_weekdays: Sequence[Weekday] = Field(default=(), exclude_if=_is_unset)
+    """Days of each week on which none is."""
+    closed_calendar: Calendar = Field(default=(), exclude_if=_is_unset)
+    """A file of further such days, those of other years too; the days count as a setting, not the path."""
     columns: RawColumns
     csv: CsvSection = Field(default=RFC_4180, exclude_if=_is_default)
 
@@ -114,7 +121,8 @@ class RawSection(Section):
 
     def is_closed(self, day: dt.date) -> bool:
         """Whether no file is expected on a day."""
-        return day in self.closed_days
+        weekday = WEEKDAYS[day.weekday()]
+        return weekday in self.closed_weekdays or day in self.closed_days or day in self.closed_calendar
 
     def path(self, day: dt.date) -> str:
         """The file of a day, relative to `NIGHTJAR_RAW`; of a set the pattern."""

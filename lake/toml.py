@@ -14,6 +14,8 @@ from pydantic.fields import FieldInfo
 from lake.errors import ConfigError
 from nightjar_reader.address import redacted
 
+FOLDER = "folder"
+"""Where validators find the folder of the file: the paths in it are relative to it."""
 Model = TypeVar("Model", bound=BaseModel)
 
 
@@ -27,7 +29,7 @@ def read(path: Path, kind: type[Model]) -> Model:
         such value its key's path, what was expected and what was found.
     """
     with refusing(path, kind):
-        return kind.model_validate(_values(path))
+        return kind.model_validate(_values(path), context={FOLDER: path.parent})
 
 
 @contextmanager

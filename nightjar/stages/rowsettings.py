@@ -15,7 +15,10 @@ from validation.gate import WARNING, Check
 
 DETAIL: Final = "row_settings"
 # Settings that change no row: where files are, which days have none, and when a day is refused.
-_OF_FILES: Final = {"files", "format", "ready", "manifest", "closed_days"}
+_OF_FILES: Final = {
+    *("files", "format", "ready", "manifest"),
+    *("closed_days", "closed_weekdays", "closed_calendar"),
+}
 _OF_DAYS: Final = {"min_rows", "max_rows", "max_bad_share", "max_bad_catalogue_share", "max_return_share"}
 
 

@@ -1,12 +1,15 @@
 """What a data set may say of its CSV files; each key that cannot work is refused by its name."""
 
+import datetime as dt
 import re
+from types import SimpleNamespace
 
 import pytest
 
-from lake.dataset import CONFIG_DIR, Dataset, digest_of, read_dataset
+from lake.dataset import CONFIG_DIR, Dataset, digest_of, of_sections, read_dataset
 from lake.errors import ConfigError
 from lake.formats.dialect import RFC_4180, CsvSection
+from lake.partitions import days
 from nightjar.stages.ingest import Ingest
 
 SHIPPED = (CONFIG_DIR / "complete_journey.toml").read_text(encoding="utf-8")
@@ -138,3 +141,45 @@ def test_each_key_is_in_the_digest_of_what_ingest_reads(data_set, key):
     changed = data_set(f"{text}\n[raw.csv]\n{key} = {CHANGES[key]}\n")
     assert getattr(changed.raw.csv, key) != getattr(RFC_4180, key)
     assert _of_ingest(changed) != _of_ingest(plain)
+
+
+def _with_calendar(tmp_path, data_set, text, keys=""):
+    calendar = 'closed_calendar = "../calendars/closed days.txt"'
+    path = tmp_path.parent / "calendars" / "closed days.txt"
+    path.parent.mkdir(exist_ok=True)
+    path.write_bytes(text)
+    return data_set(SHIPPED.replace("closed_days = ", f"{keys}{calendar}\nclosed_days = "))
+
+
+def test_closed_days_are_of_dates_weekdays_and_a_calendar(tmp_path, data_set):
+    lines = b"\xef\xbb\xbf# holidays\r\n2017-05-01 # Labour Day\r\n\r\n  2031-01-01\r\n2017-05-01\r\n"
+    raw = _with_calendar(tmp_path, data_set, lines, 'closed_weekdays = ["saturday"]\n').raw
+    assert raw.closed_calendar == (dt.date(2017, 5, 1), dt.date(2031, 1, 1))
+    closed = [day for day in days(dt.date(2017, 4, 28), dt.date(2017, 5, 8)) if raw.is_closed(day)]
+    assert [str(day) for day in closed] == ["2017-04-29", "2017-05-01", "2017-05-06"]
+    assert raw.is_closed(dt.date(2017, 12, 25))
+
+
+def test_the_days_of_a_calendar_are_the_setting_and_not_its_text(tmp_path, data_set):
+    plain = data_set(SHIPPED)
+    one = _with_calendar(tmp_path, data_set, b"2017-05-01\n2017-05-02")
+    same = _with_calendar(tmp_path, data_set, b"2017-05-02\n\n# first\n2017-05-01\n")
+    other = _with_calendar(tmp_path, data_set, b"2017-05-01\n")
+    digests = [Ingest().config_digest(SimpleNamespace(data=data)) for data in (plain, one, same, other)]
+    assert digests[1] == digests[2]
+    assert len(set(digests)) == 3
+    assert of_sections(one.chosen(Ingest.SECTIONS)).raw == one.raw
+
+
+@pytest.mark.parametrize(
+    ("text", "told"),
+    [
+        (b"2017-05-01\n01.05.2017\n", "found '01.05.2017' in line 2 of .*closed days.txt"),
+        (b"2017-13-01\n", "found '2017-13-01' in line 1"),
+        (b"2500-01-01\n", r"raw\.closed_calendar\.0: "),
+        (b"\xe9\n", "expected a file of dates in UTF-8"),
+    ],
+)
+def test_a_calendar_that_cannot_be_read_is_refused_by_its_line(tmp_path, data_set, text, told):
+    with pytest.raises(ConfigError, match=f"raw.closed_calendar.*: .*{told}" if "0:" not in told else told):
+        _with_calendar(tmp_path, data_set, text)

@@ -36,7 +36,7 @@ def test_what_decides_what_becomes_of_a_row_is_another_setting(data, section, va
     ("section", "values"),
     [
         ("raw", {"files": "elsewhere/{partition}.parquet"}),
-        ("raw", {"closed_days": (1,)}),
+        ("raw", {"closed_days": (1,), "closed_weekdays": ("sunday",), "closed_calendar": (1,)}),
         ("raw", {"ready": "{partition}/_SUCCESS", "manifest": "{partition}/manifest.csv"}),
         ("raw", {"csv": CsvSection(delimiter=",")}),
         ("rules", {"min_rows": 7, "max_rows": 8, "max_bad_share": 0.5}),

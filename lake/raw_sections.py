@@ -62,7 +62,17 @@ def _names_what_is_mapped(csv: CsvSection, info: ValidationInfo) -> CsvSection:
     return csv
 
 
-class RawColumns(Section):
+class _Columns(Section):
+    """Which raw column holds which of ours."""
+
+    @property
+    def optional(self) -> frozenset[str]:
+        """The raw columns that a file may lack."""
+        names = (name for name, field in type(self).model_fields.items() if not field.is_required())
+        return frozenset(column for name in names if (column := getattr(self, name)))
+
+
+class RawColumns(_Columns):
     """Which raw column holds which of ours, no two the same; one that is not named is null in the lake."""
 
     user_id: Text
@@ -151,7 +161,7 @@ class EventsSection(Section):
         return self
 
 
-class CatalogueColumns(Section):
+class CatalogueColumns(_Columns):
     """Which catalogue column holds which of ours; all others become attributes."""
 
     item_id: Text

@@ -119,9 +119,9 @@ _DECLARED: Final = (
 TABLES: Final = {table.name: table for table in _DECLARED}
 
 
-def copied_field(place: int) -> str:
-    """A column's name in the copy of a raw file, by its place: the raw file's own names might clash."""
-    return f"c{place}"
+def copied_field(column: str) -> str:
+    """A raw column's name in the copy of its file, which has columns of ours too."""
+    return f"raw_{column}"
 
 
 _SPARK: Final = {

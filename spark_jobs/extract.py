@@ -8,7 +8,9 @@ import datetime as dt
 import logging
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
+from functools import partial
 
 from pyspark.errors import DateTimeException
 from pyspark.sql import Column, DataFrame, Window
@@ -47,6 +49,7 @@ log = logging.getLogger(__name__)
 Counts = dict[dt.date, dict[str, int]]
 
 _UNWANTED_KINDS = ("ignored", "return")
+_AT_ONCE = 8  # asking for the version of a file waits for the storage, not for a core
 _SHOWN = 3  # names of files in a message
 _IS_CLEAN = f"size({REASONS}) = 0"
 _IS_SET_ASIDE = f"size({REASONS}) > 0"
@@ -310,13 +313,16 @@ def _few(names: list[str]) -> str:
 def _require_unchanged(plan: ExtractPlan) -> None:
     """Refuse a file that changed after its check: the record would hold the digest of other bytes."""
     storage = open_storage(plan.raw_root)
-    for file in (*plan.files, *plan.catalogues):
-        if not file.copy and not _is_as_checked(storage, file):
-            raise _DayFault(
-                file.day,
-                f"{storage.uri(file.name)}: expected the file that was checked, found one that changed while "
-                f"it was read; run {file.day} again",
-            )
+    files = [file for file in (*plan.files, *plan.catalogues) if not file.copy]
+    with ThreadPoolExecutor(_AT_ONCE) as pool:
+        unchanged = pool.map(partial(_is_as_checked, storage), files)
+        changed = next((file for file, same in zip(files, unchanged, strict=True) if not same), None)
+    if changed:
+        raise _DayFault(
+            changed.day,
+            f"{storage.uri(changed.name)}: expected the file that was checked, found one that changed while "
+            f"it was read; run {changed.day} again",
+        )
 
 
 def _is_as_checked(storage: Storage, file: RawFile) -> bool:

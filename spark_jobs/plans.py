@@ -34,6 +34,8 @@ class RawFile:
         Its columns, in the order of the copy's fields where there is one.
     copy
         The path in the lake of the copy that Spark reads instead; empty where it reads the file.
+    absent
+        The mapped columns that it lacks.
     """
 
     name: str
@@ -44,6 +46,7 @@ class RawFile:
     version: str
     columns: tuple[RawColumn, ...]
     copy: str = ""
+    absent: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, kw_only=True)

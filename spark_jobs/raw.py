@@ -6,8 +6,8 @@ which is `spark_jobs.casts.expression`.
 
 import posixpath
 import re
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
 from itertools import groupby
 from typing import Final
 from urllib.parse import unquote
@@ -17,7 +17,7 @@ from pyspark.sql import functions as fn
 from pyspark.sql.types import ArrayType, BinaryType, DataType, MapType, StructField, StructType
 
 from lake.errors import PermanentError
-from lake.formats.content import Targets
+from lake.formats.content import RawColumn, Targets
 from lake.formats.dialect import CsvSection
 from lake.schemas import HASH, LANDED, LINE, MALFORMED, RAW_ROW, ROW_NUMBER, SOURCE_FILE, WORDS, copied_field
 from lake.storage import open_storage
@@ -26,6 +26,12 @@ from spark_jobs.casts import expression, normalized, quoted
 from spark_jobs.plans import ExtractPlan, RawFile
 
 RAW: Final = "raw"
+_PLACE: Final = (SOURCE_FILE, ROW_NUMBER)
+_OF_COPIES: Final = {MALFORMED: "STRING", LINE: "STRING", SOURCE_FILE: "STRING", ROW_NUMBER: "BIGINT"}
+"""What copies have besides raw columns; only those of several files say which row of which file each is."""
+_KIND: Final = "_kind"
+"""The place of a row's columns among those of its part."""
+_MOST_SETS: Final = 32  # each is a branch of one expression, which Java does not compile once it is too long
 CORRUPT: Final = "_corrupt_record"
 """The key of the text of a row that could not be parsed, in that row's JSON in the quarantine."""
 
@@ -41,7 +47,7 @@ _EXACT: Final = {
 
 @dataclass(frozen=True)
 class RawRows:
-    """The rows of raw files with equal columns.
+    """The rows of raw files that share a schema.
 
     Attributes
     ----------
@@ -57,16 +63,18 @@ class RawRows:
     families: Mapping[str, str]
 
     def cast(self, name: str, targets: Targets, id_type: str, zone: str = "UTC") -> Column | None:
-        """One of our columns, cast from its raw column; None where the data set maps none to it."""
-        if name not in targets:
+        """One of our columns, cast from its raw column; None where no file has one that is mapped to it."""
+        column, target = targets.get(name, ("", ""))
+        if not target or column not in self.families:
             return None
-        column, target = targets[name]
         value, text = f"{RAW}.{quoted(column)}", f"{WORDS}.{name}"
         return fn.expr(expression(value, target, self.families[column], id_type, zone, text))
 
     def normalized(self, name: str, targets: Targets, csv: CsvSection) -> Column:
         """The raw value of one of our columns as normalized text; null where it is blank or missing."""
         column, target = targets[name]
+        if column not in self.families:
+            return fn.lit(None).cast("string")
         return fn.expr(normalized(f"{RAW}.{quoted(column)}", target, self.families[column], csv))
 
     def text(self, name: str) -> Column:
@@ -79,27 +87,74 @@ class RawRows:
         return fn.to_json(value, _EXACT) if _is_nested(kind) else value.cast("string")
 
 
+@dataclass
+class _Part:
+    """Raw files that Spark reads together: columns of one name have one type.
+
+    Attributes
+    ----------
+    columns
+        The columns of any of them.
+    sets
+        The columns of each kind of file, in its order.
+    files
+        The files, each with its place in `sets`.
+    """
+
+    copied: bool
+    columns: dict[str, RawColumn] = field(default_factory=dict)
+    sets: list[tuple[RawColumn, ...]] = field(default_factory=list)
+    files: list[tuple[RawFile, int]] = field(default_factory=list)
+
+    def takes(self, file: RawFile) -> bool:
+        """Whether a file can be read with them."""
+        agree = all(self.columns.get(column.name, column) == column for column in file.columns)
+        return self.copied == bool(file.copy) and agree and len(self.sets) < _MOST_SETS
+
+    def add(self, files: Iterable[RawFile], columns: tuple[RawColumn, ...]) -> None:
+        """Add files of equal columns."""
+        self.files += [(file, len(self.sets)) for file in files]
+        self.sets.append(columns)
+        self.columns |= {column.name: column for column in columns}
+
+    def field(self, column: str) -> str:
+        """The name of a column's field in what Spark reads."""
+        return copied_field(column) if self.copied else column
+
+
 def rows(spark: SparkSession, plan: ExtractPlan, files: Sequence[RawFile]) -> list[RawRows]:
-    """Read raw files of a plan; files with equal columns are read together."""
-    ordered = sorted(files, key=_columns_key)
-    groups = [list(group) for _, group in groupby(ordered, key=_columns_key)]
-    return [_rows(spark, plan, group) for group in groups]
+    """Read raw files of a plan; all files that can share a schema are read together."""
+    return [_rows(spark, plan, part) for part in _parts(files)]
+
+
+def _parts(files: Sequence[RawFile]) -> list[_Part]:
+    """The files in as few parts as their types allow, whatever their order."""
+    parts: list[_Part] = []
+    for (copied, _), group in groupby(sorted(files, key=_columns_key), key=_columns_key):
+        alike = list(group)
+        part = next((part for part in parts if part.takes(alike[0])), None)
+        if part is None:
+            parts.append(part := _Part(copied))
+        part.add(alike, alike[0].columns)
+    return parts
 
 
 def _columns_key(file: RawFile) -> tuple[bool, list[tuple[str, str, str]]]:
     return bool(file.copy), [(column.name, column.family, column.type) for column in file.columns]
 
 
-def _rows(spark: SparkSession, plan: ExtractPlan, files: Sequence[RawFile]) -> RawRows:
-    uris = {_uri(plan, file): file for file in files}
-    reader = spark.read.schema(_schema(files[0])).option("recursiveFileLookup", "true")
+def _rows(spark: SparkSession, plan: ExtractPlan, part: _Part) -> RawRows:
+    uris = {_uri(plan, file): (file, kind) for file, kind in part.files}
+    reader = spark.read.schema(_schema(part)).option("recursiveFileLookup", "true")
     frame = reader.parquet(*map(read.literal, uris))
     names = _names(spark, frame, uris)
     path = fn.regexp_replace("_file.file_path", *_SLASHES)
-    located = _parsed(frame, files[0]).join(fn.broadcast(names), path == fn.col("_path"))
-    number = (fn.col("_file.row_index") + 1).alias(ROW_NUMBER)
-    rows = located.select(RAW, MALFORMED, RAW_ROW, HASH, SOURCE_FILE, LANDED, number)
-    return RawRows(rows, {column.name: column.family for column in files[0].columns})
+    located = _raw(frame, part).join(fn.broadcast(names), path == fn.col("_path"))
+    source = fn.coalesce(f"_{SOURCE_FILE}", SOURCE_FILE).alias(SOURCE_FILE)
+    number = fn.coalesce(f"_{ROW_NUMBER}", fn.col("_file.row_index") + 1).alias(ROW_NUMBER)
+    whole = _whole(part).alias(RAW_ROW)
+    rows = located.select(RAW, MALFORMED, whole, HASH, source, LANDED, number)
+    return RawRows(rows, {name: column.family for name, column in part.columns.items()})
 
 
 def file_at(path: str, plan: ExtractPlan) -> RawFile | None:
@@ -113,36 +168,45 @@ def _uri(plan: ExtractPlan, file: RawFile) -> str:
     return storage.uri(file.copy or file.name)
 
 
-def _fields(file: RawFile) -> list[tuple[str, str]]:
-    """For each column its field in the file that Spark reads, and its name in the raw file."""
-    names = [column.name for column in file.columns]
-    return [(copied_field(index) if file.copy else name, name) for index, name in enumerate(names)]
+def _schema(part: _Part) -> StructType:
+    """The schema of the files that Spark reads. Spark gives null for a column that a file lacks."""
+    columns = part.columns.values()
+    fields = [StructField(part.field(column.name), DataType.fromDDL(column.type)) for column in columns]
+    extra = [StructField(name, DataType.fromDDL(kind)) for name, kind in _OF_COPIES.items()]
+    return StructType([*fields, *(extra if part.copied else ())])
 
 
-def _schema(file: RawFile) -> StructType:
-    """The schema of the file that Spark reads. Spark gives null for a column that a copy lacks."""
-    types = [DataType.fromDDL(column.type) for column in file.columns]
-    fields = [StructField(field, kind) for (field, _), kind in zip(_fields(file), types, strict=True)]
-    extra = [StructField(name, DataType.fromDDL("STRING")) for name in (MALFORMED, LINE)]
-    return StructType([*fields, *(extra if file.copy else ())])
-
-
-def _parsed(frame: DataFrame, file: RawFile) -> DataFrame:
-    """`RAW`, the whole row as JSON with its hash, and `_file`: Spark's metadata of the row's file."""
-    raw = fn.struct(*(fn.col(quoted(field)).alias(name) for field, name in _fields(file)))
-    whole = fn.to_json(raw, _EXACT)
-    hashed = (_hashable(field) for field in frame.schema)
-    malformed = fn.col(MALFORMED) if file.copy else fn.lit(None).cast("string")
-    if file.copy:
-        corrupt = fn.to_json(fn.struct(malformed.alias(CORRUPT)))
-        whole = fn.when(malformed.isNotNull(), corrupt).otherwise(fn.coalesce(LINE, whole))
+def _raw(frame: DataFrame, part: _Part) -> DataFrame:
+    """`RAW`, what only copies have, the row's hash, and `_file`: Spark's metadata of the row's file."""
+    raw = fn.struct(*(fn.col(quoted(part.field(name))).alias(name) for name in part.columns))
+    extra = {
+        name: fn.col(name) if part.copied else fn.lit(None).cast(kind) for name, kind in _OF_COPIES.items()
+    }
+    hashed = (_hashable(field) for field in frame.schema if not (part.copied and field.name in _PLACE))
     return frame.select(
         raw.alias(RAW),
-        malformed.alias(MALFORMED),
-        whole.alias(RAW_ROW),
+        *(extra[name].alias(name) for name in (MALFORMED, LINE)),
+        *(extra[name].alias(f"_{name}") for name in _PLACE),
         fn.xxhash64(*hashed).alias(HASH),
         fn.col("_metadata").alias("_file"),
     )
+
+
+def _whole(part: _Part) -> Column:
+    """The whole row as JSON, of the columns that its own file has: other files of the day change no row."""
+    kinds = [_json(columns) for columns in part.sets]
+    whole = kinds[0]
+    for number, json in enumerate(kinds[1:], 1):
+        whole = fn.when(fn.col(_KIND) == number, json).otherwise(whole)
+    if not part.copied:
+        return whole
+    corrupt = fn.to_json(fn.struct(fn.col(MALFORMED).alias(CORRUPT)))
+    return fn.when(fn.col(MALFORMED).isNotNull(), corrupt).otherwise(fn.coalesce(LINE, whole))
+
+
+def _json(columns: Iterable[RawColumn]) -> Column:
+    own = (fn.col(f"{RAW}.{quoted(column.name)}").alias(column.name) for column in columns)
+    return fn.to_json(fn.struct(*own), _EXACT)
 
 
 def _hashable(field: StructField) -> Column:
@@ -155,8 +219,8 @@ def _is_nested(kind: DataType) -> bool:
     return isinstance(kind, ArrayType | MapType | StructType)
 
 
-def _names(spark: SparkSession, frame: DataFrame, uris: Mapping[str, RawFile]) -> DataFrame:
-    """A row for each file: its path as Spark spells it, its name and its day."""
+def _names(spark: SparkSession, frame: DataFrame, uris: Mapping[str, tuple[RawFile, int]]) -> DataFrame:
+    """A row for each file: its path as Spark spells it, its name, its day and its kind."""
     spelled = {_plain(unquote(path)): re.sub(*_SLASHES, path) for path in frame.inputFiles()}
     paths = {uri: _plain(read.hadoop_path(uri)) for uri in uris}
     missing = [uri for uri, path in paths.items() if path not in spelled]
@@ -166,8 +230,8 @@ def _names(spark: SparkSession, frame: DataFrame, uris: Mapping[str, RawFile]) -
             f"({len(missing)} of {len(uris)} are not there); "
             "give NIGHTJAR_RAW as a plain file:/// or s3:// address"
         )
-    names = [(spelled[paths[uri]], file.name, file.day) for uri, file in uris.items()]
-    return spark.createDataFrame(names, f"_path STRING, {SOURCE_FILE} STRING, {LANDED} DATE")
+    names = [(spelled[paths[uri]], file.name, file.day, kind) for uri, (file, kind) in uris.items()]
+    return spark.createDataFrame(names, f"_path STRING, {SOURCE_FILE} STRING, {LANDED} DATE, {_KIND} INT")
 
 
 def _plain(path: str) -> str:

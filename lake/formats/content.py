@@ -80,7 +80,7 @@ class Content:
     columns
         The columns as Spark will read them.
     kinds
-        The file's own name of each column's type.
+        The file's own name of each column's type; a column without one is null in each row.
     repeated
         Names that stand for more than one column.
     rows

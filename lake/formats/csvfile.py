@@ -48,7 +48,8 @@ class Csv(Format[CsvSection]):
         header = list(self.dialect.columns) or next(records, [])
         nulls = frozenset({"", *self.dialect.nulls})
         rows, whole = 0, False
-        with Copy(copy, len(header)) as written:
+        names = distinct(header)
+        with Copy(copy, names) as written:
             for record in records:
                 rows += 1
                 whole = len(record) == len(header) and not records.is_odd()
@@ -56,7 +57,7 @@ class Csv(Format[CsvSection]):
                     written.add([None if value in nulls else value for value in record])
                 else:
                     written.add_malformed(records.text.rstrip("\r\n"))
-        columns = tuple(RawColumn(name, TEXT, "STRING") for name in distinct(header))
+        columns = tuple(RawColumn(name, TEXT, "STRING") for name in names)
         warnings = _warnings(records.lines) if whole else ()
         return Content(columns, dict.fromkeys(header, "text"), rows, True, repeated(header), warnings)
 

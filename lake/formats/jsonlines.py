@@ -53,7 +53,7 @@ class JsonLines(Format[None]):
         names = sorted(_names(path) if spec.whole else spec.mapped)
         seen: dict[str, None] = {}
         rows, objects, first = 0, 0, ""
-        with Copy(copy, len(names)) as written:
+        with Copy(copy, names) as written:
             for number, line in _lines(path):
                 rows += 1
                 first = first or f"line {number}: `{_shown(line)}`"
@@ -65,8 +65,7 @@ class JsonLines(Format[None]):
         if rows and not objects:
             actual = f"none in {rows} lines; the first is {first}"
             raise Unfit("one JSON object a line", actual, "write each row as an object in a line of its own")
-        delivered = [name for name in names if name in seen or spec.whole or not rows]
-        columns = tuple(RawColumn(name, TEXT, "STRING") for name in delivered)
+        columns = tuple(RawColumn(name, TEXT, "STRING") for name in names)
         return Content(columns, dict.fromkeys(seen, "text"), rows, True)
 
 

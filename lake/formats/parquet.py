@@ -323,7 +323,8 @@ def _copy(file: _File, path: Path, worded: set[str]) -> tuple[RawColumn, ...]:
     instants = _instants(file.file)
     ways = [_way(field, field.name in instants, field.name in worded) for field in file.schema]
     kinds = [way(pa.nulls(0, field.type)).type for way, field in zip(ways, file.schema, strict=True)]
-    schema = pa.schema([(copied_field(index), kind) for index, kind in enumerate(kinds)])
+    names = distinct(file.names)
+    schema = pa.schema([(copied_field(name), kind) for name, kind in zip(names, kinds, strict=True)])
     with room_for(path), pq.ParquetWriter(path, schema, compression="zstd") as writer:
         for batch in file.batches():
             arrays = [way(array) for way, array in zip(ways, batch.columns, strict=True)]
@@ -332,7 +333,7 @@ def _copy(file: _File, path: Path, worded: set[str]) -> tuple[RawColumn, ...]:
     families = [
         TEXT if f.name in texts else "instant" if f.name in instants else family(f.type) for f in file.schema
     ]
-    columns = zip(distinct(file.names), families, kinds, strict=True)
+    columns = zip(names, families, kinds, strict=True)
     return tuple(RawColumn(name, kind, str(sql_type(arrow))) for name, kind, arrow in columns)
 
 

@@ -117,18 +117,22 @@ def open_lines(path: Path, encoding: str = "utf-8", other: str = "") -> Lines:
 class Copy:
     """A Parquet file of text values, written batch by batch, that Spark reads in place of a text file.
 
-    Its fields are numbered, so that no raw name can clash with another or with one of ours; behind
-    them stand `MALFORMED`, the text of a row that could not be parsed, and `LINE`, the whole
-    row where that is one line.
+    Behind the columns stand `MALFORMED`, the text of a row that could not be parsed, and `LINE`, the
+    whole row where that is one line.
+
+    Parameters
+    ----------
+    columns
+        Their names, each once.
     """
 
-    def __init__(self, path: Path, width: int) -> None:
+    def __init__(self, path: Path, columns: Sequence[str]) -> None:
         import pyarrow as pa
         import pyarrow.parquet as pq
 
-        names = [*(copied_field(index) for index in range(width)), MALFORMED, LINE]
+        names = [*map(copied_field, columns), MALFORMED, LINE]
         self._schema = pa.schema([(name, pa.string()) for name in names])
-        self._width = width
+        self._width = len(columns)
         self._rows: list[Sequence[str | None]] = []
         self._path = path
         with room_for(path):

@@ -8,7 +8,9 @@ rules make our columns afterwards, in `spark_jobs/casts.py:expression`.
 import datetime as dt
 import logging
 import tempfile
-from dataclasses import dataclass
+from collections import defaultdict
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path, PurePosixPath
 from typing import Any
 
@@ -18,6 +20,7 @@ from lake.errors import FileFault
 from lake.formats.content import ColumnSpec, Content, RawColumn, Targets, Unfit
 from lake.formats.format import Format
 from lake.storage import Storage
+from nightjar.rawfiles import packs
 from spark_jobs.casts import rule
 from spark_jobs.plans import RawFile
 
@@ -36,6 +39,8 @@ class FileSpec:
         Whether the columns that are not mapped are read too, each by itself.
     may_be_empty
         Whether a file without a row is fine.
+    optional
+        The mapped columns that it may lack.
     """
 
     name: str
@@ -45,6 +50,7 @@ class FileSpec:
     id_type: str
     whole: bool = False
     may_be_empty: bool = False
+    optional: frozenset[str] = frozenset()
 
 
 @dataclass(frozen=True)
@@ -63,12 +69,14 @@ class Checker:
     lake: Storage
     attempt: str
 
-    def look(self, spec: FileSpec) -> RawFile | FileFault:
-        """The file, or what is wrong with it."""
-        try:
-            return self.check(spec)
-        except FileFault as fault:
-            return fault
+    def look(self, specs: Sequence[FileSpec]) -> list[RawFile | FileFault]:
+        """Check some files of a day: each, or what is wrong with it. Copies of equal columns become one."""
+        with tempfile.TemporaryDirectory(prefix="nightjar-") as folder:
+            copies = {spec.name: Path(folder, f"{place}.parquet") for place, spec in enumerate(specs)}
+            looked = [self._look(spec, copies[spec.name]) for spec in specs]
+            sound = [file for file in looked if isinstance(file, RawFile)]
+            kept = self._keep([file for file in sound if copies[file.name].exists()], copies)
+            return [kept.get(spec.name, file) for spec, file in zip(specs, looked, strict=True)]
 
     def check(self, spec: FileSpec) -> RawFile:
         """Check one raw file: read all of it, count its rows, and compare its columns with ours.
@@ -80,33 +88,41 @@ class Checker:
             cannot be cast without loss, or has no rows; the message names the file, what was
             expected and found, and what to do.
         """
+        (looked,) = self.look([spec])
+        if isinstance(looked, FileFault):
+            raise looked
+        return looked
+
+    def _look(self, spec: FileSpec, copy: Path) -> RawFile | FileFault:
         try:
-            return self._check(spec)
-        except FileNotFoundError as error:
+            return self._check(spec, copy)
+        except FileNotFoundError:
             gone = Unfit("a file that stays as it is", "one that was removed while it was read")
-            raise self._fault(gone, spec) from error
+            return self._fault(gone, spec)
         except Unfit as fault:
-            raise self._fault(fault, spec) from fault
+            return self._fault(fault, spec)
 
     def _fault(self, fault: Unfit, spec: FileSpec) -> FileFault:
         return FileFault(f"{self.raw.uri(spec.name)}: {fault}, then run {spec.day} again")
 
-    def _check(self, spec: FileSpec) -> RawFile:
+    def _check(self, spec: FileSpec, copy: Path) -> RawFile:
         self._check_name(spec)
         version = self.raw.version(spec.name)
-        with self.raw.fetched(spec.name) as path, tempfile.TemporaryDirectory(prefix="nightjar-") as folder:
-            copy = Path(folder, "copy.parquet")
+        with self.raw.fetched(spec.name) as path:
             content = _content(path, spec, copy)
             if not content.rows and not spec.may_be_empty:
                 raise Unfit("rows", "none", "deliver the day again, or list it in raw.closed_days")
-            _check_columns(content, spec)
+            absent = _absent(content, spec)
+            _check_columns(content, spec, absent)
             for warning in content.warnings:
                 log.warning("%s: %s", self.raw.uri(spec.name), warning)
             size, digest = path.stat().st_size, sha256_of(path)
             self._require_unchanged(version, spec)
-            copy_path = self._keep(copy, spec) if content.copied else ""
-        columns = content.columns
-        return RawFile(spec.name, spec.day, content.rows, size, digest, version, columns, copy_path)
+        if not content.copied:
+            copy.unlink(missing_ok=True)
+        return RawFile(
+            spec.name, spec.day, content.rows, size, digest, version, content.columns, absent=tuple(absent)
+        )
 
     def _require_unchanged(self, version: str, spec: FileSpec) -> None:
         """Refuse a file that changed: its digest may be of other bytes than those that were read."""
@@ -126,10 +142,23 @@ class Checker:
         if spec.format.has_head and not self.raw.size(spec.name):
             raise Unfit(expected, "0 bytes")
 
-    def _keep(self, copy: Path, spec: FileSpec) -> str:
-        copy_path = layout.copied(self.attempt, spec.name)
-        self.lake.put_file(copy_path, copy)
-        return copy_path
+    def _keep(self, files: Sequence[RawFile], copies: Mapping[str, Path]) -> dict[str, RawFile]:
+        """Put the copies of files into the lake, those of equal columns as one."""
+        import pyarrow.parquet as pq
+
+        alike: dict[Any, list[RawFile]] = defaultdict(list)
+        for file in files:
+            alike[file.columns, pq.read_schema(copies[file.name])].append(file)
+        kept: dict[str, RawFile] = {}
+        for group in alike.values():
+            first = group[0].name
+            copy, path = copies[first], layout.copied(self.attempt, first)
+            if len(group) > 1:
+                copy = copy.with_suffix(".pack")
+                packs.write([(file.name, copies[file.name]) for file in group], copy)
+            self.lake.put_file(path, copy)
+            kept |= {file.name: replace(file, copy=path) for file in group}
+        return kept
 
 
 def _content(path: Path, spec: FileSpec, copy: Path) -> Content:
@@ -145,16 +174,22 @@ def _content(path: Path, spec: FileSpec, copy: Path) -> Content:
         raise Unfit(f"a whole {spec.format.NAME} file", actual) from error
 
 
-def _check_columns(content: Content, spec: FileSpec) -> None:
+def _absent(content: Content, spec: FileSpec) -> list[str]:
+    """The mapped columns that a file lacks; lines of JSON name none where there is no row."""
     mapped = dict.fromkeys(column for column, _ in spec.targets.values())
+    return [name for name in mapped if name not in content.kinds] if content.rows or content.kinds else []
+
+
+def _check_columns(content: Content, spec: FileSpec, absent: Collection[str]) -> None:
     columns = {column.name: column for column in content.columns}
-    missing = [name for name in mapped if name not in columns]
-    if missing:
+    if missing := [name for name in absent if name not in spec.optional]:
         actual = f"{', '.join(content.kinds) or 'none'} (without {', '.join(missing)})"
         action = f"deliver it with them, or map them in the data set's TOML{spec.format.HINT}"
-        raise Unfit(f"the columns {', '.join(sorted(mapped))}", actual, action)
+        needed = sorted({column for column, _ in spec.targets.values()} - spec.optional)
+        raise Unfit(f"the columns {', '.join(needed)}", actual, action)
     for name, target in spec.targets.values():
-        _check_column(columns[name], target, content, spec.id_type)
+        if name not in absent and name in columns:
+            _check_column(columns[name], target, content, spec.id_type)
 
 
 def _check_column(column: RawColumn, target: str, content: Content, id_type: str) -> None:

@@ -1,10 +1,11 @@
 """The raw files of the days to take in: which of them there are, and the check of each."""
 
 import datetime as dt
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
-from functools import cache
+from functools import cache, partial
+from itertools import chain
 from typing import Final
 
 from lake import day_files, delivery
@@ -12,10 +13,12 @@ from lake.day_files import List
 from lake.errors import FileFault
 from lake.formats import format_of
 from lake.lake import Lake
+from lake.storage import Storage
 from nightjar.rawfiles.check import Checker, FileSpec
 from spark_jobs.casts import catalogue_targets, raw_targets
 from spark_jobs.plans import RawFile
 
+_PART_BYTES: Final = 32 << 20  # of files that one thread checks, and whose copies become one
 _SHOWN: Final = 5  # faults of a day: thousands of wrong files shall give a message that somebody reads
 
 Looked = Mapping[tuple[dt.date, str], RawFile | FileFault]
@@ -88,8 +91,9 @@ def check(days: Iterable[dt.date], attempt: str, lake: Lake, threads: int = 1) -
     specs = [spec for sets in found.values() for one in sets for spec in one.specs]
     checker, checked = Checker(lake.raw, lake.storage, attempt), Checked(faults=faults)
     with ThreadPoolExecutor(threads) as pool:
-        each = pool.map(checker.look, specs)
-        looked = {(spec.day, spec.name): file for spec, file in zip(specs, each, strict=True)}
+        sizes = pool.map(partial(_size, lake.raw), specs)
+        each = pool.map(checker.look, _parts(zip(specs, sizes, strict=True)))
+        looked = {(s.day, s.name): file for s, file in zip(specs, chain.from_iterable(each), strict=True)}
     for day, (events, items) in found.items():
         try:
             files, catalogues = events.sound(looked), items.sound(looked)
@@ -118,6 +122,28 @@ def _found(days: Iterable[dt.date], lake: Lake) -> tuple[_Found, dict[dt.date, s
     return found, faults
 
 
+def _size(storage: Storage, spec: FileSpec) -> int:
+    """The bytes of a file; none where it is not there, which its check tells."""
+    try:
+        return storage.size(spec.name)
+    except FileNotFoundError:
+        return 0
+
+
+def _parts(specs: Iterable[tuple[FileSpec, int]]) -> Iterator[list[FileSpec]]:
+    """Files of one kind and day, in lists of some `_PART_BYTES`: their names and bytes alone decide."""
+    part: list[FileSpec] = []
+    total = 0
+    for spec, size in specs:
+        if part and ((part[0].day, part[0].whole) != (spec.day, spec.whole) or total + size > _PART_BYTES):
+            yield part
+            part, total = [], 0
+        part.append(spec)
+        total += size
+    if part:
+        yield part
+
+
 def _events(lake: Lake, day: dt.date, listed: List) -> _Set:
     """The day's events; none of a closed day that has none."""
     raw, closed = lake.data.raw, lake.data.raw.is_closed(day)
@@ -127,7 +153,9 @@ def _events(lake: Lake, day: dt.date, listed: List) -> _Set:
         raise _lacking(day, place, listed(day_files.folder(raw.path(day))))
     if not is_set and not closed:
         names = (raw.path(day),)  # the check of a file says what is wrong with one that is not there
-    of_file = FileSpec("", day, format_of(raw), raw_targets(raw), lake.data.id_type)
+    of_file = FileSpec(
+        "", day, format_of(raw), raw_targets(raw), lake.data.id_type, optional=raw.columns.optional
+    )
     specs = [replace(of_file, name=name, may_be_empty=closed or is_set) for name in names]
     return _Set(day, place, specs, needs_rows=not closed)
 
@@ -139,7 +167,14 @@ def _catalogue(lake: Lake, day: dt.date, listed: List) -> _Set:
         return _Set(day, "", [], needs_rows=False)
     is_set, targets = day_files.is_set(catalogue.files), catalogue_targets(catalogue)
     of_file = FileSpec(
-        "", day, format_of(catalogue), targets, lake.data.id_type, whole=True, may_be_empty=is_set
+        "",
+        day,
+        format_of(catalogue),
+        targets,
+        lake.data.id_type,
+        whole=True,
+        may_be_empty=is_set,
+        optional=catalogue.columns.optional,
     )
     names = day_files.find(lake.raw, catalogue.files, day, listed)
     place = f"{lake.raw.root}/{catalogue.path(day)}"

@@ -6,7 +6,7 @@ from typing import Final
 
 from lake.dataset import Dataset
 from lake.raw_sections import RulesSection
-from spark_jobs.plans import ExtractResult
+from spark_jobs.plans import ExtractResult, RawFile
 from validation.gate import CRITICAL, WARNING, Check
 
 Counts = Mapping[str, int]
@@ -52,6 +52,15 @@ def check_hours(day: dt.date, missing: Sequence[str]) -> list[Check]:
     return (
         [Check(f"{day}.hours", WARNING, False, f"none of {', '.join(missing)}", expected)] if missing else []
     )
+
+
+def check_columns(day: dt.date, files: Sequence[RawFile]) -> list[Check]:
+    """Warn of optional columns that no file of a day has, though they are mapped."""
+    absent = [set(file.absent) for file in files if file.rows]
+    lacking = sorted(set.intersection(*absent)) if absent else []
+    found = f"none has {', '.join(lacking)}, which is null in all rows"
+    expected = "files with all columns that raw.columns maps"
+    return [Check(f"{day}.columns", WARNING, False, found, expected)] if lacking else []
 
 
 def check_items(day: dt.date, made: ExtractResult, rules: RulesSection) -> Check:

@@ -66,6 +66,7 @@ class Ingest(Stage[ExtractPlan, ExtractResult]):
         checked = rawdays.check(days, pins["attempt"], lake, self.threads)
         faults = checked.faults
         if len(faults) == len(days):
+            lake.storage.remove(layout.raw_copies(pins["attempt"]))  # nobody else knows of this attempt
             raise FileFault(list_faults(faults))
         pins["based_on"] = {day: number for day, number in pins["based_on"].items() if day not in faults}
         return ExtractPlan(
@@ -199,6 +200,7 @@ def _check_day(day: dt.date, plan: ExtractPlan, made: ExtractResult, lake: Lake)
     """Check a day's catalogue, hours and counts, and its overlap with the days around it."""
     checks = _check_items(day, plan, made, lake)
     checks += daychecks.check_hours(day, _missing_hours(day, plan))
+    checks += daychecks.check_columns(day, [file for file in plan.files if file.day == day])
     checks += daychecks.check_counts(day, made, plan.config)
     return [*checks, *overlap.check(day, plan, made, lake)]
 

@@ -23,7 +23,7 @@ class Cards(Format[None]):
     def read(self, path: Path, spec: ColumnSpec, copy: Path) -> Content:
         """Read a file and write its copy."""
         cards, names = list(_cards(path)), sorted(spec.mapped)
-        with Copy(copy, len(names)) as written:
+        with Copy(copy, names) as written:
             for card in cards:
                 written.add([card.get(name) for name in names])
         columns = tuple(RawColumn(name, TEXT, "STRING") for name in names)

@@ -40,7 +40,7 @@ def rows_of(copy, width, count):
     """The rows of a copy, of which there are as many as were counted."""
     rows = pq.read_table(copy).to_pylist()
     assert len(rows) == count
-    return [row[MALFORMED] or tuple(row[f"c{n}"] for n in range(width)) for row in rows]
+    return [row[MALFORMED] or tuple(row.values())[:width] for row in rows]
 
 
 @pytest.fixture

@@ -46,7 +46,7 @@ def _without_rows(tiny, row):
         (lambda tiny, row: None, "a parquet file", "no file"),
         (_empty, "a parquet file", "0 bytes"),
         (_cut, "a whole parquet file", r"\d+ bytes that cannot be read"),
-        (_without_column, "the columns at, .*user", r"user, item, paid \(without at, type, .*store\)"),
+        (_without_column, "the columns at, .*user", r"user, item, paid \(without at\)"),
         (_uncastable, "column user castable to int64 without loss", "string values"),
         (_without_rows, "rows", "none"),
     ],
@@ -65,7 +65,7 @@ def test_a_faulty_file_stops_the_day_before_spark(tiny, tiny_row, spoil, expecte
 def test_a_catalogue_that_came_is_checked_too(tiny, tiny_row):
     tiny.put(DAY, [tiny_row(DAY)])
     tiny.put_items(DAY, [{"item": 10, "title": "tea"}])
-    with pytest.raises(FileFault, match=r"items/2024-01-01.parquet: .*without department, kind, brand"):
+    with pytest.raises(FileFault, match=r"items/2024-01-01.parquet: .*\(without department, kind\)"):
         attempts.begin(tiny.lake, Ingest(), [DAY])
 
 
@@ -74,7 +74,7 @@ def test_text_files_are_checked_for_their_columns(tiny_with, tmp_path, kind):
     tiny = tiny_with(tmp_path, format=kind)
     text = "user,item\n1,2\n" if kind == "csv" else '{"user": 1, "item": 2}\n'
     tiny.raw(f"events/{DAY}.{kind}").write_text(text, encoding="utf-8")
-    with pytest.raises(FileFault, match=r"found .*without at, type, pieces, paid, basket, store"):
+    with pytest.raises(FileFault, match=r"expected the columns at, item, user, found .*\(without at\)"):
         attempts.begin(tiny.lake, Ingest(), [DAY])
 
 

@@ -170,6 +170,19 @@ def quarantine(
 
 
 @_command
+def days(
+    first: Annotated[str, typer.Option("--from", help="The first day, as YYYY-MM-DD.")],
+    last: Annotated[str, typer.Option("--to", help="The last day, as YYYY-MM-DD.")],
+) -> None:
+    """Show which days were taken in, the hours they lacked, and which raw files are others since."""
+    from nightjar.command import days as page
+
+    config = settings.load()
+    threads = config.threads or machine_cores.count()
+    page.show(partitions.parse(first), partitions.parse(last), Lake.open(config), threads)
+
+
+@_command
 def plan(
     users: Annotated[int, typer.Option(help="Users with an event.")],
     items: Annotated[int, typer.Option(help="Items with an event.")],

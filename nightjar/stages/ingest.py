@@ -23,6 +23,7 @@ from lake.plan import Ending
 from lake.records import Draft, Input, Record, TableContent
 from lake.schemas import LANDED
 from lake.storage import Storage
+from nightjar.rawfiles import changes
 from nightjar.rawfiles import days as rawdays
 from nightjar.stages import daychecks, overlap, rowsettings
 from nightjar.stages.attempt import list_faults
@@ -84,6 +85,11 @@ class Ingest(Stage[ExtractPlan, ExtractResult]):
         from spark_jobs import extract
 
         return extract.run(plan)
+
+    def reads(self, lake: Lake, day: dt.date) -> tuple[Input, ...] | None:
+        """The raw files of the day as they are now; None where it has none, and is not closed."""
+        files = changes.inputs(lake, day, self.threads)
+        return files if files or lake.data.raw.is_closed(day) else None
 
     def check(self, lake: Lake, plan: ExtractPlan, made: ExtractResult) -> Checks:
         """Judge each day by itself; a day that passes is history for the days after it."""

@@ -12,7 +12,7 @@ from scipy.sparse import csr_matrix
 
 from lake.dataset import Dataset
 from recommender import kernels
-from recommender.arrays import Bool, Float32, Int8, Int32, Int64
+from recommender.arrays import Bool, Float32, Int8, Int32, Int64, csr_parts
 from recommender.retrieval import Retrieval, known
 from recommender.view import View
 from topn import top_n
@@ -123,13 +123,6 @@ def most_popular(popularity: Float32, allowed: Bool, n: int) -> tuple[Int32, Flo
     codes = np.flatnonzero(allowed)
     order = codes[np.argsort(-popularity[codes], kind="stable")][:n].astype(np.int32)
     return order, popularity[order]
-
-
-def csr_parts(matrix: Any) -> tuple[Int64, Int32, Float32]:
-    """A CSR matrix as arrays of the types that the kernels are compiled for."""
-    typed = ((matrix.indptr, np.int64), (matrix.indices, np.int32), (matrix.data, np.float32))
-    indptr, indices, values = (part.astype(kind, copy=False) for part, kind in typed)
-    return indptr, indices, values
 
 
 def best(indptr: Int64, items: Int32, scores: Float32, allowed: Bool, n: int) -> Ranked:

@@ -4,7 +4,8 @@ import numpy as np
 from scipy.sparse import eye_array
 
 from recommender import kernels
-from recommender.candidates import csr_parts, mix, nothing
+from recommender.arrays import csr_parts
+from recommender.candidates import mix, nothing
 from topn import dots, top_n
 
 

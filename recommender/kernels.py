@@ -13,6 +13,9 @@ from topn import Compiler
 
 jit = Compiler(Path(__file__)).jit
 
+LEAST = np.nextafter(np.float32(0), np.float32(1))
+"""The least positive score."""
+
 
 @jit
 def mix(
@@ -114,12 +117,16 @@ def nearest(
     repeats: bool,
     n: int,
 ) -> tuple[Int64, Int32, Float32]:
-    """The `n` largest positive scores of each row of (weights x similarity), ties by code.
+    """The `n` largest positive scores of each row of (weights x links), ties by code.
 
     Parameters
     ----------
+    indptr, items, weights
+        A row for each user: what it holds, and how much of it.
+    links, linked, strength
+        A row for each of these items: what is near to it, and how near.
     allowed
-        bool ``[items]``; the others are left out.
+        bool, one for each code in `linked`; the others are left out.
     repeats
         Whether the user's own items may be among them.
 
@@ -132,7 +139,7 @@ def nearest(
     sizes = np.zeros(len(users), np.int64)
     best = np.zeros(len(users) * n, np.int32)
     scores = np.zeros(len(users) * n, np.float32)
-    total = np.zeros(len(links) - 1, np.float64)
+    total = np.zeros(len(allowed), np.float64)
     for row in range(len(users)):
         own = slice(indptr[users[row]], indptr[users[row] + 1])
         _add_up(items[own], weights[own], links, linked, strength, total)
@@ -140,7 +147,6 @@ def nearest(
             total[items[own]] = 0
         mine = slice(row * n, (row + 1) * n)
         sizes[row] = _keep_largest(items[own], links, linked, total, allowed, best[mine], scores[mine])
-        _clear(items[own], links, linked, total)
     return sizes, best, scores
 
 
@@ -171,24 +177,64 @@ def _keep_largest(
     best: Int32,
     scores: Float32,
 ) -> int:
-    """Insert what `_add_up` touched into `best` in order; each sum becomes 0 once it is read."""
-    size = 0
+    """Keep the largest of what `_add_up` touched, best first; each sum becomes 0 once it is read."""
+    size, least = 0, LEAST
     for item in bought:
         for j in range(links[item], links[item + 1]):
             code, value = linked[j], np.float32(total[linked[j]])
             total[code] = 0
-            if allowed[code] and value > 0:
-                size = _insert(code, value, size, best, scores)
+            if (
+                value < least or not allowed[code]
+            ):  # so nearly all, and a call for each costs more than all else
+                continue
+            size = _insert(code, value, size, best, scores)
+            if size == len(best):
+                least = scores[0]
+    for last in range(size - 1, 0, -1):  # the least goes to the end, the next to it before that
+        code, value = best[last], scores[last]
+        best[last], scores[last] = best[0], scores[0]
+        _sink(code, value, last, best, scores)
     return size
 
 
 @jit
 def _insert(code: int, value: np.float32, size: int, best: Int32, scores: Float32) -> int:
-    at = size
-    while at > 0 and (scores[at - 1] < value or (scores[at - 1] == value and best[at - 1] > code)):
-        if at < len(best):
-            best[at], scores[at] = best[at - 1], scores[at - 1]
-        at -= 1
-    if at < len(best):
-        best[at], scores[at] = code, value
-    return min(size + 1, len(best))
+    """Put an item into a heap whose first is the least, in place of that one where the heap is full."""
+    if size < len(best):
+        _rise(code, value, size, best, scores)
+        return size + 1
+    if size and _is_less(scores[0], best[0], value, code):
+        _sink(code, value, size, best, scores)
+    return size
+
+
+@jit
+def _is_less(value: np.float32, code: int, other: np.float32, other_code: int) -> bool:
+    return bool(value < other or (value == other and code > other_code))
+
+
+@jit
+def _rise(code: int, value: np.float32, at: int, best: Int32, scores: Float32) -> None:
+    """Put an item at the end of a heap, or above those that are larger."""
+    while at > 0:
+        above = (at - 1) // 2
+        if not _is_less(value, code, scores[above], best[above]):
+            break
+        best[at], scores[at] = best[above], scores[above]
+        at = above
+    best[at], scores[at] = code, value
+
+
+@jit
+def _sink(code: int, value: np.float32, size: int, best: Int32, scores: Float32) -> None:
+    """Put an item in place of the first of a heap, or below those that are less."""
+    at = 0
+    while 2 * at + 1 < size:
+        below = 2 * at + 1
+        if below + 1 < size and _is_less(scores[below + 1], best[below + 1], scores[below], best[below]):
+            below += 1
+        if _is_less(value, code, scores[below], best[below]):
+            break
+        best[at], scores[at] = best[below], scores[below]
+        at = below
+    best[at], scores[at] = code, value

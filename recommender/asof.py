@@ -308,9 +308,9 @@ def _dense(table: str, files: Files, key: str, id_type: str) -> tuple[Ids, Float
     names = [feature.name for feature in FEATURES[table]]
     parts = [batch for file in files(table, [key, *names]) for batch in file]
     nothing = pa.array([], arrow_schema(table, id_type).field(key).type)
-    ids = Ids.of(pa.chunked_array([part[key] for part in parts] or [nothing]))
-    codes = np.concatenate([np.zeros(0, np.int32), *(ids.codes(part[key]) for part in parts)])
-    values = np.empty((len(codes), len(names)), np.float32)
+    keys = pa.chunked_array([part[key] for part in parts] or [nothing])
+    ids = Ids.of(keys)
+    codes, values = ids.codes(keys), np.empty((len(keys), len(names)), np.float32)
     for at, name in enumerate(names):
         values[codes, at] = _column(parts, name)
     return ids, values
@@ -328,7 +328,7 @@ def _feature_rows(
     inner: tuple[str, Ids],
 ) -> FeatureRows:
     """Rows in the order of their keys, without those of another user or kind."""
-    keys = np.concatenate([np.zeros(0, np.int64), *(_keys(part, outer, inner) for part in parts)])
+    keys = _keys(parts, outer, inner) if parts else np.zeros(0, np.int64)
     order = np.argsort(keys, kind="stable")
     order = order[np.searchsorted(keys[order], 0) :]
     values = np.empty((len(order) + 1, len(features)), np.float32)
@@ -338,9 +338,11 @@ def _feature_rows(
     return FeatureRows(keys[order], values)
 
 
-def _keys(part: pa.RecordBatch, outer: tuple[str, Ids], inner: tuple[str, Ids]) -> Int64:
+def _keys(parts: Sequence[pa.RecordBatch], outer: tuple[str, Ids], inner: tuple[str, Ids]) -> Int64:
     """The key of each row; -1 for one of an id that is not known."""
-    first, second = (ids.codes(part[name]).astype(np.int64) for name, ids in (outer, inner))
+    # All at once: for each look Arrow makes a table of all ids anew.
+    columns = (ids.codes(pa.chunked_array([part[name] for part in parts])) for name, ids in (outer, inner))
+    first, second = (codes.astype(np.int64) for codes in columns)
     return np.where((first < 0) | (second < 0), np.int64(-1), first * len(inner[1]) + second)
 
 

@@ -53,6 +53,9 @@ together 115.
 COMPRESSED: Final = "spark.sql.inMemoryColumnarStorage.compressed"
 """Whether what is cached is compressed: of few rows that takes a tenth of a job and saves nothing of use."""
 
+WRITERS: Final = "spark.sql.maxConcurrentOutputFileWriters"
+"""How many files of a task are open at once: with one for each day, rows need not be sorted by day first."""
+
 
 def _sums(table: str, over: Over, recipe: Recipe) -> list[Column]:
     """The lines of a table over some rows."""
@@ -138,8 +141,7 @@ def catalogue(spark: SparkSession, plan: FeaturesPlan, days: Sequence[dt.date]) 
 def write(frame: DataFrame, table: str, days: Sequence[dt.date], plan: FeaturesPlan) -> None:
     """Write a table as of some days, sorted by key, each in a file for every few million interactions."""
     folder, by = f"{plan.lake}/{layout.staged(table, plan.attempt)}", histories.apart(days)
-    key = [*by, *schemas.TABLES[table].key]
-    rows = frame.coalesce(pieces(plan.rows)).sortWithinPartitions(*key)
+    rows = frame.coalesce(pieces(plan.rows)).sortWithinPartitions(*schemas.TABLES[table].key)
     # Days made together go beside others; a day written twice has keys twice, which the gate refuses.
     target, mode = (folder, "append") if by else (f"{folder}/{AS_OF}={days[0]}", "errorifexists")
     rows.write.mode(mode).partitionBy(*by).parquet(read.hadoop_path(target))
@@ -175,11 +177,12 @@ def run(plan: FeaturesPlan) -> FeaturesResult:
     """
     spark = session_for("nightjar features", plan.rows)
     spark.conf.set(COMPRESSED, str(not is_small(plan)).lower())
+    spark.conf.set(WRITERS, len(plan.based_on))
     recipe = Recipe(plan.config.events.weights, plan.config.features)
     dropped: dict[dt.date, dict[str, int]] = {}
     with weights_required():
         seen = Histories.read(_landed(spark, plan), sorted(plan.based_on), recipe, _start(spark, plan))
-    for days in together(seen.as_ofs, plan.rows):
+    for days in seen.groups(together(plan.rows)):
         numbers = {table: frame.persist() for table, frame in seen.numbers(days).items()}
         _side_by_side(frame.count for frame in numbers.values())  # else the few tasks that write compute them
         made = tables(numbers, catalogue(spark, plan, days), recipe, days)
@@ -200,10 +203,9 @@ def _side_by_side(jobs: Iterable[Callable[[], Made]]) -> list[Made]:
         return [job.result() for job in [pool.submit(job) for job in jobs]]
 
 
-def together(as_ofs: Sequence[dt.date], rows: int) -> list[Sequence[dt.date]]:
-    """The as-of days of a history of so many rows, cut into those that are made in one go."""
-    size = max(1, ROWS_TOGETHER // max(1, rows))
-    return [as_ofs[at : at + size] for at in range(0, len(as_ofs), size)]
+def together(rows: int) -> int:
+    """How many as-of days of a history of so many rows are made in one go."""
+    return max(1, ROWS_TOGETHER // max(1, rows))
 
 
 def is_small(plan: FeaturesPlan) -> bool:

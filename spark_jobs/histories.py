@@ -29,6 +29,7 @@ from spark_jobs.weights import decayed, level, weights
 log = logging.getLogger(__name__)
 
 FIRST, DAY, WEIGHED, LEVEL, SEEN = "first", "day", "weighed", "level", "seen"
+BEFORE, AFTER = "_before", "_after"
 KEYS: Final[dict[str, tuple[str, ...]]] = {TableName.PAIRS: (USER, ITEM), TableName.USERS: (USER,)}
 """Of whom there are histories: the keys of these tables."""
 _SUMMED: Final = (QUANTITY, PRICED, AMOUNT)
@@ -96,12 +97,15 @@ class Histories:
         Ascending.
     oldest
         No stretch was weighed on an earlier day.
+    landed_in_order
+        Whether each as-of day sees all stretches up to a day and none after it: no row came late.
     """
 
     stretches: Mapping[str, DataFrame]
     as_ofs: Sequence[dt.date]
     recipe: Recipe
     oldest: int
+    landed_in_order: bool
 
     @classmethod
     def read(
@@ -120,10 +124,15 @@ class Histories:
                 table: in_order(joined(start.histories[table], new), table).persist()
                 for table, new in stretches.items()
             }
-        return cls(stretches, as_ofs, recipe, _oldest(stretches[TableName.PAIRS], as_ofs[0]))
+        return cls(stretches, as_ofs, recipe, *_landing(stretches[TableName.PAIRS], as_ofs[0]))
+
+    def groups(self, most: int) -> list[Sequence[dt.date]]:
+        """The as-of days, cut into groups of so many at most whose numbers are made in one go."""
+        size = most if self.landed_in_order else 1
+        return [self.as_ofs[at : at + size] for at in range(0, len(self.as_ofs), size)]
 
     def numbers(self, days: Sequence[dt.date]) -> Numbers:
-        """The lines over days as of some of the days, which follow each other."""
+        """The lines over days as of each day of one of the `groups`."""
         return self._each(numbers, days)
 
     def state(self, day: dt.date) -> State:
@@ -131,11 +140,19 @@ class Histories:
         return State(day, self._each(state_of, [day]))
 
     def _each(self, of: Callable[..., DataFrame], days: Sequence[dt.date]) -> dict[str, DataFrame]:
-        place = self.as_ofs.index(days[0])
         return {
-            table: of(seen(frame, place, days), table, self.recipe, days, self.oldest)
-            for table, frame in self.stretches.items()
+            table: of(self._seen(table, days[-1]), table, self.recipe, days, self.oldest)
+            for table in self.stretches
         }
+
+    def _seen(self, table: str, day: dt.date) -> DataFrame:
+        """The stretches that an as-of day sees, in order.
+
+        Where rows landed in order, those before and after a stretch are the same on each day that sees it:
+        what lies between them would have been seen, and those of its own day are seen with it.
+        """
+        rows = self.stretches[table].where(fn.col(SEEN) <= day.toordinal())
+        return rows if self.landed_in_order else in_order(rows, table)
 
 
 def of_pairs(events: DataFrame, as_ofs: Sequence[dt.date], recipe: Recipe) -> DataFrame:
@@ -146,15 +163,15 @@ def of_pairs(events: DataFrame, as_ofs: Sequence[dt.date], recipe: Recipe) -> Da
     events
         Interactions that landed no later than the last of `as_ofs`.
     as_ofs
-        Ascending. `SEEN` is the place of the first that sees the rows of a stretch.
+        Ascending. `SEEN` is the number of the first that sees the rows of a stretch.
     """
-    later = (fn.col(LANDED) > fn.lit(as_of) for as_of in as_ofs)
+    seen_by = (fn.when(fn.col(LANDED) <= fn.lit(as_of), as_of.toordinal()) for as_of in as_ofs)
     pieces = _whole(fn.greatest(QUANTITY, fn.lit(1).cast(INTERACTIONS[QUANTITY])), QUANTITY)
     rows = events.where(fn.to_date(schemas.EVENT_TS) <= fn.col(LANDED)).select(
         USER,
         ITEM,
         (fn.unix_date(fn.to_date(schemas.EVENT_TS)) + _UNIX_EPOCH).alias(DAY),
-        reduce(Column.__add__, (is_later.cast("int") for is_later in later)).alias(SEEN),
+        fn.coalesce(*seen_by).alias(SEEN),
         level(recipe.weights, recipe.levels(TableName.PAIRS)).alias(LEVEL),
         pieces.alias(QUANTITY),
         fn.when(fn.col(AMOUNT).isNotNull(), pieces).alias(PRICED),
@@ -191,10 +208,19 @@ def _single(days: DataFrame, table: str) -> DataFrame:
     return days.select(*KEYS[table], *columns, SEEN)
 
 
-def _oldest(stretches: DataFrame, otherwise: dt.date) -> int:
-    """The first day that a stretch was weighed on; another where there is none."""
-    row = stretches.agg(fn.min(WEIGHED)).first()
-    return otherwise.toordinal() if row is None or row[0] is None else int(row[0])
+def _landing(stretches: DataFrame, first: dt.date) -> tuple[int, bool]:
+    """The first day that a stretch was weighed on, and whether the stretches landed in the order of days.
+
+    Parameters
+    ----------
+    first
+        The first as-of day, which stands for the first day where there is no stretch.
+    """
+    sights = (fn.min(WEIGHED), fn.min(SEEN), fn.max(SEEN))
+    days = sorted(tuple(row) for row in stretches.groupBy(DAY).agg(*sights).collect())
+    seen_by = [number for _, _, *least_and_most in days for number in least_and_most]
+    oldest = min((weighed for _, weighed, *_ in days), default=first.toordinal())
+    return oldest, seen_by == sorted(seen_by) and all(least == most for *_, least, most in days)
 
 
 def reach_back(events: DataFrame, state_day: dt.date, recipe: Recipe) -> bool:
@@ -206,27 +232,30 @@ def reach_back(events: DataFrame, state_day: dt.date, recipe: Recipe) -> bool:
 
 def joined(state: DataFrame, new: DataFrame) -> DataFrame:
     """The stretches of a state, which each as-of day sees, and those that landed since."""
-    return _by_user(state.withColumn(SEEN, fn.lit(0)).unionByName(new))
+    return _by_user(state.withColumn(SEEN, fn.lit(0)).unionByName(new.drop(BEFORE, AFTER)))
 
 
 def in_order(stretches: DataFrame, table: str) -> DataFrame:
-    """Stretches by key and day, those of a user in one partition."""
-    return stretches.sortWithinPartitions(*KEYS[table], DAY, LEVEL)
+    """Stretches by key and day, those of a user in one partition, with the days of those beside each."""
+    rows = stretches.sortWithinPartitions(*KEYS[table], DAY, LEVEL)
+    return rows.withColumns({BEFORE: _neighbour(fn.lag, table), AFTER: _neighbour(fn.lead, table)})
 
 
-def seen(stretches: DataFrame, place: int, days: Sequence[dt.date]) -> DataFrame:
-    """Those of `in_order` that as-of days see, once for each of these, whose number is `AS_OF`.
+def _neighbour(of: Callable[[str], Column], table: str) -> Column:
+    """The day of the stretch before or after, where it is of the same key."""
+    _, *items = KEYS[table]
+    history = Window.partitionBy(USER).orderBy(*items, DAY, LEVEL)
+    day = of(DAY).over(history)
+    return reduce(lambda day, item: fn.when(of(item).over(history) == fn.col(item), day), items, day)
 
-    Parameters
-    ----------
-    place
-        That of the first of `days` among all as-of days; the others follow it.
-    """
-    rows, numbers = stretches.where(fn.col(SEEN) < place + len(days)), [fn.lit(d.toordinal()) for d in days]
-    if not apart(days):  # nothing is put between the rows and their order
-        return rows.withColumn(AS_OF, numbers[0])
-    later = fn.greatest(fn.col(SEEN) - place, fn.lit(0))
-    return rows.withColumn(AS_OF, fn.explode(fn.slice(fn.array(*numbers), later + 1, len(days))))
+
+def _each_day(stretches: DataFrame, days: Sequence[dt.date]) -> DataFrame:
+    """Stretches once for each as-of day that sees them, whose number is `AS_OF`."""
+    numbers = [fn.lit(day.toordinal()) for day in days]
+    if not apart(days):
+        return stretches.withColumn(AS_OF, numbers[0])
+    of_stretch = fn.filter(fn.array(*numbers), lambda number: number >= fn.col(SEEN))
+    return stretches.withColumn(AS_OF, fn.explode(of_stretch))
 
 
 def apart(days: Sequence[dt.date]) -> list[str]:
@@ -247,7 +276,7 @@ def numbers(
     Parameters
     ----------
     stretches
-        Its keys' histories as `seen` as of these days.
+        Its keys' histories `in_order`, as the last of these days sees them.
     oldest
         No stretch was `WEIGHED` on an earlier day.
 
@@ -257,7 +286,7 @@ def numbers(
         The keys, `AS_OF`, and the lines; decayed sums in units of the period of the next day.
     """
     by = apart(days)
-    aged = _aged(stretches, table, recipe, by)
+    aged = _aged(_each_day(stretches, days), table, recipe)
     names = recipe.features.model_dump() | {"age": f"({AS_OF} - {DAY})"}
     for name in _half_lives(table):
         half_life = recipe.half_life(name)
@@ -278,7 +307,11 @@ def state_of(
     known = {name: fn.col(line) for name, line in {FIRST: "first", DAY: "last", **SPANNED[table]}.items()}
     known |= {WEIGHED: fn.lit(day.toordinal() + 1), LEVEL: fn.lit(0)}
     columns = (known[name].cast(kind).alias(name) for name, kind in _types(table).items())
-    return stretches.where(is_young).drop(SEEN, AS_OF).unionByName(spanned.select(*KEYS[table], *columns))
+    return (
+        stretches.where(is_young)
+        .drop(SEEN, BEFORE, AFTER)
+        .unionByName(spanned.select(*KEYS[table], *columns))
+    )
 
 
 def ddl(table: str, id_type: str) -> str:
@@ -292,32 +325,22 @@ def _types(table: str) -> dict[str, str]:
     return dict.fromkeys(_PLACES, "int") | dict.fromkeys(SPANNED[table], "bigint")
 
 
-def _aged(stretches: DataFrame, table: str, recipe: Recipe, by: Sequence[str]) -> DataFrame:
-    """Stretches with the day before each, their weights, and how many periods ago these were.
+def _aged(stretches: DataFrame, table: str, recipe: Recipe) -> DataFrame:
+    """Stretches with their weights, and how many periods ago these were.
 
     Several rows of one day count as one day, which has the weight of the last: that of the highest level.
     """
-    before, after = _neighbour(fn.lag, table, by), _neighbour(fn.lead, table, by)
-    places = stretches.withColumns({"_before": before, "_after": after})
-    begins, ends = (fn.coalesce(fn.col(name) != fn.col(DAY), fn.lit(True)) for name in ("_before", "_after"))
+    begins, ends = (fn.coalesce(fn.col(name) != fn.col(DAY), fn.lit(True)) for name in (BEFORE, AFTER))
     known = {"days": fn.when(begins, fn.col("days")).otherwise(0)}
     if "before" in SPANNED[table]:
-        known["before"] = fn.coalesce("before", fn.when(begins, fn.col("_before")))
+        known["before"] = fn.coalesce("before", fn.when(begins, fn.col(BEFORE)))
     for name in _half_lives(table):
         half_life = recipe.half_life(name)
         of_day = _weight_of_day(recipe.levels(table), half_life)
         known[name] = fn.when(ends, fn.coalesce(name, fn.expr(of_day))).otherwise(0)
         periods = f"int(({AS_OF} + 1) div {half_life} - {WEIGHED} div {half_life})"
         known[f"{name}_periods"] = fn.expr(periods)
-    return places.withColumns(known)
-
-
-def _neighbour(of: Callable[[str], Column], table: str, by: Sequence[str]) -> Column:
-    """The day of the stretch before or after, where it is of the same key."""
-    _, *items = KEYS[table]
-    history = Window.partitionBy(*by, USER).orderBy(*items, DAY, LEVEL)
-    day = of(DAY).over(history)
-    return reduce(lambda day, item: fn.when(of(item).over(history) == fn.col(item), day), items, day)
+    return stretches.withColumns(known)
 
 
 def _weight_of_day(levels: Sequence[float], half_life: int) -> str:

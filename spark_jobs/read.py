@@ -34,6 +34,10 @@ def table(spark: SparkSession, lake_root: str, name: str, files: Sequence[str], 
     if not files:
         return spark.createDataFrame([], f"{schema}, {key} DATE")
     paths = [literal(f"{lake_root}/{file}") for file in files]
+    folders = {file.partition(f"/{key}=")[0] for file in files}
+    if len(folders) == 1:  # Spark then has the day of a file once, and not for each of its rows
+        base = hadoop_path(f"{lake_root}/{folders.pop()}")
+        return spark.read.schema(f"{schema}, {key} DATE").option("basePath", base).parquet(*paths)
     rows = spark.read.schema(schema).option("recursiveFileLookup", "true").parquet(*paths)
     # The same for all rows of a file, but reckoned for each: a regular expression would cost seconds.
     day = fn.substring_index(fn.substring_index(fn.col("_metadata.file_path"), f"{key}=", -1), "/", 1)

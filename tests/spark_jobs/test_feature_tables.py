@@ -60,8 +60,7 @@ def build(spark, events, as_ofs, catalogue=CATALOGUE, order=None, config=DEFAULT
     items = spark.createDataFrame([(item, *names) for item, names in catalogue.items()], CATALOGUE_DDL)
     recipe, found = Recipe(WEIGHTS, config), {}
     seen = Histories.read(landed(frame.repartition(order or 1)), as_ofs, recipe, start)
-    for at in range(0, len(as_ofs), size):
-        days = as_ofs[at : at + size]
+    for days in seen.groups(size):
         of_day = fn.explode(fn.array(*(fn.lit(as_of.toordinal()) for as_of in days)))
         names = items.withColumns(dict.fromkeys(apart(days), of_day))
         for table, made in tables(seen.numbers(days), names, recipe, days).items():
@@ -244,14 +243,14 @@ def assert_equal(found, expected):
             assert value is None or told == pytest.approx(value, rel=1e-5, abs=1e-10), (key, name)
 
 
-def many_events(count=400):
+def many_events(count=400, late=(0, 0, 0, 1, 9, 40)):
     draw = random.Random(7)
     made = [
         event(
             draw.randrange(100),
             draw.randrange(3),
             draw.choice([10, 11, 12, 13, 99]),
-            draw.choice([0, 0, 0, 1, 9, 40]),
+            draw.choice(late),
             draw.choice(["purchase", "purchase", "view"]),
             draw.choice([None, 0, 1, 2, 7]),
             draw.choice([None, "0", "2.50", "3.99"]),
@@ -295,9 +294,28 @@ def test_neither_the_cut_of_files_nor_other_as_of_days_change_a_bit(spark, built
     assert alone == {key: value for key, value in built.items() if key[1] == AS_OFS[2]}
 
 
-@pytest.mark.parametrize("size", [1, 3])
-def test_as_of_days_that_are_made_together_have_the_same_tables(spark, built, size):
-    assert build(spark, many_events(), AS_OFS, size=size) == built
+@pytest.mark.parametrize("size", [3, 9])
+def test_as_of_days_that_are_made_together_have_the_same_tables(spark, size):
+    events = many_events(late=[0])
+    found = build(spark, events, AS_OFS, size=size)
+    assert found == build(spark, events, AS_OFS, size=1)
+    assert_equal(found, {key: row for as_of in AS_OFS for key, row in oracle(events, as_of, DEFAULT).items()})
+
+
+@pytest.mark.parametrize(
+    ("late", "expected"),
+    [
+        (event(39), [AS_OFS[:3], AS_OFS[3:]]),
+        (event(41), [AS_OFS[:3], AS_OFS[3:]]),
+        (event(38, late=2), [AS_OFS[:3], AS_OFS[3:]]),  # no as-of day between
+        (event(39, late=2), [(as_of,) for as_of in AS_OFS]),  # of a day that others have seen
+        (event(30, late=11), [(as_of,) for as_of in AS_OFS]),  # of a day of its own
+    ],
+)
+def test_only_of_rows_that_landed_in_order_are_days_made_together(spark, late, expected):
+    events = frame_of(spark, [event(39), event(40), event(41), late])
+    seen = Histories.read(landed(events), AS_OFS, Recipe(WEIGHTS, DEFAULT), None)
+    assert seen.groups(3) == expected
 
 
 @pytest.mark.parametrize(
@@ -317,10 +335,10 @@ def test_a_job_is_small_by_all_that_it_caches(rows, days, state, expected):
 
 
 def test_days_of_few_rows_are_made_together_and_those_of_many_one_by_one():
-    assert together(AS_OFS, 10) == [AS_OFS]
-    assert together(AS_OFS, 0) == [AS_OFS]
-    assert together(AS_OFS, ROWS_TOGETHER // 3) == [AS_OFS[:3], AS_OFS[3:]]
-    assert together(AS_OFS, ROWS_TOGETHER + 1) == [(as_of,) for as_of in AS_OFS]
+    assert together(10) > 365
+    assert together(0) > 365
+    assert together(ROWS_TOGETHER // 3) == 3
+    assert together(ROWS_TOGETHER + 1) == 1
 
 
 def test_the_number_of_partitions_changes_no_bit(spark, built, partitions):

@@ -17,7 +17,7 @@ _SUMS: Final = " ".join(
     ]
 )
 
-_TIERS: Final = {"Invocation": 200_000, "MinInvocation": 24_000, "Compile": 600_000, "BackEdge": 1_600_000}
+_TIERS: Final = {"Invocation": 50_000, "MinInvocation": 6_000, "Compile": 150_000, "BackEdge": 400_000}
 FEW_ROWS: Final = 300_000
 """An extract of so many is done before the second compiler saves what it costs: of 4,442 rows it takes 18
 CPU-seconds without it instead of 22, of 150,000 it takes 22 instead of 26."""
@@ -26,9 +26,9 @@ CPU-seconds without it instead of 22, of 150,000 it takes 22 instead of 26."""
 def java(has_few_rows: bool) -> list[str]:
     """Java's options of a driver."""
     # Most code of a job runs for seconds, and Java would spend more on compiling it well than that saves:
-    # a day's extract takes 24 in 100 CPU-seconds less with 40 times the usual thresholds of the second
-    # compiler (-XX:+PrintFlagsFinal), the features of a million rows 17. What is hot with more rows is
-    # compiled all the same.
+    # with 10 times the usual thresholds of the second compiler (-XX:+PrintFlagsFinal) the features of a
+    # million rows take 91 CPU-seconds, with 4 times 93, with twice 96, with 40 times 94 to 104. What is hot
+    # with more rows is compiled all the same.
     late = [f"-XX:Tier4{what}Threshold={n}" for what, n in _TIERS.items()]
     # Its pauses cost nobody anything, and code needs no barriers for the parallel collector: the features of
     # a million rows take a tenth less CPU than with G1.

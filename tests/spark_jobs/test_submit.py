@@ -33,7 +33,7 @@ def test_the_command_names_master_memory_program_and_plan(tmp_path):
 
 FEW, MANY = (
     {"TieredStopAtLevel": "1"},
-    {"Tier4InvocationThreshold": "200000", "Tier4BackEdgeThreshold": "1600000"},
+    {"Tier4InvocationThreshold": "50000", "Tier4BackEdgeThreshold": "400000"},
 )
 
 

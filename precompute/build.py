@@ -30,7 +30,8 @@ from recommender.arrays import Float32
 from recommender.ids import Ids
 from recommender.userlists import Made, Making
 from spark_jobs import buckets
-from spark_jobs.plans import PrecomputePlan, ScoreResult
+from spark_jobs.buckets import ScoreResult
+from spark_jobs.plans import PrecomputePlan
 from validation.gate import Check
 
 log = logging.getLogger(__name__)

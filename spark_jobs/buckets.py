@@ -13,12 +13,26 @@ from lake.records import Records
 from lake.storage import Storage, open_storage, put_equal
 from nightjar_reader import format as fmt
 from recommender import asof, bundle
-from recommender.userlists import Making, Totals
+from recommender.userlists import Made, Making, Totals
 from spark_jobs.plans import PrecomputePlan
 
 OTHER_BYTES = (
     ": this attempt was built before, from something else; run precompute again, which starts a new attempt"
 )
+
+
+@dataclass(frozen=True)
+class ScoreResult:
+    """The lists that Spark made; their files lie in the attempt's folder, as a release's.
+
+    Attributes
+    ----------
+    files
+        SHA-256 (hex) of each, by its path in the release.
+    """
+
+    made: Made
+    files: dict[str, str]
 
 
 @dataclass(frozen=True)

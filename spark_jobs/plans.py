@@ -1,4 +1,4 @@
-"""The plans and the results of the Spark jobs, and of lists, which may be one; importable without Spark."""
+"""The plans and results of Spark jobs, and the plan of lists, which may be one; importable without Spark."""
 
 import datetime as dt
 from dataclasses import dataclass, field
@@ -10,7 +10,6 @@ from lake.formats.content import RawColumn
 from lake.names import TableName
 from lake.plan import BLOCK_MIB, Plan
 from lake.records import BUNDLE, Record, Records, TableContent
-from recommender.userlists import Made
 from validation.profile import Profile
 
 
@@ -214,17 +213,3 @@ class PrecomputePlan(Plan):
         """The decision that the lists follow; None where there is none."""
         pins = self.inputs_of(BUNDLE)
         return records.pinned(pins[0]) if pins else None
-
-
-@dataclass(frozen=True)
-class ScoreResult:
-    """The lists that Spark made; their files lie in the attempt's folder, as a release's.
-
-    Attributes
-    ----------
-    files
-        SHA-256 (hex) of each, by its path in the release.
-    """
-
-    made: Made
-    files: dict[str, str]

@@ -12,9 +12,9 @@ import numpy as np
 from pyspark import SparkContext
 
 from lake import layout, s3
-from spark_jobs.buckets import Part, Task
+from spark_jobs.buckets import Part, ScoreResult, Task
 from spark_jobs.job import main
-from spark_jobs.plans import PrecomputePlan, ScoreResult
+from spark_jobs.plans import PrecomputePlan
 from spark_jobs.session import session
 
 log = logging.getLogger(__name__)

@@ -35,8 +35,7 @@ from recommender.ids import Ids
 from recommender.retrieval import Retrieval
 from recommender.view import Origin
 from spark_jobs import score
-from spark_jobs.buckets import Task
-from spark_jobs.plans import ScoreResult
+from spark_jobs.buckets import ScoreResult, Task
 from training.models import TrainResult
 from training.registry import Registered
 from validation.gate import CRITICAL, Check

@@ -18,6 +18,11 @@ PAIRS_PER_SAMPLE = 15
 """How many places of a user's list `rank:ndcg` sets in order at a time: a little more than are judged."""
 
 
+def load() -> None:
+    """Import XGBoost; the first time it takes a second."""
+    import xgboost  # noqa: F401
+
+
 def quantised(
     parts: Callable[[], Iterator[RankingSet]],
     config: RankerSection,

@@ -92,7 +92,7 @@ def mirror(uri: str, dataset: str, decisions: Decisions) -> dict[str, str]:
         warning says that it is behind, and nothing is raised.
     """
     try:
-        _import_mlflow()
+        load()
         return _in_time(lambda: _mirror(uri, model_name(dataset), decisions))
     except Exception as error:
         # not the error's text: it may hold the address with its password
@@ -180,8 +180,8 @@ def _alone(uri: str) -> Iterator[None]:
         yield
 
 
-def _import_mlflow() -> None:
-    """Import it without telemetry and without long retries, before the lock is taken: it takes seconds."""
+def load() -> None:
+    """Import MLflow without telemetry and without long retries; the first time it takes seconds."""
     for name, value in SETTINGS.items():
         os.environ.setdefault(name, value)
     import mlflow  # noqa: F401

@@ -1,5 +1,6 @@
 """The command `nightjar`: the night and its parts without Airflow, and what readers see of releases."""
 
+import atexit
 import gc
 import os
 import re
@@ -320,6 +321,7 @@ def main() -> None:
     os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
     os.environ.setdefault("OMP_WAIT_POLICY", "passive")  # threads that spin slow down what runs beside them
     gc.set_threshold(50_000)  # importing the libraries makes a million objects, and none of them is garbage
+    atexit.register(gc.freeze)  # looking through them once more at the end takes a second or two
     for number in (signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, _exit)
     app()

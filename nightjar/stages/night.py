@@ -145,6 +145,7 @@ def run(day: dt.date, settings: Settings) -> None:
         When a stage failed. Lists are made even when it was training.
     """
     failure = None
+    threading.Thread(target=_load_libraries, daemon=True).start()
     with mirror.afterwards(Lake.open(settings)):
         night = Lake.open(settings).records.open_night(day)
         for name in (StageName.INGEST, StageName.FEATURES):
@@ -158,6 +159,15 @@ def run(day: dt.date, settings: Settings) -> None:
         run_precompute(day, settings)
         if failure:
             raise failure
+
+
+def _load_libraries() -> None:
+    """Import what training needs: seconds that a core has to spare while Spark starts."""
+    from training import ranker, registry
+
+    expectations.load()
+    registry.load()
+    ranker.load()
 
 
 @contextmanager

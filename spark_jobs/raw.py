@@ -12,6 +12,7 @@ from itertools import groupby
 from typing import Final
 from urllib.parse import unquote
 
+import pyarrow as pa
 from pyspark.sql import Column, DataFrame, SparkSession
 from pyspark.sql import functions as fn
 from pyspark.sql.types import ArrayType, BinaryType, DataType, MapType, StructField, StructType
@@ -230,8 +231,14 @@ def _names(spark: SparkSession, frame: DataFrame, uris: Mapping[str, tuple[RawFi
             f"({len(missing)} of {len(uris)} are not there); "
             "give NIGHTJAR_RAW as a plain file:/// or s3:// address"
         )
-    names = [(spelled[paths[uri]], file.name, file.day, kind) for uri, (file, kind) in uris.items()]
-    return spark.createDataFrame(names, f"_path STRING, {SOURCE_FILE} STRING, {LANDED} DATE, {_KIND} INT")
+    # Of a list of rows two workers of Python would make the frame, which take a second to start.
+    columns = {
+        "_path": [spelled[paths[uri]] for uri in uris],
+        SOURCE_FILE: [file.name for file, _ in uris.values()],
+        LANDED: [file.day for file, _ in uris.values()],
+        _KIND: pa.array([kind for _, kind in uris.values()], pa.int32()),
+    }
+    return spark.createDataFrame(pa.table(columns))
 
 
 def _plain(path: str) -> str:

@@ -75,7 +75,7 @@ class Waits(_Variables):
     """How long a night waits for what it needs, in seconds."""
 
     raw_wait: Duration = dt.timedelta(hours=4)
-    """For the raw day; then the night fails."""
+    """For the raw day; then the night takes the files of a set that are there, and fails where none are."""
     history_wait: Duration = dt.timedelta(hours=1)
     """For the days before; then it goes on with those there are."""
     previous_decision_wait: Duration = dt.timedelta(minutes=30)

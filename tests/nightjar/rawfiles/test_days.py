@@ -7,6 +7,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
+from lake.delivery import lack
 from nightjar.rawfiles import days
 
 DAY, NEXT, CLOSED = dt.date(2024, 1, 1), dt.date(2024, 1, 2), dt.date(2024, 1, 3)
@@ -91,6 +92,21 @@ def test_a_closed_day_may_have_no_files_or_none_with_rows(folders, tiny_row):
     )
     checked = _checked(folders, CLOSED)
     assert ([file.rows for file in checked.files], checked.faults) == ([0], {})
+
+
+def test_a_weekday_and_a_day_of_the_calendar_may_have_no_files(folders):
+    """They have records, and nobody waits for them."""
+    keys = 'closed_weekdays = ["monday"]\nclosed_calendar = "closed.txt"\nclosed_days ='
+    _edited(folders, ("closed_days =", keys))
+    Path(folders.settings.dataset).with_name("closed.txt").write_text(f"{NEXT}  # a holiday\n", "utf-8")
+    later = NEXT + dt.timedelta(days=2)
+    checked = _checked(folders, DAY, NEXT, CLOSED, later)
+    assert (checked.files, list(checked.faults)) == ([], [later])
+    assert [lack(folders.lake.raw, folders.lake.data.raw, day) is None for day in (DAY, NEXT, later)] == [
+        True,
+        True,
+        False,
+    ]
 
 
 def test_a_catalogue_may_be_of_several_files_but_no_file_of_events(folders, tiny_row):

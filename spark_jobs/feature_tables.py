@@ -76,7 +76,7 @@ def tables(
     numbers
         As of these days.
     catalogue
-        The items, categories, subcategories and brands; of several days as of each, whose number is `AS_OF`.
+        As `catalogue` gives it.
 
     Returns
     -------
@@ -85,9 +85,10 @@ def tables(
         `AS_OF` before them. The rows of a user are in one partition. Pairs without an event for
         `history_days` are left out, and with them users who have no other.
     """
-    pair, by = numbers[TableName.PAIRS].where(recipe.is_active), histories.apart(days)
+    pair = numbers[TableName.PAIRS].where(recipe.is_active)
+    item = [name for name in (AS_OF, ITEM) if name in catalogue.columns]
     # Broadcast, so that the pairs stay where they are: a user's in one partition.
-    kinds = pair.join(fn.broadcast(catalogue.select(*by, ITEM, SUBCATEGORY)), [*by, ITEM], "left")
+    kinds = pair.join(fn.broadcast(catalogue.select(*item, SUBCATEGORY)), item, "left")
 
     def of_pairs(table: str, pair_rows: DataFrame, *key: str) -> DataFrame:
         return pair_rows.groupBy(AS_OF, *key).agg(*_sums(table, PAIRS, recipe))
@@ -95,7 +96,7 @@ def tables(
     sums = {
         TableName.PAIRS: pair,
         TableName.CATEGORIES: of_pairs(TableName.CATEGORIES, kinds, USER, SUBCATEGORY),
-        TableName.ITEMS: of_pairs(TableName.ITEMS, pair, ITEM).join(catalogue, [*by, ITEM], "left"),
+        TableName.ITEMS: of_pairs(TableName.ITEMS, pair, ITEM).join(catalogue, item, "left"),
         TableName.USERS: numbers[TableName.USERS].join(of_pairs(TableName.USERS, pair, USER), [AS_OF, USER]),
     }
     return {name: _finished(frame, name, recipe, days) for name, frame in sums.items()}
@@ -126,7 +127,10 @@ def _unit(days: Sequence[dt.date], half_life: int) -> Column:
 
 
 def catalogue(spark: SparkSession, plan: FeaturesPlan, days: Sequence[dt.date]) -> DataFrame:
-    """The newest catalogue of an as-of day; of several those of each, whose number is `AS_OF`."""
+    """The items, categories, subcategories and brands as of some days.
+
+    Where the newest catalogue of all these days is not the same, those of each, whose number is `AS_OF`.
+    """
     by_files = defaultdict(list)
     for day in days:
         by_files[plan.catalogues.get(day, ())].append(fn.lit(day.toordinal()))
@@ -134,7 +138,7 @@ def catalogue(spark: SparkSession, plan: FeaturesPlan, days: Sequence[dt.date]) 
     for files, numbers in by_files.items():
         items = read.table(spark, plan.lake, TableName.CATALOGUE, files, plan.config.id_type)
         names = items.select(ITEM, schemas.CATEGORY, SUBCATEGORY, schemas.BRAND)
-        parts.append(names.withColumns({by: fn.explode(fn.array(*numbers)) for by in histories.apart(days)}))
+        parts.append(names if len(by_files) == 1 else names.withColumn(AS_OF, fn.explode(fn.array(*numbers))))
     return reduce(DataFrame.unionByName, parts)
 
 

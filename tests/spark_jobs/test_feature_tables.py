@@ -55,14 +55,16 @@ def frame_of(spark, events):
     return spark.createDataFrame(events, spark_ddl("interactions", "int64") + ", landed DATE")
 
 
-def build(spark, events, as_ofs, catalogue=CATALOGUE, order=None, config=DEFAULT, start=None, size=9):
+def build(
+    spark, events, as_ofs, catalogue=CATALOGUE, order=None, config=DEFAULT, start=None, size=9, by_day=False
+):
     frame = frame_of(spark, events)
     items = spark.createDataFrame([(item, *names) for item, names in catalogue.items()], CATALOGUE_DDL)
     recipe, found = Recipe(WEIGHTS, config), {}
     seen = Histories.read(landed(frame.repartition(order or 1)), as_ofs, recipe, start)
     for days in seen.groups(size):
         of_day = fn.explode(fn.array(*(fn.lit(as_of.toordinal()) for as_of in days)))
-        names = items.withColumns(dict.fromkeys(apart(days), of_day))
+        names = items.withColumns(dict.fromkeys(apart(days) if by_day else [], of_day))
         for table, made in tables(seen.numbers(days), names, recipe, days).items():
             keys = list(TABLES[table].key)
             for row in (row.asDict() for row in made.collect()):
@@ -300,6 +302,11 @@ def test_as_of_days_that_are_made_together_have_the_same_tables(spark, size):
     found = build(spark, events, AS_OFS, size=size)
     assert found == build(spark, events, AS_OFS, size=1)
     assert_equal(found, {key: row for as_of in AS_OFS for key, row in oracle(events, as_of, DEFAULT).items()})
+
+
+def test_days_that_have_a_catalogue_each_have_the_same_tables(spark):
+    events = many_events(late=[0])
+    assert build(spark, events, AS_OFS, by_day=True) == build(spark, events, AS_OFS)
 
 
 @pytest.mark.parametrize(

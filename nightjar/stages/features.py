@@ -30,6 +30,9 @@ from validation.gate import CRITICAL, WARNING, Check, Severity
 log = logging.getLogger(__name__)
 
 _CATEGORIES = TableName.CATEGORIES
+FEW_ROWS = 4_000_000
+"""To begin with all of so many rows takes about as long as with a state, which takes as long to keep: of a
+million, 92 CPU-seconds of six as-of days instead of 89."""
 
 
 @dataclass(frozen=True)
@@ -131,13 +134,14 @@ class Features(Stage[FeaturesPlan, FeaturesResult]):
 def _with_state(lake: Lake, plan: FeaturesPlan) -> FeaturesPlan:
     """The plan with the newest state that its first as-of day can begin with, and the states to keep.
 
-    The next night begins with the state of the last day, and with that of the first where it has a
-    snapshot to make that follows it.
+    The next night begins with the state of the last day, or with that of the first where it has a snapshot
+    to make that follows it. Of few rows it reads all of them instead.
     """
     first, last = min(plan.based_on), plan.day
     earlier = {day: plan.origins(day) for day in plan.interactions if day <= first}
     state = feature_states.newest(lake.storage, earlier)
-    return replace(plan, state=state, kept=tuple(sorted({first, last} - {state.as_of if state else None})))
+    days = {first, last} if plan.rows > FEW_ROWS else {last}
+    return replace(plan, state=state, kept=tuple(sorted(days - {state.as_of if state else None})))
 
 
 def snapshot_days(day: dt.date, data: Dataset) -> list[dt.date]:

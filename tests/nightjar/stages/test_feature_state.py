@@ -16,6 +16,7 @@ from lake.lake import Lake
 from lake.records import Draft, TableContent, TableFile
 from lake.schemas import arrow_schema
 from nightjar.stages import attempt as attempts
+from nightjar.stages import features
 from nightjar.stages.features import Features
 from nightjar.stages.ingest import Ingest
 
@@ -113,6 +114,17 @@ def test_a_night_begins_with_the_newest_state_and_keeps_its_own(kept):
     }
     assert plan.kept == (DAYS[3],)
     assert kept.plan(DAYS[2]).kept == ()
+
+
+@pytest.mark.parametrize(("few", "expected"), [(3, {0, 3}), (4, {3})])
+def test_the_first_as_of_day_keeps_its_state_where_the_next_night_had_to_read_many_rows(
+    shop, monkeypatch, few, expected
+):
+    monkeypatch.setattr(features, "FEW_ROWS", few)
+    monkeypatch.setattr(features, "snapshot_days", lambda day, data: [DAYS[0], DAYS[2]])
+    for day in DAYS[:4]:
+        shop.land(day)
+    assert shop.plan(DAYS[3]).kept == tuple(DAYS[at] for at in sorted(expected))
 
 
 def test_a_mended_day_leaves_the_states_before_it(kept):

@@ -7,7 +7,7 @@ from pydantic import AfterValidator, Field, ValidationInfo, field_validator, mod
 
 from lake import day_files, kinds
 from lake.formats import FORMATS
-from lake.formats.dialect import RFC_4180, CsvSection
+from lake.formats.dialect import FLAT, RFC_4180, CsvSection, NestedSection
 from lake.kinds import (
     Calendar,
     Day,
@@ -35,9 +35,9 @@ def _known(name: str) -> str:
 FormatName = Annotated[str, AfterValidator(_known), Field(json_schema_extra={"enum": [*FORMATS]})]
 
 
-def _is_default(csv: CsvSection) -> bool:
-    """Whether the table says nothing: it is in no digest then, and a data set without it keeps its own."""
-    return csv == RFC_4180
+def _is_default(table: CsvSection | NestedSection) -> bool:
+    """Whether a table says nothing: it is in no digest then, and a data set without it keeps its own."""
+    return table in (RFC_4180, FLAT)
 
 
 def _is_unset(value: object) -> bool:
@@ -118,8 +118,9 @@ class RawSection(Section):
     """A file of further such days, those of other years too; the days count as a setting, not the path."""
     columns: RawColumns
     csv: CsvSection = Field(default=RFC_4180, exclude_if=_is_default)
+    nested: NestedSection = Field(default=FLAT, exclude_if=_is_default)
 
-    _check_format = field_validator("csv", mode="before")(_only_of_its_format)
+    _check_format = field_validator("csv", "nested", mode="before")(_only_of_its_format)
     _check_csv = field_validator("csv")(_names_what_is_mapped)
 
     @field_validator("manifest")
@@ -185,8 +186,9 @@ class CatalogueSection(Section):
     """The format of these files."""
     columns: CatalogueColumns
     csv: CsvSection = Field(default=RFC_4180, exclude_if=_is_default)
+    nested: NestedSection = Field(default=FLAT, exclude_if=_is_default)
 
-    _check_format = field_validator("csv", mode="before")(_only_of_its_format)
+    _check_format = field_validator("csv", "nested", mode="before")(_only_of_its_format)
     _check_csv = field_validator("csv")(_names_what_is_mapped)
 
     def path(self, day: dt.date) -> str:

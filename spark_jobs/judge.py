@@ -15,6 +15,7 @@ from pyspark.sql import functions as fn
 
 from lake.formats.content import Targets
 from lake.formats.dialect import CsvSection
+from lake.formats.paths import ASTRAY, MISSING, value_at
 from lake.names import TableName
 from lake.schemas import (
     ATTRIBUTES,
@@ -219,5 +220,6 @@ def _value(raw_row: str, column: str) -> str:
         values: Mapping[str, object] = json.loads(raw_row)
     except ValueError:
         values = {}
-    text = json.dumps(values[column], ensure_ascii=False) if column in values else raw_row
+    value = value_at(values, column)
+    text = raw_row if value in (MISSING, ASTRAY) else json.dumps(value, ensure_ascii=False)
     return text if len(text) <= _SHOWN else f"{text[:_SHOWN]}..."

@@ -1,7 +1,7 @@
 """The formats of raw files: each is one object in one module.
 
-A format verifies a file and names its columns. CSV and JSON lines, and a Parquet file that Spark cannot
-read, are also copied to Parquet for Spark. No value is cast here: `spark_jobs/casts.py:expression`
+A format verifies a file and names its columns. All but a Parquet file that Spark can
+read is also copied to Parquet for Spark. No value is cast here: `spark_jobs/casts.py:expression`
 makes our columns of the raw ones.
 """
 
@@ -9,10 +9,12 @@ from typing import Any, Final
 
 from lake.formats.csvfile import Csv
 from lake.formats.format import Format
+from lake.formats.jsonarray import JsonArray
 from lake.formats.jsonlines import JsonLines
 from lake.formats.parquet import Parquet
 
-FORMATS: Final[dict[str, type[Format[Any]]]] = {kind.NAME: kind for kind in (Parquet, Csv, JsonLines)}
+_KINDS: Final[tuple[type[Format[Any]], ...]] = (Parquet, Csv, JsonLines, JsonArray)
+FORMATS: Final = {kind.NAME: kind for kind in _KINDS}
 """All formats, by the names that a data set's TOML has for them."""
 
 

@@ -1,4 +1,4 @@
-"""The dialect of CSV files, as a data set's TOML tells it."""
+"""The dialects of formats, as a data set's TOML tells them."""
 
 from typing import Final
 
@@ -57,3 +57,13 @@ class CsvSection(Section):
 
 
 RFC_4180: Final = CsvSection()
+
+
+class NestedSection(Section):
+    """How rows are made of nested JSON; the default is a row of each object."""
+
+    explode: Text | None = None
+    """The array, by its name or path, of which each element is a row, with the fields around it beside it."""
+
+
+FLAT: Final = NestedSection()

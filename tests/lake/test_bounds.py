@@ -81,7 +81,7 @@ WRONG = [
     ("raw.files", '"a/[x]{partition}.csv"'),
     ("raw.files", '"a/{partition}\\t.csv"'),
     ("raw.files", '"a /{partition}.csv"'),
-    ("raw.format", '"avro"'),
+    ("raw.format", '"xlsx"'),
     ("raw.ready", '"_SUCCESS"'),
     ("raw.ready", '"{partition}/../_SUCCESS"'),
     ("raw.ready", '"{partition}/*"'),

@@ -71,9 +71,32 @@ def test_a_letter_or_name_that_cannot_work_is_refused_by_its_key(data_set, of, k
 
 
 @pytest.mark.parametrize("of", ["raw", "catalogue"])
-def test_the_table_is_refused_where_files_are_not_csv(data_set, of):
-    with pytest.raises(ConfigError, match=rf"toml: {of}\.csv: expected no such table, as format is parquet$"):
-        data_set(f"{SHIPPED}\n[{of}.csv]\n")
+@pytest.mark.parametrize(
+    ("table", "form"), [("csv", "parquet"), ("csv", "json"), ("nested", "csv"), ("nested", "parquet")]
+)
+def test_a_table_is_refused_where_files_are_of_another_format(data_set, of, table, form):
+    told = rf"toml: {of}\.{table}: expected no such table, as format is {form}$"
+    with pytest.raises(ConfigError, match=told):
+        data_set(SHIPPED.replace('"parquet"', f'"{form}"') + f"\n[{of}.{table}]\n")
+
+
+@pytest.mark.parametrize("of", ["raw", "catalogue"])
+@pytest.mark.parametrize("form", ["json", "jsonl"])
+def test_an_array_to_explode_is_a_name(data_set, of, form):
+    text = SHIPPED.replace('"parquet"', f'"{form}"') + f"\n[{of}.nested]\n"
+    plain = data_set(SHIPPED.replace('"parquet"', f'"{form}"'))
+    assert (data_set(text), _of_ingest(data_set(text))) == (plain, _of_ingest(plain))
+    changed = data_set(text + 'explode = "order.items"\n')
+    assert getattr(changed, of).nested.explode == "order.items"
+    assert _of_ingest(changed) != _of_ingest(plain)
+    for wrong in ('""', '" items"', '["items"]', "1"):
+        with pytest.raises(ConfigError, match=rf"toml: {of}\.nested\.explode"):
+            data_set(text + f"explode = {wrong}\n")
+
+
+def test_a_format_that_there_is_not_is_refused_with_those_that_there_are(data_set):
+    with pytest.raises(ConfigError, match=r"raw\.format: expected parquet, csv, jsonl, json.*mean parquet"):
+        data_set(SHIPPED.replace('format = "parquet"', 'format = "parket"'))
 
 
 def test_names_of_columns_have_to_hold_those_that_are_mapped(data_set):

@@ -22,7 +22,7 @@ from lake.errors import FileFault
 from lake.formats import csvfile, format_of, text
 from lake.formats.content import ColumnSpec, distinct
 from lake.formats.csvfile import Csv
-from lake.formats.dialect import RFC_4180
+from lake.formats.dialect import FLAT, RFC_4180
 from lake.formats.parquet import Parquet
 from lake.schemas import MALFORMED
 from lake.storage import open_storage
@@ -46,7 +46,7 @@ def check(tmp_path):
         (tmp_path / name).write_bytes(data)
         lake = open_storage((tmp_path / "lake").as_uri())
         checker = Checker(open_storage(tmp_path.as_uri()), lake, "a1")
-        form = format_of(SimpleNamespace(format=kind, csv=RFC_4180))
+        form = format_of(SimpleNamespace(format=kind, csv=RFC_4180, nested=FLAT))
         return checker.check(FileSpec(name, DAY, form, targets, id_type, whole, empty))
 
     return check_file
@@ -262,7 +262,7 @@ def test_a_file_that_is_removed_while_it_is_read_is_a_fault_of_its_day(check, mo
 
 
 def test_a_json_array_is_refused_by_name(check):
-    with pytest.raises(FileFault, match="expected an object a line, found a JSON array; deliver each"):
+    with pytest.raises(FileFault, match="found a JSON array; let format be .json., or deliver"):
         check(b"[" + OBJECT.strip() + b",\n" + OBJECT + b"]", "jsonl")
 
 
@@ -284,10 +284,10 @@ def test_what_has_a_head_is_never_of_no_bytes(check, kind):
 @pytest.mark.parametrize(
     ("data", "told"),
     [
-        (b'\n{\n "user": 1,\n "item": 2\n}\n', "4 lines; the first is line 2: `{`"),
-        (b'[1, 2, "2024-01-01"]\n' * 3, r"3 lines; the first is line 1: `\[1, 2, \"2024-01-01\"\]`"),
-        (HEADER + ROW, "2 lines; the first is line 1: `user,item,at`"),
-        (b"x" * 99, "1 lines; the first is line 1: `" + "x" * 60 + r"\.\.\.`"),
+        (b'\n{\n "user": 1,\n "item": 2\n}\n', "4 rows; the first is line 2: `{`"),
+        (b'[1, 2, "2024-01-01"]\n' * 3, r"3 rows; the first is line 1: `\[1, 2, \"2024-01-01\"\]`"),
+        (HEADER + ROW, "2 rows; the first is line 1: `user,item,at`"),
+        (b"x" * 99, "1 rows; the first is line 1: `" + "x" * 60 + r"\.\.\.`"),
     ],
 )
 @pytest.mark.parametrize("whole", [False, True])

@@ -1,9 +1,22 @@
 """Days in every format: the same small day gives the same tables, however its files are written."""
 
+import bz2
+import csv
 import datetime as dt
-from collections.abc import Iterator
+import gzip
+import io
+import json
+import re
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from decimal import Decimal
 from pathlib import Path
 from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+import zstandard
 
 from lake.formats import FORMATS
 from lake.formats.content import ColumnSpec, Content, RawColumn
@@ -13,6 +26,180 @@ from lake.formats.text import Copy, open_lines
 
 DAY = dt.date(2024, 1, 1)
 Rows = list[dict[str, Any]]
+Write = Callable[[Rows], bytes]
+
+SCHEMA = pa.schema(
+    [
+        ("user", pa.int64()),
+        ("item", pa.int64()),
+        ("at", pa.timestamp("us")),
+        ("type", pa.string()),
+        ("pieces", pa.int64()),
+        ("paid", pa.decimal128(12, 2)),
+        ("basket", pa.int64()),
+        ("store", pa.string()),
+    ]
+)
+
+
+def _table(rows: Rows, schema: pa.Schema = SCHEMA) -> pa.Table:
+    return pa.Table.from_pylist(rows, schema=schema)
+
+
+def _parquet(rows: Rows, schema: pa.Schema = SCHEMA, **options: Any) -> bytes:
+    made = io.BytesIO()
+    pq.write_table(_table(rows, schema), made, **options)
+    return made.getvalue()
+
+
+def _csv(rows: Rows, encoding: str = "utf-8", head: bool = True, **dialect: Any) -> bytes:
+    made = io.StringIO()
+    writer = csv.DictWriter(made, SCHEMA.names, **{"lineterminator": "\n"} | dialect)
+    if head:
+        writer.writeheader()
+    writer.writerows(rows)
+    return made.getvalue().encode(encoding)
+
+
+def _german(rows: Rows) -> bytes:
+    told = [
+        row | {"paid": None if row["paid"] is None else f"{row['paid']}".replace(".", ",")} for row in rows
+    ]
+    return b"# of the till\n" + _csv(told, "cp1252", delimiter=";")
+
+
+def _headless(rows: Rows) -> bytes:
+    told = [{name: "\\N" if value is None else value for name, value in row.items()} for row in rows]
+    return _csv(told, head=False, delimiter="\t")
+
+
+def _jsons(rows: Rows) -> list[str]:
+    return [json.dumps(row, default=str) for row in rows]
+
+
+def _lines(rows: Rows) -> bytes:
+    return "".join(f"{text}\n" for text in _jsons(rows)).encode()
+
+
+def _array(rows: Rows) -> bytes:
+    return json.dumps(rows, default=str, indent=2).encode()
+
+
+def _nested(rows: Rows) -> Rows:
+    outer = {"user": "who", "store": "who", "at": "when"}
+    told = []
+    for row in rows:
+        inner: dict[str, Any] = {"who": {}, "when": {}}
+        for name, value in row.items():
+            (inner[outer[name]] if name in outer else inner)[name] = value
+        told.append(inner)
+    return told
+
+
+def _baskets(rows: Rows) -> Rows:
+    """An object for rows in a row that share what is no part of a line; copies have one of their own."""
+    baskets: Rows = []
+    for row in rows:
+        line = {name: row[name] for name in IN_LINES}
+        head = {name: value for name, value in row.items() if name not in IN_LINES}
+        if not baskets or baskets[-1] | head != baskets[-1] or line in baskets[-1]["lines"]:
+            baskets.append(head | {"lines": []})
+        baskets[-1]["lines"].append(line)
+    return baskets
+
+
+IN_OBJECTS = {"user": "who.user", "store": "who.store", "at": "when.at"}
+IN_LINES = {name: f"lines.{name}" for name in ("item", "pieces", "paid")}
+
+
+@dataclass(frozen=True)
+class Dialect:
+    """How files are written, and the format, columns and lines of the TOML that read them."""
+
+    write: Write
+    format: str
+    toml: str = ""
+    columns: tuple[tuple[str, str], ...] = ()
+
+
+NESTED = tuple(IN_OBJECTS.items())
+GERMAN = '[raw.csv]\ndelimiter = ";"\ndecimal = ","\nencoding = "cp1252"\ncomment = "#"\n'
+HEADLESS = f'[raw.csv]\ndelimiter = "\\t"\nnulls = ["\\\\N"]\ncolumns = {json.dumps(SCHEMA.names)}\n'
+LATIN = '[raw.csv]\nencoding = "latin-1"\n'
+EXPLODED = '[raw.nested]\nexplode = "lines"\n'
+
+DIALECTS = {
+    "csv": Dialect(_csv, "csv"),
+    "csv_gzip": Dialect(lambda rows: gzip.compress(_csv(rows)), "csv"),
+    "csv_german": Dialect(_german, "csv", GERMAN),
+    "csv_latin": Dialect(lambda rows: _csv(rows, "latin-1"), "csv", LATIN),
+    "tsv_without_header": Dialect(_headless, "csv", HEADLESS),
+    "jsonl": Dialect(_lines, "jsonl"),
+    "jsonl_bzip2": Dialect(lambda rows: bz2.compress(_lines(rows)), "jsonl"),
+    "jsonl_nested": Dialect(lambda rows: _lines(_nested(rows)), "jsonl", "", NESTED),
+    "jsonl_exploded": Dialect(
+        lambda rows: _lines(_baskets(rows)), "jsonl", EXPLODED, tuple(IN_LINES.items())
+    ),
+    "json": Dialect(_array, "json"),
+    "json_zstd": Dialect(lambda rows: zstandard.compress(_array(_nested(rows))), "json", "", NESTED),
+}
+
+
+def _row(user: int, **other: Any) -> dict[str, Any]:
+    row = {
+        "user": user,
+        "item": 10,
+        "at": dt.datetime(2024, 1, 1, 12, 30, user % 60, 250_000),
+        "type": "purchase",
+        "pieces": 1,
+        "paid": Decimal("2.50"),
+        "basket": user,
+        "store": "Café",
+    }
+    return row | other
+
+
+PLAIN: Rows = [
+    _row(1),
+    _row(1, item=11, pieces=3, paid=Decimal("1234.05")),
+    _row(2, type="view", pieces=None, paid=None, store=None),
+    _row(3, type="gift"),
+    _row(4, pieces=-1),
+    _row(5, item=None),
+    _row(1),
+]
+
+
+def _open(tiny_with, folder: Path, dialect: Dialect):
+    """The tiny data set, whose files are written in a dialect."""
+    folder.mkdir()
+    tiny = tiny_with(folder, format=dialect.format)
+    toml = Path(tiny.settings.dataset)
+    text = toml.read_text(encoding="utf-8")
+    for name, path in dialect.columns:
+        text = re.sub(rf'^(\w+) = "{name}"$', rf'\1 = "{path}"', text, count=1, flags=re.MULTILINE)
+    toml.write_text(text + dialect.toml, encoding="utf-8")
+    return tiny
+
+
+def _ingest(tiny, dialect: Dialect, rows: Rows):
+    tiny.raw(f"events/{DAY}.{dialect.format}").write_bytes(dialect.write(rows))
+    return tiny.ingest(DAY)
+
+
+@pytest.fixture(scope="module")
+def expected(tiny_with, tmp_path_factory, spark):
+    """The digest of the small day as plain Parquet, and its counts."""
+    dialect = Dialect(_parquet, "parquet")
+    record = _ingest(_open(tiny_with, tmp_path_factory.mktemp("plain") / "x", dialect), dialect, PLAIN)
+    return record.tables["interactions"].digest, record.counts
+
+
+@pytest.mark.parametrize("name", DIALECTS)
+def test_a_day_is_the_same_in_every_dialect(tiny_with, tmp_path, expected, name):
+    dialect = DIALECTS[name]
+    record = _ingest(_open(tiny_with, tmp_path / name, dialect), dialect, PLAIN)
+    assert (record.tables["interactions"].digest, record.counts) == expected
 
 
 class Cards(Format[None]):
@@ -40,17 +227,14 @@ def _cards(path: Path) -> Iterator[dict[str, str]]:
             card = {}
 
 
-def _as_cards(path: Path, rows: Rows) -> None:
-    cards = ("".join(f"{name}: {value}\n" for name, value in row.items()) for row in rows)
-    path.write_text("\n".join(cards) + "\n", encoding="utf-8")
+def _as_cards(rows: Rows) -> bytes:
+    told = ([f"{name}: {value}\n" for name, value in row.items() if value is not None] for row in rows)
+    return "".join("".join(card) + "\n" for card in told).encode()
 
 
-def test_a_format_is_one_module_and_a_line(tiny, tiny_with, tiny_row, tmp_path, spark, monkeypatch):
+def test_a_format_is_one_module_and_a_line(tiny_with, tmp_path, expected, monkeypatch):
     """As CONTRIBUTING says: the setting, the file check and Spark follow from the object."""
     monkeypatch.setitem(FORMATS, Cards.NAME, Cards)
-    (tmp_path / "cards").mkdir()
-    other = tiny_with(tmp_path / "cards", format="cards")
-    rows = [tiny_row(DAY, user=user, paid=user / 4) for user in range(1, 6)]
-    tiny.put(DAY, rows)
-    _as_cards(other.raw(f"events/{DAY}.cards"), rows)
-    assert other.ingest(DAY).tables["interactions"].digest == tiny.ingest(DAY).tables["interactions"].digest
+    dialect = Dialect(_as_cards, "cards")
+    record = _ingest(_open(tiny_with, tmp_path / "x", dialect), dialect, PLAIN)
+    assert (record.tables["interactions"].digest, record.counts) == expected

@@ -140,8 +140,8 @@ def _parts(files: Sequence[RawFile]) -> list[_Part]:
     return parts
 
 
-def _columns_key(file: RawFile) -> tuple[bool, list[tuple[str, str, str]]]:
-    return bool(file.copy), [(column.name, column.family, column.type) for column in file.columns]
+def _columns_key(file: RawFile) -> tuple[bool, list[tuple[str, str, str, bool]]]:
+    return bool(file.copy), [(c.name, c.family, c.type, c.inner) for c in file.columns]
 
 
 def _rows(spark: SparkSession, plan: ExtractPlan, part: _Part) -> RawRows:
@@ -206,7 +206,8 @@ def _whole(part: _Part) -> Column:
 
 
 def _json(columns: Iterable[RawColumn]) -> Column:
-    own = (fn.col(f"{RAW}.{quoted(column.name)}").alias(column.name) for column in columns)
+    names = (column.name for column in columns if not column.inner)
+    own = (fn.col(f"{RAW}.{quoted(name)}").alias(name) for name in names)
     return fn.to_json(fn.struct(*own), _EXACT)
 
 

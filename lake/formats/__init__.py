@@ -7,13 +7,15 @@ makes our columns of the raw ones.
 
 from typing import Any, Final
 
+from lake.formats.avro import Avro
 from lake.formats.csvfile import Csv
 from lake.formats.format import Format
 from lake.formats.jsonarray import JsonArray
 from lake.formats.jsonlines import JsonLines
+from lake.formats.orc import Orc
 from lake.formats.parquet import Parquet
 
-_KINDS: Final[tuple[type[Format[Any]], ...]] = (Parquet, Csv, JsonLines, JsonArray)
+_KINDS: Final[tuple[type[Format[Any]], ...]] = (Parquet, Csv, JsonLines, JsonArray, Avro, Orc)
 FORMATS: Final = {kind.NAME: kind for kind in _KINDS}
 """All formats, by the names that a data set's TOML has for them."""
 

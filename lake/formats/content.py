@@ -30,11 +30,14 @@ class RawColumn:
         Its family (`lake.formats.families`).
     type
         The SQL type as which Spark reads it.
+    inner
+        Whether it is a part of another column, by the name that leads there.
     """
 
     name: str
     family: str
     type: str
+    inner: bool = False
 
 
 @dataclass(frozen=True)

@@ -8,9 +8,8 @@ import json
 import re
 from abc import abstractmethod
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, ClassVar, Final
+from typing import Any, ClassVar, Final, NamedTuple
 
 from lake.formats.content import ColumnSpec, Content, RawColumn, Unfit
 from lake.formats.dialect import NestedSection
@@ -35,8 +34,7 @@ class _Number(str):
 _PLAIN: Final = frozenset({str, _Number, type(None)})
 
 
-@dataclass(frozen=True)
-class Record:
+class Record(NamedTuple):
     """A record of a file.
 
     Attributes
@@ -162,9 +160,9 @@ def _exploded(record: Record, path: str) -> Iterator[Record]:
     if record.row is None or found is MISSING or found is None:
         yield record
     elif not isinstance(found, list):
-        yield replace(record, row=None)
+        yield record._replace(row=None)
     elif not found:
-        yield replace(record, row=replaced(row, path, None))
+        yield record._replace(row=replaced(row, path, None))
     for place, element in enumerate(found if isinstance(found, list) else ()):
         told = replaced(row, path, element, f"[{place}]")
         yield Record(record.place, _inner(told), replaced(row, path, element))

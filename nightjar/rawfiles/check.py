@@ -133,7 +133,8 @@ class Checker:
     def _check_name(self, spec: FileSpec) -> None:
         if PurePosixPath(spec.name).name.startswith(("_", ".")):
             raise Unfit("a name that Spark reads", "a leading _ or .", "rename it and raw.files")
-        expected = f"a {spec.format.NAME} file"
+        name = spec.format.NAME
+        expected = f"{'an' if name[0] in 'ao' else 'a'} {name} file"
         if not self.raw.exists(spec.name):
             parts = len(self.raw.list(spec.name))
             actual = f"a folder of {parts} files" if parts else "no file"

@@ -13,10 +13,12 @@ from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
+import fastavro
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 import zstandard
+from pyarrow import orc
 
 from lake.formats import FORMATS
 from lake.formats.content import ColumnSpec, Content, RawColumn
@@ -49,6 +51,64 @@ def _table(rows: Rows, schema: pa.Schema = SCHEMA) -> pa.Table:
 def _parquet(rows: Rows, schema: pa.Schema = SCHEMA, **options: Any) -> bytes:
     made = io.BytesIO()
     pq.write_table(_table(rows, schema), made, **options)
+    return made.getvalue()
+
+
+def _int96(rows: Rows) -> bytes:
+    return _parquet(rows, use_deprecated_int96_timestamps=True)
+
+
+def _split(rows: Rows) -> bytes:
+    """Encodings and a codec that Spark does not read, in pages of the second version."""
+    ways = {"user": "BYTE_STREAM_SPLIT", "item": "DELTA_BINARY_PACKED", "store": "DELTA_BYTE_ARRAY"}
+    options = {"data_page_version": "2.0", "use_dictionary": False, "compression": "brotli"}
+    return _parquet(rows, column_encoding=ways, **options)
+
+
+def _structs(rows: Rows) -> bytes:
+    made = io.BytesIO()
+    who, at = pa.struct([SCHEMA.field("user"), SCHEMA.field("store")]), pa.struct([SCHEMA.field("at")])
+    others = [field for field in SCHEMA if field.name not in IN_OBJECTS]
+    pq.write_table(_table(_nested(rows), pa.schema([("who", who), ("when", at), *others])), made)
+    return made.getvalue()
+
+
+def _orc(rows: Rows) -> bytes:
+    made = io.BytesIO()
+    orc.write_table(_table(rows), made, compression="zstd")
+    return made.getvalue()
+
+
+AVRO = {
+    "at": {"type": "long", "logicalType": "local-timestamp-micros"},
+    "type": {"type": "enum", "name": "kind", "symbols": ["purchase", "view", "gift"]},
+    "paid": {"type": "bytes", "logicalType": "decimal", "precision": 12, "scale": 2},
+    "store": "string",
+}
+
+
+def _avro_type(name: str) -> list[Any]:
+    return ["null", AVRO.get(name, "long")]
+
+
+def _avro(rows: Rows, codec: str = "deflate") -> bytes:
+    made = io.BytesIO()
+    fields = [{"name": name, "type": _avro_type(name)} for name in SCHEMA.names]
+    fastavro.writer(made, {"type": "record", "name": "row", "fields": fields}, rows, codec=codec)
+    return made.getvalue()
+
+
+def _avro_nested(rows: Rows) -> bytes:
+    made = io.BytesIO()
+    who = [{"name": name, "type": _avro_type(name)} for name in ("user", "store")]
+    at = {"type": "long", "logicalType": "timestamp-millis"}
+    fields = [
+        {"name": "who", "type": ["null", {"type": "record", "name": "who", "fields": who}]},
+        {"name": "when", "type": {"type": "record", "name": "when", "fields": [{"name": "at", "type": at}]}},
+        *({"name": name, "type": _avro_type(name)} for name in SCHEMA.names if name not in IN_OBJECTS),
+    ]
+    zoned = [row | {"at": row["at"].replace(tzinfo=dt.UTC)} for row in rows]
+    fastavro.writer(made, {"type": "record", "name": "row", "fields": fields}, _nested(zoned), codec="bzip2")
     return made.getvalue()
 
 
@@ -129,6 +189,12 @@ LATIN = '[raw.csv]\nencoding = "latin-1"\n'
 EXPLODED = '[raw.nested]\nexplode = "lines"\n'
 
 DIALECTS = {
+    "parquet_int96": Dialect(_int96, "parquet"),
+    "parquet_split": Dialect(_split, "parquet"),
+    "parquet_structs": Dialect(_structs, "parquet", "", NESTED),
+    "avro": Dialect(_avro, "avro"),
+    "avro_nested": Dialect(_avro_nested, "avro", "", NESTED),
+    "orc": Dialect(_orc, "orc"),
     "csv": Dialect(_csv, "csv"),
     "csv_gzip": Dialect(lambda rows: gzip.compress(_csv(rows)), "csv"),
     "csv_german": Dialect(_german, "csv", GERMAN),

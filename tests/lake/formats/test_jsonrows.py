@@ -143,7 +143,7 @@ def test_an_array_gives_the_rows_of_its_elements_however_it_is_written(read, ind
 
 
 @given(
-    st.lists(st.dictionaries(st.text(max_size=3), st.text() | st.floats(allow_nan=False) | st.none())),
+    st.lists(st.integers() | st.dictionaries(st.text(max_size=3), st.text() | st.floats(allow_nan=False))),
     st.integers(1, 9),
 )
 def test_an_array_is_cut_between_its_elements_wherever_it_is_read(tmp_path_factory, rows, size):

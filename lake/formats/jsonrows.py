@@ -22,6 +22,7 @@ Row = dict[str, Any]
 
 _SURROGATE: Final = re.compile(r"\\u[dD][89a-fA-F]")
 _MOST_NAMES: Final = 1000  # rows may each have names of their own, which would fill the memory
+_MOST_EXPLODED: Final = 1 << 32  # letters: all that stands around an array is in the row of each element
 _SHOWN: Final = 60  # letters of a row, so that a message stays short
 
 
@@ -163,7 +164,11 @@ def _exploded(record: Record, path: str) -> Iterator[Record]:
         yield record._replace(row=None)
     elif not found:
         yield record._replace(row=replaced(row, path, None))
-    for place, element in enumerate(found if isinstance(found, list) else ()):
+    elements = found if isinstance(found, list) else []
+    if len(elements) * len(record.text) > _MOST_EXPLODED:
+        actual = f"{len(elements)} elements in the {len(record.text)} letters of {record.place}"
+        raise Unfit(f"at most {_MOST_EXPLODED} letters of exploded rows", actual, "deliver smaller arrays")
+    for place, element in enumerate(elements):
         told = replaced(row, path, element, f"[{place}]")
         yield Record(record.place, _inner(told), replaced(row, path, element))
 

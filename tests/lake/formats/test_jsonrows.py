@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from lake.errors import FileFault
-from lake.formats import jsonarray
+from lake.formats import jsonarray, jsonrows
 from lake.formats.dialect import FLAT, NestedSection
 from lake.formats.jsonarray import JsonArray
 from lake.formats.jsonlines import JsonLines
@@ -116,6 +116,13 @@ def test_an_array_that_is_empty_or_missing_gives_one_row_without_element(read, i
 def test_what_is_no_array_is_one_malformed_row(read, line):
     good = '{"items": [{"sku": 1}, {"sku": 2}]}'
     assert read(of_lines(line, good), ["items.sku"], nested=IN_ITEMS) == [line, ["1"], ["2"]]
+
+
+def test_an_array_that_would_fill_the_disk_is_refused(read, monkeypatch):
+    monkeypatch.setattr(jsonrows, "_MOST_EXPLODED", 100)
+    line = '{"items": [1, 2], "more": "' + "x" * 30 + '"}'
+    with pytest.raises(FileFault, match="at most 100 letters .* 2 elements in the 59 letters of line 2"):
+        read(of_lines({"items": [1]}, line), ["items"], nested=IN_ITEMS)
 
 
 def test_arrays_and_their_values_may_lie_deeper(read):

@@ -86,7 +86,7 @@ def tables(
         `history_days` are left out, and with them users who have no other.
     """
     pair = numbers[TableName.PAIRS].where(recipe.is_active)
-    item = [name for name in (AS_OF, ITEM) if name in catalogue.columns]
+    item: list[str] = [name for name in (AS_OF, ITEM) if name in catalogue.columns]
     # Broadcast, so that the pairs stay where they are: a user's in one partition.
     kinds = pair.join(fn.broadcast(catalogue.select(*item, SUBCATEGORY)), item, "left")
 

@@ -24,7 +24,7 @@ from lake.formats.content import ColumnSpec, distinct
 from lake.formats.csvfile import Csv
 from lake.formats.dialect import FLAT, RFC_4180
 from lake.formats.parquet import Parquet
-from lake.schemas import MALFORMED
+from lake.schemas import MALFORMED, copied_field
 from lake.storage import open_storage
 from nightjar.rawfiles.check import Checker, FileSpec
 from nightjar.stages import attempt as attempts
@@ -387,6 +387,27 @@ def test_text_of_parquet_is_checked_where_it_is_mapped(check, tmp_path):
 def test_a_mapped_type_without_a_rule_is_refused_by_name(check, tmp_path, values, id_type, told):
     with pytest.raises(FileFault, match=f"expected column item castable .*{told}"):
         check(_parquet(tmp_path, _table(item=values)), "parquet", id_type=id_type)
+
+
+WHO = pa.array([{"id": 1, "tags": ["a"]}, None, {"id": None, "tags": []}])
+
+
+def test_a_name_leads_into_structs_of_parquet(check, tmp_path):
+    """A struct that is null has nothing in it; a column of the whole name is meant where there is one."""
+    targets = {"user_id": ("who.id", "id"), "item_id": ("item", "id")}
+    found = check(_parquet(tmp_path, _table(who=WHO)), "parquet", targets=targets)
+    inner = [(column.name, column.family) for column in found.columns if column.inner]
+    copy = pq.read_table(tmp_path / "lake" / found.copy)
+    assert (inner, copy[copied_field("who.id")].to_pylist()) == ([("who.id", "integer")], [1, None, None])
+    plain = check(_parquet(tmp_path, _table(**{"who": WHO, "who.id": [7, 8, 9]})), "parquet", targets=targets)
+    assert (plain.copy, [column.inner for column in plain.columns]) == ("", [False] * 5)
+
+
+@pytest.mark.parametrize("name", ["who.no", "who.id.more", "who.tags.a", "what.id", "who."])
+def test_a_name_that_leads_nowhere_is_a_column_that_is_missing(check, tmp_path, name):
+    data = _parquet(tmp_path, _table(who=WHO))
+    with pytest.raises(FileFault, match=rf"expected the columns item, {name}, found .* .without {name}."):
+        check(data, "parquet", targets={"user_id": (name, "id"), "item_id": ("item", "id")})
 
 
 def test_a_column_of_two_meanings_is_asked_for_both(check, tmp_path):

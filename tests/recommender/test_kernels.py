@@ -36,8 +36,8 @@ WHOLE = st.sampled_from([0.0, 1.0, 2.0])
 
 @given(
     arrays.arrays(np.float32, (3, 4), elements=WHOLE),
-    arrays.arrays(np.float32, (4, 4), elements=WHOLE),
-    arrays.arrays(np.bool_, 4),
+    arrays.arrays(np.float32, (4, 9), elements=WHOLE),
+    arrays.arrays(np.bool_, 9),
     st.booleans(),
     st.integers(1, 5),
 )
@@ -48,8 +48,15 @@ def test_nearest_are_the_largest_allowed_of_the_product_ties_by_code(weights, st
     dense = weights @ strength
     for user in users:
         own = set(np.flatnonzero(weights[user])) if not repeats else set()
-        may = [i for i in range(4) if allowed[i] and i not in own and dense[user, i] > 0]
+        may = [i for i in range(9) if allowed[i] and i not in own and dense[user, i] > 0]
         best = sorted(may, key=lambda item: (-dense[user, item], item))[:n]
         part = slice(user * n, user * n + sizes[user])
         assert items[part].tolist() == best
         assert scores[part].tolist() == dense[user, best].tolist()
+
+
+def test_of_a_tie_with_the_least_the_lower_code_stays_though_it_comes_later():
+    weights, strength = np.float32([[1, 1]]), np.float32([[0, 0, 1], [1, 0, 0]])
+    user, allowed = np.zeros(1, np.int32), np.ones(3, bool)
+    _, items, _ = kernels.nearest(*parts_of(weights, strength), user, allowed, True, 1)
+    assert items.tolist() == [0]

@@ -150,6 +150,25 @@ def test_neighbours_are_weighted_as_implicit_weights_them(view, constants):
     assert np.allclose(ours.toarray(), theirs.toarray(), rtol=1e-6)
 
 
+def test_neighbours_are_the_largest_products_ties_by_code(view, fitted, data):
+    weights = retrieval._bm25(view.weights, data.retrieval).astype(np.float32).toarray().astype(np.float64)
+    products = (weights.T @ weights).astype(np.float32)
+    for item, row in enumerate(products):
+        largest = sorted(np.flatnonzero(row > 0), key=lambda other: (-row[other], other))[:5]
+        assert fitted.similarity[item].indices.tolist() == sorted(largest)
+        assert np.allclose(fitted.similarity[item].data, row[sorted(largest)])
+
+
+def test_neighbours_score_as_those_of_implicit(view, data):
+    from implicit.nearest_neighbours import ItemItemRecommender
+
+    theirs = ItemItemRecommender(K=5, num_threads=1)
+    theirs.fit(retrieval._bm25(view.weights, data.retrieval), show_progress=False)
+    ours = retrieval.fit(view, view.weights, data.retrieval, 1).similarity
+    for item in range(len(view.items)):
+        assert np.allclose(np.sort(ours[item].data), np.sort(theirs.similarity[item].data), rtol=1e-5)
+
+
 @pytest.mark.parametrize(
     ("key", "value", "place"), [("damping", 1.0, 0), ("bm25_k1", 2.0, 5), ("bm25_b", 0.1, 5)]
 )

@@ -40,7 +40,9 @@ class _Elements:
         self._stream = unpacked(path)
         self._letters = codecs.getincrementaldecoder("utf-8-sig")()
         self._decoder = Decoder()
-        self._text, self._at, self._line, self._has_ended = "", 0, 1, False
+        self._text, self._has_ended = "", False
+        self._at = self._counted = 0
+        self._line = 1
 
     def records(self) -> Iterator[Record]:
         """Each element, in order."""
@@ -76,7 +78,7 @@ class _Elements:
                 break
         if reason:
             raise self._unfit(f"an element that is no JSON ({reason})")
-        record = Record(f"line {self._number}", self._text[self._at : end], row)
+        record = Record(f"line {self._number()}", self._text[self._at : end], row)
         self._at = end
         return record
 
@@ -93,21 +95,22 @@ class _Elements:
             return False
         data = self._stream.read(_PIECE_BYTES)
         self._has_ended = not data
-        self._line = self._number
+        self._number()
         try:
             self._text = self._text[self._at :] + self._letters.decode(data, final=not data)
         except UnicodeDecodeError as error:
             actual = (
-                f"byte 0x{error.object[error.start]:02x} behind line {self._number} (perhaps it is Latin-1)"
+                f"byte 0x{error.object[error.start]:02x} behind line {self._number()} (perhaps it is Latin-1)"
             )
             raise Unfit("text in UTF-8", actual, "deliver it in UTF-8") from None
-        self._at = 0
+        self._at = self._counted = 0
         return bool(data)
 
-    @property
     def _number(self) -> int:
-        """The number of the line here."""
-        return self._line + self._text.count("\n", 0, self._at)
+        """The number of the line here, counted on from where it was asked last."""
+        self._line += self._text.count("\n", self._counted, self._at)
+        self._counted = self._at
+        return self._line
 
     def _unfit(self, actual: str) -> Unfit:
-        return Unfit("one whole JSON array", f"{actual} in line {self._number}")
+        return Unfit("one whole JSON array", f"{actual} in line {self._number()}")

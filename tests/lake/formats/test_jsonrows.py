@@ -197,6 +197,15 @@ def test_an_element_that_is_json_and_no_row_is_malformed(read):
     ]
 
 
+@pytest.mark.parametrize("size", [1, 7, 1 << 20])
+def test_an_element_has_the_line_in_which_it_begins(tmp_path, monkeypatch, size):
+    monkeypatch.setattr(jsonarray, "_PIECE_BYTES", size)
+    path = tmp_path / "x.json"
+    path.write_text('[\n{"a": 1},\n\n{"a":\n 2\n}, {"a": 3}\n,\n{"a": 4}]', encoding="utf-8")
+    places = [record.place for record in JsonArray(FLAT).records(path)]
+    assert places == ["line 2", "line 4", "line 6", "line 8"]
+
+
 def test_a_file_is_never_held_whole(tmp_path):
     path = tmp_path / "long.json"
     row = json.dumps({"user": "a" * 1000})

@@ -215,7 +215,7 @@ def test_a_faulty_server_holds_no_night_up_and_its_password_is_not_told(behave, 
     if limit:
         monkeypatch.setattr(registry, "SECONDS", limit)
     version = Version("bundle", "2017-07-31", "promoted", "s3://nowhere/bundle", {})
-    registry._import_mlflow()
+    registry.load()
     began = time.monotonic()
     with _server(behave) as port, caplog.at_level(logging.INFO):
         assert registry.mirror(f"http://me:secret@127.0.0.1:{port}", "down", lambda: [version]) == {}

@@ -18,7 +18,7 @@ NEW = Version("bundle-new", "2017-09-30", "promoted", "file:///nowhere/new", {"n
 def database(tmp_path_factory):
     """An empty SQLite store; creating one takes seconds."""
     path = tmp_path_factory.mktemp("mlflow") / "fresh.db"
-    registry._import_mlflow()
+    registry.load()
     registry._client(f"sqlite:///{path}").search_registered_models()
     return path
 

@@ -31,16 +31,25 @@ _HINTS: Final[dict[str | tuple[str, ...], str]] = {
 }
 
 
-def check_counts(day: dt.date, made: ExtractResult, data: Dataset) -> list[Check]:
-    """Check a day's rows, faults, returns and rounded numbers; a closed day may have few rows."""
+def check_counts(
+    day: dt.date, made: ExtractResult, data: Dataset, lacking: Sequence[str] = ()
+) -> list[Check]:
+    """Check a day's rows, faults, returns and rounded numbers; a closed day may have few rows.
+
+    Parameters
+    ----------
+    lacking
+        The mapped columns that no file has (`absent`), which may be why rows are bad.
+    """
     counts, samples, rules = made.counts[day], made.samples.get(day, {}), data.rules
     is_closed = data.raw.is_closed(day)
     if not counts["read"] and is_closed:
         return []
-    shift = _shift(made.hours.get(day, {})) if counts.get("bad_event_ts_outside_day") else ""
+    why = _shift(made.hours.get(day, {})) if counts.get("bad_event_ts_outside_day") else ""
+    why += f"; no file has {', '.join(lacking)}" if lacking else ""
     return [
         _check_rows(day, counts, 0 if is_closed else rules.min_rows, rules.max_rows),
-        _check_bad(f"{day}", counts, _describe_bad(counts, samples) + shift, rules.max_bad_share),
+        _check_bad(f"{day}", counts, _describe_bad(counts, samples) + why, rules.max_bad_share),
         _check_returns(day, counts, rules),
         *_check_rounded(day, counts, samples),
     ]
@@ -54,10 +63,14 @@ def check_hours(day: dt.date, missing: Sequence[str]) -> list[Check]:
     )
 
 
-def check_columns(day: dt.date, files: Sequence[RawFile]) -> list[Check]:
-    """Warn of optional columns that no file of a day has, though they are mapped."""
-    absent = [set(file.absent) for file in files if file.rows]
-    lacking = sorted(set.intersection(*absent)) if absent else []
+def absent(files: Sequence[RawFile]) -> list[str]:
+    """The mapped columns that no file with rows has."""
+    lacks = [set(file.absent) for file in files if file.rows]
+    return sorted(set.intersection(*lacks)) if lacks else []
+
+
+def check_columns(day: dt.date, lacking: Sequence[str]) -> list[Check]:
+    """Warn of mapped columns that no file of a day has (`absent`)."""
     found = f"none has {', '.join(lacking)}, which is null in all rows"
     expected = "files with all columns that raw.columns maps"
     return [Check(f"{day}.columns", WARNING, False, found, expected)] if lacking else []

@@ -206,8 +206,9 @@ def _check_day(day: dt.date, plan: ExtractPlan, made: ExtractResult, lake: Lake)
     """Check a day's catalogue, hours and counts, and its overlap with the days around it."""
     checks = _check_items(day, plan, made, lake)
     checks += daychecks.check_hours(day, _missing_hours(day, plan))
-    checks += daychecks.check_columns(day, [file for file in plan.files if file.day == day])
-    checks += daychecks.check_counts(day, made, plan.config)
+    lacking = daychecks.absent([file for file in plan.files if file.day == day])
+    checks += daychecks.check_columns(day, lacking)
+    checks += daychecks.check_counts(day, made, plan.config, lacking)
     return [*checks, *overlap.check(day, plan, made, lake)]
 
 

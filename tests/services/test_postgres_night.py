@@ -181,7 +181,7 @@ def _cut(path):
 
 
 def _drop_a_column(path):
-    rows = pq.read_table(path).drop_columns("sales_value")
+    rows = pq.read_table(path).drop_columns("product_id")
     path.unlink()
     pq.write_table(rows, path)
 
@@ -192,7 +192,7 @@ def _drop_a_column(path):
         (Path.unlink, "no file"),
         (lambda path: path.write_bytes(b""), "0 bytes"),
         (_cut, "footer"),
-        (_drop_a_column, "sales_value"),
+        (_drop_a_column, "product_id"),
     ],
     ids=["missing", "empty", "cut", "column"],
 )

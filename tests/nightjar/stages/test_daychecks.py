@@ -5,16 +5,16 @@ import pytest
 
 from lake.raw_sections import RulesSection
 from nightjar.stages import daychecks
-from spark_jobs.plans import ExtractResult
+from spark_jobs.plans import ExtractResult, RawFile
 
 DAY = dt.date(2024, 1, 1)
 COUNTS = {"read": 100, "clean": 100, "bad": 0, "duplicate": 0, "ignored": 0, "return": 0}
 
 
-def _checks(samples=None, hours=None, rules=None, closed=(), **counts):
+def _checks(samples=None, hours=None, rules=None, closed=(), lacking=(), **counts):
     result = ExtractResult({}, {DAY: COUNTS | counts}, {DAY: hours or {}}, {DAY: samples or {}})
     data = SimpleNamespace(rules=rules or RulesSection(), raw=SimpleNamespace(is_closed=closed.__contains__))
-    found = daychecks.check_counts(DAY, result, data)
+    found = daychecks.check_counts(DAY, result, data, lacking)
     return {check.name.removeprefix(f"{DAY}."): check for check in found}
 
 
@@ -96,3 +96,25 @@ def test_counts_are_one_line():
         "1,200 rows read, 100 clean, 2 bad (2 user_id_missing), 0 duplicate, 0 ignored, 0 return, "
         "3 rounded amount; catalogue: 5 rows read, 5 clean, 0 bad"
     )
+
+
+def test_a_column_that_no_file_has_is_named_as_the_reason():
+    """All rows lacked an amount, and nothing said that the column was not there."""
+    files = [
+        RawFile("a", DAY, 5, 1, "", "", (), absent=("paid", "store")),
+        RawFile("b", DAY, 5, 1, "", "", (), absent=("paid",)),
+        RawFile("empty", DAY, 0, 1, "", "", ()),
+    ]
+    assert daychecks.absent(files) == ["paid"]
+    assert daychecks.absent([]) == []
+    found = _checks(bad=100, clean=0, bad_amount_missing=100, lacking=daychecks.absent(files))
+    assert found["bad_share"].found.endswith("; no file has paid")
+    (check,) = daychecks.check_columns(DAY, ["paid"])
+    assert (check.severity, check.found) == ("warning", "none has paid, which is null in all rows")
+    assert daychecks.check_columns(DAY, []) == []
+
+
+def test_hours_that_were_missing_are_named():
+    (check,) = daychecks.check_hours(DAY, ["03", "17"])
+    assert (check.name, check.severity, check.found) == (f"{DAY}.hours", "warning", "none of 03, 17")
+    assert daychecks.check_hours(DAY, []) == []

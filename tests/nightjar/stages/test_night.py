@@ -247,7 +247,7 @@ def test_a_changed_raw_day_makes_the_stages_stale_one_after_the_other(clean, tmp
         (lambda path: path.unlink(), "no file"),
         (lambda path: path.write_bytes(b""), "0 bytes"),
         (lambda path: path.write_bytes(path.read_bytes()[: path.stat().st_size // 2]), "footer"),
-        (lambda path: pq.write_table(pq.read_table(path).drop_columns("sales_value"), path), "sales_value"),
+        (lambda path: pq.write_table(pq.read_table(path).drop_columns("product_id"), path), "product_id"),
     ],
     ids=["missing", "empty", "cut", "column"],
 )

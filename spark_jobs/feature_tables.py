@@ -14,11 +14,11 @@ pairs are decimals of 38 digits.
 import datetime as dt
 import logging
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from functools import partial, reduce
+from functools import reduce
 from itertools import chain
-from typing import Final, TypeVar
+from typing import Final
 
 from pyspark.sql import Column, DataFrame, SparkSession
 from pyspark.sql import functions as fn
@@ -40,8 +40,6 @@ from spark_jobs.session import session_for
 from spark_jobs.weights import unit, weights_required
 
 log = logging.getLogger(__name__)
-
-Made = TypeVar("Made")
 
 ROWS_TOGETHER: Final = 8_000_000
 """As-of days of a history of few rows are made together: as many as have no more rows than these in all.
@@ -151,14 +149,16 @@ def write(frame: DataFrame, table: str, days: Sequence[dt.date], plan: FeaturesP
     rows.write.mode(mode).partitionBy(*by).parquet(read.hadoop_path(target))
 
 
-def written(spark: SparkSession, table: str, plan: FeaturesPlan) -> dict[dt.date, TableContent]:
-    """The files and the digest of each partition that was written, read back from storage."""
+def written(
+    spark: SparkSession, table: str, days: Sequence[dt.date], plan: FeaturesPlan
+) -> dict[dt.date, TableContent]:
+    """The files and the digest of some partitions that were written, read back from storage."""
     storage = open_storage(plan.lake)
     partitions = describe(storage, table, plan.attempt)
-    files = [file.path for partition in partitions.values() for file in partition]
+    files = [file.path for day in days for file in partitions.get(day, ())]
     frame = read.table(spark, plan.lake, table, files, plan.config.id_type)
     content_digests = digests(frame, AS_OF, schemas.TABLES[table].columns) if files else {}
-    return contents(storage, table, plan.attempt, plan.based_on, content_digests)
+    return contents(storage, table, plan.attempt, days, content_digests)
 
 
 def run(plan: FeaturesPlan) -> FeaturesResult:
@@ -184,27 +184,46 @@ def run(plan: FeaturesPlan) -> FeaturesResult:
     spark.conf.set(WRITERS, len(plan.based_on))
     recipe = Recipe(plan.config.events.weights, plan.config.features)
     dropped: dict[dt.date, dict[str, int]] = {}
+    made: dict[str, dict[dt.date, TableContent]] = {table: {} for table in FEATURES}
     with weights_required():
         seen = Histories.read(_landed(spark, plan), sorted(plan.based_on), recipe, _start(spark, plan))
     for days in seen.groups(together(plan.rows)):
         numbers = {table: frame.persist() for table, frame in seen.numbers(days).items()}
-        _side_by_side(frame.count for frame in numbers.values())  # else the few tasks that write compute them
-        made = tables(numbers, catalogue(spark, plan, days), recipe, days)
-        _side_by_side(partial(write, frame, name, days, plan) for name, frame in made.items())
+        with _side_by_side() as jobs:  # else the few tasks that write compute them
+            list(jobs.map(DataFrame.count, numbers.values()))
+        frames = tables(numbers, catalogue(spark, plan, days), recipe, days)
+        for table, content in _make(frames, seen, days, plan).items():
+            made[table] |= content
         if recipe.features.history_days:
             dropped |= _dropped(numbers, recipe, days)
         for frame in numbers.values():
             frame.unpersist()
         log.info("wrote the tables as of %s", ", ".join(map(str, days)))
-    _side_by_side(partial(_keep, seen.state(day), plan) for day in plan.kept)
-    contents = _side_by_side(partial(written, spark, name, plan) for name in FEATURES)
-    return FeaturesResult(dict(zip(FEATURES, contents, strict=True)), dropped)
+    return FeaturesResult(made, dropped)
 
 
-def _side_by_side(jobs: Iterable[Callable[[], Made]]) -> list[Made]:
-    """Run Spark's jobs, two at a time: one has tasks for the cores while the other is planned or ends."""
-    with ThreadPoolExecutor(2) as pool:
-        return [job.result() for job in [pool.submit(job) for job in jobs]]
+def _side_by_side() -> ThreadPoolExecutor:
+    """Runs Spark's jobs, two at a time: one has tasks for the cores while the other is planned or ends."""
+    return ThreadPoolExecutor(2)
+
+
+def _make(
+    frames: Mapping[str, DataFrame], seen: Histories, days: Sequence[dt.date], plan: FeaturesPlan
+) -> dict[str, dict[dt.date, TableContent]]:
+    """Write the tables of some days, read each back, and keep the states that the plan names."""
+    with _side_by_side() as jobs:
+        made = {table: jobs.submit(_make_table, frame, table, days, plan) for table, frame in frames.items()}
+        kept = [jobs.submit(_keep, seen, day, plan) for day in days if day in plan.kept]
+    for state in kept:
+        state.result()
+    return {table: job.result() for table, job in made.items()}
+
+
+def _make_table(
+    frame: DataFrame, table: str, days: Sequence[dt.date], plan: FeaturesPlan
+) -> dict[dt.date, TableContent]:
+    write(frame, table, days, plan)
+    return written(frame.sparkSession, table, days, plan)
 
 
 def together(rows: int) -> int:
@@ -250,13 +269,13 @@ def _start(spark: SparkSession, plan: FeaturesPlan) -> State | None:
     return State(plan.state.as_of, frames)
 
 
-def _keep(state: State, plan: FeaturesPlan) -> None:
-    """Keep a state for later nights."""
-    folder = feature_states.folder(plan.attempt, state.as_of)
+def _keep(seen: Histories, day: dt.date, plan: FeaturesPlan) -> None:
+    """Keep the state of a day for later nights."""
+    state, folder = seen.state(day), feature_states.folder(plan.attempt, day)
     for table, frame in state.histories.items():
         parts = frame.coalesce(pieces(plan.rows))
         parts.write.mode("errorifexists").parquet(read.hadoop_path(f"{plan.lake}/{folder}/{table}"))
-    feature_states.keep(open_storage(plan.lake), plan.origins(state.as_of), state.as_of, plan.attempt)
+    feature_states.keep(open_storage(plan.lake), plan.origins(day), day, plan.attempt)
 
 
 if __name__ == "__main__":

@@ -7,6 +7,7 @@ import gzip
 import io
 import json
 import re
+from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from decimal import Decimal
@@ -18,13 +19,18 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 import zstandard
+from hypothesis import Phase, given, settings
+from hypothesis import strategies as st
 from pyarrow import orc
 
+from lake import tables
 from lake.formats import FORMATS
 from lake.formats.content import ColumnSpec, Content, RawColumn
 from lake.formats.families import TEXT
 from lake.formats.format import Format
 from lake.formats.text import Copy, open_lines
+from nightjar.stages import attempt as attempts
+from nightjar.stages.ingest import Ingest
 
 DAY = dt.date(2024, 1, 1)
 Rows = list[dict[str, Any]]
@@ -266,6 +272,59 @@ def test_a_day_is_the_same_in_every_dialect(tiny_with, tmp_path, expected, name)
     dialect = DIALECTS[name]
     record = _ingest(_open(tiny_with, tmp_path / name, dialect), dialect, PLAIN)
     assert (record.tables["interactions"].digest, record.counts) == expected
+
+
+FAULTS: dict[str, dict[str, Any]] = {
+    "clean": {},
+    "user_id_missing": {"user": None},
+    "item_id_missing": {"item": None},
+    "event_type_unknown": {"type": "gift"},
+    "event_ts_outside_day": {"at": dt.datetime(2024, 2, 2, 1)},
+    "amount_missing": {"paid": None},
+    "amount_out_of_bounds": {"paid": Decimal("100000001.00")},
+    "quantity_negative": {"pieces": -2},
+    "copy": {},
+    "malformed": {},
+}
+# Lines behind those of a file; the formats that are not here have no malformed rows.
+SPOILED = {"csv": b"1,2,3\n", "jsonl": b'{"user": 1}{"user": 2}\n', "jsonl_exploded": b'{"lines": 1}\n'}
+OF_EACH_FORMAT = [name for name in ("parquet", *DIALECTS) if "_" not in name or name in SPOILED]
+DAYS = [DAY, DAY + dt.timedelta(days=1)]
+TOLD = [name for name in FAULTS if name not in ("clean", "copy", "quantity_negative")]
+
+
+@pytest.mark.parametrize("name", OF_EACH_FORMAT)
+@settings(max_examples=2, deadline=None, phases=[Phase.generate])
+@given(faults=st.lists(st.lists(st.sampled_from([*FAULTS]), max_size=20), min_size=2, max_size=2))
+def test_the_clean_table_is_the_clean_subset_in_every_format(
+    tiny_with, tmp_path_factory, spark, name, faults
+):
+    dialect = DIALECTS.get(name, Dialect(_parquet, "parquet"))
+    tiny = _open(tiny_with, tmp_path_factory.mktemp(name) / "x", dialect)
+    asked = [[fault for fault in each if fault != "malformed" or name in SPOILED] for each in faults]
+    for day, each in zip(DAYS, asked, strict=True):
+        data = dialect.write(_rows(day, each)) + SPOILED.get(name, b"") * each.count("malformed")
+        tiny.raw(f"events/{day}.{dialect.format}").write_bytes(data)
+    attempt = attempts.begin(tiny.lake, Ingest(), DAYS)
+    tiny.extract(attempt)
+    made = attempts.read_made(tiny.lake, Ingest(), attempt)
+    for day, each in zip(DAYS, asked, strict=True):
+        counts, faulty = made.counts[day], Counter(each)
+        assert counts["read"] == len(each) + 1
+        assert counts["read"] == sum(counts[kind] for kind in ("clean", "bad", "duplicate", "return"))
+        assert (counts["duplicate"], counts["return"]) == (faulty["copy"], faulty["quantity_negative"])
+        assert {fault: counts[f"bad_{fault}"] for fault in TOLD} == {fault: faulty[fault] for fault in TOLD}
+        files = made.tables["interactions"][day].files
+        clean = tables.read(tiny.lake.storage, "interactions", "int64", files)["context_id"].to_pylist()
+        assert sorted(map(int, clean)) == [1, *(n for n, fault in enumerate(each, 2) if fault == "clean")]
+
+
+def _rows(day: dt.date, faults: list[str]) -> Rows:
+    """A clean row, and one for each fault; a copy is one of the first, none is malformed."""
+    rows = [_row(1 if fault == "copy" else place) | FAULTS[fault] for place, fault in enumerate(faults, 2)]
+    whole = [row for row, fault in zip(rows, faults, strict=True) if fault != "malformed"]
+    moved = day - DAY
+    return [row | {"at": row["at"] + moved} for row in (_row(1), *whole)]
 
 
 class Cards(Format[None]):

@@ -3,7 +3,7 @@
 A row counts for as-of A when ``landed <= A``; its event day is no later than it landed. The histories of
 users and pairs (`spark_jobs.histories`) begin with the state that the plan names or with nothing. They are
 read, shuffled and sorted once; each as-of day makes its tables of those that it sees, the days of a short
-history in one go. A state is kept as of the first and of the last day: later nights begin with one of them.
+history in one go where no row came late. The states that the plan names are kept for later nights.
 
 All sums are exact, in any order. Quantities and amounts are longs of a pair, in the least units of their
 columns, decayed weights too (`weights` says why that is enough). A long holds 9 * 10**8 events of one user
@@ -42,7 +42,7 @@ from spark_jobs.weights import unit, weights_required
 log = logging.getLogger(__name__)
 
 ROWS_TOGETHER: Final = 8_000_000
-"""As-of days of a history of few rows are made together: as many as have no more rows than these in all.
+"""As-of days of a history of few rows, none late, are made together: as many as have no more rows in all.
 
 Spark plans and Java compiles each go anew: of a million rows, six days one by one take 144 CPU-seconds,
 together 115.

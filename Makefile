@@ -52,8 +52,9 @@ format: .venv/.ready ## Format the code and mend what ruff can mend.
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
-docs: .venv/.ready ## Make docs/settings.md anew, after a change of a setting.
+docs: .venv/.ready ## Make docs/settings.md and config/nightjar.schema.json anew, after a change of a setting.
 	@$(BIN)/python -m nightjar.command.reference
+	@$(BIN)/python -m nightjar.command.schema
 
 up: .venv/.ready ## Start Airflow with its UI on 127.0.0.1; prints the address and the password.
 	@$(BIN)/nightjar up

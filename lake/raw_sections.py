@@ -3,7 +3,7 @@
 import datetime as dt
 from typing import Annotated, Any, Final, Literal, get_args
 
-from pydantic import AfterValidator, Field, ValidationInfo, field_validator, model_validator
+from pydantic import AfterValidator, ConfigDict, Field, ValidationInfo, field_validator, model_validator
 
 from lake import day_files, kinds
 from lake.formats import FORMATS
@@ -234,6 +234,9 @@ class RulesSection(Section):
 
 class Comparison(Section):
     """What one comparison does, and how far a day may be from the usual."""
+
+    # A key that a TOML leaves out keeps the default of its comparison (`CompareSection`).
+    model_config = ConfigDict(json_schema_extra=lambda schema: schema.pop("required", None))
 
     action: Action = "warn"
     """Whether an unusual day passes in silence, warns, or is refused (`stop`)."""

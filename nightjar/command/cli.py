@@ -209,6 +209,14 @@ def plan(
 
 
 @_command
+def schema() -> None:
+    """Print the JSON schema of a data set's TOML, by which editors complete and check its keys."""
+    from nightjar.command.schema import text
+
+    typer.echo(text(), nl=False)
+
+
+@_command
 def releases() -> None:
     """Show the release ledger, and the gate results and metrics of the current release."""
     from nightjar.command import show as page

@@ -97,18 +97,35 @@ def main(
     result
         The path of the result of an attempt.
     """
+    begin()
+    if not carry_out(sys.argv[1], kind, run, result):
+        raise SystemExit(1)
+
+
+def begin() -> None:
+    """Write the log to standard error, and end with the process that waits."""
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(name)s %(levelname)s %(message)s")
     if submitter := os.environ.get(SUBMITTER):
         threading.Thread(target=_end_with, args=[int(submitter)], daemon=True).start()
-    attempt = sys.argv[1].split("/")[-2]
-    storage = open_storage(sys.argv[1].removesuffix(f"/{layout.plan(attempt)}"))
+
+
+def carry_out(
+    plan_uri: str,
+    kind: type[Task],
+    run: Callable[[Task], object],
+    result: Callable[[str], str] = layout.result,
+) -> bool:
+    """Run a plan and put its result, or its error, beside it; whether there is a result."""
+    attempt = plan_uri.split("/")[-2]
+    storage = open_storage(plan_uri.removesuffix(f"/{layout.plan(attempt)}"))
     try:
         made = run(messages.read(storage, layout.plan(attempt), kind))
         messages.write(storage, result(attempt), made)
     except Exception as error:
         log.exception("the job failed")
         _put(storage, layout.error(attempt), describe(error))
-        raise SystemExit(1) from error
+        return False
+    return True
 
 
 def _end_with(submitter: int) -> None:

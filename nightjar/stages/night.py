@@ -25,6 +25,9 @@ from nightjar.console import step
 from nightjar.stages import attempt as attempts
 from nightjar.stages import mirror, runner
 from nightjar.stages.stage import Stage
+from spark_jobs import cluster
+from spark_jobs.hosting import Host
+from spark_jobs.submit import start_here
 from validation import expectations
 
 log = logging.getLogger(__name__)
@@ -40,6 +43,7 @@ class _Turn:
     name: StageName
     span: Sequence[dt.date]
     settings: Settings
+    start: runner.Start = start_here
 
     @cached_property
     def lake(self) -> Lake:
@@ -62,7 +66,7 @@ class _Turn:
         with self.step(1):
             if self.stage.PROGRAM:  # the commit checks what a job makes, and a core is idle while it starts
                 threading.Thread(target=expectations.load, daemon=True).start()
-            runner.run(self.lake, self.stage, attempt, self.settings)
+            runner.run(self.lake, self.stage, attempt, self.settings, self.start)
 
     @retry(
         stop=stop_after_attempt(TRIES),
@@ -148,9 +152,10 @@ def run(day: dt.date, settings: Settings) -> None:
     threading.Thread(target=_load_libraries, daemon=True).start()
     with mirror.afterwards(Lake.open(settings)):
         night = Lake.open(settings).records.open_night(day)
-        for name in (StageName.INGEST, StageName.FEATURES):
-            with _decided_when_failed(name, day, settings, night):
-                _Turn(name, [day], settings).run()
+        with _spark(settings) as start:
+            for name in (StageName.INGEST, StageName.FEATURES):
+                with _decided_when_failed(name, day, settings, night):
+                    _Turn(name, [day], settings, start).run()
         try:
             run_train(day, settings, night)
         except Exception as error:
@@ -159,6 +164,16 @@ def run(day: dt.date, settings: Settings) -> None:
         run_precompute(day, settings)
         if failure:
             raise failure
+
+
+@contextmanager
+def _spark(settings: Settings) -> Iterator[runner.Start]:
+    """What starts the jobs: on this machine one Spark that runs them all; on a cluster each has its own."""
+    if cluster.is_one(settings.spark_master):
+        yield start_here
+        return
+    with Host(settings) as host:
+        yield host.start
 
 
 def _load_libraries() -> None:

@@ -8,6 +8,7 @@ from contextlib import nullcontext
 from hashlib import sha256
 from importlib import metadata
 from pathlib import Path
+from types import SimpleNamespace
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -61,6 +62,7 @@ def settings_in(demo_toml):
 def here(submit_here):
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(runner, "submit", submit_here)
+        patch.setattr(night, "Host", lambda settings: nullcontext(SimpleNamespace(start=night.start_here)))
         yield
 
 
@@ -165,7 +167,7 @@ def test_lists_that_lose_the_storage_are_made_again(clean, tmp_path, monkeypatch
     """The commands made each other stage again, and gave up here."""
     tries = []
 
-    def run(lake, stage, attempt, settings):
+    def run(lake, stage, attempt, settings, start):
         tries.append(attempt)
         if len(tries) == 1:
             raise StorageUnavailable("lost")

@@ -151,6 +151,12 @@ def _letter_or_none(text: str) -> str:
     return text and _letter(text)
 
 
+def _letters(text: str) -> str:
+    if not text or set(text) & set("\r\n\0"):
+        raise ValueError("expected a letter or several, none of which is a line end")
+    return text
+
+
 def _encoding(name: str) -> str:
     """Python's own name of an encoding, so that all names of one are the same setting."""
     try:
@@ -282,6 +288,11 @@ Zone = Annotated[
 ]
 Letter = Annotated[str, AfterValidator(_letter), _form("one letter, no line end")]
 LetterOrNone = Annotated[str, AfterValidator(_letter_or_none), _form("one letter, no line end, or none")]
+Delimiter = Annotated[
+    str,
+    AfterValidator(_letters),
+    _form("one letter, or several (`::`) where `quote` and `escape` are none; no line end"),
+]
 Encoding = Annotated[
     str,
     AfterValidator(_encoding),

@@ -18,7 +18,7 @@ from lake.formats.content import ColumnSpec, Content, RawColumn, Unfit, distinct
 from lake.formats.dialect import CsvSection
 from lake.formats.families import TEXT
 from lake.formats.format import Format
-from lake.formats.quotes import Quotes
+from lake.formats.quotes import STAND_IN, Quotes
 from lake.formats.text import Copy, Lines, open_lines
 
 _OR_NAME_IT: Final = ", or name its own as encoding in the table csv of the data set's TOML"
@@ -147,8 +147,13 @@ class _Records:
 
 
 def _plain(lines: Lines, dialect: CsvSection) -> Iterable[str]:
-    """The lines for Python's parser, which knows no comments, and drops an escape before any letter."""
+    """The lines for Python's parser.
+
+    It knows no comments and no delimiter of several letters, and drops an escape before any letter.
+    """
     kept = _without_comments(lines, dialect.comment) if dialect.comment else lines
+    if len(dialect.delimiter) > 1:
+        return (line.replace(dialect.delimiter, STAND_IN) for line in kept)
     if not dialect.escape:
         return kept
     delimiter, quote, escape = map(re.escape, (dialect.delimiter, dialect.quote, dialect.escape))

@@ -4,13 +4,13 @@ from typing import Final
 
 from pydantic import Field, ValidationInfo, field_validator
 
-from lake.kinds import Encoding, Letter, LetterOrNone, Section, Sequence, Text
+from lake.kinds import Delimiter, Encoding, Letter, LetterOrNone, Section, Sequence, Text
 
 
 class CsvSection(Section):
     """The dialect of files whose format is CSV, TSV among them; the default is that of RFC 4180."""
 
-    delimiter: Letter = ","
+    delimiter: Delimiter = ","
     r"""What stands between two values, such as a semicolon, or `"\t"` for a tab."""
     quote: LetterOrNone = '"'
     """What stands around a value that holds a delimiter or a line end; none where quotes are only letters."""
@@ -33,9 +33,16 @@ class CsvSection(Section):
     @classmethod
     def _begins_no_row(cls, comment: str, info: ValidationInfo) -> str:
         for name in ("delimiter", "quote", "escape"):
-            if comment and comment[0] == info.data.get(name):
+            if comment and info.data.get(name, "").startswith(comment[0]):
                 raise ValueError(f"expected a text that begins no row, {comment[0]!r} is {name} already")
         return comment
+
+    @field_validator("quote", "escape")
+    @classmethod
+    def _is_read_with_the_delimiter(cls, letter: str, info: ValidationInfo) -> str:
+        if letter and len(info.data.get("delimiter", "")) > 1:
+            raise ValueError('expected none (""), as delimiter has several letters')
+        return letter
 
     @field_validator("decimal", "thousands")
     @classmethod

@@ -14,6 +14,9 @@ from lake.formats.dialect import CsvSection
 _NEVER: Final = re.compile("(?!)")
 _MASK: Final = "\0\0"
 """What stands for an escape and the letter behind it: as long, and never a delimiter or a quote."""
+STAND_IN: Final = "\udfff"
+"""What stands for a delimiter of several letters, which Python's parser does not know: half a letter, which
+no text has that was decoded."""
 
 
 class Quotes:
@@ -27,7 +30,8 @@ class Quotes:
 
     def __init__(self, dialect: CsvSection) -> None:
         self._quote, self._escape = dialect.quote, dialect.escape
-        self.options: dict[str, Any] = {"delimiter": dialect.delimiter, "quotechar": dialect.quote}
+        mark = dialect.delimiter if len(dialect.delimiter) == 1 else STAND_IN
+        self.options: dict[str, Any] = {"delimiter": mark, "quotechar": dialect.quote}
         if not dialect.quote:
             self.options |= {"quotechar": None, "quoting": csv.QUOTE_NONE}
         letters = dialect.delimiter, dialect.quote, dialect.escape

@@ -33,9 +33,11 @@ def data_set(tmp_path):
 @pytest.mark.parametrize(
     ("key", "told"),
     [
-        ('delimiter = ""', "delimiter: expected one letter, which is no line end, found ''"),
-        ('delimiter = "::"', "delimiter: expected one letter"),
-        ('delimiter = "\\n"', "delimiter: expected one letter"),
+        ('delimiter = ""', "delimiter: expected a letter or several, none of which is a line end, found ''"),
+        ('delimiter = "::"', "quote: expected none .* as delimiter has several letters, found '\"'"),
+        ('delimiter = "::"\nquote = ""\nescape = "|"', "escape: expected none .* as delimiter has several"),
+        ('delimiter = "::"\nquote = ""\ncomment = ":"', "comment: expected a text that begins no row, ':'"),
+        ('delimiter = ":\\n"', "delimiter: expected a letter or several"),
         ('quote = ","', "quote: expected a letter of its own, ',' is delimiter already"),
         ("quote = '\"\"'", "quote: expected one letter"),
         ("escape = '\"'", "escape: expected a letter of its own, '\"' is quote already"),

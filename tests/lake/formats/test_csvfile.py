@@ -72,6 +72,12 @@ def refusal(tmp_path):
         ('a,b\n"1\\,2",\\"3\n', {"escape": "\\"}, [("1,2", '"3')]),
         ("a,b\nC:\\new,\\N\n", {"escape": "\\"}, [("C:\\new", "\\N")]),
         ("a\tb\n1\\\t2\t\\\\t\n", {"delimiter": "\t", "quote": "", "escape": "\\"}, [("1\t2", "\\t")]),
+        (
+            "a::b::c\n1::2:3::\n:::::\n",
+            {"delimiter": "::", "quote": ""},
+            [("1", "2:3", None), (None, None, ":")],
+        ),
+        ("1::2\n3::4::5\n", {"delimiter": "::", "quote": "", "columns": ("a", "b")}, [("1", "2"), "3::4::5"]),
         ("1,2\n3,4\n", {"columns": ("a", "b")}, [("1", "2"), ("3", "4")]),
         ("a,b\nNULL,null\n\\N,NULL \n", {"nulls": ("NULL", "\\N")}, [(None, "null"), (None, "NULL ")]),
         ('a,b\n"NULL",""\n', {"nulls": ("NULL",)}, [(None, None)]),

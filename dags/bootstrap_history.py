@@ -14,7 +14,7 @@ from lake.names import StageName
 from lake.settings import load
 
 settings = load()
-data = read_dataset(settings.dataset)
+data = read_dataset(settings.dataset, unparsed=True)
 
 with DAG(
     "bootstrap_history",

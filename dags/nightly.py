@@ -24,7 +24,7 @@ from lake.settings import load
 
 TICK = dt.timedelta(hours=2)
 settings = load()
-data = read_dataset(settings.dataset)
+data = read_dataset(settings.dataset, unparsed=True)
 light, heavy = settings.light_timeout, settings.heavy_timeout
 spark = {"pool": "spark", "execution_timeout": heavy}
 

@@ -13,7 +13,7 @@ from lake.dataset import read_dataset
 from lake.settings import load
 
 settings = load()
-data = read_dataset(settings.dataset)
+data = read_dataset(settings.dataset, unparsed=True)
 
 with DAG(
     "weekly_maintain",

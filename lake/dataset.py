@@ -131,13 +131,16 @@ def _kind_of(sections: tuple[str, ...]) -> type[Configuration]:
 
 
 @cache
-def read_dataset(name: str) -> Dataset:
+def read_dataset(name: str, unparsed: bool = False) -> Dataset:
     """Read a data set's TOML.
 
     Parameters
     ----------
     name
         A name in `config/`, or the path of a TOML file.
+    unparsed
+        Whether the expressions of its columns are taken as they are, for those who need none of them and
+        have no time to load a parser.
 
     Raises
     ------
@@ -149,4 +152,4 @@ def read_dataset(name: str) -> Dataset:
         raise ConfigError(
             f"NIGHTJAR_DATASET={name!r}: no file {path}; give a name in config/ or the path of a TOML"
         )
-    return toml.read(path, Dataset)
+    return toml.read(path, Dataset, unparsed)

@@ -229,14 +229,6 @@ def tracking(uri: str) -> str:
     return uri
 
 
-def own(value: Any, info: ValidationInfo) -> Any:
-    """Refuse a value that an earlier field has; a validator for all fields."""
-    owner = next((name for name, taken in info.data.items() if value is not None and taken == value), None)
-    if owner:
-        raise ValueError(f"expected a column of its own, {value!r} is {owner} already")
-    return value
-
-
 def _count_seconds(value: Any) -> Any:
     return value / SECOND if isinstance(value, dt.timedelta) else value
 

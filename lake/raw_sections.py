@@ -1,11 +1,12 @@
 """The sections of a data set's TOML about what lands and how it is judged, in the order of the file."""
 
 import datetime as dt
+from collections.abc import Iterable, Iterator
 from typing import Annotated, Any, Final, Literal, get_args
 
 from pydantic import AfterValidator, ConfigDict, Field, ValidationInfo, field_validator, model_validator
 
-from lake import day_files, kinds
+from lake import day_files, expressions, kinds
 from lake.formats import FORMATS
 from lake.formats.dialect import FLAT, RFC_4180, CsvSection, NestedSection
 from lake.kinds import (
@@ -19,7 +20,7 @@ from lake.kinds import (
     Weight,
     Zone,
 )
-from lake.toml import near
+from lake.toml import UNPARSED, near
 
 Action = Literal["off", "warn", "stop"]
 Weekday = Literal["monday", "tuesday", "wednesday", "thursday", "friday", "saturday", "sunday"]
@@ -56,24 +57,54 @@ def _only_of_its_format(table: Any, info: ValidationInfo) -> Any:
 def _names_what_is_mapped(csv: CsvSection, info: ValidationInfo) -> CsvSection:
     """Refuse names of columns of which ours lack one."""
     columns = info.data.get("columns")
-    mapped = set(columns.model_dump(exclude_none=True).values()) if columns else set()
+    mapped = columns.named if columns and csv.columns and not _unparsed(info) else set()
     if csv.columns and (lacking := sorted(mapped - set(csv.columns))):
         raise ValueError(f"its columns lack {', '.join(lacking)}, which the table beside it maps")
     return csv
 
 
+def _unparsed(info: ValidationInfo) -> bool:
+    return bool((info.context or {}).get(UNPARSED))
+
+
 class _Columns(Section):
-    """Which raw column holds which of ours."""
+    """Which raw column, or which expression over the raw row, makes which of ours."""
+
+    @field_validator("*")
+    @classmethod
+    def _is_its_own(cls, text: str | None, info: ValidationInfo) -> str | None:
+        """Refuse what an earlier column of ours is made of, and what cannot be parsed."""
+        own = _told_apart(text)
+        owner = next((name for name, taken in info.data.items() if text and _told_apart(taken) == own), None)
+        if owner:
+            raise ValueError(f"expected a column of its own, {text!r} is {owner} already")
+        if text and not _unparsed(info):
+            expressions.parse(text)
+        return text
+
+    @property
+    def named(self) -> frozenset[str]:
+        """The raw columns that they name."""
+        return frozenset(self._columns(type(self).model_fields))
 
     @property
     def optional(self) -> frozenset[str]:
-        """The raw columns that a file may lack."""
-        names = (name for name, field in type(self).model_fields.items() if not field.is_required())
-        return frozenset(column for name in names if (column := getattr(self, name)))
+        """The raw columns that a file may lack: those that no needed column of ours is made of."""
+        needed = (name for name, field in type(self).model_fields.items() if field.is_required())
+        return self.named - set(self._columns(needed))
+
+    def _columns(self, names: Iterable[str]) -> Iterator[str]:
+        texts = (text for name in names if (text := getattr(self, name)))
+        return (column for text in texts for column in expressions.columns_of(text))
+
+
+def _told_apart(text: str | None) -> tuple[bool, str] | None:
+    """The same for two spellings of one name; a name is no expression."""
+    return (expressions.is_expression(text), expressions.named(text)) if text else None
 
 
 class RawColumns(_Columns):
-    """Which raw column holds which of ours, no two the same; one that is not named is null in the lake."""
+    """Which raw column, or expression, makes which of ours, no two the same; one without any is null."""
 
     user_id: Text
     """Who did it."""
@@ -92,7 +123,12 @@ class RawColumns(_Columns):
     segment: Text | None = None
     """A group that the row belongs to, such as a shop."""
 
-    _check_columns = field_validator("*")(kinds.own)
+    @field_validator("event_ts")
+    @classmethod
+    def _is_no_number(cls, text: str, info: ValidationInfo) -> str:
+        if not _unparsed(info) and expressions.kind(expressions.parse(text)) == "number":
+            raise ValueError("expected a text that is a stamp, found an expression that gives a number")
+        return text
 
 
 class RawSection(Section):
@@ -163,7 +199,7 @@ class EventsSection(Section):
 
 
 class CatalogueColumns(_Columns):
-    """Which catalogue column holds which of ours; all others become attributes."""
+    """Which raw column, or expression, makes which of ours; those that none names become attributes."""
 
     item_id: Text
     """Which item it is."""

@@ -16,11 +16,18 @@ from nightjar_reader.address import redacted
 
 FOLDER = "folder"
 """Where validators find the folder of the file: the paths in it are relative to it."""
+UNPARSED = "unparsed"
+"""Where validators find that expressions are not to be parsed."""
 Model = TypeVar("Model", bound=BaseModel)
 
 
-def read(path: Path, kind: type[Model]) -> Model:
+def read(path: Path, kind: type[Model], unparsed: bool = False) -> Model:
     """Read a file.
+
+    Parameters
+    ----------
+    unparsed
+        Whether expressions are taken as they are.
 
     Raises
     ------
@@ -29,7 +36,7 @@ def read(path: Path, kind: type[Model]) -> Model:
         such value its key's path, what was expected and what was found.
     """
     with refusing(path, kind):
-        return kind.model_validate(_values(path), context={FOLDER: path.parent})
+        return kind.model_validate(_values(path), context={FOLDER: path.parent, UNPARSED: unparsed})
 
 
 @contextmanager

@@ -56,11 +56,11 @@ def _of_floats(template: str) -> dict[str, str]:
 
 # Trimmed from both ends of a text: blanks of any width, line ends, byte order marks. btrim alone trims only
 # the plain blank.
-_BLANKS: Final = (
+BLANKS: Final = (
     " \t\r\n\u000b\u000c\u0085\u00a0\u1680\u180e\u2000\u2001\u2002\u2003\u2004\u2005\u2006\u2007\u2008\u2009"
     "\u200a\u200b\u202f\u205f\u2060\u3000\ufeff"
 )
-_TRIMMED: Final = f"nullif(btrim({{x}}, '{_BLANKS}'), '')"
+_TRIMMED: Final = f"nullif(btrim({{x}}, '{BLANKS}'), '')"
 _AS_TEXT: Final = "CAST({x} AS STRING)"
 # By its shortest decimal spelling, hence 2.675 is 2.675; behind the ninth decimal is noise of binary sums.
 _PLAIN: Final = (
@@ -206,13 +206,13 @@ def _with_plain_marks(text: str, csv: CsvSection) -> str:
     if csv.thousands:
         groups = f"^[+-]?[1-9][0-9]{{0,2}}({_in_pattern(csv.thousands)}[0-9]{{3}})+"
         grouped = f"{text} RLIKE '{groups}({_in_pattern(csv.decimal)}[0-9]*)?$'"
-        text = f"CASE WHEN {grouped} THEN replace({text}, {_literal(csv.thousands)}) ELSE {text} END"
+        text = f"CASE WHEN {grouped} THEN replace({text}, {literal(csv.thousands)}) ELSE {text} END"
     if csv.decimal != ".":
-        text = f"translate({text}, {_literal(csv.decimal + '.')}, {_literal('.,')})"
+        text = f"translate({text}, {literal(csv.decimal + '.')}, {literal('.,')})"
     return text
 
 
-def _literal(text: str) -> str:
+def literal(text: str) -> str:
     """A text as SQL, each letter by its number."""
     return "'" + "".join(f"\\U{ord(letter):08x}" for letter in text) + "'"
 

@@ -6,14 +6,15 @@ ignored or return. `spark_jobs.extract` finds exact copies and repeated items af
 
 import datetime as dt
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import reduce
 
 from pyspark.sql import Column, DataFrame, SparkSession
 from pyspark.sql import functions as fn
 
-from lake.formats.content import Targets
+from lake.expressions import columns_of
+from lake.formats.content import ColumnSpec, Targets
 from lake.formats.dialect import CsvSection
 from lake.formats.paths import ASTRAY, MISSING, value_at
 from lake.names import TableName
@@ -114,6 +115,7 @@ def judged(spark: SparkSession, plan: ExtractPlan, delivery: Delivery) -> DataFr
 
 
 def _judge(part: RawRows, plan: ExtractPlan, delivery: Delivery) -> DataFrame:
+    part = part.with_computed(delivery.targets, delivery.csv)
     names = [name for name in delivery.columns if name not in (SOURCE_FILE, ATTRIBUTES)]
     casts = [_cast(part, name, plan, delivery).alias(name) for name in names]
     targets = delivery.targets
@@ -179,8 +181,7 @@ def _literals(names: Iterable[str]) -> Column:
 
 def _attributes(part: RawRows, delivery: Delivery) -> Column:
     """The raw columns that are not mapped, as a map of texts without nulls."""
-    used = {column for column, _ in delivery.targets.values()}
-    names = [name for name in part.families if name not in used]
+    names = [name for name in part.families if name not in ColumnSpec(delivery.targets).mapped]
     if not names:
         return fn.expr("CAST(map() AS MAP<STRING, STRING>)")
     texts = [(name, part.text(name)) for name in names]
@@ -209,17 +210,20 @@ def samples(judged: DataFrame, names: str, delivery: Delivery) -> dict[dt.date, 
     sentences: dict[dt.date, dict[str, str]] = {}
     each = judged.select(LANDED, SOURCE_FILE, ROW_NUMBER, RAW_ROW, fn.explode(names).alias("name"))
     for day, name, row in each.groupBy(LANDED, "name").agg(first).collect():
-        value = _value(row[RAW_ROW], delivery.targets.get(columns.get(name, ""), ("", ""))[0])
+        text = delivery.targets.get(columns.get(name, ""), ("", ""))[0]
+        value = _value(row[RAW_ROW], columns_of(text) if text else ())
         sentences.setdefault(day, {})[name] = f"row {row[ROW_NUMBER]} of {row[SOURCE_FILE]}: {value}"
     return sentences
 
 
-def _value(raw_row: str, column: str) -> str:
-    """A value of a raw row as JSON; the whole row where it has no such column."""
+def _value(raw_row: str, columns: Sequence[str]) -> str:
+    """The value of a raw row as JSON, or the values; the whole row where it has no such column."""
     try:
-        values: Mapping[str, object] = json.loads(raw_row)
+        row: Mapping[str, object] = json.loads(raw_row)
     except ValueError:
-        values = {}
-    value = value_at(values, column)
-    text = raw_row if value in (MISSING, ASTRAY) else json.dumps(value, ensure_ascii=False)
+        row = {}
+    values = {column: value_at(row, column) for column in columns}
+    there = {column: value for column, value in values.items() if value not in (MISSING, ASTRAY)}
+    told = next(iter(there.values())) if len(columns) == 1 and there else there
+    text = json.dumps(told, ensure_ascii=False) if there else raw_row
     return text if len(text) <= _SHOWN else f"{text[:_SHOWN]}..."

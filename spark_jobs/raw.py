@@ -7,7 +7,7 @@ which is `spark_jobs.casts.expression`.
 import posixpath
 import re
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from itertools import groupby
 from typing import Final
 from urllib.parse import unquote
@@ -18,15 +18,19 @@ from pyspark.sql import functions as fn
 from pyspark.sql.types import ArrayType, BinaryType, DataType, MapType, StructField, StructType
 
 from lake.errors import PermanentError
+from lake.expressions import Name, columns_of, parse, read_as
 from lake.formats.content import RawColumn, Targets
 from lake.formats.dialect import CsvSection
+from lake.formats.families import TEXT
 from lake.schemas import HASH, LANDED, LINE, MALFORMED, RAW_ROW, ROW_NUMBER, SOURCE_FILE, WORDS, copied_field
 from lake.storage import open_storage
 from spark_jobs import read
 from spark_jobs.casts import expression, normalized, quoted
+from spark_jobs.computed import RawValues
 from spark_jobs.plans import ExtractPlan, RawFile
 
 RAW: Final = "raw"
+COMPUTED: Final = "computed"
 _PLACE: Final = (SOURCE_FILE, ROW_NUMBER)
 _OF_COPIES: Final = {MALFORMED: "STRING", LINE: "STRING", SOURCE_FILE: "STRING", ROW_NUMBER: "BIGINT"}
 """What copies have besides raw columns; only those of several files say which row of which file each is."""
@@ -58,25 +62,53 @@ class RawRows:
         raw_row have equal hashes), source_file, landed, row_number (from 1).
     families
         The family of each raw column (`spark_jobs.casts`).
+    told
+        For each of our columns that is computed (then `frame` has `COMPUTED`, a struct of them) SQL of what
+        it is computed of as text, null where a part is missing.
     """
 
     frame: DataFrame
     families: Mapping[str, str]
+    told: Mapping[str, str] = field(default_factory=dict)
+
+    def with_computed(self, targets: Targets, csv: CsvSection) -> "RawRows":
+        """The rows, with those of our columns that are expressions over the row."""
+        parsed = {name: parse(text) for name, (text, _) in targets.items()}
+        trees = {name: tree for name, tree in parsed.items() if not isinstance(tree, Name)}
+        if not trees:
+            return self
+        raw = RawValues(RAW, self.families, csv)
+        made = (fn.expr(raw.sql(tree, read_as(targets[n][1]))).alias(n) for n, tree in trees.items())
+        frame = self.frame.withColumn(COMPUTED, fn.struct(*made))
+        return replace(self, frame=frame, told={name: raw.told(tree) for name, tree in trees.items()})
 
     def cast(self, name: str, targets: Targets, id_type: str, zone: str = "UTC") -> Column | None:
-        """One of our columns, cast from its raw column; None where no file has one that is mapped to it."""
-        column, target = targets.get(name, ("", ""))
-        if not target or column not in self.families:
+        """One of our columns, cast from its raw value; None where no file has one that is mapped to it."""
+        value, family = self._source(name, targets)
+        if not family:
             return None
-        value, text = f"{RAW}.{quoted(column)}", f"{WORDS}.{name}"
-        return fn.expr(expression(value, target, self.families[column], id_type, zone, text))
+        text = "" if name in self.told else f"{WORDS}.{name}"
+        return fn.expr(expression(value, targets[name][1], family, id_type, zone, text))
 
     def normalized(self, name: str, targets: Targets, csv: CsvSection) -> Column:
-        """The raw value of one of our columns as normalized text; null where it is blank or missing."""
-        column, target = targets[name]
-        if column not in self.families:
+        """The raw value of one of our columns as normalized text; null where it is blank or missing.
+
+        Of one that cannot be computed it is what it should have been computed of.
+        """
+        value, family = self._source(name, targets)
+        if not family:
             return fn.lit(None).cast("string")
-        return fn.expr(normalized(f"{RAW}.{quoted(column)}", target, self.families[column], csv))
+        if name not in self.told:
+            return fn.expr(normalized(value, targets[name][1], family, csv))
+        return fn.expr(f"coalesce({normalized(value, targets[name][1], family)}, {self.told[name]})")
+
+    def _source(self, name: str, targets: Targets) -> tuple[str, str]:
+        """SQL of the raw value of one of our columns, and its family; empty where it has none."""
+        text, target = targets.get(name, ("", ""))
+        if name in self.told:
+            return f"{COMPUTED}.{name}", "decimal" if read_as(target) == "number" else TEXT
+        column = columns_of(text)[0] if text else ""
+        return (f"{RAW}.{quoted(column)}", self.families[column]) if column in self.families else ("", "")
 
     def text(self, name: str) -> Column:
         """A raw column as text; bytes in base 64, nested values as JSON."""

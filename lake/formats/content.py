@@ -5,10 +5,11 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import count
 
+from lake.expressions import columns_of
 from lake.schemas import ID
 
 Targets = Mapping[str, tuple[str, str]]
-"""For each of our columns the raw column that holds it, and our type."""
+"""For each of our columns the name or the expression (`lake.expressions`) that makes it, and our type."""
 
 
 class Unfit(Exception):
@@ -47,7 +48,7 @@ class ColumnSpec:
     Attributes
     ----------
     targets
-        Our columns, each with the raw column that holds it and our type.
+        Our columns, each with the name or the expression that makes it and our type.
     whole
         Whether the columns that are not mapped are read too, each by itself, as a catalogue's are.
     """
@@ -57,8 +58,8 @@ class ColumnSpec:
 
     @property
     def mapped(self) -> frozenset[str]:
-        """The raw columns that hold one of ours."""
-        return frozenset(column for column, _ in self.targets.values())
+        """The raw columns that hold one of ours, or that an expression for one names."""
+        return frozenset(column for text, _ in self.targets.values() for column in columns_of(text))
 
     @property
     def ids(self) -> frozenset[str]:
@@ -71,7 +72,8 @@ class ColumnSpec:
         return self._of("timestamp")
 
     def _of(self, kind: str) -> frozenset[str]:
-        return frozenset(column for column, target in self.targets.values() if target == kind)
+        texts = (text for text, target in self.targets.values() if target == kind)
+        return frozenset(column for text in texts for column in columns_of(text))
 
 
 @dataclass(frozen=True)

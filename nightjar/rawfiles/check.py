@@ -9,19 +9,22 @@ import datetime as dt
 import logging
 import tempfile
 from collections import defaultdict
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path, PurePosixPath
 from typing import Any
 
 from lake import layout
 from lake.disk import room_for, sha256_of
 from lake.errors import FileFault
-from lake.formats.content import ColumnSpec, Content, RawColumn, Targets, Unfit
+from lake.expressions import Name, columns_of, hint, parse, read_as, uses
+from lake.formats.content import ColumnSpec, Content, Targets, Unfit
 from lake.formats.format import Format
 from lake.storage import Storage
 from nightjar.rawfiles import packs
 from spark_jobs.casts import rule
+from spark_jobs.computed import readable
 from spark_jobs.plans import RawFile
 
 log = logging.getLogger(__name__)
@@ -34,7 +37,7 @@ class FileSpec:
     Attributes
     ----------
     targets
-        Our columns, each with the raw column that holds it and our type.
+        Our columns, each with the name or the expression that makes it and our type.
     whole
         Whether the columns that are not mapped are read too, each by itself.
     may_be_empty
@@ -177,26 +180,37 @@ def _content(path: Path, spec: FileSpec, copy: Path) -> Content:
 
 def _absent(content: Content, spec: FileSpec) -> list[str]:
     """The mapped columns that a file lacks; lines of JSON name none where there is no row."""
-    mapped = dict.fromkeys(column for column, _ in spec.targets.values())
+    mapped = dict.fromkeys(column for text, _ in spec.targets.values() for column in columns_of(text))
     return [name for name in mapped if name not in content.kinds] if content.rows or content.kinds else []
 
 
 def _check_columns(content: Content, spec: FileSpec, absent: Collection[str]) -> None:
-    columns = {column.name: column for column in content.columns}
     if missing := [name for name in absent if name not in spec.optional]:
         actual = f"{', '.join(content.kinds) or 'none'} (without {', '.join(missing)})"
-        action = f"deliver it with them, or map them in the data set's TOML{spec.format.HINT}"
-        needed = sorted({column for column, _ in spec.targets.values()} - spec.optional)
+        action = f"deliver it with them, or map them in the data set's TOML{spec.format.HINT}{hint(missing)}"
+        needed = sorted(ColumnSpec(spec.targets).mapped - spec.optional)
         raise Unfit(f"the columns {', '.join(needed)}", actual, action)
-    for name, target in spec.targets.values():
-        if name not in absent and name in columns:
-            _check_column(columns[name], target, content, spec.id_type)
+    for text, target in spec.targets.values():
+        _check_target(text, target, content, spec.id_type)
 
 
-def _check_column(column: RawColumn, target: str, content: Content, id_type: str) -> None:
-    name = column.name
+def _check_target(text: str, target: str, content: Content, id_type: str) -> None:
+    """Refuse a file with a column of which one of ours cannot be made without loss."""
+    tree = parse(text)
+    if isinstance(tree, Name):
+        kind = id_type if target == "id" else target
+        _check_column(tree.column, kind, lambda family: rule(target, family, id_type), content)
+        return
+    for name, read in uses(tree, read_as(target)):
+        _check_column(name, f"a {read} (in {text})", partial(readable, wanted=read), content)
+
+
+def _check_column(name: str, kind: str, castable: Callable[[str], object], content: Content) -> None:
+    column = next((column for column in content.columns if column.name == name), None)
+    if column is None or name not in content.kinds:
+        return
     if name in content.repeated:
         raise Unfit(f"one column {name}", "more than one", "deliver it with names of their own")
-    if rule(target, column.family, id_type) is None:
-        expected = f"column {name} castable to {id_type if target == 'id' else target} without loss"
+    if not castable(column.family):
+        expected = f"column {name} castable to {kind} without loss"
         raise Unfit(expected, f"{content.kinds[name]} values", "deliver it with such a type")

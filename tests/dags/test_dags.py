@@ -17,7 +17,10 @@ from lake.settings import load
 
 CHECKOUT = Path(__file__).resolve().parents[2]
 SOURCES = sorted([*(CHECKOUT / "dags").glob("*.py"), *(CHECKOUT / "plugins").glob("*.py")])
-HEAVY = ("pandas", "pyarrow", "deltalake", "pyspark", "xgboost", "implicit", "mlflow", "great_expectations")
+HEAVY = (
+    *("pandas", "pyarrow", "deltalake", "pyspark", "xgboost", "implicit", "mlflow", "great_expectations"),
+    "sqlglot",
+)
 PLUGINS = {path.stem for path in (CHECKOUT / "plugins").glob("*.py")}
 PACKAGES = {
     "lake",

@@ -627,3 +627,43 @@ def test_a_refused_day_leaves_no_copy_behind(tiny_with, tmp_path):
     with pytest.raises(FileFault, match=r"-more\.csv: .*without at"):
         attempts.begin(tiny.lake, Ingest(), [DAY])
     assert open_storage(tiny.settings.lake).list("attempts") == []
+
+
+@pytest.mark.parametrize(
+    ("expression", "told"),
+    [
+        (
+            "pieces * price",
+            r"expected the columns at, item, pieces, price, user, found .*\(without pieces, price\)",
+        ),
+        ("item * price", r"found user, item, at, is_gift, raw \(without price\); deliver it with them"),
+        (
+            "pieces*2",
+            r"\(without pieces\*2\).*\(pieces\*2 is read as a name: an expression has a blank on both",
+        ),
+        (
+            "item * is_gift",
+            r"column is_gift castable to a number \(in item \* is_gift\) without loss, found bool",
+        ),
+        (
+            "item * at",
+            r"column at castable to a number .* found timestamp\[us\] values; deliver it with such a type",
+        ),
+        ("replace(raw, 'a', '') * 2", r"column raw castable to a text .* found binary values"),
+    ],
+)
+def test_an_expression_is_refused_by_the_column_that_it_lacks_or_cannot_use(
+    check, tmp_path, expression, told
+):
+    at = pa.array([dt.datetime(2024, 1, 1, 12)], pa.timestamp("us"))
+    columns = {"user": [1], "item": [2], "at": at, "is_gift": [True], "raw": [b"a"]}
+    data = _parquet(tmp_path, pa.table(columns))
+    targets = TARGETS | {"amount": (expression, "decimal(18,2)")}
+    with pytest.raises(FileFault, match=told):
+        check(data, "parquet", targets=targets)
+
+
+def test_json_keeps_the_fields_that_expressions_name(check):
+    targets = {"user_id": ("who.id", "id"), "amount": ("coalesce(order.n, 1) * price", "decimal(18,2)")}
+    found = check(b'{"who": {"id": 1}, "order": {"n": 2}, "price": 3, "x": 4}\n', "jsonl", targets=targets)
+    assert [column.name for column in found.columns] == ["order.n", "price", "who.id"]

@@ -2,6 +2,7 @@
 
 import csv
 import datetime as dt
+import itertools
 import json
 from decimal import Decimal
 
@@ -235,6 +236,65 @@ def test_one_bad_row_of_a_catalogue_is_set_aside(dirty):
         "catalogue_bad_item_id_unreadable": 1,
         "catalogue_bad_item_id_repeated": 1,
     }
+
+
+PIECES = ("2", "", "two", "-1", "9999999999999")
+PAID = ("1.234,50", " ", "much", "0", "1234.50")
+PARTS = ("3", "0")
+
+
+def _of_computed(pieces, paid, part):
+    """What becomes of a row whose amount is pieces * paid / part."""
+    if not pieces or not paid.strip():
+        return ("bad", ["amount_missing"]), None
+    numbers = {"1.234,50": Decimal("1234.5"), "0": Decimal(0)}
+    if pieces == "two" or paid not in numbers or part == "0":
+        return ("bad", ["amount_unreadable"]), None
+    made = int(pieces) * numbers[paid]
+    if abs(made) >= 10**13:
+        return ("bad", ["amount_unreadable"]), None
+    amount = (made / int(part)).quantize(Decimal("0.01"))
+    return (("return", ["amount_negative"]), None) if amount < 0 else (None, amount)
+
+
+def test_a_row_is_set_aside_for_what_its_expressions_cannot_make_of_it(tiny_with, tmp_path):
+    """Numbers follow the marks of the file, and no row of any values ends the job."""
+    tiny = _edited(
+        tiny_with(tmp_path, format="csv", id_type="string"),
+        user=('user_id = "user"', 'user_id = "upper(trim(user))"'),
+        quantity=('quantity = "pieces"\n', ""),
+        amount=('amount = "paid"', 'amount = "pieces * paid / part"'),
+        name=('name = "title"', 'name = "upper(title)"'),
+        category=('category = "department"', "category = \"department || '/' || kind\""),
+        marks=("[rules]", '[raw.csv]\ndelimiter = ";"\ndecimal = ","\nthousands = "."\n\n[rules]'),
+    )
+    asked = list(itertools.product(PIECES, PAID, PARTS))
+    with tiny.raw(f"events/{DAY}.csv").open("w", encoding="utf-8", newline="") as file:
+        writer = csv.DictWriter(file, [*PLAIN, "part"], delimiter=";")
+        writer.writeheader()
+        for pieces, paid, part in asked:
+            writer.writerow(PLAIN | {"user": " ab ", "pieces": pieces, "paid": paid, "part": part})
+    tiny.put_items(
+        DAY, [{"item": "10", "title": "tea", "department": "drinks", "kind": "green", "size": "5"}]
+    )
+    result, rows = _extracted(tiny)
+    expected = [_of_computed(*one) for one in asked]
+    assert _aside(rows["quarantine"]) == {n: why for n, (why, _) in enumerate(expected, 1) if why}
+    assert sorted(row["amount"] for row in rows["interactions"]) == sorted(
+        n for why, n in expected if not why
+    )
+    assert {row["user_id"] for row in rows["interactions"]} == {"AB"}
+    counts = result.counts[DAY]
+    assert (
+        counts["read"] == len(asked) == sum(counts[kind] for kind in ("clean", "bad", "return", "duplicate"))
+    )
+    kept = {row["row_number"]: json.loads(row["raw_row"]) for row in rows["quarantine"]}
+    assert all((kept[n]["pieces"] or "", kept[n]["paid"]) == asked[n - 1][:2] for n in kept)
+    told = f'row 2 of events/{DAY}.csv: {{"pieces": "2", "paid": "1.234,50", "part": "0"}}'
+    assert result.samples[DAY]["amount_unreadable"] == told
+    (item,) = rows["catalogue"]
+    assert (item["name"], item["category"], item["subcategory"]) == ("TEA", "drinks/green", "green")
+    assert dict(item["attributes"]) == {"size": "5"}
 
 
 # Letters that nobody sees, at the ends of each range of them.

@@ -79,6 +79,11 @@ def copied(name: str, raw: str) -> str:
     return f"{raw_copies(name)}/{hashlib.sha256(raw.encode()).hexdigest()[:16]}.parquet"
 
 
+def days_of_rows(name: str) -> str:
+    """The folder of the day of each row of a file that an attempt is to cut."""
+    return attempt(name, "days")
+
+
 def staged(table: str, attempt_name: str) -> str:
     """The folder into which an attempt writes a table."""
     return f"{table}/{attempt_name}"

@@ -106,6 +106,13 @@ class ExtractResult:
     profiles: dict[dt.date, Profile] = field(default_factory=dict)
 
 
+@dataclass(frozen=True)
+class CutResult:
+    """Of how many rows of a file the days were written."""
+
+    rows: int
+
+
 @dataclass(frozen=True, kw_only=True)
 class FeaturesPlan(Plan):
     """What one build of feature tables has to do: a partition is an as-of day.

@@ -96,10 +96,11 @@ SCHEMA = pa.schema(
 
 def run_here(job: str, attempt: str, settings: Settings, start: object = None) -> None:
     """`spark_jobs.submit.submit` in the Spark session of this process (needs the fixture `spark`)."""
-    from spark_jobs import als, extract, feature_tables, plans
+    from spark_jobs import als, cut, extract, feature_tables, plans
 
     module, kind = {
         "als": (als, plans.AlsPlan),
+        "cut": (cut, plans.ExtractPlan),
         "extract": (extract, plans.ExtractPlan),
         "feature_tables": (feature_tables, plans.FeaturesPlan),
     }[job]

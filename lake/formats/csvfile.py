@@ -61,6 +61,11 @@ class Csv(Format[CsvSection]):
         warnings = _warnings(records.lines) if whole else ()
         return Content(columns, dict.fromkeys(header, "text"), rows, True, repeated(header), warnings)
 
+    def texts(self, path: Path) -> Iterator[str]:
+        """The records as they stand in the file, its header first; see `Format.texts`."""
+        records = _Records(path, self.dialect)
+        return (records.text for _ in records)
+
 
 class _Records:
     """The records of a file that are no blank lines, its header among them.

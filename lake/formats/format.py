@@ -1,10 +1,11 @@
 """What a format of raw files is."""
 
 from abc import ABC, abstractmethod
+from collections.abc import Iterator
 from pathlib import Path
 from typing import ClassVar, Generic, TypeVar
 
-from lake.formats.content import ColumnSpec, Content
+from lake.formats.content import ColumnSpec, Content, Unfit
 
 D = TypeVar("D")
 
@@ -60,3 +61,14 @@ class Format(ABC, Generic[D]):
             Where the file cannot be taken in. An `OSError`, `ValueError` or Arrow's own error is told as a
             file that cannot be read.
         """
+
+    def texts(self, path: Path) -> Iterator[str]:
+        """The text of the head, where the format has one, and of each row, as they stand in the file.
+
+        Raises
+        ------
+        Unfit
+            Where the rows of the format are no text, or the dialect makes several of one.
+        """
+        action = "cut it by another program, such as DuckDB's COPY with PARTITION_BY"
+        raise Unfit("rows of text, as those of csv and jsonl", f"the format {self.NAME}", action)

@@ -36,6 +36,13 @@ class JsonLines(JsonFormat):
             if text:
                 yield Record(f"line {lines.number}", text, _row(decoder, text))
 
+    def texts(self, path: Path) -> Iterator[str]:
+        """The lines that are not blank; see `Format.texts`."""
+        if self.dialect.explode:
+            action = "cut it before its arrays are exploded, by another program"
+            raise Unfit("one row of each line", "raw.nested.explode, which makes several", action)
+        return (record.text for record in self.records(path))
+
 
 def _row(decoder: Decoder, text: str) -> Row | None:
     """The object of a line; None where it holds anything else."""

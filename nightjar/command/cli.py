@@ -9,6 +9,7 @@ import sys
 from collections.abc import Callable
 from enum import StrEnum
 from functools import partial, wraps
+from pathlib import Path
 from types import FrameType
 from typing import Annotated, Any
 
@@ -143,6 +144,20 @@ def land(
             last=partitions.parse(last) if last else None,
             households=households or None,
         )
+
+
+@_command
+def cut(
+    files: Annotated[list[Path], typer.Argument(help="The files, all with the same columns.")],
+) -> None:
+    """Cut files that span many days into the file of each day that raw.files names."""
+    from nightjar.command import cut as cutting
+
+    show_progress_log()
+    config = settings.load()
+    with step(f"cut {', '.join(file.name for file in files)}"):
+        done = cutting.cut(files, config)
+    cutting.show(done, read_dataset(config.dataset))
 
 
 @_command(cls=IdCommand)

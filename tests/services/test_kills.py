@@ -12,6 +12,7 @@ import time
 from collections import Counter
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, field
+from functools import partial
 from urllib.parse import urlsplit
 
 import psutil
@@ -176,22 +177,58 @@ def _now_and_then(look, every):
     return sometimes
 
 
-def _kill_tries(slice, run_id, kills):
+class _Holder:
+    """Suspends the process of each task as it comes, until it is set free: a short one would soon be done.
+
+    It does nothing else, as Airflow may take seconds to say which task a process has.
+    """
+
+    def __init__(self, settings):
+        self._settings, self._free = settings, set()
+        self._done, self._lock = threading.Event(), threading.Lock()
+        self._thread = threading.Thread(target=self._run)
+
+    def __enter__(self):
+        self._thread.start()
+        return self
+
+    def __exit__(self, *_):
+        self._done.set()
+        self._thread.join()
+        for child in self.children().values():
+            _do(child.resume)
+
+    def _run(self):
+        while not self._done.wait(0.02):
+            for child in self.children().values():
+                with self._lock:
+                    if child not in self._free:
+                        _do(child.suspend)
+
+    def children(self):
+        """The tasks' own processes, by the id of the task's try."""
+        supervisors = _supervisors(self._settings).items()
+        return {try_id: child for try_id, worker in supervisors for child in _children(worker)[:1]}
+
+    def free(self, child):
+        with self._lock:
+            self._free.add(child)
+        _do(child.resume)
+
+
+def _kill_tries(slice, run_id, kills, holder):
     """Kill each task's process on its first try, and its supervisor on the second."""
-    supervisors = _supervisors(slice.settings)
-    own = {try_id: child for try_id, worker in supervisors.items() for child in _children(worker)[:1]}
-    for child in own.values():
-        _do(child.suspend)  # or a short task would be done before Airflow has said which it is
+    own = holder.children()
     known = _tasks(slice, run_id) if own else {}
     for try_id, child in own.items():
         task = known.get(try_id)
-        due = task and task.tries <= 2 and (task.id, task.tries) not in kills
-        if due and task.state == "running" and _age(child) >= MOMENTS.get(task.id, 0):
-            _do((child if task.tries == 1 else supervisors[try_id]).kill)
+        if task is None or task.state != "running":
+            continue  # Airflow has not heard of it yet
+        due = task.tries <= 2 and (task.id, task.tries) not in kills
+        if due and _age(child) >= MOMENTS.get(task.id, 0):
+            _do((child if task.tries == 1 else _supervisors(slice.settings)[try_id]).kill)
             kills.append((task.id, task.tries))
-        elif due and task.id not in MOMENTS:
-            continue
-        _do(child.resume)
+        holder.free(child)
 
 
 def _kill_in_each_stage(slice, run_id, kills):
@@ -317,7 +354,8 @@ def airflow(nights_on_disk, airflow_before, tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def every_task(airflow):
-    return _night(airflow, EVERY_TASK, _kill_tries)
+    with _Holder(airflow.settings) as holder:
+        return _night(airflow, EVERY_TASK, partial(_kill_tries, holder=holder))
 
 
 @pytest.fixture(scope="module")

@@ -72,12 +72,7 @@ class _Columns(Section):
 
     @field_validator("*")
     @classmethod
-    def _is_its_own(cls, text: str | None, info: ValidationInfo) -> str | None:
-        """Refuse what an earlier column of ours is made of, and what cannot be parsed."""
-        own = _told_apart(text)
-        owner = next((name for name, taken in info.data.items() if text and _told_apart(taken) == own), None)
-        if owner:
-            raise ValueError(f"expected a column of its own, {text!r} is {owner} already")
+    def _can_be_parsed(cls, text: str | None, info: ValidationInfo) -> str | None:
         if text and not _unparsed(info):
             expressions.parse(text)
         return text
@@ -122,6 +117,16 @@ class RawColumns(_Columns):
     """What belongs together, such as a basket or a session."""
     segment: Text | None = None
     """A group that the row belongs to, such as a shop."""
+
+    @field_validator("*")
+    @classmethod
+    def _is_its_own(cls, text: str | None, info: ValidationInfo) -> str | None:
+        """Refuse what an earlier column of ours is made of."""
+        own = _told_apart(text)
+        owner = next((name for name, taken in info.data.items() if text and _told_apart(taken) == own), None)
+        if owner:
+            raise ValueError(f"expected a column of its own, {text!r} is {owner} already")
+        return text
 
     @field_validator("event_ts")
     @classmethod

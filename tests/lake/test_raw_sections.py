@@ -106,6 +106,12 @@ def test_names_of_columns_have_to_hold_those_that_are_mapped(data_set):
         data_set(f'{OF_CSV}\n[raw.csv]\ncolumns = ["quantity", "sales_value"]\n')
 
 
+def test_a_catalogue_may_have_one_column_for_both_groups(data_set):
+    """As raw columns are, it was refused, although the page says that it may be."""
+    told = data_set(SHIPPED.replace('subcategory = "subcategory"', 'subcategory = "category"'))
+    assert told.catalogue.columns.subcategory == told.catalogue.columns.category == "category"
+
+
 @pytest.mark.parametrize(
     ("name", "python"),
     [

@@ -12,6 +12,7 @@ from pydantic import ValidationInfo, create_model, field_validator, model_valida
 
 from lake import toml
 from lake.errors import ConfigError, PermanentError
+from lake.id_forms import AS_WRITTEN
 from lake.kinds import Day, Name, Section
 from lake.raw_sections import CatalogueSection, CompareSection, EventsSection, RawSection, RulesSection
 from lake.sections import (
@@ -81,6 +82,10 @@ class Dataset(Configuration):
         outside = [str(day) for day in self.raw.closed_days if not first <= day <= last]
         if outside:
             raise ValueError(f"raw.closed_days: expected days of the data set, found {', '.join(outside)}")
+        forms = {"rules.user_ids": self.rules.user_ids, "rules.item_ids": self.rules.item_ids}
+        formed = [name for name, form in forms.items() if form != AS_WRITTEN]
+        if formed and self.id_type == "int64":
+            raise ValueError(f"{formed[0]}: expected none, as id_type is int64: numbers have one form")
         if self.catalogue and self.catalogue.files == self.raw.files:
             raise ValueError(f"catalogue.files: expected others than raw.files, found {self.raw.files!r}")
         return self

@@ -9,6 +9,7 @@ from pydantic import AfterValidator, ConfigDict, Field, ValidationInfo, field_va
 from lake import day_files, expressions, kinds
 from lake.formats import FORMATS
 from lake.formats.dialect import FLAT, RFC_4180, CsvSection, NestedSection
+from lake.id_forms import AS_WRITTEN, IdForm
 from lake.kinds import (
     Calendar,
     Day,
@@ -39,6 +40,11 @@ FormatName = Annotated[str, AfterValidator(_known), Field(json_schema_extra={"en
 def _is_default(table: CsvSection | NestedSection) -> bool:
     """Whether a table says nothing: it is in no digest then, and a data set without it keeps its own."""
     return table in (RFC_4180, FLAT)
+
+
+def _is_as_written(form: IdForm) -> bool:
+    """Whether ids are kept: the table is in no digest then."""
+    return form == AS_WRITTEN
 
 
 def _is_unset(value: object) -> bool:
@@ -264,6 +270,8 @@ class RulesSection(Section):
     """Whether text ids such as `123.0` are bad, or taken as they are."""
     max_id_length: int = Field(default=256, ge=1, le=1024)
     """The most letters of a text id."""
+    user_ids: IdForm = Field(default=AS_WRITTEN, exclude_if=_is_as_written)
+    item_ids: IdForm = Field(default=AS_WRITTEN, exclude_if=_is_as_written)
 
     @field_validator("max_rows")
     @classmethod

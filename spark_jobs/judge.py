@@ -17,6 +17,7 @@ from lake.expressions import columns_of
 from lake.formats.content import ColumnSpec, Targets
 from lake.formats.dialect import CsvSection
 from lake.formats.paths import ASTRAY, MISSING, value_at
+from lake.id_forms import AS_WRITTEN, IdForm
 from lake.names import TableName
 from lake.schemas import (
     ATTRIBUTES,
@@ -25,6 +26,7 @@ from lake.schemas import (
     EVENT_TYPE,
     HASH,
     INTERACTIONS,
+    ITEM,
     KIND,
     LANDED,
     MALFORMED,
@@ -32,6 +34,7 @@ from lake.schemas import (
     REASONS,
     ROW_NUMBER,
     SOURCE_FILE,
+    USER,
     WORDS,
     Columns,
     spark_type,
@@ -53,6 +56,8 @@ class Delivery:
 
     Attributes
     ----------
+    forms
+        Of its ids.
     columns
         Those of the table that clean rows go to.
     table, aside
@@ -64,6 +69,7 @@ class Delivery:
     files: tuple[RawFile, ...]
     csv: CsvSection
     zone: str
+    forms: Mapping[str, IdForm]
     targets: Targets
     columns: Columns
     rules: tuple[Rule, ...]
@@ -83,6 +89,7 @@ def events(plan: ExtractPlan) -> Delivery:
         files=plan.files,
         csv=raw.csv,
         zone=raw.timezone,
+        forms={USER: plan.config.rules.user_ids, ITEM: plan.config.rules.item_ids},
         targets=raw_targets(raw),
         columns=INTERACTIONS,
         rules=row_rules(plan.config),
@@ -99,6 +106,7 @@ def items(plan: ExtractPlan) -> Delivery | None:
         files=plan.catalogues,
         csv=plan.config.catalogue.csv,
         zone=plan.config.raw.timezone,
+        forms={ITEM: plan.config.rules.item_ids},
         targets=catalogue_targets(plan.config.catalogue),
         columns=CATALOGUE,
         rules=item_rules(plan.config),
@@ -115,11 +123,12 @@ def judged(spark: SparkSession, plan: ExtractPlan, delivery: Delivery) -> DataFr
 
 
 def _judge(part: RawRows, plan: ExtractPlan, delivery: Delivery) -> DataFrame:
-    part = part.with_computed(delivery.targets, delivery.csv)
+    targets, csv, forms = delivery.targets, delivery.csv, delivery.forms
+    part = part.with_computed(targets, csv, forms)
     names = [name for name in delivery.columns if name not in (SOURCE_FILE, ATTRIBUTES)]
     casts = [_cast(part, name, plan, delivery).alias(name) for name in names]
-    targets = delivery.targets
-    texts = fn.struct(*(part.normalized(name, targets, delivery.csv).alias(name) for name in targets))
+    each = {name: part.normalized(name, targets, csv, forms.get(name, AS_WRITTEN)) for name in targets}
+    texts = fn.struct(*(text.alias(name) for name, text in each.items()))
     frame = part.frame.select("*", texts.alias(WORDS))
     extra = [_attributes(part, delivery).alias(ATTRIBUTES)] if ATTRIBUTES in delivery.columns else []
     return (

@@ -22,11 +22,24 @@ from lake.expressions import Name, columns_of, parse, read_as
 from lake.formats.content import RawColumn, Targets
 from lake.formats.dialect import CsvSection
 from lake.formats.families import TEXT
-from lake.schemas import HASH, LANDED, LINE, MALFORMED, RAW_ROW, ROW_NUMBER, SOURCE_FILE, WORDS, copied_field
+from lake.id_forms import AS_WRITTEN, IdForm
+from lake.schemas import (
+    HASH,
+    ID,
+    LANDED,
+    LINE,
+    MALFORMED,
+    RAW_ROW,
+    ROW_NUMBER,
+    SOURCE_FILE,
+    WORDS,
+    copied_field,
+)
 from lake.storage import open_storage
 from spark_jobs import read
 from spark_jobs.casts import expression, normalized, quoted
 from spark_jobs.computed import RawValues
+from spark_jobs.id_forms import in_form
 from spark_jobs.plans import ExtractPlan, RawFile
 
 RAW: Final = "raw"
@@ -36,6 +49,7 @@ _OF_COPIES: Final = {MALFORMED: "STRING", LINE: "STRING", SOURCE_FILE: "STRING",
 """What copies have besides raw columns; only those of several files say which row of which file each is."""
 _KIND: Final = "_kind"
 """The place of a row's columns among those of its part."""
+_NO_FORMS: Final[Mapping[str, IdForm]] = {}
 _MOST_SETS: Final = 32  # each is a branch of one expression, which Java does not compile once it is too long
 CORRUPT: Final = "_corrupt_record"
 """The key of the text of a row that could not be parsed, in that row's JSON in the quarantine."""
@@ -71,15 +85,20 @@ class RawRows:
     families: Mapping[str, str]
     told: Mapping[str, str] = field(default_factory=dict)
 
-    def with_computed(self, targets: Targets, csv: CsvSection) -> "RawRows":
-        """The rows, with those of our columns that are expressions over the row."""
+    def with_computed(
+        self, targets: Targets, csv: CsvSection, forms: Mapping[str, IdForm] = _NO_FORMS
+    ) -> "RawRows":
+        """The rows, with those of our columns that are expressions over the row; ids in their forms."""
         parsed = {name: parse(text) for name, (text, _) in targets.items()}
         trees = {name: tree for name, tree in parsed.items() if not isinstance(tree, Name)}
         if not trees:
             return self
         raw = RawValues(RAW, self.families, csv)
-        made = (fn.expr(raw.sql(tree, read_as(targets[n][1]))).alias(n) for n, tree in trees.items())
-        frame = self.frame.withColumn(COMPUTED, fn.struct(*made))
+        made = {name: raw.sql(tree, read_as(targets[name][1])) for name, tree in trees.items()}
+        made |= {n: in_form(normalized(made[n], ID, TEXT), form) for n, form in forms.items() if n in made}
+        frame = self.frame.withColumn(
+            COMPUTED, fn.struct(*(fn.expr(sql).alias(n) for n, sql in made.items()))
+        )
         return replace(self, frame=frame, told={name: raw.told(tree) for name, tree in trees.items()})
 
     def cast(self, name: str, targets: Targets, id_type: str, zone: str = "UTC") -> Column | None:
@@ -90,16 +109,21 @@ class RawRows:
         text = "" if name in self.told else f"{WORDS}.{name}"
         return fn.expr(expression(value, targets[name][1], family, id_type, zone, text))
 
-    def normalized(self, name: str, targets: Targets, csv: CsvSection) -> Column:
+    def normalized(self, name: str, targets: Targets, csv: CsvSection, form: IdForm = AS_WRITTEN) -> Column:
         """The raw value of one of our columns as normalized text; null where it is blank or missing.
 
         Of one that cannot be computed it is what it should have been computed of.
+
+        Parameters
+        ----------
+        form
+            That of ids.
         """
         value, family = self._source(name, targets)
         if not family:
             return fn.lit(None).cast("string")
         if name not in self.told:
-            return fn.expr(normalized(value, targets[name][1], family, csv))
+            return fn.expr(in_form(normalized(value, targets[name][1], family, csv), form))
         return fn.expr(f"coalesce({normalized(value, targets[name][1], family)}, {self.told[name]})")
 
     def _source(self, name: str, targets: Targets) -> tuple[str, str]:

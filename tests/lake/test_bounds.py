@@ -258,6 +258,17 @@ def test_factors_by_spark_are_a_multiple_of_four(refusal):
         ("rules.max_rows", "10", r"expected at least min_rows, which is 300, found 10$"),
         ("candidates.own", "201", r"expected at most limit, which is 200, found 201$"),
         ("raw.columns.item_id", '"household_id"', r"expected a column of its own, 'household_id' is user_id"),
+        (
+            "rules.user_ids",
+            '{ case = "Upper" }',
+            r"rules\.user_ids\.case: expected 'keep', 'upper' or 'lower', found",
+        ),
+        ("rules.item_ids", '{ trim = "both" }', r"rules\.item_ids\.trim: there is no such key"),
+        (
+            "rules.item_ids",
+            '{ case = "upper" }',
+            "rules.item_ids: expected none, as id_type is int64: numbers have one form",
+        ),
         ("rules.max_row", "7", r"there is no such key \(did you mean max_rows\?\)"),
         ("rules.limit", "7", r"rules\.limit: there is no such key$"),  # there is one elsewhere
         ("rawcolumns", "7", r"rawcolumns: there is no such key$"),

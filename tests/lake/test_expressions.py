@@ -207,6 +207,11 @@ def test_a_column_is_optional_unless_a_needed_one_of_ours_names_it(read):
     assert {"price", "quantity"} <= columns.optional
 
 
+def test_two_columns_of_a_catalogue_may_be_one(read):
+    columns = read(of="catalogue", category="kind", subcategory="kind").catalogue.columns
+    assert columns.category == columns.subcategory == "kind"
+
+
 def test_a_name_in_backticks_is_part_of_the_digest_as_it_is_written(read):
     assert read(amount="`sales - total`").raw.columns.optional >= {"sales - total"}
 

@@ -27,6 +27,7 @@ from pydantic import (
 )
 
 from lake.day_files import FIELDS, HOUR
+from lake.stamps import require_form
 from lake.toml import FOLDER, near
 from nightjar_reader import address
 from nightjar_reader.errors import ReaderError
@@ -276,6 +277,14 @@ Zone = Annotated[
     _form(
         "`UTC`, or a name of the tz database with a slash (`Europe/Berlin`), which Python and Java both "
         "know; a fixed offset of +2 hours is `Etc/GMT-2`"
+    ),
+]
+StampForm = Annotated[
+    str,
+    AfterValidator(require_form),
+    _form(
+        "`iso`, `epoch_s`, `epoch_ms`, `epoch_us`, `epoch_ns`, or a pattern of Python's `strptime` with "
+        "`%Y %y %m %b %B %d %a %A %H %I %p %M %S %f %z`"
     ),
 ]
 Letter = Annotated[str, AfterValidator(_letter), _form("one letter, no line end")]

@@ -16,11 +16,13 @@ from lake.kinds import (
     Mark,
     Section,
     Sequence,
+    StampForm,
     Template,
     Text,
     Weight,
     Zone,
 )
+from lake.stamps import require_apart
 from lake.toml import UNPARSED, near
 
 Action = Literal["off", "warn", "stop"]
@@ -153,6 +155,8 @@ class RawSection(Section):
     """A file, such as `_SUCCESS`, that is there once all files of a day are."""
     manifest: Mark | None = Field(default=None, exclude_if=_is_unset)
     """A CSV file of `file` and `rows` that lists all files of a day, once they are there; no `{hour}`."""
+    stamps: Sequence[StampForm] = Field(default=(), exclude_if=_is_unset)
+    """How texts and numbers in the column of `event_ts` are written; without it texts are `iso`."""
     timezone: Zone = "UTC"
     """The zone of stamps that name none."""
     late_days: int = Field(default=0, ge=0, le=366)
@@ -169,6 +173,7 @@ class RawSection(Section):
 
     _check_format = field_validator("csv", "nested", mode="before")(_only_of_its_format)
     _check_csv = field_validator("csv")(_names_what_is_mapped)
+    _check_stamps = field_validator("stamps")(require_apart)
 
     @field_validator("manifest")
     @classmethod

@@ -9,12 +9,14 @@ is set aside.
 
 Of a text: a blank one is null; ids are trimmed; other strings stay as they are; numbers have to be
 plain decimal digits, with the marks of decimals and thousands that the data set names for CSV; stamps
-have to be ISO dates, or ISO times with or without an offset. A stamp without an offset is a time in the
-data set's zone.
+have to be ISO dates, or ISO times with or without an offset, or of the forms that the data set names
+(`lake.stamps`). A stamp without an offset is a time in the data set's zone.
 """
 
+from collections.abc import Sequence
 from typing import Final
 
+from lake import stamps as forms
 from lake.formats.content import Targets
 from lake.formats.dialect import RFC_4180, CsvSection
 from lake.formats.families import NOTHING, TEXT, WHOLE
@@ -33,6 +35,7 @@ from lake.schemas import (
     spark_type,
 )
 from lake.schemas import CATALOGUE as CATALOGUE_COLUMNS
+from spark_jobs.patterns import iso
 
 _EXACT_BELOW: Final = {"float": 1 << 53, "single": 1 << 24, "half": 1 << 11}
 """For each family of floats the bound below which every whole number has a float of its own."""
@@ -62,6 +65,7 @@ BLANKS: Final = (
 )
 _TRIMMED: Final = f"nullif(btrim({{x}}, '{BLANKS}'), '')"
 _AS_TEXT: Final = "CAST({x} AS STRING)"
+_STAMP_TARGET: Final = "timestamp"
 # By its shortest decimal spelling, hence 2.675 is 2.675; behind the ninth decimal is noise of binary sums.
 _PLAIN: Final = (
     "coalesce(CAST(round(TRY_CAST(CAST({x} AS STRING) AS DECIMAL(38,18)), 9) AS STRING), CAST({x} AS STRING))"
@@ -73,6 +77,7 @@ _NORMALIZED: Final = {
     **_of_floats("coalesce(CAST({whole} AS STRING), CAST({x} AS STRING))"),
 }
 _NUMBER_TEXT: Final = _NORMALIZED | _of_floats(_PLAIN)
+_STAMP_WORDS: Final = _NORMALIZED | _of_floats(f"coalesce(CAST({{whole}} AS STRING), {_PLAIN})")
 
 # 123.0 is what pandas writes of 123 where another id of the column is missing.
 _INTEGER_TEXT: Final = (
@@ -141,7 +146,33 @@ _STAMP: Final = {
 }
 
 
-def rule(target: str, raw_family: str, id_type: str) -> str | None:
+# A plain number, of whose decimals nine count.
+_DIGITS: Final = "'^([+-]?[0-9]{{1,20}}([.][0-9]{{0,9}})?)[0-9]*$'"
+_NUMBER_OF: Final = f"TRY_CAST(regexp_extract({{w}}, {_DIGITS}, 1) AS DECIMAL(29,9))"
+_MICROS: Final = f"floor({_NUMBER_OF} * {{unit}}BD)"
+_FIRST_MICRO, _LAST_MICRO = -62_135_510_400_000_000, 253_402_214_399_999_999  # as `_IN_RANGE`
+_EPOCH: Final = (
+    f"CASE WHEN {_MICROS} BETWEEN {_FIRST_MICRO} AND {_LAST_MICRO} "
+    f"THEN timestamp_micros(CAST({_MICROS} AS BIGINT)) END"
+)
+# The families that may be of any form. A float of 32 bits holds no moment: this year's are two minutes apart.
+_OF_FORMS: Final = {
+    **dict.fromkeys(("integer", "decimal", WHOLE, "string", TEXT), "{read}"),
+    "float": f"CASE WHEN abs({{x}}) < {_EXACT_BELOW['float']} THEN {{read}} END",
+}
+
+
+def _stamp(raw_family: str, stamps: Sequence[str]) -> str | None:
+    """The template of stamps in some forms; the words of those in a pattern are ISO stamps already."""
+    is_text = raw_family in ("string", TEXT)
+    if not stamps or raw_family not in _OF_FORMS or not (is_text or set(stamps) - {forms.ISO}):
+        return _STAMP.get(raw_family)
+    units = [unit for form, unit in forms.EPOCHS.items() if form in stamps]
+    read = [_EPOCH.replace("{unit}", unit) for unit in units] + [_STAMP_TEXT]
+    return _OF_FORMS[raw_family].replace("{read}", f"coalesce({', '.join(read)})")
+
+
+def rule(target: str, raw_family: str, id_type: str, stamps: Sequence[str] = ()) -> str | None:
     """The SQL template that turns a column of a family into one of our types; None where there is none.
 
     Parameters
@@ -150,6 +181,8 @@ def rule(target: str, raw_family: str, id_type: str) -> str | None:
         One of the types of `lake.schemas`: ``id``, ``string``, ``timestamp`` or ``decimal(p,s)``.
     raw_family
         The family of the raw column.
+    stamps
+        The forms of stamps that the data set names.
     """
     if raw_family == NOTHING:
         return f"CAST(NULL AS {spark_type(target, id_type)})"
@@ -159,12 +192,20 @@ def rule(target: str, raw_family: str, id_type: str) -> str | None:
         raw_family = "decimal"
     if target == ID:
         return (_INTEGER if id_type == "int64" else _IDENTITY).get(raw_family)
-    if target == "timestamp":
-        return _STAMP.get(raw_family)
+    if target == _STAMP_TARGET:
+        return _stamp(raw_family, stamps)
     return (_NUMBER if target.startswith("decimal") else _STRING).get(raw_family)
 
 
-def expression(value: str, target: str, raw_family: str, id_type: str, zone: str, text: str = "") -> str:
+def expression(
+    value: str,
+    target: str,
+    raw_family: str,
+    id_type: str,
+    zone: str,
+    text: str = "",
+    stamps: Sequence[str] = (),
+) -> str:
     """The SQL expression that casts a raw value to one of our types; null where the value does not fit.
 
     Parameters
@@ -175,27 +216,45 @@ def expression(value: str, target: str, raw_family: str, id_type: str, zone: str
         The time zone of stamps that name none.
     text
         SQL of the value's `normalized` text, where that is a column already.
+    stamps
+        The forms of stamps that the data set names.
 
     Raises
     ------
     KeyError
         When no rule casts the family; the file check refuses such a file first.
     """
-    template = rule(target, raw_family, id_type)
+    template = rule(target, raw_family, id_type, stamps)
     if template is None:
         raise KeyError(f"no rule casts {raw_family} to {target}")
-    return template.format(x=value, w=text or normalized(value, target, raw_family), target=target, zone=zone)
+    text = text or normalized(value, target, raw_family, stamps=stamps)
+    return template.format(x=value, w=text, target=target, zone=zone)
 
 
-def normalized(value: str, target: str, raw_family: str, csv: CsvSection = RFC_4180) -> str:
+def normalized(
+    value: str, target: str, raw_family: str, csv: CsvSection = RFC_4180, stamps: Sequence[str] = ()
+) -> str:
     """The SQL expression of a raw value as trimmed text; null where it is missing or only blanks.
 
     For a decimal target a float is spelled in plain decimals, and a text with the marks of its CSV file in
-    those of SQL, so that a rule of rows sees a sign or digits that the cast drops.
+    those of SQL, so that a rule of rows sees a sign or digits that the cast drops. A stamp in one of the
+    data set's forms is an ISO stamp, or a plain number.
     """
     is_number = target.startswith("decimal")
+    if target == _STAMP_TARGET and stamps and raw_family in _OF_FORMS:
+        return _in_iso(_STAMP_WORDS.get(raw_family, _AS_TEXT).format(x=value), stamps)
     text = (_NUMBER_TEXT if is_number else _NORMALIZED).get(raw_family, _AS_TEXT).format(x=value)
     return _with_plain_marks(text, csv) if is_number and raw_family == TEXT else text
+
+
+def _in_iso(text: str, stamps: Sequence[str]) -> str:
+    """The SQL of a stamp's text: by the first pattern that it fits an ISO stamp, else as it is.
+
+    An ISO stamp where the data set names no such form gets a mark in front, so that nobody reads it.
+    """
+    patterns = (forms.pattern(form) for form in stamps if "%" in form)
+    rest = text if forms.ISO in stamps else f"if({text} LIKE '____-%', concat('?', {text}), {text})"
+    return f"coalesce({', '.join([*(iso(text, each) for each in patterns), rest])})"
 
 
 def _with_plain_marks(text: str, csv: CsvSection) -> str:

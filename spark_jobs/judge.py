@@ -62,6 +62,8 @@ class Delivery:
         Those of the table that clean rows go to.
     table, aside
         The tables of clean rows, and of those set aside.
+    stamps
+        The forms of its stamps; none for ISO alone.
     prefix
         What the names of its counts begin with.
     """
@@ -75,6 +77,7 @@ class Delivery:
     rules: tuple[Rule, ...]
     table: str
     aside: str
+    stamps: tuple[str, ...] = ()
     prefix: str = ""
 
     def named(self, kind: str) -> list[str]:
@@ -95,6 +98,7 @@ def events(plan: ExtractPlan) -> Delivery:
         rules=row_rules(plan.config),
         table=TableName.INTERACTIONS,
         aside=TableName.QUARANTINE,
+        stamps=raw.stamps,
     )
 
 
@@ -127,7 +131,10 @@ def _judge(part: RawRows, plan: ExtractPlan, delivery: Delivery) -> DataFrame:
     part = part.with_computed(targets, csv, forms)
     names = [name for name in delivery.columns if name not in (SOURCE_FILE, ATTRIBUTES)]
     casts = [_cast(part, name, plan, delivery).alias(name) for name in names]
-    each = {name: part.normalized(name, targets, csv, forms.get(name, AS_WRITTEN)) for name in targets}
+    each = {
+        name: part.normalized(name, targets, csv, forms.get(name, AS_WRITTEN), delivery.stamps)
+        for name in targets
+    }
     texts = fn.struct(*(text.alias(name) for name, text in each.items()))
     frame = part.frame.select("*", texts.alias(WORDS))
     extra = [_attributes(part, delivery).alias(ATTRIBUTES)] if ATTRIBUTES in delivery.columns else []
@@ -150,7 +157,7 @@ def _judge(part: RawRows, plan: ExtractPlan, delivery: Delivery) -> DataFrame:
 
 
 def _cast(part: RawRows, name: str, plan: ExtractPlan, delivery: Delivery) -> Column:
-    value = part.cast(name, delivery.targets, plan.config.id_type, delivery.zone)
+    value = part.cast(name, delivery.targets, plan.config.id_type, delivery.zone, delivery.stamps)
     if value is None:
         value = fn.lit(None).cast(spark_type(delivery.columns[name], plan.config.id_type))
     return fn.coalesce(value, fn.lit(plan.config.events.default)) if name == EVENT_TYPE else value

@@ -101,15 +101,26 @@ class RawRows:
         )
         return replace(self, frame=frame, told={name: raw.told(tree) for name, tree in trees.items()})
 
-    def cast(self, name: str, targets: Targets, id_type: str, zone: str = "UTC") -> Column | None:
+    def cast(
+        self, name: str, targets: Targets, id_type: str, zone: str = "UTC", stamps: Sequence[str] = ()
+    ) -> Column | None:
         """One of our columns, cast from its raw value; None where no file has one that is mapped to it."""
         value, family = self._source(name, targets)
         if not family:
             return None
-        text = "" if name in self.told else f"{WORDS}.{name}"
-        return fn.expr(expression(value, targets[name][1], family, id_type, zone, text))
+        target, text = targets[name][1], f"{WORDS}.{name}"
+        if name in self.told:  # where nothing was computed, the words are what it should have been of
+            text = f"if({normalized(value, target, family)} IS NULL, NULL, {text})"
+        return fn.expr(expression(value, target, family, id_type, zone, text, stamps))
 
-    def normalized(self, name: str, targets: Targets, csv: CsvSection, form: IdForm = AS_WRITTEN) -> Column:
+    def normalized(
+        self,
+        name: str,
+        targets: Targets,
+        csv: CsvSection,
+        form: IdForm = AS_WRITTEN,
+        stamps: Sequence[str] = (),
+    ) -> Column:
         """The raw value of one of our columns as normalized text; null where it is blank or missing.
 
         Of one that cannot be computed it is what it should have been computed of.
@@ -123,8 +134,9 @@ class RawRows:
         if not family:
             return fn.lit(None).cast("string")
         if name not in self.told:
-            return fn.expr(in_form(normalized(value, targets[name][1], family, csv), form))
-        return fn.expr(f"coalesce({normalized(value, targets[name][1], family)}, {self.told[name]})")
+            return fn.expr(in_form(normalized(value, targets[name][1], family, csv, stamps), form))
+        words = normalized(value, targets[name][1], family, stamps=stamps)
+        return fn.expr(f"coalesce({words}, {self.told[name]})")
 
     def _source(self, name: str, targets: Targets) -> tuple[str, str]:
         """SQL of the raw value of one of our columns, and its family; empty where it has none."""

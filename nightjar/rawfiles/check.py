@@ -21,6 +21,7 @@ from lake.errors import FileFault
 from lake.expressions import Name, columns_of, hint, parse, read_as, uses
 from lake.formats.content import ColumnSpec, Content, Targets, Unfit
 from lake.formats.format import Format
+from lake.stamps import EPOCHS
 from lake.storage import Storage
 from nightjar.rawfiles import packs
 from spark_jobs.casts import rule
@@ -28,6 +29,8 @@ from spark_jobs.computed import readable
 from spark_jobs.plans import RawFile
 
 log = logging.getLogger(__name__)
+
+_Castable = Callable[[str], object]
 
 
 @dataclass(frozen=True)
@@ -44,6 +47,8 @@ class FileSpec:
         Whether a file without a row is fine.
     optional
         The mapped columns that it may lack.
+    stamps
+        The forms of its stamps; none for ISO alone.
     """
 
     name: str
@@ -54,6 +59,7 @@ class FileSpec:
     whole: bool = False
     may_be_empty: bool = False
     optional: frozenset[str] = frozenset()
+    stamps: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -191,21 +197,25 @@ def _check_columns(content: Content, spec: FileSpec, absent: Collection[str]) ->
         needed = sorted(ColumnSpec(spec.targets).mapped - spec.optional)
         raise Unfit(f"the columns {', '.join(needed)}", actual, action)
     for text, target in spec.targets.values():
-        _check_target(text, target, content, spec.id_type)
+        _check_target(text, target, content, spec)
 
 
-def _check_target(text: str, target: str, content: Content, id_type: str) -> None:
+def _check_target(text: str, target: str, content: Content, spec: FileSpec) -> None:
     """Refuse a file with a column of which one of ours cannot be made without loss."""
     tree = parse(text)
     if isinstance(tree, Name):
-        kind = id_type if target == "id" else target
-        _check_column(tree.column, kind, lambda family: rule(target, family, id_type), content)
+        kind = spec.id_type if target == "id" else target
+        castable = partial(rule, target, id_type=spec.id_type)
+        by_form = partial(castable, stamps=[*EPOCHS])
+        _check_column(tree.column, kind, partial(castable, stamps=spec.stamps), content, by_form)
         return
     for name, read in uses(tree, read_as(target)):
         _check_column(name, f"a {read} (in {text})", partial(readable, wanted=read), content)
 
 
-def _check_column(name: str, kind: str, castable: Callable[[str], object], content: Content) -> None:
+def _check_column(
+    name: str, kind: str, castable: _Castable, content: Content, by_form: _Castable = lambda family: None
+) -> None:
     column = next((column for column in content.columns if column.name == name), None)
     if column is None or name not in content.kinds:
         return
@@ -213,4 +223,6 @@ def _check_column(name: str, kind: str, castable: Callable[[str], object], conte
         raise Unfit(f"one column {name}", "more than one", "deliver it with names of their own")
     if not castable(column.family):
         expected = f"column {name} castable to {kind} without loss"
-        raise Unfit(expected, f"{content.kinds[name]} values", "deliver it with such a type")
+        form = f", or let raw.stamps name the form of such numbers, as {', '.join(EPOCHS)}"
+        action = f"deliver it with such a type{form if by_form(column.family) else ''}"
+        raise Unfit(expected, f"{content.kinds[name]} values", action)

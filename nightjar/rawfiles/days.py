@@ -154,7 +154,13 @@ def _events(lake: Lake, day: dt.date, listed: List) -> _Set:
     if not is_set and not closed:
         names = (raw.path(day),)  # the check of a file says what is wrong with one that is not there
     of_file = FileSpec(
-        "", day, format_of(raw), raw_targets(raw), lake.data.id_type, optional=raw.columns.optional
+        "",
+        day,
+        format_of(raw),
+        raw_targets(raw),
+        lake.data.id_type,
+        optional=raw.columns.optional,
+        stamps=raw.stamps,
     )
     specs = [replace(of_file, name=name, may_be_empty=closed or is_set) for name in names]
     return _Set(day, place, specs, needs_rows=not closed)

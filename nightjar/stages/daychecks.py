@@ -18,7 +18,7 @@ _DAY_HOURS: Final = 24
 # What to do about a reason, by what its name ends with.
 _HINTS: Final[dict[str | tuple[str, ...], str]] = {
     "event_ts_unreadable": "stamps are read as 2017-09-30T10:00:00+02:00, with or without zone, T or "
-    "seconds; epoch numbers and other orders of day and month are not",
+    "seconds; raw.stamps names any other form, such as epoch_ms or %d.%m.%Y %H:%M",
     "_written_as_float": "123.0 would be another id than 123: write ids as whole numbers, "
     "or set rules.float_ids = 'keep'",
     "_sentinel": "rules.sentinels lists what stands for nobody",

@@ -403,6 +403,23 @@ def test_a_name_leads_into_structs_of_parquet(check, tmp_path):
     assert (plain.copy, [column.inner for column in plain.columns]) == ("", [False] * 5)
 
 
+@pytest.mark.parametrize(
+    ("values", "told"),
+    [
+        (
+            pa.array([1] * 3),
+            "int64 values; .*, or let raw.stamps name the form of such numbers, as epoch_s, ",
+        ),
+        (pa.array([1.0] * 3), "double values; .*, or let raw.stamps name"),
+        (pa.array([1.0] * 3, pa.float32()), "float values; deliver it with such a type, then"),
+        (pa.array([True] * 3), "bool values; deliver it with such a type, then"),
+    ],
+)
+def test_numbers_for_stamps_need_a_form(check, tmp_path, values, told):
+    with pytest.raises(FileFault, match=f"column at castable to timestamp without loss, found {told}"):
+        check(_parquet(tmp_path, _table(at=values)), "parquet", targets=TARGETS)
+
+
 @pytest.mark.parametrize("name", ["who.no", "who.id.more", "who.tags.a", "what.id", "who."])
 def test_a_name_that_leads_nowhere_is_a_column_that_is_missing(check, tmp_path, name):
     data = _parquet(tmp_path, _table(who=WHO))

@@ -79,9 +79,9 @@ def _structs(rows: Rows) -> bytes:
     return made.getvalue()
 
 
-def _orc(rows: Rows) -> bytes:
+def _orc(rows: Rows, schema: pa.Schema = SCHEMA) -> bytes:
     made = io.BytesIO()
-    orc.write_table(_table(rows), made, compression="zstd")
+    orc.write_table(_table(rows, schema), made, compression="zstd")
     return made.getvalue()
 
 
@@ -97,9 +97,10 @@ def _avro_type(name: str) -> list[Any]:
     return ["null", AVRO.get(name, "long")]
 
 
-def _avro(rows: Rows, codec: str = "deflate") -> bytes:
+def _avro(rows: Rows, codec: str = "deflate", plain: str = "") -> bytes:
+    """A file of Avro; of the column `plain` the numbers have no logical type."""
     made = io.BytesIO()
-    fields = [{"name": name, "type": _avro_type(name)} for name in SCHEMA.names]
+    fields = [{"name": name, "type": _avro_type(name if name != plain else "")} for name in SCHEMA.names]
     fastavro.writer(made, {"type": "record", "name": "row", "fields": fields}, rows, codec=codec)
     return made.getvalue()
 
@@ -116,6 +117,23 @@ def _avro_nested(rows: Rows) -> bytes:
     zoned = [row | {"at": row["at"].replace(tzinfo=dt.UTC)} for row in rows]
     fastavro.writer(made, {"type": "record", "name": "row", "fields": fields}, _nested(zoned), codec="bzip2")
     return made.getvalue()
+
+
+def _stamped(write: Callable[..., bytes], stamp: Callable[[dt.datetime], Any], *more: Any) -> Write:
+    """Files whose stamps are written in another form."""
+    return lambda rows: write([row | {"at": stamp(row["at"])} for row in rows], *more)
+
+
+def _micros(at: dt.datetime) -> int:
+    return (at - dt.datetime(1970, 1, 1)) // dt.timedelta(microseconds=1)
+
+
+def _date_and_time(at: dt.datetime) -> dict[str, str]:
+    return {"Day": f"{at:%d.%m.%y}", "Clock": f"{at:%T.%f}"}
+
+
+def _with_stamps(kind: pa.DataType) -> pa.Schema:
+    return SCHEMA.set(SCHEMA.get_field_index("at"), pa.field("at", kind))
 
 
 def _csv(rows: Rows, encoding: str = "utf-8", head: bool = True, **dialect: Any) -> bytes:
@@ -180,12 +198,13 @@ IN_LINES = {name: f"lines.{name}" for name in ("item", "pieces", "paid")}
 
 @dataclass(frozen=True)
 class Dialect:
-    """How files are written, and the format, columns and lines of the TOML that read them."""
+    """How files are written, and the format, columns, lines and stamps of the TOML that read them."""
 
     write: Write
     format: str
     toml: str = ""
     columns: tuple[tuple[str, str], ...] = ()
+    stamps: str = ""
 
 
 NESTED = tuple(IN_OBJECTS.items())
@@ -211,6 +230,25 @@ DIALECTS = {
     "jsonl_nested": Dialect(lambda rows: _lines(_nested(rows)), "jsonl", "", NESTED),
     "jsonl_exploded": Dialect(
         lambda rows: _lines(_baskets(rows)), "jsonl", EXPLODED, tuple(IN_LINES.items())
+    ),
+    "csv_pattern": Dialect(
+        _stamped(_csv, lambda at: f"{at.day}.{at:%m.%Y %H:%M:%S.%f}"), "csv", stamps="%d.%m.%Y %H:%M:%S.%f"
+    ),
+    "jsonl_date_and_time": Dialect(
+        lambda rows: _lines([row | _date_and_time(row.pop("at")) for row in map(dict, rows)]),
+        "jsonl",
+        columns=(("at", "Day || ' ' || Clock"),),
+        stamps="%d.%m.%y %H:%M:%S.%f",
+    ),
+    "jsonl_epoch_ms": Dialect(_stamped(_lines, lambda at: _micros(at) // 1000), "jsonl", stamps="epoch_ms"),
+    "avro_epoch_us": Dialect(_stamped(_avro, _micros, "null", "at"), "avro", stamps="epoch_us"),
+    "orc_epoch_s": Dialect(
+        _stamped(_orc, lambda at: _micros(at) / 1e6, _with_stamps(pa.float64())), "orc", stamps="epoch_s"
+    ),
+    "parquet_epoch_ns": Dialect(
+        _stamped(_parquet, lambda at: _micros(at) * 1000, _with_stamps(pa.int64())),
+        "parquet",
+        stamps="epoch_ns",
     ),
     "json": Dialect(_array, "json"),
     "json_zstd": Dialect(lambda rows: zstandard.compress(_array(_nested(rows))), "json", "", NESTED),
@@ -250,6 +288,8 @@ def _open(tiny_with, folder: Path, dialect: Dialect):
     text = toml.read_text(encoding="utf-8")
     for name, path in dialect.columns:
         text = re.sub(rf'^(\w+) = "{name}"$', rf'\1 = "{path}"', text, count=1, flags=re.MULTILINE)
+    if dialect.stamps:
+        text = text.replace("[raw]\n", f'[raw]\nstamps = ["{dialect.stamps}"]\n')
     toml.write_text(text + dialect.toml, encoding="utf-8")
     return tiny
 

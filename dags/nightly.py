@@ -1,8 +1,8 @@
 """### The night of one partition
 
 Takes in the raw day that landed, builds features as of it, trains and decides, makes lists and
-publishes them. Runs at 02:00 UTC for yesterday. A backfill runs the same nights again; clearing a
-group runs one stage again (clear `precompute` with `train`, which it does not follow, for new lists).
+publishes them. Runs for yesterday at 02:00 in the data set's zone. A backfill runs the same nights; clearing
+a group runs one stage again (clear `precompute` with `train`, which it does not follow, for new lists).
 `decide` runs whatever happened before it: a night whose training failed ships lists by the newest
 earlier decision and ends red. Last, the Delta tables follow.
 
@@ -19,10 +19,10 @@ from timetables import NightlyPartitionTimetable
 
 from lake.dataset import read_dataset
 from lake.names import StageName
-from lake.partitions import end_of
+from lake.partitions import begin_of, end_of
 from lake.settings import load
 
-TICK = dt.timedelta(hours=2)
+UNTIL_TICK = dt.timedelta(hours=3)  # 02:00 is so late where clocks went back before
 settings = load()
 data = read_dataset(settings.dataset, unparsed=True)
 light, heavy = settings.light_timeout, settings.heavy_timeout
@@ -64,9 +64,9 @@ def precompute() -> None:
 
 with DAG(
     "nightly",
-    schedule=NightlyPartitionTimetable("0 2 * * *"),
-    start_date=dt.datetime.combine(data.first_day, dt.time(), tzinfo=dt.UTC),
-    end_date=end_of(data.last_day) + TICK if data.last_day else None,
+    schedule=NightlyPartitionTimetable("0 2 * * *", timezone=data.zone),
+    start_date=begin_of(data.first_day, data.zone),
+    end_date=end_of(data.last_day, data.zone) + UNTIL_TICK if data.last_day else None,
     catchup=False,
     max_active_runs=2,
     default_args={"retries": 2, "retry_delay": settings.retry_delay, "execution_timeout": light},

@@ -4,12 +4,11 @@ Caches of old days, copies of raw files that were taken in, and what attempts wi
 Nothing goes that a record or an entry of a ledger names, or that a night which may still run can use.
 """
 
-import datetime as dt
-
 import steps
 from airflow.sdk import DAG
 
 from lake.dataset import read_dataset
+from lake.partitions import begin_of
 from lake.settings import load
 
 settings = load()
@@ -18,7 +17,7 @@ data = read_dataset(settings.dataset, unparsed=True)
 with DAG(
     "weekly_maintain",
     schedule="0 12 * * SUN",
-    start_date=dt.datetime.combine(data.first_day, dt.time(), tzinfo=dt.UTC),
+    start_date=begin_of(data.first_day, data.zone),
     catchup=False,
     max_active_runs=1,
     default_args={

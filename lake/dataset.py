@@ -13,7 +13,8 @@ from pydantic import ValidationInfo, create_model, field_validator, model_valida
 from lake import toml
 from lake.errors import ConfigError, PermanentError
 from lake.id_forms import AS_WRITTEN
-from lake.kinds import Day, Name, Section
+from lake.kinds import Day, Name, Section, Zone
+from lake.partitions import UTC
 from lake.raw_sections import CatalogueSection, CompareSection, EventsSection, RawSection, RulesSection
 from lake.sections import (
     CandidatesSection,
@@ -51,6 +52,8 @@ class Dataset(Configuration):
     """Its last day, not before the first; without it the data go on."""
     id_type: IdType
     """What ids of users and items are."""
+    zone: Zone = UTC
+    """Where a day begins and ends: of files, of what a run as of it sees, of windows; and of the tick."""
     repeats: bool = True
     """Whether users may be recommended what they already had any event with."""
     raw: RawSection
@@ -67,6 +70,15 @@ class Dataset(Configuration):
     promotion: PromotionSection = PromotionSection()
     lists: ListsSection = ListsSection()
     index: IndexSection = IndexSection()
+
+    @model_validator(mode="before")
+    @classmethod
+    def _stamps_are_of_the_zone(cls, values: Any) -> Any:
+        """Let stamps that name no zone be of the data set's, where the TOML says nothing else."""
+        raw = values.get("raw") if isinstance(values, dict) else None
+        if not isinstance(raw, dict) or "zone" not in values:
+            return values
+        return values | {"raw": {"timezone": values["zone"]} | raw}
 
     @field_validator("last_day")
     @classmethod
@@ -108,8 +120,9 @@ class Dataset(Configuration):
 
 
 def digest_of(sections: Mapping[str, Any]) -> str:
-    """SHA-256 (hex) of sections as JSON values."""
-    return hashlib.sha256(json.dumps(sections, sort_keys=True).encode()).hexdigest()
+    """SHA-256 (hex) of sections as JSON values; the default zone is in no digest."""
+    told = {name: value for name, value in sections.items() if (name, value) != ("zone", UTC)}
+    return hashlib.sha256(json.dumps(told, sort_keys=True).encode()).hexdigest()
 
 
 def of_sections(sections: Mapping[str, Any]) -> Dataset:

@@ -8,12 +8,12 @@ import re
 from collections.abc import Callable, Iterable
 from typing import Final
 
+from lake.partitions import HOURS, UTC, hours_of
 from lake.storage import Storage
 
 FIELDS: Final = {"partition": "%Y-%m-%d", "year": "%Y", "month": "%m", "day": "%d"}
 """The fields for the day, each as `strftime` writes it."""
 HOUR: Final = "hour"
-HOURS: Final = tuple(f"{hour:02d}" for hour in range(24))
 # What Spark and Hadoop leave beside data: marks, checksums and files that are not whole yet.
 _HIDDEN: Final = re.compile(r"(^|/)[._]|\.crc$|\._COPYING_$")
 HOUR_FIELD: Final = f"{{{HOUR}}}"
@@ -30,10 +30,10 @@ def of_day(template: str, day: dt.date) -> str:
     return template
 
 
-def of_hours(template: str, day: dt.date) -> list[str]:
-    """The paths of a day that a template without `*` names: one, or one for each hour."""
+def of_hours(template: str, day: dt.date, zone: str = UTC) -> list[str]:
+    """The paths of a day that a template without `*` names: one, or one for each hour of its clock."""
     pattern = of_day(template, day)
-    hours = HOURS if HOUR_FIELD in pattern else HOURS[:1]
+    hours = hours_of(day, zone) if HOUR_FIELD in pattern else HOURS[:1]
     return [pattern.replace(HOUR_FIELD, hour) for hour in hours]
 
 
@@ -63,13 +63,13 @@ def find(storage: Storage, template: str, day: dt.date, listed: List | None = No
     return tuple(sorted(name for name in names if wanted.fullmatch(name) and not _HIDDEN.search(name)))
 
 
-def missing_hours(template: str, day: dt.date, names: Iterable[str]) -> tuple[str, ...]:
-    """The hours of which a day has no file; none where the template has no `{hour}`."""
+def missing_hours(template: str, day: dt.date, names: Iterable[str], zone: str = UTC) -> tuple[str, ...]:
+    """The hours of a day's clock that have no file; none where the template has no `{hour}`."""
     if HOUR_FIELD not in template:
         return ()
     wanted = _compiled(of_day(template, day))
     there = {found[HOUR] for name in names if (found := wanted.fullmatch(name))}
-    return tuple(hour for hour in HOURS if hour not in there)
+    return tuple(hour for hour in hours_of(day, zone) if hour not in there)
 
 
 def _compiled(pattern: str) -> re.Pattern[str]:

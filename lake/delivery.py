@@ -7,6 +7,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from lake import day_files
+from lake.dataset import Dataset
 from lake.day_files import List
 from lake.errors import FileFault
 from lake.raw_sections import RawSection
@@ -31,7 +32,7 @@ class Lack:
     needed: bool
 
 
-def files(storage: Storage, raw: RawSection, day: dt.date, listed: List | None = None) -> tuple[str, ...]:
+def files(storage: Storage, data: Dataset, day: dt.date, listed: List | None = None) -> tuple[str, ...]:
     """The names of a day's raw files, sorted; marker and manifest, which may lie among them, are none.
 
     Parameters
@@ -39,11 +40,11 @@ def files(storage: Storage, raw: RawSection, day: dt.date, listed: List | None =
     listed
         See `lake.day_files.find`.
     """
-    beside = marks(raw, day)
-    return tuple(name for name in day_files.find(storage, raw.files, day, listed) if name not in beside)
+    beside = marks(data, day)
+    return tuple(name for name in day_files.find(storage, data.raw.files, day, listed) if name not in beside)
 
 
-def lack(storage: Storage, raw: RawSection, day: dt.date) -> Lack | None:
+def lack(storage: Storage, data: Dataset, day: dt.date) -> Lack | None:
     """What a day's delivery lacks; None where it is whole, and of a closed day.
 
     Raises
@@ -51,22 +52,23 @@ def lack(storage: Storage, raw: RawSection, day: dt.date) -> Lack | None:
     FileFault
         When the manifest cannot be read.
     """
+    raw = data.raw
     if raw.is_closed(day):
         return None
-    names = files(storage, raw, day)
+    names = files(storage, data, day)
     if not names:
         kind = "raw files" if day_files.is_set(raw.files) else "raw file"
         return Lack(f"the {kind} of {day}, expected at {storage.root}/{raw.path(day)}", needed=True)
-    return unready(storage, raw, day, names) or _unfinished(raw, day, names)
+    return unready(storage, data, day, names) or _unfinished(data, day, names)
 
 
-def unready(storage: Storage, raw: RawSection, day: dt.date, names: Sequence[str]) -> Lack | None:
+def unready(storage: Storage, data: Dataset, day: dt.date, names: Sequence[str]) -> Lack | None:
     """What a day lacks by its marker and its manifest."""
-    for mark in marks(raw, day):
+    for mark in marks(data, day):
         if not storage.exists(mark):
             return Lack(f"the ready marker of {day}, expected at {storage.root}/{mark}", needed=True)
     there = _by_end(names)
-    lacking = [name for name in manifest(storage, raw, day) if name not in there]
+    lacking = [name for name in manifest(storage, data.raw, day) if name not in there]
     if lacking:
         return Lack(
             f"the raw file {lacking[0]} of {day}, one of {len(lacking)} that its manifest lists", True
@@ -74,21 +76,22 @@ def unready(storage: Storage, raw: RawSection, day: dt.date, names: Sequence[str
     return None
 
 
-def _unfinished(raw: RawSection, day: dt.date, names: Sequence[str]) -> Lack | None:
+def _unfinished(data: Dataset, day: dt.date, names: Sequence[str]) -> Lack | None:
     """What a day may still get; nothing where it has all of one file, a marker or all hours."""
-    if marks(raw, day) or not day_files.is_set(raw.files):
+    raw = data.raw
+    if marks(data, day) or not day_files.is_set(raw.files):
         return None
     if day_files.HOUR_FIELD not in raw.files:
         told = f"{len(names)} are there; raw.ready or raw.manifest would end this wait"
         return Lack(f"more raw files of {day} ({told})", needed=False)
-    missing = day_files.missing_hours(raw.files, day, names)
+    missing = day_files.missing_hours(raw.files, day, names, data.zone)
     return Lack(f"the raw files of {day}, hours {', '.join(missing)}", needed=False) if missing else None
 
 
-def marks(raw: RawSection, day: dt.date) -> list[str]:
+def marks(data: Dataset, day: dt.date) -> list[str]:
     """The files that have to be there before a day is taken in, besides its raw files."""
-    templates = [template for template in (raw.ready, raw.manifest) if template]
-    return [mark for template in templates for mark in day_files.of_hours(template, day)]
+    templates = [template for template in (data.raw.ready, data.raw.manifest) if template]
+    return [mark for template in templates for mark in day_files.of_hours(template, day, data.zone)]
 
 
 def manifest(storage: Storage, raw: RawSection, day: dt.date) -> Mapping[str, int]:

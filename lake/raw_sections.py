@@ -158,7 +158,7 @@ class RawSection(Section):
     stamps: Sequence[StampForm] = Field(default=(), exclude_if=_is_unset)
     """How texts and numbers in the column of `event_ts` are written; without it texts are `iso`."""
     timezone: Zone = "UTC"
-    """The zone of stamps that name none."""
+    """The zone of stamps that name none; without it that of the data set, `zone`."""
     late_days: int = Field(default=0, ge=0, le=366)
     """How many days a row may come late."""
     closed_days: Sequence[Day] = ()

@@ -16,7 +16,7 @@ from lake.decisions import Failure, Outcome, decision_of
 from lake.errors import PermanentError
 from lake.lake import Lake
 from lake.names import StageName
-from lake.partitions import resolve, utc_now
+from lake.partitions import day_of, resolve, utc_now
 from lake.records import Record
 from lake.settings import load
 
@@ -47,7 +47,8 @@ def _reference(record: Record) -> Reference:
 def open_night() -> int:
     """Refuse a partition that the data set does not have; mark that its night has begun."""
     lake = Lake.open(load())
-    day = lake.data.require_day(resolve(get_current_context()), today=utc_now().date())
+    today = day_of(utc_now(), lake.data.zone)
+    day = lake.data.require_day(resolve(get_current_context()), today=today)
     return lake.records.open_night(day)
 
 

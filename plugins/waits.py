@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from lake.delivery import lack
 from lake.lake import Lake
 from lake.names import StageName
-from lake.partitions import ONE_DAY, days
+from lake.partitions import ONE_DAY, day_of, days
 from lake.records import Record, Records
 from lake.settings import Waits
 
@@ -64,10 +64,10 @@ class Pending:
 
 def raw_day(poke: Poke) -> Pending | None:
     """Wait for the raw files of the day; not for a closed day, and not for one long past."""
-    lacking = lack(poke.lake.raw, poke.lake.data.raw, poke.day)
+    lacking = lack(poke.lake.raw, poke.lake.data, poke.day)
     if lacking is None:
         return None
-    recent = (poke.now.date() - poke.day).days <= RAW_DAYS
+    recent = (day_of(poke.now, poke.lake.data.zone) - poke.day).days <= RAW_DAYS
     until = _after(poke.waits.raw_wait if recent else dt.timedelta(), [poke.first])
     return Pending(lacking.what, until, lacking.needed)
 

@@ -85,7 +85,8 @@ def run(plan: ExtractPlan) -> ExtractResult:
         When the counts do not add up.
     """
     session_for("extract", plan.rows)
-    _require_zone(plan.config.raw.timezone)
+    _require_zone("zone", plan.config.zone)
+    _require_zone("raw.timezone", plan.config.raw.timezone)
     faults: dict[dt.date, str] = {}
     while plan.based_on:
         try:
@@ -100,13 +101,13 @@ def run(plan: ExtractPlan) -> ExtractResult:
     raise FileFault("\n".join(faults.values()))
 
 
-def _require_zone(name: str) -> None:
+def _require_zone(key: str, name: str) -> None:
     """Refuse a time zone that Java lacks: its tz database may be older than Python's."""
     try:
         session("extract").sql(f"SELECT to_utc_timestamp(TIMESTAMP'2000-01-01', '{name}')").collect()
     except DateTimeException as error:
         raise ConfigError(
-            f"raw.timezone: expected a zone that the Java of Spark knows, found {name!r}; "
+            f"{key}: expected a zone that the Java of Spark knows, found {name!r}; "
             "install a newer release of this Java, or name an older zone with the same clocks"
         ) from error
 
@@ -253,7 +254,7 @@ def _set_aside(rows: DataFrame) -> DataFrame:
 
 def _count(cached: DataFrame, repeats: DataFrame | None, delivery: Delivery, tally: _Tally) -> None:
     """Fill in the counts of every day, and compare the rows read with those that the files hold."""
-    hour = fn.lit(None).cast("int").alias(HOUR) if delivery.prefix else judge.hour()
+    hour = fn.lit(None).cast("int").alias(HOUR) if delivery.prefix else judge.hour(delivery.zone)
     for row in cached.groupBy(LANDED, hour).agg(*_aggregates(delivery)).collect():
         counts = row.asDict()
         day, hour_of_day = counts.pop(LANDED), counts.pop(HOUR)

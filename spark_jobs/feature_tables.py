@@ -182,7 +182,7 @@ def run(plan: FeaturesPlan) -> FeaturesResult:
     spark = session_for("nightjar features", plan.rows)
     spark.conf.set(COMPRESSED, str(not is_small(plan)).lower())
     spark.conf.set(WRITERS, len(plan.based_on))
-    recipe = Recipe(plan.config.events.weights, plan.config.features)
+    recipe = Recipe(plan.config.events.weights, plan.config.features, plan.config.zone)
     dropped: dict[dt.date, dict[str, int]] = {}
     made: dict[str, dict[dt.date, TableContent]] = {table: {} for table in FEATURES}
     with weights_required():

@@ -21,6 +21,7 @@ from pyspark.sql import functions as fn
 from lake import schemas
 from lake.feature_spec import DAYS, KEPT, LINES, PRICED, HalfLife, Line
 from lake.names import TableName
+from lake.partitions import UTC, day_sql
 from lake.schemas import AMOUNT, AS_OF, INTERACTIONS, ITEM, LANDED, QUANTITY, USER
 from lake.sections import FeaturesSection
 from spark_jobs.session import PARTITIONS
@@ -48,15 +49,21 @@ _UNIX_EPOCH: Final = dt.date(1970, 1, 1).toordinal()
 
 @dataclass(frozen=True)
 class Recipe:
-    """What to compute: weights of event types, windows and half-lives."""
+    """What to compute: weights of event types, windows and half-lives, and the zone of days."""
 
     weights: Mapping[str, float]
     features: FeaturesSection
+    zone: str = UTC
 
     @property
     def kept_days(self) -> int:
         """For how many days the days with an event are kept one by one."""
         return int(max(getattr(self.features, key) for key in KEPT))
+
+    @property
+    def day_of_event(self) -> Column:
+        """The day of an interaction."""
+        return fn.expr(day_sql(schemas.EVENT_TS, self.zone))
 
     @property
     def is_active(self) -> Column:
@@ -167,10 +174,11 @@ def of_pairs(events: DataFrame, as_ofs: Sequence[dt.date], recipe: Recipe) -> Da
     """
     seen_by = (fn.when(fn.col(LANDED) <= fn.lit(as_of), as_of.toordinal()) for as_of in as_ofs)
     pieces = _whole(fn.greatest(QUANTITY, fn.lit(1).cast(INTERACTIONS[QUANTITY])), QUANTITY)
-    rows = events.where(fn.to_date(schemas.EVENT_TS) <= fn.col(LANDED)).select(
+    day = recipe.day_of_event
+    rows = events.where(day <= fn.col(LANDED)).select(
         USER,
         ITEM,
-        (fn.unix_date(fn.to_date(schemas.EVENT_TS)) + _UNIX_EPOCH).alias(DAY),
+        (fn.unix_date(day) + _UNIX_EPOCH).alias(DAY),
         fn.coalesce(*seen_by).alias(SEEN),
         level(recipe.weights, recipe.levels(TableName.PAIRS)).alias(LEVEL),
         pieces.alias(QUANTITY),
@@ -225,7 +233,7 @@ def _landing(stretches: DataFrame, first: dt.date) -> tuple[int, bool]:
 
 def reach_back(events: DataFrame, state_day: dt.date, recipe: Recipe) -> bool:
     """Whether a row of some events is of a day that a state of `state_day` keeps no longer by itself."""
-    first = events.agg(fn.min(fn.to_date(schemas.EVENT_TS))).first()
+    first = events.agg(fn.min(recipe.day_of_event)).first()
     last_old = state_day - dt.timedelta(days=recipe.kept_days)
     return first is not None and first[0] is not None and first[0] <= last_old
 

@@ -19,6 +19,7 @@ from lake.formats.dialect import CsvSection
 from lake.formats.paths import ASTRAY, MISSING, value_at
 from lake.id_forms import AS_WRITTEN, IdForm
 from lake.names import TableName
+from lake.partitions import begin_sql
 from lake.schemas import (
     ATTRIBUTES,
     CATALOGUE,
@@ -56,6 +57,10 @@ class Delivery:
 
     Attributes
     ----------
+    zone
+        That of its days.
+    timezone
+        That of stamps that name none.
     forms
         Of its ids.
     columns
@@ -71,6 +76,7 @@ class Delivery:
     files: tuple[RawFile, ...]
     csv: CsvSection
     zone: str
+    timezone: str
     forms: Mapping[str, IdForm]
     targets: Targets
     columns: Columns
@@ -91,7 +97,8 @@ def events(plan: ExtractPlan) -> Delivery:
     return Delivery(
         files=plan.files,
         csv=raw.csv,
-        zone=raw.timezone,
+        zone=plan.config.zone,
+        timezone=raw.timezone,
         forms={USER: plan.config.rules.user_ids, ITEM: plan.config.rules.item_ids},
         targets=raw_targets(raw),
         columns=INTERACTIONS,
@@ -109,7 +116,8 @@ def items(plan: ExtractPlan) -> Delivery | None:
     return Delivery(
         files=plan.catalogues,
         csv=plan.config.catalogue.csv,
-        zone=plan.config.raw.timezone,
+        zone=plan.config.zone,
+        timezone=plan.config.raw.timezone,
         forms={ITEM: plan.config.rules.item_ids},
         targets=catalogue_targets(plan.config.catalogue),
         columns=CATALOGUE,
@@ -157,7 +165,7 @@ def _judge(part: RawRows, plan: ExtractPlan, delivery: Delivery) -> DataFrame:
 
 
 def _cast(part: RawRows, name: str, plan: ExtractPlan, delivery: Delivery) -> Column:
-    value = part.cast(name, delivery.targets, plan.config.id_type, delivery.zone, delivery.stamps)
+    value = part.cast(name, delivery.targets, plan.config.id_type, delivery.timezone, delivery.stamps)
     if value is None:
         value = fn.lit(None).cast(spark_type(delivery.columns[name], plan.config.id_type))
     return fn.coalesce(value, fn.lit(plan.config.events.default)) if name == EVENT_TYPE else value
@@ -207,9 +215,9 @@ def _attributes(part: RawRows, delivery: Delivery) -> Column:
     return fn.map_from_entries(_those(entries, "array<struct<key: string, value: string>>"))
 
 
-def hour() -> Column:
+def hour(zone: str) -> Column:
     """Hours from the start of the landed day to the stamp, held within -24 and 48; null without a stamp."""
-    since = fn.unix_seconds(EVENT_TS) - fn.unix_seconds(fn.col(LANDED).cast("timestamp"))
+    since = fn.unix_seconds(EVENT_TS) - fn.unix_seconds(fn.expr(begin_sql(LANDED, zone)))
     return fn.least(fn.greatest(fn.floor(since / 3600), fn.lit(-24)), fn.lit(48)).alias(HOUR)
 
 

@@ -90,7 +90,8 @@ def distinct(events: pa.Table, as_of: dt.date, last: dt.date, data: Dataset) -> 
     """
     end = min(as_of + data.training.label_window, last)
     stamps = events[EVENT_TS]
-    inside = pc.and_(pc.greater_equal(stamps, _instant(as_of)), pc.less(stamps, _instant(end)))
+    begins, ends = (pa.scalar(end_of(day, data.zone), stamps.type) for day in (as_of, end))
+    inside = pc.and_(pc.greater_equal(stamps, begins), pc.less(stamps, ends))
     pairs = events.filter(inside).group_by([USER, ITEM]).aggregate([])
     return pairs.sort_by([(USER, "ascending"), (ITEM, "ascending")])
 
@@ -127,7 +128,3 @@ def truth(pairs: pa.Table, as_of: AsOf, data: Dataset) -> Truth:
     users, items = users[known], items[known]
     counts = np.bincount(users, minlength=len(as_of.small.users)).astype(np.int32)
     return Truth(users, items, counts)
-
-
-def _instant(day: dt.date) -> pa.Scalar:
-    return pa.scalar(end_of(day), pa.timestamp("us", tz="UTC"))

@@ -14,8 +14,10 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from lake import partitions
 from lake.dataset import Dataset
 from lake.feature_spec import FEATURES
+from lake.partitions import UTC, begin_of, day_of
 from lake.schemas import CATEGORY, EVENT_TS, ITEM, LANDED, NAME, TABLES, USER
 from validation.counts import Batches, Counter, Tally, in_batches, tally
 from validation.gate import CRITICAL, WARNING, Check, Severity
@@ -122,19 +124,31 @@ def check_interactions(rows: Batches, data: Dataset) -> list[Check]:
     rows
         Columns of the interactions table and ``landed`` (date32), any number of days.
     """
-    return run_suite(_with_lag(rows), expectations_of(row_rules(data)))
+    return run_suite(_with_lag(rows, data.zone), expectations_of(row_rules(data)))
 
 
-def _with_lag(rows: Batches) -> Batches:
+def _with_lag(rows: Batches, zone: str) -> Batches:
     """The same rows, and how many days after its event each has landed."""
 
     def read(columns: Sequence[str]) -> Iterator[pa.RecordBatch]:
         needed = dict.fromkeys([*(name for name in columns if name != LAG), EVENT_TS, LANDED])
         for batch in rows(list(needed)):
-            late = pc.days_between(pc.cast(batch[EVENT_TS], "date32"), batch[LANDED])
+            late = pc.days_between(_days(batch[EVENT_TS], zone), batch[LANDED])
             yield batch.append_column(LAG, late)
 
     return read
+
+
+def _days(stamps: pa.Array, zone: str) -> pa.Array:
+    """The days in which stamps lie."""
+    if zone == UTC or stamps.null_count == len(stamps):
+        return pc.cast(stamps, "date32")
+    least, most = (day_of(stamp.as_py(), zone) for stamp in pc.min_max(stamps).values())
+    days = list(partitions.days(least, most))
+    begins = pa.array([begin_of(day, zone) for day in days], stamps.type)
+    place = np.searchsorted(begins.view("int64"), pc.fill_null(stamps, begins[0]).view("int64"), "right") - 1
+    shown = pa.array(days, pa.date32()).take(pa.array(place))
+    return pc.if_else(pc.is_null(stamps), None, shown)
 
 
 def check_catalogue(frame: pa.Table) -> list[Check]:

@@ -11,6 +11,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any, Final, Literal
 
 from lake.dataset import Dataset
+from lake.partitions import begin_sql
 from lake.raw_sections import EventsSection, RawSection, RulesSection
 from lake.schemas import (
     AMOUNT,
@@ -190,9 +191,10 @@ def _number_rules(column: str, rules: RulesSection, labels: tuple[str, ...]) -> 
     )
 
 
-def _outside(raw: RawSection) -> Rule:
-    start, end = f"date_sub({LANDED}, {raw.late_days})", f"date_add({LANDED}, 1)"
-    bad = f"{EVENT_TS} < CAST({start} AS TIMESTAMP) OR {EVENT_TS} >= CAST({end} AS TIMESTAMP)"
+def _outside(raw: RawSection, zone: str) -> Rule:
+    start = begin_sql(f"date_sub({LANDED}, {raw.late_days})", zone)
+    end = begin_sql(f"date_add({LANDED}, 1)", zone)
+    bad = f"{EVENT_TS} < {start} OR {EVENT_TS} >= {end}"
     return Rule("event_ts_outside_day", EVENT_TS, bad, between(LAG, 0, raw.late_days))
 
 
@@ -232,7 +234,7 @@ def row_rules(data: Dataset) -> tuple[Rule, ...]:
         *_id_rules(ITEM, data.id_type, data.rules),
         _missing(EVENT_TS),
         _unreadable(EVENT_TS),
-        _outside(data.raw),
+        _outside(data.raw, data.zone),
         _unknown(data.events),
         *(rule for name in numbers for rule in _number_rules(name, data.rules, data.events.labels)),
     )

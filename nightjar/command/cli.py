@@ -105,7 +105,8 @@ def run(
 
     show_progress_log()
     config = settings.load()
-    data, today = read_dataset(config.dataset), partitions.utc_now().date()
+    data = read_dataset(config.dataset)
+    today = partitions.day_of(partitions.utc_now(), data.zone)
     day = data.require_day(partitions.parse(partition), today=today)
     if force and what is not What.precompute:
         raise typer.BadParameter("--force goes with precompute only")

@@ -19,7 +19,7 @@ import pyarrow.parquet as pq
 from lake import day_files
 from lake.dataset import Dataset, read_dataset
 from lake.errors import ConfigError, PermanentError
-from lake.partitions import utc_now
+from lake.partitions import UTC, day_of, utc_now
 from lake.settings import Settings
 from lake.storage import Storage, open_storage
 
@@ -84,12 +84,16 @@ def _require_demo(data: Dataset) -> None:
             f"data set {data.name!r} is not the demo's: `land` writes {PACKAGE}'s columns "
             f"({HOUSEHOLD}, ...) as one parquet file a day; put your own raw files where raw.files says"
         )
+    if data.zone != UTC:
+        raise ConfigError(
+            f"zone: expected {UTC}, whose days `land` writes, found {data.zone!r}; leave it out"
+        )
 
 
 def _require_days(data: Dataset, first: dt.date | None, last: dt.date | None) -> None:
     for day in (first, last):
         if day:
-            data.require_day(day, today=utc_now().date())
+            data.require_day(day, today=day_of(utc_now(), data.zone))
     if first and last and last < first:
         raise PermanentError(f"landing from {first} to {last} has no day: give the earlier day first")
 

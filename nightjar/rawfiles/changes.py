@@ -41,8 +41,8 @@ def since(record: Record, now: Iterable[Input]) -> Changes:
 
 def inputs(lake: Lake, day: dt.date, threads: int = 1) -> tuple[Input, ...]:
     """The raw files of a day as they are now, with their digests: all of them are read."""
-    raw, catalogue = lake.data.raw, lake.data.catalogue
-    names = delivery.files(lake.raw, raw, day)
+    catalogue = lake.data.catalogue
+    names = delivery.files(lake.raw, lake.data, day)
     names += day_files.find(lake.raw, catalogue.files, day) if catalogue else ()
 
     def read(name: str) -> Input | None:

@@ -148,7 +148,7 @@ def _events(lake: Lake, day: dt.date, listed: List) -> _Set:
     """The day's events; none of a closed day that has none."""
     raw, closed = lake.data.raw, lake.data.raw.is_closed(day)
     place, is_set = f"{lake.raw.root}/{raw.path(day)}", day_files.is_set(raw.files)
-    names = delivery.files(lake.raw, raw, day, listed)
+    names = delivery.files(lake.raw, lake.data, day, listed)
     if is_set and not names and not closed:
         raise _lacking(day, place, listed(day_files.folder(raw.path(day))))
     if not is_set and not closed:
@@ -207,7 +207,7 @@ def _lacking(day: dt.date, place: str, others: Sequence[str]) -> FileFault:
 def _require_ready(lake: Lake, events: _Set) -> None:
     """Refuse a day whose marker or manifest is not there, or that lacks a file which the manifest lists."""
     raw, day, names = lake.data.raw, events.day, [spec.name for spec in events.specs]
-    lacking = None if raw.is_closed(day) else delivery.unready(lake.raw, raw, day, names)
+    lacking = None if raw.is_closed(day) else delivery.unready(lake.raw, lake.data, day, names)
     if lacking:
         raise FileFault(f"{lacking.what}: found none; run {day} again once it is there")
 

@@ -45,7 +45,7 @@ def check_counts(
     is_closed = data.raw.is_closed(day)
     if not counts["read"] and is_closed:
         return []
-    why = _shift(made.hours.get(day, {})) if counts.get("bad_event_ts_outside_day") else ""
+    why = _shift(made.hours.get(day, {}), data.zone) if counts.get("bad_event_ts_outside_day") else ""
     why += f"; no file has {', '.join(lacking)}" if lacking else ""
     return [
         _check_rows(day, counts, 0 if is_closed else rules.min_rows, rules.max_rows),
@@ -122,7 +122,7 @@ def _example(sample: str | None) -> str:
     return f" ({sample})" if sample else ""
 
 
-def _shift(hours: Mapping[int, int]) -> str:
+def _shift(hours: Mapping[int, int], zone: str) -> str:
     """A hint where nearly all stamps lie in 24 hours that begin before or after the day does; else empty."""
     total = sum(hours.values())
     inside = {
@@ -133,9 +133,9 @@ def _shift(hours: Mapping[int, int]) -> str:
     if best == 0 or inside[best] < _MOST * total or inside[0] == inside[best]:
         return ""
     return (
-        f"; {inside[best] / total:.1%} of the stamps lie in the 24 hours from {best:+d}:00 of the UTC day "
-        "on, as those of a local day do: a day is a UTC day, so deliver each row in the file of its UTC day; "
-        "if the stamps name no zone and are local, set raw.timezone"
+        f"; {inside[best] / total:.1%} of the stamps lie in the 24 hours from {best:+d}:00 of the {zone} day "
+        f"on, as those of another zone's day do: set zone, now {zone!r}, to the one whose days the files are "
+        "of; if the stamps name no zone and are of another one, set raw.timezone"
     )
 
 

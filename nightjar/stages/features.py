@@ -41,7 +41,7 @@ class Features(Stage[FeaturesPlan, FeaturesResult]):
 
     NAME: ClassVar = StageName.FEATURES
     VERSION: ClassVar = 3
-    SECTIONS: ClassVar = ("id_type", "events", "features")
+    SECTIONS: ClassVar = ("id_type", "zone", "events", "features")
     READS: ClassVar = (TableName.INTERACTIONS, TableName.CATALOGUE)
     PLAN: ClassVar = FeaturesPlan
     MADE: ClassVar = FeaturesResult

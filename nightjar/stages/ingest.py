@@ -18,7 +18,7 @@ from lake.errors import FileFault, GateFailed, PermanentError
 from lake.lake import Lake
 from lake.ledger import Ledger
 from lake.names import StageName, TableName
-from lake.partitions import utc_now
+from lake.partitions import day_of, utc_now
 from lake.plan import Ending
 from lake.records import Draft, Input, Record, TableContent
 from lake.schemas import LANDED
@@ -45,7 +45,7 @@ class Ingest(Stage[ExtractPlan, ExtractResult]):
 
     NAME: ClassVar = StageName.INGEST
     VERSION: ClassVar = 2
-    SECTIONS: ClassVar = ("id_type", "raw", "events", "catalogue", "rules")
+    SECTIONS: ClassVar = ("id_type", "zone", "raw", "events", "catalogue", "rules")
     READS: ClassVar = ()
     PLAN: ClassVar = ExtractPlan
     MADE: ClassVar = ExtractResult
@@ -62,7 +62,7 @@ class Ingest(Stage[ExtractPlan, ExtractResult]):
         """
         if not days:
             raise PermanentError("there is no day to take in: give the earlier day first")
-        today = utc_now().date()
+        today = day_of(utc_now(), lake.data.zone)
         pins = self.pins(lake, [lake.data.require_day(day, today=today) for day in days])
         checked = rawdays.check(days, pins["attempt"], lake, self.threads)
         faults = checked.faults
@@ -167,7 +167,9 @@ class Ingest(Stage[ExtractPlan, ExtractResult]):
 def _missing_hours(day: dt.date, plan: ExtractPlan) -> list[str]:
     """The hours of which a day has no file, though its raw files are of hours; a closed day lacks none."""
     raw, names = plan.config.raw, [file.name for file in plan.files if file.day == day]
-    return [] if raw.is_closed(day) else list(day_files.missing_hours(raw.files, day, names))
+    if raw.is_closed(day):
+        return []
+    return list(day_files.missing_hours(raw.files, day, names, plan.config.zone))
 
 
 def note_refused(storage: Storage, day: dt.date, attempt: str) -> None:

@@ -10,7 +10,7 @@ import pyarrow.compute as pc
 from lake import tables
 from lake.lake import Lake
 from lake.names import StageName, TableName
-from lake.partitions import ONE_DAY, days, end_of
+from lake.partitions import ONE_DAY, begin_of, days
 from lake.records import TableFile
 from lake.schemas import EVENT_TS, INTERACTIONS, SOURCE_FILE
 from spark_jobs.plans import ExtractPlan, ExtractResult
@@ -29,12 +29,12 @@ def check(day: dt.date, plan: ExtractPlan, made: ExtractResult, lake: Lake) -> l
     if not plan.config.raw.late_days:
         return []
     own, reach = _staged(day, plan, made, lake), plan.config.raw.late_days * ONE_DAY
-    late = _late(day, own)
+    late = _late(day, own, plan)
     earlier = (_of(near_day, plan, made, lake) for near_day in days(day - reach, day - ONE_DAY))
     before = _warning(f"{day}.overlap", late, earlier, "late rows", "no late row that landed before")
     # A later day of the same attempt compares itself with this one.
     later = [then for then in days(day + ONE_DAY, day + reach) if then not in made.counts]
-    theirs = [_late(then, _of(then, plan, made, lake)) for then in later]
+    theirs = [_late(then, _of(then, plan, made, lake), plan) for then in later]
     expected = "no row that landed late on a later day, which may hold it for this one: run that day again"
     after = _warning(f"{day}.overlap_with_later", own, theirs, "rows", expected)
     return [before, after] if any(len(rows) for rows in theirs) else [before]
@@ -57,9 +57,9 @@ def _with_stamps(rows: pa.Table, others: pa.Table) -> pa.Table:
     return rows.filter(pc.is_in(rows[EVENT_TS], value_set=others[EVENT_TS].combine_chunks()))
 
 
-def _late(day: dt.date, rows: pa.Table) -> pa.Table:
+def _late(day: dt.date, rows: pa.Table, plan: ExtractPlan) -> pa.Table:
     """Rows with a stamp before the day."""
-    start = pa.scalar(end_of(day - ONE_DAY), pa.timestamp("us", "UTC"))
+    start = pa.scalar(begin_of(day, plan.config.zone), pa.timestamp("us", "UTC"))
     return rows.filter(pc.less(rows[EVENT_TS], start))
 
 

@@ -7,9 +7,10 @@ change, earlier days stay as they are until they are run again, and features sum
 import hashlib
 import json
 from collections.abc import Sequence
-from typing import Final
+from typing import Any, Final
 
 from lake.dataset import Dataset
+from lake.partitions import UTC
 from lake.records import Record
 from validation.gate import WARNING, Check
 
@@ -25,13 +26,15 @@ _OF_DAYS: Final = {"min_rows", "max_rows", "max_bad_share", "max_bad_catalogue_s
 def digest_of(data: Dataset) -> str:
     """SHA-256 (hex) of the settings that decide what becomes of a raw row."""
     events = data.events
-    rows = {
+    rows: dict[str, Any] = {
         "id_type": data.id_type,
         "raw": data.raw.model_dump(mode="json", exclude=_OF_FILES),
         "catalogue": data.catalogue and data.catalogue.model_dump(mode="json", exclude=_OF_FILES),
         "rules": data.rules.model_dump(mode="json", exclude=_OF_DAYS),
         "events": [events.default, *map(sorted, (events.weights, events.ignore, events.labels))],
     }
+    if data.zone != UTC:  # else days of before there was the setting would be of other ones
+        rows["zone"] = data.zone
     return hashlib.sha256(json.dumps(rows, sort_keys=True).encode()).hexdigest()
 
 

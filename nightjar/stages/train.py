@@ -39,6 +39,7 @@ class Train(Stage[TrainPlan, TrainResult]):
     VERSION: ClassVar = 3
     SECTIONS: ClassVar = (
         "id_type",
+        "zone",
         "repeats",
         "events",
         "features",

@@ -90,6 +90,36 @@ def test_some_sections_alone_are_as_they_were_and_no_other_can_be_read():
         _ = some.ranker
 
 
+def test_stamps_are_of_the_zone_of_the_days_where_nothing_else_is_said(toml):
+    def of(zone, timezone):
+        head, stamps = f'zone = "{zone}"' if zone else "", f'timezone = "{timezone}"' if timezone else ""
+        shipped = 'timezone = "UTC"            # of stamps without a zone'
+        data = read_dataset(toml(lambda text: f"{head}\n{text.replace(shipped, stamps, 1)}"))
+        return data.zone, data.raw.timezone
+
+    assert of("", "") == ("UTC", "UTC")
+    assert of("Europe/Berlin", "") == ("Europe/Berlin", "Europe/Berlin")
+    assert of("Europe/Berlin", "UTC") == ("Europe/Berlin", "UTC")
+    assert of("", "Europe/Berlin") == ("UTC", "Europe/Berlin")
+
+
+def test_the_default_zone_is_in_no_digest_and_any_other_is(toml):
+    """Each record of each data set would have become stale."""
+    names = ["zone", "events"]
+    plain = read_dataset("complete_journey")
+    told, other = (
+        read_dataset(toml(lambda text, zone=zone: f'zone = "{zone}"\n{text}'))
+        for zone in ("UTC", "Europe/Berlin")
+    )
+    assert (
+        digest_of(plain.chosen(names)) == digest_of(told.chosen(names)) == digest_of(plain.chosen(["events"]))
+    )
+    assert digest_of(other.chosen(names)) != digest_of(plain.chosen(names))
+    assert of_sections(plain.chosen(names)).zone == "UTC"
+    with pytest.raises(AttributeError, match="zone"):  # a stage that does not name it reads none
+        _ = of_sections(plain.chosen(["events"])).zone
+
+
 def test_a_plan_of_a_zone_that_a_worker_does_not_know_is_refused_by_its_key():
     sections = read_dataset("complete_journey").chosen(["raw"])
     sections["raw"]["timezone"] = "America/Newtown"

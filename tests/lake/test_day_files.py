@@ -59,6 +59,16 @@ def test_files_of_hours(storage):
     assert day_files.missing_hours(SPARK, DAY, []) == ()
 
 
+def test_an_hour_that_clocks_skip_is_not_missing():
+    spring, autumn = dt.date(2024, 3, 31), dt.date(2024, 10, 27)
+    names = [f"events/2024/03/31/{hour:02d}/a.gz" for hour in range(24) if hour != 2]
+    assert day_files.missing_hours(HOURS, spring, names, "Europe/Berlin") == ()
+    assert day_files.missing_hours(HOURS, spring, names, "America/New_York") == ("02",)
+    assert day_files.missing_hours(HOURS, spring, names[1:], "Europe/Berlin") == ("00",)
+    assert len(day_files.missing_hours(HOURS, autumn, [], "Europe/Berlin")) == 24  # one folder for both
+    assert len(day_files.of_hours("{partition}/{hour}/_SUCCESS", spring, "Europe/Berlin")) == 23
+
+
 def test_an_hour_that_a_template_names_twice_is_one(storage):
     put(storage, "2024-01-02/05/shop-05.csv", "2024-01-02/05/shop-06.csv")
     assert day_files.find(storage, "{partition}/{hour}/shop-{hour}.csv", DAY) == (

@@ -1,6 +1,7 @@
 """What a day's delivery lacks, and how it is compared with its manifest."""
 
 import datetime as dt
+from types import SimpleNamespace
 
 import pytest
 
@@ -20,8 +21,10 @@ def storage(tmp_path):
     return LocalStorage(tmp_path)
 
 
-def raw(files="events/{partition}/*.csv", **keys):
-    return RawSection(files=files, format="csv", columns=COLUMNS, closed_days=(CLOSED,), **keys)
+def data(files="events/{partition}/*.csv", zone="UTC", **keys):
+    """What is read of a data set."""
+    raw = RawSection(files=files, format="csv", columns=COLUMNS, closed_days=(CLOSED,), **keys)
+    return SimpleNamespace(raw=raw, zone=zone)
 
 
 def put(storage, *names, text=b"x"):
@@ -31,24 +34,24 @@ def put(storage, *names, text=b"x"):
 
 def test_a_day_without_files_lacks_them_and_a_closed_one_nothing(storage):
     place = f"{storage.root}/events/2024-01-02/*.csv"
-    assert delivery.lack(storage, raw(), DAY) == Lack(f"the raw files of {DAY}, expected at {place}", True)
-    assert delivery.lack(storage, raw(ready="{partition}/_SUCCESS"), CLOSED) is None
+    assert delivery.lack(storage, data(), DAY) == Lack(f"the raw files of {DAY}, expected at {place}", True)
+    assert delivery.lack(storage, data(ready="{partition}/_SUCCESS"), CLOSED) is None
 
 
 def test_one_file_is_whole_when_it_is_there(storage):
     put(storage, "events/2024-01-02.csv")
-    assert delivery.lack(storage, raw("events/{partition}.csv"), DAY) is None
+    assert delivery.lack(storage, data("events/{partition}.csv"), DAY) is None
 
 
 def test_of_a_set_nobody_knows_whether_more_will_come(storage):
     put(storage, "events/2024-01-02/a.csv")
-    lack = delivery.lack(storage, raw(), DAY)
+    lack = delivery.lack(storage, data(), DAY)
     assert not lack.needed
     assert lack.what.startswith("more raw files of 2024-01-02 (1 are there; raw.ready")
 
 
 def test_hours_are_waited_for_and_named(storage):
-    by_hour = raw("events/{partition}/{hour}/*.csv")
+    by_hour = data("events/{partition}/{hour}/*.csv")
     put(storage, *(f"events/2024-01-02/{hour:02d}/a.csv" for hour in range(24) if hour not in (3, 17)))
     assert delivery.lack(storage, by_hour, DAY) == Lack("the raw files of 2024-01-02, hours 03, 17", False)
     put(storage, *(f"events/2024-01-02/{hour:02d}/a.csv" for hour in (3, 17)))
@@ -57,7 +60,7 @@ def test_hours_are_waited_for_and_named(storage):
 
 @pytest.mark.parametrize("mark", ["events/{partition}/_SUCCESS", "done/{year}{month}{day}"])
 def test_a_marker_is_needed_and_ends_the_wait(storage, mark):
-    marked = raw(ready=mark)
+    marked = data(ready=mark)
     put(storage, "events/2024-01-02/a.csv")
     lack = delivery.lack(storage, marked, DAY)
     path = mark.replace("{partition}", "2024-01-02").replace("{year}{month}{day}", "20240102")
@@ -67,7 +70,7 @@ def test_a_marker_is_needed_and_ends_the_wait(storage, mark):
 
 
 def test_a_marker_of_each_hour(storage):
-    marked = raw("events/{partition}/{hour}/*.csv", ready="events/{partition}/{hour}/_SUCCESS")
+    marked = data("events/{partition}/{hour}/*.csv", ready="events/{partition}/{hour}/_SUCCESS")
     put(
         storage,
         "events/2024-01-02/00/a.csv",
@@ -77,7 +80,7 @@ def test_a_marker_of_each_hour(storage):
 
 
 def test_files_that_a_manifest_lists_are_waited_for(storage):
-    listed = raw(manifest=MANIFEST)
+    listed = data(manifest=MANIFEST)
     put(storage, "events/2024-01-02/a.csv")
     assert "ready marker" in delivery.lack(storage, listed, DAY).what
     put(storage, "events/2024-01-02/manifest.csv", text=b"file,rows\na.csv,1\n2024-01-02/b.csv,2\n")
@@ -92,7 +95,7 @@ def test_a_manifest_among_the_files_is_no_data(storage):
     """`*.csv` finds it too."""
     put(storage, "events/2024-01-02/a.csv")
     put(storage, "events/2024-01-02/manifest.csv", text=b"file,rows\na.csv,1\n")
-    assert delivery.files(storage, raw(manifest=MANIFEST), DAY) == ("events/2024-01-02/a.csv",)
+    assert delivery.files(storage, data(manifest=MANIFEST), DAY) == ("events/2024-01-02/a.csv",)
 
 
 @pytest.mark.parametrize(
@@ -112,7 +115,7 @@ def test_a_manifest_that_cannot_be_read_is_refused(storage, text, found):
     with pytest.raises(
         FileFault, match=rf"manifest\.csv: expected a CSV file .*, found {found}.*2024-01-02 again$"
     ):
-        delivery.manifest(storage, raw(manifest=MANIFEST), DAY)
+        delivery.manifest(storage, data(manifest=MANIFEST).raw, DAY)
 
 
 COUNTED = {"events/2024-01-02/00/a.csv": 3, "events/2024-01-02/01/a.csv": 4}

@@ -81,6 +81,39 @@ def test_a_raw_day_that_is_there_is_not_waited_for(settings, poke):
     assert waits.raw_day(poke()) is None
 
 
+@pytest.mark.parametrize(
+    "told",
+    ["closed_days = [2024-01-03]", 'closed_weekdays = ["wednesday"]', 'closed_calendar = "closed.txt"'],
+)
+@pytest.mark.parametrize("zone", ["UTC", "Asia/Tokyo", "America/Los_Angeles"])
+def test_no_closed_day_is_waited_for_however_it_is_told(settings, poke, told, zone):
+    """Also where a day has many files, and a marker."""
+    toml = Path(settings.dataset)
+    toml.with_name("closed.txt").write_text(f"{CLOSED} # a holiday\n", encoding="utf-8")
+    files = 'files = "events/{partition}/{hour}/*.parquet"\nready = "events/{partition}/{hour}/_SUCCESS"'
+    text = TOML.replace('files = "events/{partition}.parquet"', files)
+    toml.write_text(f'zone = "{zone}"\n{text.replace("closed_days = [2024-01-03]", told)}', encoding="utf-8")
+    found = {day: waits.raw_day(poke(day)) for day in days(FIRST, DAY)}
+    assert [day for day, pending in found.items() if pending is None] == [CLOSED]
+
+
+def test_a_day_is_recent_by_the_clocks_of_its_zone(settings, poke):
+    """Two days after it a file is not merely late: in Tokyo they are over nine hours earlier."""
+
+    def waits_of(zone, day):
+        Path(settings.dataset).with_name(f"{zone[:4]}.toml").write_text(
+            f'zone = "{zone}"\n{TOML}', encoding="utf-8"
+        )
+        toml = str(Path(settings.dataset).with_name(f"{zone[:4]}.toml"))
+        lake = Lake.open(settings.model_copy(update={"dataset": toml}))
+        now = dt.datetime(2024, 1, 6, 16, tzinfo=dt.UTC)
+        return waits.raw_day(waits.Poke(day, lake, settings, now, now)).until - now
+
+    assert waits_of("UTC", dt.date(2024, 1, 4)) == WAIT
+    assert waits_of("Asia/Tokyo", dt.date(2024, 1, 4)) == dt.timedelta()
+    assert waits_of("Asia/Tokyo", dt.date(2024, 1, 5)) == WAIT
+
+
 def test_a_closed_day_is_not_waited_for(poke):
     assert waits.raw_day(poke(CLOSED)) is None
 

@@ -47,6 +47,22 @@ def test_the_window_is_as_long_as_the_setting_says(make_as_of, make_events, data
     assert list(zip(found.users, found.items, strict=True)) == [(0, 0)]
 
 
+def test_the_window_is_of_the_days_of_the_zone(make_as_of, make_events, data):
+    """Over a change of clocks: its seven days have an hour less."""
+    zoned = data.model_copy(update={"zone": "America/New_York"})
+    day, last = dt.date(2017, 3, 8), dt.date(2017, 3, 15)
+    events = make_events(
+        [
+            (1, 10, at("2017-03-09T04:59:59.999999")),
+            (1, 11, at("2017-03-09T05:00:00")),
+            (2, 10, at("2017-03-16T03:59:59.999999")),
+            (2, 11, at("2017-03-16T04:00:00")),
+        ]
+    )
+    found = labels(events, make_as_of(PAIRS), day, last, zoned)
+    assert list(zip(found.users, found.items, strict=True)) == [(0, 1), (1, 0)]
+
+
 def test_pairs_are_distinct_and_unknown_items_count(make_as_of, make_events, data):
     day = make_as_of(PAIRS)
     stamp = at("2017-09-25")

@@ -26,6 +26,7 @@ DAY = dt.date(2024, 1, 1)
 INT64 = pa.int64()
 RULED = SimpleNamespace(
     id_type="int64",
+    zone="UTC",
     events=EventsSection(default="buy", weights={"buy": 1.0, "view": 0.1}, labels=("buy",)),
     rules=RulesSection(max_amount=5),
     raw=RawSection(
@@ -121,6 +122,22 @@ def _interactions(**changes):
 )
 def test_interactions(changes, failed):
     assert _failed(check_interactions(in_batches(_interactions(**changes)), RULED)) == failed
+
+
+@pytest.mark.parametrize(
+    ("stamp", "failed"),
+    [
+        ("2024-01-01T05:00:00", set()),
+        ("2024-01-02T04:59:59.999999", set()),
+        ("2024-01-01T04:59:59.999999", {"days_late_in_bounds"}),
+        ("2024-01-02T05:00:00", {"days_late_in_bounds"}),
+        (None, {"event_ts_present"}),
+    ],
+)
+def test_days_late_are_those_of_the_zone(stamp, failed):
+    at = stamp and dt.datetime.fromisoformat(stamp).replace(tzinfo=dt.UTC)
+    zoned = SimpleNamespace(**vars(RULED) | {"zone": "America/New_York"})
+    assert _failed(check_interactions(in_batches(_interactions(event_ts=at)), zoned)) == failed
 
 
 def test_what_is_asked_of_labels_only_says_so():

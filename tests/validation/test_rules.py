@@ -9,7 +9,7 @@ COLUMNS = {"user_id": "u", "item_id": "i", "event_ts": "t"}
 
 def _data(id_type="int64", events=EVENTS, late_days=0, columns=(), **rules):
     raw = RawSection(files="{partition}", format="csv", late_days=late_days, columns=COLUMNS | dict(columns))
-    return SimpleNamespace(id_type=id_type, raw=raw, events=events, rules=RulesSection(**rules))
+    return SimpleNamespace(id_type=id_type, zone="UTC", raw=raw, events=events, rules=RulesSection(**rules))
 
 
 def _rules(**changes):

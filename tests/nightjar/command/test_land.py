@@ -96,3 +96,12 @@ def test_days_that_there_are_not_are_refused(tmp_path, first, last, message):
 def test_another_data_set_is_not_written_over(tiny):
     with pytest.raises(ConfigError, match="data set 'tiny' is not the demo's"):
         land(tiny.settings)
+
+
+def test_days_of_another_zone_are_not_made_of_those_of_utc(demo_toml, tmp_path):
+    toml = demo_toml(tmp_path)
+    toml.write_text(f'zone = "Europe/Berlin"\n{toml.read_text(encoding="utf-8")}', encoding="utf-8")
+    with pytest.raises(
+        ConfigError, match="zone: expected UTC, whose days `land` writes, found 'Europe/Berlin'"
+    ):
+        land(Settings(home=tmp_path, dataset=str(toml)))

@@ -102,7 +102,7 @@ def test_a_weekday_and_a_day_of_the_calendar_may_have_no_files(folders):
     later = NEXT + dt.timedelta(days=2)
     checked = _checked(folders, DAY, NEXT, CLOSED, later)
     assert (checked.files, list(checked.faults)) == ([], [later])
-    assert [lack(folders.lake.raw, folders.lake.data.raw, day) is None for day in (DAY, NEXT, later)] == [
+    assert [lack(folders.lake.raw, folders.lake.data, day) is None for day in (DAY, NEXT, later)] == [
         True,
         True,
         False,

@@ -13,7 +13,9 @@ COUNTS = {"read": 100, "clean": 100, "bad": 0, "duplicate": 0, "ignored": 0, "re
 
 def _checks(samples=None, hours=None, rules=None, closed=(), lacking=(), **counts):
     result = ExtractResult({}, {DAY: COUNTS | counts}, {DAY: hours or {}}, {DAY: samples or {}})
-    data = SimpleNamespace(rules=rules or RulesSection(), raw=SimpleNamespace(is_closed=closed.__contains__))
+    data = SimpleNamespace(
+        rules=rules or RulesSection(), raw=SimpleNamespace(is_closed=closed.__contains__), zone="UTC"
+    )
     found = daychecks.check_counts(DAY, result, data, lacking)
     return {check.name.removeprefix(f"{DAY}."): check for check in found}
 
@@ -85,7 +87,9 @@ def test_rounded_numbers_are_a_warning_with_a_sample():
 )
 def test_a_local_day_is_told_as_one(hours, told):
     found = _checks(hours=hours, clean=80, bad=20, bad_event_ts_outside_day=20)["bad_share"].found
-    assert ("a day is a UTC day" in found) is (told is not None)
+    assert ("of the UTC day on, as those of another zone's day do: set zone, now 'UTC', to" in found) is (
+        told is not None
+    )
     assert (told or "") in found
 
 

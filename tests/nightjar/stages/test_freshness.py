@@ -139,6 +139,12 @@ def test_a_changed_key_makes_stale_the_stages_that_it_decides(lake, last, sectio
     assert {name for name in OF_FEATURES if not STAGES[name].is_fresh(other, last)} == stale
 
 
+def test_another_zone_makes_stale_what_reads_days(lake, last):
+    other = replace(lake, data=DATA.model_copy(update={"zone": "Europe/Berlin"}))
+    assert {n for n in OF_FEATURES if not STAGES[n].is_fresh(other, last)} == {"features", "train"}
+    assert "zone" in Ingest.SECTIONS
+
+
 def test_all_keys_of_features_and_promotion_are_among_those():
     named = {(section, key) for section, key, *_ in CHANGES}
     fields = {"features": FeaturesSection.model_fields, "promotion": PromotionSection.model_fields}

@@ -19,6 +19,7 @@ def changed(data, section, **values):
     [
         ("raw", {"timezone": "America/New_York"}),
         ("raw", {"late_days": 3}),
+        ("raw", {"stamps": ("epoch_s",)}),
         ("raw", {"csv": CsvSection(nulls=("NULL",))}),
         ("raw", {"csv": CsvSection(decimal=",")}),
         ("rules", {"max_amount": 10.0}),
@@ -30,6 +31,10 @@ def changed(data, section, **values):
 )
 def test_what_decides_what_becomes_of_a_row_is_another_setting(data, section, values):
     assert digest_of(changed(data, section, **values)) != digest_of(data)
+
+
+def test_another_zone_is_another_setting(data):
+    assert digest_of(data.model_copy(update={"zone": "America/New_York"})) != digest_of(data)
 
 
 @pytest.mark.parametrize(

@@ -1,6 +1,6 @@
 # Nightjar's commands; `make help` lists them.
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-airflow test-code test-services test-long test-nights test-servers versitygw lint format docs up down env lock
+.PHONY: help demo test test-airflow test-code test-examples test-services test-long test-nights test-servers versitygw lint format docs up down env lock
 BIN := .venv/bin
 AIRFLOW := tests/services/test_nights.py
 # Those that compare with nights on disk; first what waits more than it works, beside the others' longest work.
@@ -23,6 +23,9 @@ test-airflow: .venv/.ready # those through Airflow, which wait more than they wo
 
 test-code: .venv/.ready # all others
 	@$(BIN)/pytest $(addprefix --ignore=,$(AIRFLOW))
+
+test-examples: .venv/.ready ## Run the examples of config on samples of their layouts, from files to lists.
+	@$(BIN)/pytest -m example tests/samples
 
 test-services: ## Run the tests on real servers (S3, PostgreSQL, MLflow): nights, a backfill, kills, faults.
 	@$(MAKE) --no-print-directory --jobs 2 --keep-going test-nights test-servers

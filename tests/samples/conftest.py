@@ -2,7 +2,7 @@
 
 import datetime as dt
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from contextlib import nullcontext
 from dataclasses import dataclass
 from functools import cached_property
@@ -17,6 +17,7 @@ from lake.partitions import ONE_DAY
 from lake.records import Record
 from lake.settings import Settings
 from lake.storage import open_storage
+from nightjar.command import cut
 from nightjar.stages import night, runner
 from nightjar_reader import Reader
 from validation import expectations
@@ -50,6 +51,10 @@ class Example:
         """Its lake."""
         return Lake.open(self.settings)
 
+    def cut(self, *names: str) -> None:
+        """Cut files below `raw` into those of each day."""
+        cut.cut([self.raw / name for name in names], self.settings)
+
     def make_lists(self, day: dt.date) -> Reader:
         """Load the history before a day in one pass, and run the day's night."""
         night.run_bootstrap(self.lake.data.first_day, day - ONE_DAY, self.settings)
@@ -73,16 +78,19 @@ class Example:
 
 @pytest.fixture(scope="module")
 def example(tmp_path_factory, submit_here):
-    """A function: an example by its name in `config`, without a raw file yet."""
+    """A function: an example of `config`, with the days on which it is closed; no raw file is there yet."""
 
-    def make(name: str) -> Example:
+    def make(name: str, closed: Iterable[dt.date] = ()) -> Example:
         folder = tmp_path_factory.mktemp(name)
         toml = folder / f"{name}.toml"
-        toml.write_text((CONFIG_DIR / toml.name).read_text(encoding="utf-8") + QUICK, encoding="utf-8")
+        text = (CONFIG_DIR / toml.name).read_text(encoding="utf-8") + QUICK
+        days = f"closed_days = [{', '.join(map(str, closed))}]"
+        toml.write_text(text.replace("[raw]\n", f"[raw]\n{days}\n") if closed else text, encoding="utf-8")
         return Example(Settings(home=folder / "home", dataset=str(toml), spark_master="local[2]", threads=2))
 
     expectations.load()  # a night loads it in a thread, which here meets the imports of the jobs
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(runner, "submit", submit_here)
+        for module in (cut, runner):
+            patch.setattr(module, "submit", submit_here)
         patch.setattr(night, "Host", lambda settings: nullcontext(SimpleNamespace(start=night.start_here)))
         yield make

@@ -8,7 +8,7 @@ from clickstream import CROWD, LAST, TEASER
 
 from lake.partitions import ONE_DAY, days
 
-pytestmark = pytest.mark.spark
+pytestmark = [pytest.mark.example, pytest.mark.spark]
 
 
 @pytest.fixture(scope="module")

@@ -80,7 +80,7 @@ def copied(name: str, raw: str) -> str:
 
 
 def days_of_rows(name: str) -> str:
-    """The folder of the day of each row of a file that an attempt is to cut."""
+    """The folder of the day of each row of the files that an attempt is to cut."""
     return attempt(name, "days")
 
 

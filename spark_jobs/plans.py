@@ -108,7 +108,7 @@ class ExtractResult:
 
 @dataclass(frozen=True)
 class CutResult:
-    """Of how many rows of a file the days were written."""
+    """Of how many rows the days were written."""
 
     rows: int
 

@@ -150,6 +150,9 @@ def land(
 @_command
 def cut(
     files: Annotated[list[Path], typer.Argument(help="The files, all with the same columns.")],
+    calendar: Annotated[
+        Path | None, typer.Option(help="Write the days without rows there, for raw.closed_calendar.")
+    ] = None,
 ) -> None:
     """Cut files that span many days into the file of each day that raw.files names."""
     from nightjar.command import cut as cutting
@@ -158,7 +161,7 @@ def cut(
     config = settings.load()
     with step(f"cut {', '.join(file.name for file in files)}"):
         done = cutting.cut(files, config)
-    cutting.show(done, read_dataset(config.dataset))
+    cutting.show(done, read_dataset(config.dataset), calendar)
 
 
 @_command(cls=IdCommand)

@@ -9,13 +9,14 @@ import logging
 import tempfile
 from collections import Counter, defaultdict
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Final
 
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from lake import day_files, layout, messages
@@ -27,14 +28,14 @@ from lake.formats.content import Unfit
 from lake.formats.format import Format
 from lake.lake import Lake
 from lake.partitions import days as days_between
-from lake.schemas import LANDED, ROW_NUMBER
+from lake.schemas import LANDED, ROW_NUMBER, SOURCE_FILE
 from lake.settings import Settings
 from lake.storage import open_storage
 from nightjar.console import console
 from nightjar.rawfiles.check import Checker, FileSpec
 from nightjar.stages.ingest import Ingest
 from spark_jobs.casts import raw_targets
-from spark_jobs.plans import ExtractPlan
+from spark_jobs.plans import ExtractPlan, RawFile
 from spark_jobs.submit import submit
 
 log = logging.getLogger(__name__)
@@ -42,7 +43,7 @@ log = logging.getLogger(__name__)
 Dates = npt.NDArray[np.datetime64]
 
 _HELD: Final = 1 << 26  # letters of rows in memory, before they are written
-_SHOWN: Final = 20  # days without rows that are named
+_SHOWN: Final = 20  # days without rows that a line of the TOML may hold
 
 
 @dataclass
@@ -82,15 +83,25 @@ def cut(sources: Sequence[Path], settings: Settings) -> Cut:
     form = _format(lake.data)
     with tempfile.TemporaryDirectory(prefix="nightjar-") as folder:
         written = _DayFiles(Path(folder), lake.data.raw.csv.encoding)
-        for source in sources:
-            _cut(source, form, lake, settings, written, done)
+        texts = {source: _texts(source, form, written) for source in sources}
+        for source, days in _days(list(texts), form, lake, settings).items():
+            done.unread += int(np.isnat(days).sum())
+            for day, text in zip(_filled(days, lake.data.first_day), texts[source], strict=True):
+                done.rows[day] += 1
+                written.add(day, text)
         written.flush()
         _put(written, lake)
     return done
 
 
-def show(done: Cut, data: Dataset) -> None:
-    """Print which days there are, and what to write into the TOML."""
+def show(done: Cut, data: Dataset, calendar: Path | None = None) -> None:
+    """Print which days there are, and what to write into the TOML.
+
+    Parameters
+    ----------
+    calendar
+        Where the days without rows go, for `raw.closed_calendar`.
+    """
     first, last = min(done.rows), max(done.rows)
     console.print(f"{done.rows.total():,} rows of {len(done.rows):,} days, {first} to {last}")
     if first < data.first_day:
@@ -98,9 +109,17 @@ def show(done: Cut, data: Dataset) -> None:
     if done.unread:
         console.print(f"{done.unread:,} rows without a readable stamp lie with the row before them")
     if missing := done.without_rows(data):
-        more = ", ..." if len(missing) > _SHOWN else ""
-        named = ", ".join(map(str, missing[:_SHOWN]))
-        console.print(f"{len(missing):,} days between have no rows; as raw.closed_days: [{named}{more}]")
+        console.print(f"{len(missing):,} days between have no rows: {_closed(missing, calendar)}")
+
+
+def _closed(days: Sequence[dt.date], calendar: Path | None) -> str:
+    """What to do about days without rows."""
+    if calendar:
+        calendar.write_text("".join(f"{day}\n" for day in days), encoding="utf-8")
+        return f"{calendar} has them, for raw.closed_calendar"
+    if len(days) > _SHOWN:
+        return f"{days[0]}, {days[1]}, ...; remove what was cut, and cut it again with --calendar FILE"
+    return f"as raw.closed_days: [{', '.join(map(str, days))}]"
 
 
 def _format(data: Dataset) -> Format[Any]:
@@ -112,46 +131,53 @@ def _format(data: Dataset) -> Format[Any]:
     return format_of(data.raw)
 
 
-def _cut(
-    source: Path, form: Format[Any], lake: Lake, settings: Settings, written: "_DayFiles", done: Cut
-) -> None:
+def _texts(source: Path, form: Format[Any], written: "_DayFiles") -> Iterator[str]:
+    """The rows of a file, whose head is that of all."""
+    if not source.is_file():
+        raise FileFault(f"{source}: expected a file, found none there")
     try:
         texts = form.texts(source)
-        days = _days(source, form, lake, settings)
         written.begin(next(texts, "") if form.has_head else "")
-        done.unread += int(np.isnat(days).sum())
-        for day, text in zip(_filled(days, lake.data.first_day), texts, strict=True):
-            done.rows[day] += 1
-            written.add(day, text)
     except Unfit as fault:
         raise FileFault(f"{source}: {fault}, then cut it again") from fault
+    return texts
 
 
-def _days(source: Path, form: Format[Any], lake: Lake, settings: Settings) -> Dates:
-    """The day of each row; NaT where its stamp cannot be read."""
-    stage, first = Ingest(), lake.data.first_day
-    raw, pins = open_storage(source.absolute().parent.as_uri()), stage.pins(lake, [first])
-    targets, optional = raw_targets(lake.data.raw), lake.data.raw.columns.optional
-    spec = FileSpec(source.name, first, form, targets, lake.data.id_type, optional=optional)
+def _days(sources: Sequence[Path], form: Format[Any], lake: Lake, settings: Settings) -> dict[Path, Dates]:
+    """The day of each row of each file; NaT where its stamp cannot be read."""
+    raw, pins = open_storage(Path("/").as_uri()), Ingest().pins(lake, [lake.data.first_day])
+    names = [str(source.absolute().relative_to("/")) for source in sources]
     attempt = pins["attempt"]
     try:
-        file = Checker(raw, lake.storage, attempt).check(spec)
-        plan = ExtractPlan(**pins, lake=lake.uri, raw_root=raw.root, files=(file,), catalogues=())
+        files = _checked(names, form, lake, Checker(raw, lake.storage, attempt))
+        plan = ExtractPlan(**pins, lake=lake.uri, raw_root=raw.root, files=tuple(files), catalogues=())
         messages.write(lake.storage, layout.plan(attempt), plan)
         submit("cut", attempt, settings)
-        return _read_days(lake, attempt)
+        rows = _read_days(lake, attempt)
     finally:
         lake.storage.remove(layout.attempt(attempt))
+    each = (rows.filter(pc.field(SOURCE_FILE) == name).sort_by(ROW_NUMBER) for name in names)
+    days = (np.asarray(own[LANDED], "datetime64[D]") for own in each)
+    return dict(zip(sources, days, strict=True))
 
 
-def _read_days(lake: Lake, attempt: str) -> Dates:
-    files = [name for name in lake.storage.list(layout.days_of_rows(attempt)) if name.endswith(".parquet")]
+def _checked(names: Sequence[str], form: Format[Any], lake: Lake, checker: Checker) -> list[RawFile]:
+    raw, id_type = lake.data.raw, lake.data.id_type
+    spec = FileSpec("", lake.data.first_day, form, raw_targets(raw), id_type, optional=raw.columns.optional)
+    looked = checker.look([replace(spec, name=name) for name in names])
+    for one in looked:
+        if isinstance(one, FileFault):
+            raise FileFault(str(one).replace(f"run {spec.day} again", "cut it again"))
+    return [one for one in looked if isinstance(one, RawFile)]
+
+
+def _read_days(lake: Lake, attempt: str) -> pa.Table:
     tables = []
-    for name in files:
-        with lake.storage.fetched(name) as path:
-            tables.append(pq.read_table(path))
-    days = pa.concat_tables(tables).sort_by(ROW_NUMBER)[LANDED]
-    return np.asarray(days, "datetime64[D]")
+    for name in lake.storage.list(layout.days_of_rows(attempt)):
+        if name.endswith(".parquet"):
+            with lake.storage.fetched(name) as path:
+                tables.append(pq.read_table(path))
+    return pa.concat_tables(tables)
 
 
 def _filled(days: Dates, first: dt.date) -> Iterator[dt.date]:

@@ -1,6 +1,7 @@
 """Files of many days, cut into those of each; Spark runs in this process."""
 
 import datetime as dt
+from collections import Counter
 from pathlib import Path
 
 import pytest
@@ -53,7 +54,7 @@ def test_each_day_gets_its_rows_as_they_stand_in_the_files_in_their_order(shop, 
 
 
 @pytest.mark.spark
-def test_lines_of_json_are_cut_and_days_without_rows_are_told(shop, tmp_path, capsys):
+def test_lines_of_json_are_cut(shop, tmp_path):
     tiny, path = shop("jsonl"), tmp_path / "all.jsonl"
     row = '{{"user": {0}, "item": 1, "at": "{1}", "paid": 1.50}}'
     rows = [row.format(1, "2024-01-05 10:00"), "", row.format(2, "2024-01-01"), '{"user": 3']
@@ -62,11 +63,19 @@ def test_lines_of_json_are_cut_and_days_without_rows_are_told(shop, tmp_path, ca
     folder = Path(tiny.raw("events/x").parent)
     assert (folder / "2024-01-01.jsonl").read_text(encoding="utf-8") == f"{rows[2]}\n{rows[3]}\n"
     assert (folder / "2024-01-05.jsonl").read_text(encoding="utf-8") == f"{rows[0]}\n"
-    cut.show(done, tiny.lake.data)
-    told = capsys.readouterr().out
-    assert "3 rows of 2 days, 2024-01-01 to 2024-01-05" in told
-    assert "1 rows without a readable stamp" in told
-    assert "as raw.closed_days: [2024-01-02, 2024-01-04]" in " ".join(told.split())
+    assert (done.rows.total(), done.unread) == (3, 1)
+
+
+def test_days_without_rows_are_told(tiny_with, tmp_path, capsys):
+    data, calendar = tiny_with(tmp_path).lake.data, tmp_path / "closed.txt"
+    done = cut.Cut(Counter({dt.date(2023, 12, 31): 1, SECOND: 1, dt.date(2024, 1, 6): 2}), unread=1)
+    cut.show(done, data)
+    cut.show(done, data, calendar)
+    told = " ".join(capsys.readouterr().out.split())
+    assert "4 rows of 3 days, 2023-12-31 to 2024-01-06 first_day is 2024-01-01: what is before" in told
+    assert "1 rows without a readable stamp lie with the row before them" in told
+    assert "3 days between have no rows: as raw.closed_days: [2024-01-01, 2024-01-04, 2024-01-05]" in told
+    assert calendar.read_text() == "2024-01-01\n2024-01-04\n2024-01-05\n"
 
 
 @pytest.mark.spark
@@ -79,15 +88,27 @@ def test_a_file_with_another_head_is_refused_and_nothing_is_written(shop, tmp_pa
     assert not tiny.raw("events/2024-01-01.csv").exists()
 
 
-def test_what_cannot_be_cut_is_refused_by_name(shop, tmp_path):
-    path = tmp_path / "all"
+def test_what_cannot_be_cut_is_refused_by_name(tiny_with, tmp_path):
+    settings, path = tiny_with(tmp_path, format="json").settings, tmp_path / "all"
+    with pytest.raises(FileFault, match=r"/all: expected a file, found none there"):
+        cut.cut([path], settings)
     path.write_bytes(b"")
+    with pytest.raises(FileFault, match=r"all: expected rows of text, .* found the format json; cut it by"):
+        cut.cut([path], settings)
+
+
+def test_a_file_without_a_needed_column_is_refused_before_spark(tiny_with, tmp_path):
+    path = tmp_path / "all.csv"
+    path.write_text("user,item\n1,2\n")
     with pytest.raises(
-        FileFault, match=r"all: expected rows of text, .* found the format parquet; cut it by"
+        FileFault, match=r"all.csv: expected the columns at, item, user.*, then cut it again$"
     ):
-        cut.cut([path], shop("parquet").settings)
-    tiny = shop()
+        cut.cut([path], tiny_with(tmp_path, format="csv").settings)
+
+
+def test_a_day_of_several_files_is_refused(tiny_with, tmp_path):
+    tiny = tiny_with(tmp_path, format="csv")
     toml = Path(tiny.settings.dataset)
     toml.write_text(toml.read_text().replace("{partition}.csv", "{partition}/*.csv"))
     with pytest.raises(ConfigError, match=r"raw.files: expected one file a day for what is cut"):
-        cut.cut([path], tiny.settings.model_copy(update={"dataset": str(toml.rename(tmp_path / "set.toml"))}))
+        cut.cut([tmp_path / "all.csv"], tiny.settings)

@@ -2,7 +2,7 @@
 
 import datetime as dt
 from collections.abc import Iterable, Iterator
-from typing import Annotated, Any, Final, Literal, get_args
+from typing import Annotated, Any, ClassVar, Final, Literal, get_args
 
 from pydantic import AfterValidator, ConfigDict, Field, ValidationInfo, field_validator, model_validator
 
@@ -76,7 +76,15 @@ def _unparsed(info: ValidationInfo) -> bool:
 
 
 class _Columns(Section):
-    """Which raw column, or which expression over the raw row, makes which of ours."""
+    """Which raw column, or which expression over the raw row, makes which of ours.
+
+    Attributes
+    ----------
+    MAY_LACK
+        Those of ours whose raw columns a file may lack though they are mapped.
+    """
+
+    MAY_LACK: ClassVar[frozenset[str]]
 
     @field_validator("*")
     @classmethod
@@ -93,8 +101,7 @@ class _Columns(Section):
     @property
     def optional(self) -> frozenset[str]:
         """The raw columns that a file may lack: those that no needed column of ours is made of."""
-        needed = (name for name, field in type(self).model_fields.items() if field.is_required())
-        return self.named - set(self._columns(needed))
+        return self.named - set(self._columns(type(self).model_fields.keys() - self.MAY_LACK))
 
     def _columns(self, names: Iterable[str]) -> Iterator[str]:
         texts = (text for name in names if (text := getattr(self, name)))
@@ -108,6 +115,8 @@ def _told_apart(text: str | None) -> tuple[bool, str] | None:
 
 class RawColumns(_Columns):
     """Which raw column, or expression, makes which of ours, no two the same; one without any is null."""
+
+    MAY_LACK = frozenset({"event_type", "quantity", "amount", "context_id", "segment"})
 
     user_id: Text
     """Who did it."""
@@ -217,14 +226,16 @@ class EventsSection(Section):
 class CatalogueColumns(_Columns):
     """Which raw column, or expression, makes which of ours; those that none names become attributes."""
 
+    MAY_LACK = frozenset({"brand"})
+
     item_id: Text
     """Which item it is."""
-    name: Text
-    """What people call it."""
-    category: Text
-    """The wider group that it belongs to."""
-    subcategory: Text
-    """The narrower group; may be the same column."""
+    name: Text | None = None
+    """What people call it; without it readers have the id alone."""
+    category: Text | None = None
+    """The wider group that it belongs to; without it none is known."""
+    subcategory: Text | None = None
+    """The narrower group, whose habits the features know; without it they are null."""
     brand: Text | None = None
     """Who makes it."""
 

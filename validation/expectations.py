@@ -18,6 +18,7 @@ from lake import partitions
 from lake.dataset import Dataset
 from lake.feature_spec import FEATURES
 from lake.partitions import UTC, begin_of, day_of
+from lake.raw_sections import CatalogueColumns
 from lake.schemas import CATEGORY, EVENT_TS, ITEM, LANDED, NAME, TABLES, USER
 from validation.counts import Batches, Counter, Tally, in_batches, tally
 from validation.gate import CRITICAL, WARNING, Check, Severity
@@ -151,9 +152,15 @@ def _days(stamps: pa.Array, zone: str) -> pa.Array:
     return pc.if_else(pc.is_null(stamps), None, shown)
 
 
-def check_catalogue(frame: pa.Table) -> list[Check]:
-    """Check that a staged catalogue has each item once, that none lacks its id, and that all can be shown."""
-    shown = [not_null(NAME, WARNING), not_null(CATEGORY, WARNING)]
+def check_catalogue(frame: pa.Table, columns: CatalogueColumns) -> list[Check]:
+    """Check that a staged catalogue has each item once, that none lacks its id, and that all can be shown.
+
+    Parameters
+    ----------
+    columns
+        A name or category that the data set does not map is null in each item, and nothing is said of it.
+    """
+    shown = [not_null(name, WARNING) for name in (NAME, CATEGORY) if getattr(columns, name)]
     return run_suite(in_batches(frame), [not_null(ITEM), unique(ITEM), *shown])
 
 

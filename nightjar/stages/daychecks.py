@@ -20,7 +20,7 @@ _HINTS: Final[dict[str | tuple[str, ...], str]] = {
     "event_ts_unreadable": "stamps are read as 2017-09-30T10:00:00+02:00, with or without zone, T or "
     "seconds; raw.stamps names any other form, such as epoch_ms or %d.%m.%Y %H:%M",
     "_written_as_float": "123.0 would be another id than 123: write ids as whole numbers, "
-    "or set rules.float_ids = 'keep'",
+    "set floats = 'whole' in rules.user_ids or rules.item_ids, or rules.float_ids = 'keep'",
     "_sentinel": "rules.sentinels lists what stands for nobody",
     ("quantity_missing", "amount_missing"): "only events of events.labels need a quantity and an amount: "
     "write 0 where one has none, or leave the column out of raw.columns",

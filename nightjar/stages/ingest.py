@@ -218,7 +218,9 @@ def _check_items(day: dt.date, plan: ExtractPlan, made: ExtractResult, lake: Lak
     """Check the catalogue that came on a day; no checks where none came."""
     if day not in made.tables[TableName.CATALOGUE]:
         return []
+    catalogue = plan.config.catalogue
+    assert catalogue, "only a data set with catalogues stages one"
     files = made.tables[TableName.CATALOGUE][day].files
     items = tables.read(lake.storage, TableName.CATALOGUE, plan.config.id_type, files)
-    suite = expectations.named(f"catalogue.{day}", expectations.check_catalogue(items))
+    suite = expectations.named(f"catalogue.{day}", expectations.check_catalogue(items, catalogue.columns))
     return [*suite, daychecks.check_items(day, made, plan.config.rules)]

@@ -207,6 +207,11 @@ def test_a_column_is_optional_unless_a_needed_one_of_ours_names_it(read):
     assert {"price", "quantity"} <= columns.optional
 
 
+def test_a_catalogue_may_lack_no_mapped_column_but_the_brand(read):
+    """Those that it need not map were needed, and a file without one is no good one."""
+    assert read().catalogue.columns.optional == {"brand"}
+
+
 def test_two_columns_of_a_catalogue_may_be_one(read):
     columns = read(of="catalogue", category="kind", subcategory="kind").catalogue.columns
     assert columns.category == columns.subcategory == "kind"

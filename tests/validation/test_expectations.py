@@ -6,7 +6,7 @@ import pyarrow as pa
 import pytest
 
 from lake.feature_spec import FEATURES
-from lake.raw_sections import EventsSection, RawSection, RulesSection
+from lake.raw_sections import CatalogueColumns, EventsSection, RawSection, RulesSection
 from lake.schemas import arrow_schema
 from validation import expectations
 from validation.counts import Tally, in_batches
@@ -154,8 +154,10 @@ def test_no_interactions_at_all_break_no_row_rule():
 
 def test_catalogue():
     frame = pa.table({"item_id": ["a", "a"], "name": ["x", None], "category": ["c", "d"]})
-    checks = check_catalogue(frame)
+    checks = check_catalogue(frame, CatalogueColumns(item_id="i", name="n", category="c"))
     assert _failed(checks) == {"item_id_unique", "name_present"}
+    bare = check_catalogue(frame, CatalogueColumns(item_id="i"))
+    assert _failed(bare) == {"item_id_unique"}
     assert {check.name: check.severity for check in checks}["name_present"] == "warning"
 
 

@@ -120,6 +120,28 @@ def test_a_night_publishes_lists_by_the_ranker(clean):
     assert len(reader.for_user(next(reader.users())).items) == 50
 
 
+def test_a_night_whose_catalogue_has_ids_alone_ships_lists_by_the_ranker(tmp_path, here, settings_in):
+    """Names, categories and subcategories are null then, and nothing warns of that."""
+    settings = settings_in(tmp_path)
+    toml = Path(settings.dataset)
+    head, _, rest = toml.read_text(encoding="utf-8").partition("[catalogue.columns]\n")
+    line, _, after = rest.partition("\n\n")
+    ids_alone = line.partition("\n")[0]
+    toml.write_text(f"{head}[catalogue.columns]\n{ids_alone}\n\n{after}", encoding="utf-8")
+    land(settings, FIRST, DAY, households=HOUSEHOLDS)
+    night.run_bootstrap(FIRST, HISTORY, settings)
+    night.run(DAY, settings)
+    reader = Reader(settings.releases)
+    assert reader.manifest.bundle.outcome == "promoted"
+    items = reader.for_user(next(reader.users())).items
+    assert len(items) == 50
+    assert {(item.name, item.category) for item in reader.catalogue(items).values()} == {(None, None)}
+    record = _records(settings).current("features", DAY)
+    rows = {name: sum(file.rows for file in table.files) for name, table in record.tables.items()}
+    assert rows["user_category_features"] == 0
+    assert rows["user_item_features"] > 0
+
+
 def _digests(manifest):
     """Of each kind of file of a release the digest of all of them."""
     kinds = defaultdict(dict)

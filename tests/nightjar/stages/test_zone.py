@@ -21,6 +21,7 @@ FIRST, LAST = dt.date(2024, 3, 4), dt.date(2024, 3, 17)
 CHANGE = dt.date(2024, 3, 10)  # of 23 hours
 NEXT = CHANGE + dt.timedelta(days=1)
 CLOSED = LAST
+AUTUMN = dt.date(2024, 11, 3)  # of 25 hours
 HOUR, MOMENT = dt.timedelta(hours=1), dt.timedelta(microseconds=1)
 
 
@@ -44,9 +45,9 @@ def shop(tiny_with, tmp_path, tiny_row):
         toml = Path(tiny.settings.dataset)
         text = toml.read_text(encoding="utf-8").replace('timezone = "UTC"\n', "")
         text = text.replace("first_day = 2024-01-01", f'first_day = {FIRST}\nzone = "{NEW_YORK}"')
-        text = text.replace("2024-01-05", str(LAST)).replace("[2024-01-03]", f"[{CLOSED}]")
+        text = text.replace("2024-01-05", str(AUTUMN)).replace("[2024-01-03]", f"[{CLOSED}]")
         toml.write_text(text, encoding="utf-8")
-        for day in days(FIRST, LAST):
+        for day in (*days(FIRST, LAST), AUTUMN):
             if day != CLOSED:
                 rows = [tiny_row(day, place) | {"at": stamp(at)} for place, at in enumerate(instants(day), 1)]
                 pq.write_table(pa.Table.from_pylist(rows), tiny.raw(f"events/{day}.parquet"))
@@ -82,6 +83,16 @@ def test_stamps_without_a_zone_are_of_that_of_the_days(spark, shop):
         shop(name, stamp).ingest(CHANGE) for name, stamp in (("a", lambda at: at), ("b", local))
     )
     assert with_offset.tables["interactions"].digest == without.tables["interactions"].digest
+
+
+@pytest.mark.spark
+def test_the_day_whose_hour_comes_twice_has_the_rows_of_both(spark, shop):
+    """Local stamps do not tell the two hours apart: the first is meant."""
+    told = shop("told").ingest(AUTUMN)
+    local_stamps = shop("local", local).ingest(AUTUMN)
+    for record in (told, local_stamps):
+        assert (record.counts["read"], record.counts["clean"]) == (26, 26)
+    assert told.tables["interactions"].digest != local_stamps.tables["interactions"].digest
 
 
 @pytest.mark.spark

@@ -4,6 +4,7 @@ import csv
 import datetime as dt
 import itertools
 import json
+from contextlib import contextmanager, nullcontext
 from decimal import Decimal
 
 import pyarrow as pa
@@ -152,17 +153,23 @@ def dirty(dirty_data, spark):
 COMPILED = {"spark.sql.codegen.wholeStage": "true", "spark.sql.codegen.factoryMode": "CODEGEN_ONLY"}
 
 
-def test_compiled_expressions_make_the_same_of_a_day_as_interpreted_ones(dirty, dirty_data, spark):
-    """Tests interpret them, jobs compile them."""
+@contextmanager
+def _compiled(spark):
+    """Within it SQL is compiled, as jobs do; tests interpret it."""
     before = {name: spark.conf.get(name) for name in COMPILED}
     assert before == {"spark.sql.codegen.wholeStage": "false", "spark.sql.codegen.factoryMode": "NO_CODEGEN"}
     try:
         for name, value in COMPILED.items():
             spark.conf.set(name, value)
-        result, rows = _extracted(dirty_data)
+        yield
     finally:
         for name, value in before.items():
             spark.conf.set(name, value)
+
+
+def test_compiled_expressions_make_the_same_of_a_day_as_interpreted_ones(dirty, dirty_data, spark):
+    with _compiled(spark):
+        result, rows = _extracted(dirty_data)
     interpreted, expected = dirty
     assert (result.counts, result.hours, result.samples) == (
         interpreted.counts,
@@ -257,8 +264,9 @@ def _of_computed(pieces, paid, part):
     return (("return", ["amount_negative"]), None) if amount < 0 else (None, amount)
 
 
-def test_a_row_is_set_aside_for_what_its_expressions_cannot_make_of_it(tiny_with, tmp_path):
-    """Numbers follow the marks of the file, and no row of any values ends the job."""
+@pytest.mark.parametrize("compiled", [False, True])
+def test_a_row_is_set_aside_for_what_its_expressions_cannot_make_of_it(tiny_with, tmp_path, spark, compiled):
+    """Numbers follow the marks of the file, ids take their form, and no row of any values ends the job."""
     tiny = _edited(
         tiny_with(tmp_path, format="csv", id_type="string"),
         user=('user_id = "user"', 'user_id = "upper(trim(user))"'),
@@ -266,6 +274,7 @@ def test_a_row_is_set_aside_for_what_its_expressions_cannot_make_of_it(tiny_with
         amount=('amount = "paid"', 'amount = "pieces * paid / part"'),
         name=('name = "title"', 'name = "upper(title)"'),
         category=('category = "department"', "category = \"department || '/' || kind\""),
+        forms=("[events]", '[rules.user_ids]\ncase = "lower"\nunicode = "nfc"\n\n[events]'),
         marks=("[rules]", '[raw.csv]\ndelimiter = ";"\ndecimal = ","\nthousands = "."\n\n[rules]'),
     )
     asked = list(itertools.product(PIECES, PAID, PARTS))
@@ -273,17 +282,18 @@ def test_a_row_is_set_aside_for_what_its_expressions_cannot_make_of_it(tiny_with
         writer = csv.DictWriter(file, [*PLAIN, "part"], delimiter=";")
         writer.writeheader()
         for pieces, paid, part in asked:
-            writer.writerow(PLAIN | {"user": " ab ", "pieces": pieces, "paid": paid, "part": part})
+            writer.writerow(PLAIN | {"user": " e\u0301ab ", "pieces": pieces, "paid": paid, "part": part})
     tiny.put_items(
         DAY, [{"item": "10", "title": "tea", "department": "drinks", "kind": "green", "size": "5"}]
     )
-    result, rows = _extracted(tiny)
+    with _compiled(spark) if compiled else nullcontext():
+        result, rows = _extracted(tiny)
     expected = [_of_computed(*one) for one in asked]
     assert _aside(rows["quarantine"]) == {n: why for n, (why, _) in enumerate(expected, 1) if why}
     assert sorted(row["amount"] for row in rows["interactions"]) == sorted(
         n for why, n in expected if not why
     )
-    assert {row["user_id"] for row in rows["interactions"]} == {"AB"}
+    assert {row["user_id"] for row in rows["interactions"]} == {"\u00e9ab"}
     counts = result.counts[DAY]
     assert (
         counts["read"] == len(asked) == sum(counts[kind] for kind in ("clean", "bad", "return", "duplicate"))

@@ -20,6 +20,16 @@ HOUR_FIELD: Final = f"{{{HOUR}}}"
 _VARIABLE: Final = re.compile(rf"(\{{{HOUR}\}}|\*)")
 _ANY: Final = {HOUR_FIELD: f"(?P<{HOUR}>{'|'.join(HOURS)})", "*": "[^/]*"}
 
+_FORMS: Final = {
+    "partition": r"\d{4}-\d{2}-\d{2}",
+    "year": r"\d{4}",
+    "month": r"\d{2}",
+    "day": r"\d{2}",
+    HOUR: "|".join(HOURS),
+}
+"""What each field is in a path."""
+_PART: Final = re.compile(r"(\{\w+\}|\*)")
+
 List = Callable[[str], list[str]]
 
 
@@ -47,6 +57,11 @@ def folder(pattern: str) -> str:
     return _VARIABLE.split(pattern)[0].rpartition("/")[0]
 
 
+def above(template: str) -> str:
+    """The deepest folder that holds the files of all days."""
+    return _PART.split(template)[0].rpartition("/")[0]
+
+
 def find(storage: Storage, template: str, day: dt.date, listed: List | None = None) -> tuple[str, ...]:
     """The names of a day's files, sorted; hidden files and checksums are no data.
 
@@ -60,7 +75,37 @@ def find(storage: Storage, template: str, day: dt.date, listed: List | None = No
         return (pattern,) if storage.exists(pattern) else ()
     wanted = _compiled(pattern)
     names = (listed or storage.list)(folder(pattern))
-    return tuple(sorted(name for name in names if wanted.fullmatch(name) and not _HIDDEN.search(name)))
+    return tuple(sorted(name for name in names if wanted.fullmatch(name) and is_data(name)))
+
+
+def is_data(name: str) -> bool:
+    """Whether a file may hold rows: those that are hidden and checksums hold none."""
+    return not _HIDDEN.search(name)
+
+
+def located(template: str, path: str) -> tuple[str, dt.date] | None:
+    """What is before the part of a path that a template names, and the day; None where it names none."""
+    named: set[str] = set()
+    wanted = "".join(_any(part, named) for part in _PART.split(template))
+    found = re.fullmatch(f"(?P<before>(?:.*/)?){wanted}", path)
+    if found is None:
+        return None
+    fields = found.groupdict()
+    text = fields.get("partition") or "-".join(fields[name] for name in ("year", "month", "day"))
+    try:
+        return fields["before"], dt.date.fromisoformat(text)
+    except ValueError:  # no day of any year
+        return None
+
+
+def _any(part: str, named: set[str]) -> str:
+    """A part of a template as a pattern of paths; a field that it has twice is the same there."""
+    name = part[1:-1]
+    if part == "*" or name not in _FORMS or part[0] != "{":
+        return _ANY.get(part) or re.escape(part)
+    again = name in named
+    named.add(name)
+    return f"(?P={name})" if again else f"(?P<{name}>{_FORMS[name]})"
 
 
 def missing_hours(template: str, day: dt.date, names: Iterable[str], zone: str = UTC) -> tuple[str, ...]:

@@ -43,7 +43,7 @@ from lake.schemas import (
 from spark_jobs.casts import catalogue_targets, raw_targets
 from spark_jobs.plans import ExtractPlan, RawFile
 from spark_jobs.raw import RawRows, rows
-from validation.rules import Rule, item_rules, row_rules
+from validation.rules import OUTSIDE, Rule, item_rules, row_rules
 
 NOTES = "notes"
 HOUR = "hour"
@@ -102,11 +102,15 @@ def events(plan: ExtractPlan) -> Delivery:
         forms={USER: plan.config.rules.user_ids, ITEM: plan.config.rules.item_ids},
         targets=raw_targets(raw),
         columns=INTERACTIONS,
-        rules=row_rules(plan.config),
+        rules=_rules_of(plan),
         table=TableName.INTERACTIONS,
         aside=TableName.QUARANTINE,
         stamps=raw.stamps,
     )
+
+
+def _rules_of(plan: ExtractPlan) -> tuple[Rule, ...]:
+    return tuple(rule for rule in row_rules(plan.config) if not (plan.any_day and rule.name == OUTSIDE))
 
 
 def items(plan: ExtractPlan) -> Delivery | None:

@@ -62,6 +62,10 @@ class ExtractPlan(Plan):
         What is wrong with the raw files of each day that was asked for and left out.
     row_settings
         The digest of the settings that decide what becomes of a row.
+    most
+        How many rows of each file are read; all without it. Only a sample is bounded.
+    any_day
+        Whether rows may be of any day, as those of a sample are that belongs to none.
     """
 
     lake: str
@@ -70,6 +74,8 @@ class ExtractPlan(Plan):
     catalogues: tuple[RawFile, ...]
     faults: dict[dt.date, str] = field(default_factory=dict)
     row_settings: str = ""
+    most: int | None = None
+    any_day: bool = False
 
     @property
     def rows(self) -> int:
@@ -111,6 +117,56 @@ class CutResult:
     """Of how many rows the days were written."""
 
     rows: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class SamplePlan(ExtractPlan):
+    """What one look at a sample has to do: files of one day, of which some rows are judged.
+
+    Attributes
+    ----------
+    shown
+        How many clean rows of each kind it shows.
+    """
+
+    shown: int = 0
+
+
+@dataclass(frozen=True)
+class MappedRow:
+    """A clean row of a sample beside what it was.
+
+    Attributes
+    ----------
+    table
+        The table that it would go to.
+    file, number, raw
+        Its place, and itself as JSON.
+    ours
+        The value of each of our columns as text.
+    """
+
+    table: str
+    file: str
+    number: int
+    raw: str
+    ours: dict[str, str | None]
+
+
+@dataclass(frozen=True)
+class SampleResult(ExtractResult):
+    """What an extract makes of a sample, and what more there is to see of it.
+
+    Attributes
+    ----------
+    rows
+        The first clean rows.
+    days
+        The rows of events by the day of their stamp.
+    """
+
+    rows: tuple[MappedRow, ...] = ()
+    days: dict[dt.date, int] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -223,6 +223,9 @@ def _rows(spark: SparkSession, plan: ExtractPlan, part: _Part) -> RawRows:
     number = fn.coalesce(f"_{ROW_NUMBER}", fn.col("_file.row_index") + 1).alias(ROW_NUMBER)
     whole = _whole(part).alias(RAW_ROW)
     rows = located.select(RAW, MALFORMED, whole, HASH, source, LANDED, number)
+    if plan.most is not None:  # a copy of several files may hold some that are not asked for
+        asked = fn.col(SOURCE_FILE).isin([file.name for file, _ in part.files])
+        rows = rows.where(asked & (fn.col(ROW_NUMBER) <= plan.most))
     return RawRows(rows, {name: column.family for name, column in part.columns.items()})
 
 

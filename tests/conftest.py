@@ -96,13 +96,14 @@ SCHEMA = pa.schema(
 
 def run_here(job: str, attempt: str, settings: Settings, start: object = None) -> None:
     """`spark_jobs.submit.submit` in the Spark session of this process (needs the fixture `spark`)."""
-    from spark_jobs import als, cut, extract, feature_tables, plans
+    from spark_jobs import als, cut, extract, feature_tables, plans, sample
 
     module, kind = {
         "als": (als, plans.AlsPlan),
         "cut": (cut, plans.ExtractPlan),
         "extract": (extract, plans.ExtractPlan),
         "feature_tables": (feature_tables, plans.FeaturesPlan),
+        "sample": (sample, plans.SamplePlan),
     }[job]
     storage = open_storage(settings.lake)
     request = messages.read(storage, layout.plan(attempt), kind)

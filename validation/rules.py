@@ -28,6 +28,7 @@ from lake.schemas import (
 from validation.gate import CRITICAL, Severity
 
 LAG: Final = "days_late"
+OUTSIDE: Final = "event_ts_outside_day"
 DUPLICATE: Final = "exact_duplicate"
 REPEATED: Final = "item_id_repeated"
 
@@ -195,7 +196,7 @@ def _outside(raw: RawSection, zone: str) -> Rule:
     start = begin_sql(f"date_sub({LANDED}, {raw.late_days})", zone)
     end = begin_sql(f"date_add({LANDED}, 1)", zone)
     bad = f"{EVENT_TS} < {start} OR {EVENT_TS} >= {end}"
-    return Rule("event_ts_outside_day", EVENT_TS, bad, between(LAG, 0, raw.late_days))
+    return Rule(OUTSIDE, EVENT_TS, bad, between(LAG, 0, raw.late_days))
 
 
 def _ignored(events: EventsSection) -> tuple[Rule, ...]:

@@ -228,6 +228,37 @@ def plan(
 
 
 @_command
+def check_config(
+    dataset: Annotated[str, typer.Argument(help="A data set's TOML, or its name in config/.")],
+    sample: Annotated[
+        str, typer.Option("--sample", help="A file or folder, anywhere; by default a day below NIGHTJAR_RAW.")
+    ] = "",
+    partition: Annotated[
+        str, typer.Option("--partition", help="The day, as YYYY-MM-DD; by default the newest that is there.")
+    ] = "",
+    rows: Annotated[
+        int, typer.Option("--rows", help="How many rows are judged; all files are checked.", min=1)
+    ] = 100_000,
+    shown: Annotated[int, typer.Option("--limit", "-n", help="Examples of rows and reasons.", min=0)] = 3,
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON, for scripts.")] = False,
+) -> None:
+    """Show what a data set makes of a sample, and take nothing in; exit code 1 where a night would refuse."""
+    from nightjar.command import check_config as page
+
+    config = settings.load().model_copy(update={"dataset": dataset})
+    day = partitions.parse(partition) if partition else None
+    try:
+        report = page.report(config, sample, day, rows, shown)
+    except NightjarError as error:
+        if not as_json:
+            raise
+        report = page.Report(passed=False, fault=str(error))
+    typer.echo(report.json()) if as_json else page.show(report)
+    if not report.passed:
+        raise typer.Exit(1)
+
+
+@_command
 def schema() -> None:
     """Print the JSON schema of a data set's TOML, by which editors complete and check its keys."""
     from nightjar.command.schema import text

@@ -12,6 +12,8 @@ from validation.gate import CRITICAL, WARNING, Check
 Counts = Mapping[str, int]
 
 CATALOGUE: Final = "catalogue_"
+BAD_SHARE: Final = ".bad_share"
+"""What the name of the check of bad rows ends with."""
 _MOST: Final = 0.98  # a few stamps of a shifted day may be wrong by themselves
 _DAY_HOURS: Final = 24
 
@@ -93,7 +95,7 @@ def _check_rows(day: dt.date, counts: Counts, least: int, most: int) -> Check:
 
 def _check_bad(of: str, counts: Counts, reasons: str, most: float) -> Check:
     share = _share(counts, "bad")
-    return Check(f"{of}.bad_share", CRITICAL, share <= most, reasons, f"at most {most:.2%} bad rows")
+    return Check(f"{of}{BAD_SHARE}", CRITICAL, share <= most, reasons, f"at most {most:.2%} bad rows")
 
 
 def _describe_bad(counts: Counts, samples: Mapping[str, str]) -> str:

@@ -102,3 +102,32 @@ def test_hours_of_a_marker():
     assert day_files.of_hours("{partition}/_SUCCESS", DAY) == ["2024-01-02/_SUCCESS"]
     each = day_files.of_hours("{partition}/{hour}/_SUCCESS", DAY)
     assert (len(each), each[0], each[-1]) == (24, "2024-01-02/00/_SUCCESS", "2024-01-02/23/_SUCCESS")
+
+
+@pytest.mark.parametrize(
+    ("template", "path", "before", "day"),
+    [
+        ("events/{partition}.csv", "events/2024-01-02.csv", "", "2024-01-02"),
+        ("events/{partition}.csv", "/data/my events/events/2024-01-02.csv", "/data/my events/", "2024-01-02"),
+        ("e/{partition}/hour={hour}/*.gz", "s3://b/e/2024-01-02/hour=23/x+1.gz", "s3://b/", "2024-01-02"),
+        ("{year}/{month}/{day}/{hour}.avro", "2024/01/02/03.avro", "", "2024-01-02"),
+        ("{partition}/e-{partition}.csv", "2024-01-02/e-2024-01-02.csv", "", "2024-01-02"),
+        ("{partition}/e-{partition}.csv", "2024-01-02/e-2024-01-03.csv", None, ""),
+        ("events/{partition}.csv", "my-events/2024-01-02.csv", None, ""),
+        ("events/{partition}.csv", "events/2024-02-30.csv", None, ""),
+        ("events/{partition}.csv", "events/2024-01-02xcsv", None, ""),
+        ("{partition}/{hour}.csv", "2024-01-02/24.csv", None, ""),
+        ("{partition}/*.csv", "2024-01-02/a/b.csv", None, ""),
+    ],
+)
+def test_a_path_tells_its_day(template, path, before, day):
+    expected = None if before is None else (before, dt.date.fromisoformat(day))
+    assert day_files.located(template, path) == expected
+
+
+@pytest.mark.parametrize(
+    ("template", "folder"),
+    [("a/b/c-{partition}.csv", "a/b"), ("a*/{partition}", ""), ("{partition}/x", ""), ("a/dt={year}", "a")],
+)
+def test_the_folder_above_all_days(template, folder):
+    assert day_files.above(template) == folder

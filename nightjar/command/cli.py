@@ -259,6 +259,27 @@ def check_config(
 
 
 @_command
+def new_dataset(
+    samples: Annotated[list[str], typer.Argument(help="Files or folders of events, by path or on S3.")],
+    name: Annotated[
+        str, typer.Option("--name", help="The data set's; by default that of their folder.")
+    ] = "",
+    out: Annotated[
+        Path | None, typer.Option("--out", help="The new TOML; by default it is printed.", dir_okay=False)
+    ] = None,
+) -> None:
+    """Write the TOML of a data set from samples of its files; each guess says what it rests on."""
+    from nightjar.command import new_dataset as page
+
+    if out is None:
+        typer.echo(page.text(samples, name), nl=False)
+        return
+    page.write(samples, name, out)
+    console.print(escape(f"look at what is UNSURE in {out}, then at what it makes of a sample:"))
+    console.print(escape(f"nightjar check-config {out} --sample {samples[0]}"))
+
+
+@_command
 def schema() -> None:
     """Print the JSON schema of a data set's TOML, by which editors complete and check its keys."""
     from nightjar.command.schema import text

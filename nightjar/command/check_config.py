@@ -312,7 +312,8 @@ def _show_days(seen: Report) -> None:
 
 def _show_alike(seen: Report) -> None:
     for column, groups in (seen.alike or {}).items():
-        console.print(Text(f"{column}: {len(groups):,} groups of ids look alike"))
+        mend = f"where they are one, rules.{column}s gives them one form"
+        console.print(Text(f"{column}: {len(groups):,} groups of ids look alike; {mend}"))
         for group in groups[:_SHOWN]:
             ids = ", ".join(f"{text!r} ({rows:,} rows)" for text, rows in group.rows.items())
             console.print(Text(f"  {ids} differ in {', '.join(group.differ)}"))

@@ -84,7 +84,7 @@ def of_samples(places: Sequence[str], name: str = "") -> Draft:
     if missing := [role for role in (USER, ITEM, EVENT_TS) if role not in roles]:
         raise PermanentError(
             f"{files[0]}: expected columns that may be {', '.join(missing)}, found "
-            f"{', '.join(rows.columns)}; write the TOML by docs/data-sets.md"
+            f"{', '.join(rows.columns)}; name files of events alone, or write the TOML by docs/data-sets.md"
         )
     ready = _READY if found.days and open_storage(files[0].rpartition("/")[0]).exists(_READY) else ""
     return _draft(name or _name(found), found, rows, roles, ready)

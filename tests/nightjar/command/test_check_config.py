@@ -101,7 +101,8 @@ def test_a_sample_from_anywhere_has_rows_of_any_day(tiny_with, tmp_path, report)
     assert [row.number for row in seen.rows] == [1]
     assert _of(seen.files, "name")["all.csv"].absent == ("basket", "store")
     shown = _shown(seen)
-    assert "item_id: 1 groups of ids look alike 'A1' (10 rows), 'a 1' (10 rows) differ in case, bl" in shown
+    assert "item_id: 1 groups of ids look alike; where they are one, rules.item_ids gives" in shown
+    assert "'A1' (10 rows), 'a 1' (10 rows) differ in case, blanks" in shown
     assert "2010-05-01 to 2019-05-01" in shown
     assert "files of one day each: `nightjar cut` writes them" in shown
     assert "event_ts_unreadable" in shown

@@ -174,7 +174,7 @@ def test_ingest_takes_the_same_sample_by_it(layout, tmp_path, submit_here):
 def test_what_cannot_be_guessed_is_refused_by_name(tmp_path):
     path = tmp_path / "notes.csv"
     path.write_text("title,colour\ntea,green\ncoffee,black\n")
-    with pytest.raises(PermanentError, match="columns that may be event_ts, found title, colour; write"):
+    with pytest.raises(PermanentError, match="event_ts, found title, colour; name files of events alone"):
         new_dataset.text([str(path)])
     path.write_text("only one column\n")
     with pytest.raises(PermanentError, match="notes.csv: expected values with a delimiter between them"):

@@ -65,9 +65,11 @@ def _only_of_its_format(table: Any, info: ValidationInfo) -> Any:
 def _names_what_is_mapped(csv: CsvSection, info: ValidationInfo) -> CsvSection:
     """Refuse names of columns of which ours lack one."""
     columns = info.data.get("columns")
-    mapped = columns.named if columns and csv.columns and not _unparsed(info) else set()
-    if csv.columns and (lacking := sorted(mapped - set(csv.columns))):
-        raise ValueError(f"its columns lack {', '.join(lacking)}, which the table beside it maps")
+    if not (columns and csv.columns) or _unparsed(info):
+        return csv
+    keyed = (column for text in info.data.get("event_key", ()) for column in expressions.columns_of(text))
+    if lacking := sorted(columns.named.union(keyed) - set(csv.columns)):
+        raise ValueError(f"its columns lack {', '.join(lacking)}, which the table beside it names")
     return csv
 
 
@@ -176,6 +178,8 @@ class RawSection(Section):
     """Days of each week on which none is."""
     closed_calendar: Calendar = Field(default=(), exclude_if=_is_unset)
     """A file of further such days, those of other years too; the days count as a setting, not the path."""
+    event_key: Sequence[Text] = Field(default=(), exclude_if=_is_unset)
+    """What names an event, such as the raw columns invoice and line; without it its whole row does."""
     columns: RawColumns
     csv: CsvSection = Field(default=RFC_4180, exclude_if=_is_default)
     nested: NestedSection = Field(default=FLAT, exclude_if=_is_default)
@@ -190,6 +194,18 @@ class RawSection(Section):
         if manifest and day_files.HOUR_FIELD in manifest:
             raise ValueError("expected one manifest a day, without {hour}")
         return manifest
+
+    @field_validator("event_key")
+    @classmethod
+    def _is_parsed(cls, key: tuple[str, ...], info: ValidationInfo) -> tuple[str, ...]:
+        for text in () if _unparsed(info) else key:
+            expressions.parse(text)
+        return key
+
+    @property
+    def optional(self) -> frozenset[str]:
+        """The raw columns that a file may lack: those that are mapped, and neither needed nor of the key."""
+        return self.columns.optional.difference(*map(expressions.columns_of, self.event_key))
 
     def is_closed(self, day: dt.date) -> bool:
         """Whether no file is expected on a day."""

@@ -19,7 +19,7 @@ from typing import Final
 from lake import stamps as forms
 from lake.formats.content import Targets
 from lake.formats.dialect import RFC_4180, CsvSection
-from lake.formats.families import NOTHING, TEXT, WHOLE
+from lake.formats.families import NOTHING, OTHER, TEXT, WHOLE
 from lake.raw_sections import CatalogueSection, RawSection
 from lake.schemas import (
     AMOUNT,
@@ -178,12 +178,15 @@ def rule(target: str, raw_family: str, id_type: str, stamps: Sequence[str] = ())
     Parameters
     ----------
     target
-        One of the types of `lake.schemas`: ``id``, ``string``, ``timestamp`` or ``decimal(p,s)``.
+        One of the types of `lake.schemas`: ``id``, ``string``, ``timestamp`` or ``decimal(p,s)``; or `TEXT`,
+        the normalized text, for parts of the event key.
     raw_family
         The family of the raw column.
     stamps
         The forms of stamps that the data set names.
     """
+    if target == TEXT:
+        return None if raw_family == OTHER else "{w}"
     if raw_family == NOTHING:
         return f"CAST(NULL AS {spark_type(target, id_type)})"
     if raw_family == WHOLE:
@@ -286,11 +289,17 @@ def quoted(column: str) -> str:
     return "`" + column.replace("`", "``") + "`"
 
 
+def key_parts(raw: RawSection) -> dict[str, str]:
+    """The names under which the columns of the event key are read: name -> raw column."""
+    return {f"key_{place}": column for place, column in enumerate(raw.event_key)}
+
+
 def raw_targets(raw: RawSection) -> Targets:
-    """The columns of `interactions` that the data set maps: our name -> (raw column, our type)."""
+    """The columns of `interactions` that the data set maps, and its event key: name -> (raw column, type)."""
     names = (USER, ITEM, EVENT_TS, EVENT_TYPE, QUANTITY, AMOUNT, CONTEXT, SEGMENT)
     mapped = {name: getattr(raw.columns, name) for name in names}
-    return {name: (column, INTERACTIONS[name]) for name, column in mapped.items() if column}
+    ours = {name: (column, INTERACTIONS[name]) for name, column in mapped.items() if column}
+    return ours | {name: (column, TEXT) for name, column in key_parts(raw).items()}
 
 
 def catalogue_targets(catalogue: CatalogueSection) -> Targets:

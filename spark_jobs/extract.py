@@ -13,7 +13,7 @@ from dataclasses import dataclass, field, replace
 from functools import partial
 
 from pyspark.errors import DateTimeException
-from pyspark.sql import Column, DataFrame, Window
+from pyspark.sql import Column, DataFrame
 from pyspark.sql import functions as fn
 
 from lake import layout, tables
@@ -22,7 +22,6 @@ from lake.names import TableName
 from lake.records import TableContent
 from lake.schemas import (
     HASH,
-    ITEM,
     KIND,
     LANDED,
     QUARANTINE,
@@ -33,16 +32,17 @@ from lake.schemas import (
     TABLES,
 )
 from lake.storage import Storage, open_storage
-from spark_jobs import day_profiles, judge, read
+from spark_jobs import copies, day_profiles, judge, read
+from spark_jobs.copies import FIRST, Rows
 from spark_jobs.digest import digests
 from spark_jobs.files import cut
 from spark_jobs.job import main, unread
-from spark_jobs.judge import HOUR, NOTES, Delivery
+from spark_jobs.judge import EVENT, HOUR, NAMED, NOTES, Delivery
 from spark_jobs.plans import ExtractPlan, ExtractResult, RawFile
 from spark_jobs.raw import file_at
 from spark_jobs.session import session, session_for
 from validation.profile import Profile
-from validation.rules import DUPLICATE, REPEATED
+from validation.rules import CONFLICTING, REPEATED
 
 log = logging.getLogger(__name__)
 
@@ -51,6 +51,8 @@ Counts = dict[dt.date, dict[str, int]]
 _UNWANTED_KINDS = ("ignored", "return")
 _AT_ONCE = 8  # asking for the version of a file waits for the storage, not for a core
 _SHOWN = 3  # names of files in a message
+_COUNTED_APART = {REPEATED: f"bad_{REPEATED}", CONFLICTING: "conflicting"}
+"""Of repeated rows the reasons that have a count of their own."""
 _IS_CLEAN = f"size({REASONS}) = 0"
 _IS_SET_ASIDE = f"size({REASONS}) > 0"
 
@@ -96,7 +98,8 @@ def run(plan: ExtractPlan) -> ExtractResult:
             if fault is None:
                 raise
             log.warning("%s is left out: %s", fault.day, fault)
-            faults[fault.day] = str(fault)
+            if fault.day in plan.based_on:
+                faults[fault.day] = str(fault)
             plan = _without(fault.day, plan)
     raise FileFault("\n".join(faults.values()))
 
@@ -133,6 +136,7 @@ def _without(day: dt.date, plan: ExtractPlan) -> ExtractPlan:
         based_on={other: sequence for other, sequence in plan.based_on.items() if other != day},
         files=tuple(file for file in plan.files if file.day != day),
         catalogues=tuple(file for file in plan.catalogues if file.day != day),
+        before=tuple(file for file in plan.before if file.day != day),
     )
 
 
@@ -168,7 +172,7 @@ def _stage(delivery: Delivery, plan: ExtractPlan, days: Iterable[dt.date]) -> _T
 def _stage_rows(delivery: Delivery, plan: ExtractPlan, tally: _Tally) -> None:
     judged = judge.judged(session("extract"), plan, delivery)
     cached = _without_whole_rows(judged).persist()
-    repeats = _repeated_rows(judged, cached, delivery)
+    repeats = copies.repeated(Rows(judged, cached), delivery, _before(plan, delivery))
     _count(cached, repeats, delivery, tally)
     clean, aside = cached.where(_IS_CLEAN), cached.where(_IS_SET_ASIDE).select(*QUARANTINE, LANDED)
     if repeats:
@@ -180,6 +184,21 @@ def _stage_rows(delivery: Delivery, plan: ExtractPlan, tally: _Tally) -> None:
     _write(clean.select(*TABLES[delivery.table].columns, LANDED), plan, delivery.table)
     _write(aside, plan, delivery.aside)
     _sample(cached, delivery, plan, tally)
+    if repeats and delivery.key:
+        _sample_conflicts(repeats, tally)
+
+
+def _before(plan: ExtractPlan, delivery: Delivery) -> Rows | None:
+    """The rows of earlier days among which copies are sought; None where there are none."""
+    if not delivery.key or not plan.before:
+        return None
+    judged = judge.judged(session("extract"), plan, replace(delivery, files=plan.before))
+    cached = judged.select(LANDED, HASH, KIND).persist()
+    read_rows = Counter[dt.date]()
+    read_rows.update(dict(cached.groupBy(LANDED).count().collect()))
+    for day in {file.day for file in plan.before}:
+        _require_all_read(day, read_rows[day], [file for file in plan.before if file.day == day])
+    return Rows(judged, cached)
 
 
 def _has_sets(delivery: Delivery) -> bool:
@@ -200,12 +219,13 @@ def _in_files(shuffled: DataFrame, delivery: Delivery) -> DataFrame:
 def _without_whole_rows(judged: DataFrame) -> DataFrame:
     """Judged rows, with the raw row only where a reason or a note needs it, so that the cache is small."""
     raw_row = fn.when((fn.size(REASONS) > 0) | (fn.size(NOTES) > 0), fn.col(RAW_ROW))
-    return judged.withColumn(RAW_ROW, raw_row)
+    return judged.withColumn(RAW_ROW, raw_row).drop(EVENT)
 
 
 def _count_names(delivery: Delivery) -> Iterator[str]:
     """The names of a delivery's counts."""
     names = ["read", "clean", "bad", "duplicate", *(() if delivery.prefix else _UNWANTED_KINDS)]
+    names += ["unnamed", "conflicting"] if delivery.key else []
     names += [f"rounded_{rule.column}" for rule in delivery.rules if rule.kind == "rounded"]
     names += [f"bad_{name}" for name in _faults(delivery)]
     return (f"{delivery.prefix}{name}" for name in names)
@@ -214,42 +234,6 @@ def _count_names(delivery: Delivery) -> Iterator[str]:
 def _faults(delivery: Delivery) -> list[str]:
     """The reasons that a bad row of a delivery may have."""
     return delivery.named("bad") + delivery.named("return") + ([REPEATED] if delivery.prefix else [])
-
-
-def _repeated_rows(judged: DataFrame, cached: DataFrame, delivery: Delivery) -> DataFrame | None:
-    """The clean rows that repeat an earlier one, cached; None where there are none.
-
-    Whole rows are compared only where two share a key: the item in a catalogue, else the row's hash.
-    """
-    key = ITEM if delivery.prefix else HASH
-    counted = cached.where(_IS_CLEAN).groupBy(LANDED, key).count()
-    repeated = counted.where("count > 1").select(LANDED, key).persist()
-    if not repeated.count():
-        return None
-    suspects = judged.where(_IS_CLEAN).join(repeated, [LANDED, key], "left_semi")
-    return (_repeats if delivery.prefix else _copies)(suspects).persist()
-
-
-def _copies(suspects: DataFrame) -> DataFrame:
-    """The rows that equal an earlier row of their day in every raw column."""
-    in_file_order = Window.partitionBy(LANDED, RAW_ROW).orderBy(SOURCE_FILE, ROW_NUMBER)
-    ranked = suspects.withColumn("_rank", fn.row_number().over(in_file_order)).where("_rank > 1")
-    return _set_aside(ranked.withColumn("_copy", fn.lit(True)))
-
-
-def _repeats(suspects: DataFrame) -> DataFrame:
-    """The rows about an item that an earlier row of their day is about."""
-    in_file_order = Window.partitionBy(LANDED, ITEM).orderBy(SOURCE_FILE, ROW_NUMBER)
-    ranked = suspects.withColumns(
-        {"_rank": fn.row_number().over(in_file_order), "_first": fn.first(RAW_ROW).over(in_file_order)}
-    )
-    return _set_aside(ranked.where("_rank > 1").withColumn("_copy", fn.col("_first") == fn.col(RAW_ROW)))
-
-
-def _set_aside(rows: DataFrame) -> DataFrame:
-    reason = fn.when(fn.col("_copy"), DUPLICATE).otherwise(REPEATED)
-    kind = fn.when(fn.col("_copy"), "duplicate").otherwise("bad").alias(KIND)
-    return rows.select(LANDED, SOURCE_FILE, ROW_NUMBER, RAW_ROW, kind, fn.array(reason).alias(REASONS))
 
 
 def _count(cached: DataFrame, repeats: DataFrame | None, delivery: Delivery, tally: _Tally) -> None:
@@ -261,8 +245,8 @@ def _count(cached: DataFrame, repeats: DataFrame | None, delivery: Delivery, tal
         _add(tally.counts[day], counts)
         if hour_of_day is not None:
             tally.hours.setdefault(day, {})[hour_of_day] = counts[f"{delivery.prefix}read"]
-    for row in repeats.groupBy(LANDED, KIND).count().collect() if repeats else ():
-        names = ("bad", f"bad_{REPEATED}") if row[KIND] == "bad" else ("duplicate",)
+    for row in repeats.groupBy(LANDED, KIND, REASONS).count().collect() if repeats else ():
+        names = [row[KIND], *(name for reason, name in _COUNTED_APART.items() if reason in row[REASONS])]
         _add(tally.counts[row[LANDED]], {f"{delivery.prefix}{name}": row["count"] for name in names})
     for day, counts in tally.counts.items():
         aside = _aside(counts, delivery)
@@ -283,7 +267,8 @@ def _aggregates(delivery: Delivery) -> list[Column]:
         for rule in delivery.rules
         if rule.kind == "rounded"
     }
-    every = {"read": fn.lit(True)} | kinds | faults | notes
+    unnamed = {"unnamed": ~fn.col(NAMED) & fn.col(KIND).isNull()} if delivery.key else {}
+    every = {"read": fn.lit(True)} | kinds | faults | notes | unnamed
     return [fn.count_if(condition).alias(f"{delivery.prefix}{name}") for name, condition in every.items()]
 
 
@@ -314,7 +299,7 @@ def _few(names: list[str]) -> str:
 def _require_unchanged(plan: ExtractPlan) -> None:
     """Refuse a file that changed after its check: the record would hold the digest of other bytes."""
     storage = open_storage(plan.raw_root)
-    files = [file for file in (*plan.files, *plan.catalogues) if not file.copy]
+    files = [file for file in plan.all_files if not file.copy]
     with ThreadPoolExecutor(_AT_ONCE) as pool:
         unchanged = pool.map(partial(_is_as_checked, storage), files)
         changed = next((file for file, same in zip(files, unchanged, strict=True) if not same), None)
@@ -343,6 +328,14 @@ def _sample(cached: DataFrame, delivery: Delivery, plan: ExtractPlan, tally: _Ta
         rounded = judge.samples(cached.where(fn.col(KIND).isNull()), NOTES, delivery)
         for day, samples in rounded.items():
             tally.samples[day] = tally.samples.get(day, {}) | samples
+
+
+def _sample_conflicts(repeats: DataFrame, tally: _Tally) -> None:
+    """Add to the sample of conflicting copies which row came first."""
+    conflicts = repeats.where(fn.array_contains(REASONS, CONFLICTING))
+    top = fn.min(fn.struct(SOURCE_FILE, ROW_NUMBER, FIRST)).alias("row")
+    for day, row in conflicts.groupBy(LANDED).agg(top).collect():
+        tally.samples[day][CONFLICTING] += f"; {row[FIRST]} came first"
 
 
 def _balance(result: ExtractResult, delivery: Delivery) -> None:

@@ -40,13 +40,15 @@ from lake.schemas import (
     Columns,
     spark_type,
 )
-from spark_jobs.casts import catalogue_targets, raw_targets
+from spark_jobs.casts import catalogue_targets, key_parts, raw_targets
 from spark_jobs.plans import ExtractPlan, RawFile
 from spark_jobs.raw import RawRows, rows
 from validation.rules import OUTSIDE, Rule, item_rules, row_rules
 
 NOTES = "notes"
 HOUR = "hour"
+EVENT = "event"
+NAMED = "is_named"
 _SHOWN = 60
 """Letters of a raw value in a sample, so that a sample stays one short line."""
 
@@ -71,6 +73,10 @@ class Delivery:
         The forms of its stamps; none for ISO alone.
     prefix
         What the names of its counts begin with.
+    key
+        The words that together name an event; without them its whole row does.
+    reach
+        How many days back copies are sought.
     """
 
     files: tuple[RawFile, ...]
@@ -85,6 +91,13 @@ class Delivery:
     aside: str
     stamps: tuple[str, ...] = ()
     prefix: str = ""
+    key: tuple[str, ...] = ()
+    reach: int = 0
+
+    @property
+    def event(self) -> str:
+        """The column that is the same for copies."""
+        return EVENT if self.key else RAW_ROW
 
     def named(self, kind: str) -> list[str]:
         """The names of its rules of a kind."""
@@ -106,6 +119,8 @@ def events(plan: ExtractPlan) -> Delivery:
         table=TableName.INTERACTIONS,
         aside=TableName.QUARANTINE,
         stamps=raw.stamps,
+        key=tuple(key_parts(raw)),
+        reach=raw.late_days if raw.event_key else 0,
     )
 
 
@@ -133,7 +148,11 @@ def items(plan: ExtractPlan) -> Delivery | None:
 
 
 def judged(spark: SparkSession, plan: ExtractPlan, delivery: Delivery) -> DataFrame:
-    """Every raw row: our columns, its reasons and kind, the row as JSON, its hash (equal for copies)."""
+    """Every raw row: our columns, its reasons and kind, the row as JSON, its hash (equal for copies).
+
+    Where events have a key also `EVENT`, which is equal for copies and for nothing else, and `NAMED`:
+    whether the row has all of the key.
+    """
     parts = rows(spark, plan, delivery.files)
     return reduce(DataFrame.unionByName, (_judge(part, plan, delivery) for part in parts))
 
@@ -150,6 +169,8 @@ def _judge(part: RawRows, plan: ExtractPlan, delivery: Delivery) -> DataFrame:
     texts = fn.struct(*(text.alias(name) for name, text in each.items()))
     frame = part.frame.select("*", texts.alias(WORDS))
     extra = [_attributes(part, delivery).alias(ATTRIBUTES)] if ATTRIBUTES in delivery.columns else []
+    if delivery.key:
+        frame, extra = _identified(frame, delivery.key), [*extra, fn.col(EVENT), fn.col(NAMED)]
     return (
         frame.select("*", *casts)
         .select(
@@ -165,6 +186,20 @@ def _judge(part: RawRows, plan: ExtractPlan, delivery: Delivery) -> DataFrame:
             RAW_ROW,
         )
         .withColumn(KIND, _kind(delivery))
+    )
+
+
+def _identified(frame: DataFrame, key: Iterable[str]) -> DataFrame:
+    """Rows known by their key, or by all that they hold where a part of it is missing."""
+    parts = [fn.col(f"{WORDS}.{name}") for name in key]
+    named = reduce(Column.__and__, (part.isNotNull() for part in parts))
+    by_key, by_row = fn.array(fn.lit("key"), *parts), fn.array(fn.lit("row"), RAW_ROW)
+    return frame.withColumns(
+        {
+            NAMED: named,
+            EVENT: fn.when(named, by_key).otherwise(by_row),
+            HASH: fn.when(named, fn.xxhash64(*parts)).otherwise(fn.col(HASH)),
+        }
     )
 
 

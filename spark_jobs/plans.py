@@ -66,6 +66,8 @@ class ExtractPlan(Plan):
         How many rows of each file are read; all without it. Only a sample is bounded.
     any_day
         Whether rows may be of any day, as those of a sample are that belongs to none.
+    before
+        The events files of earlier days, among whose rows copies are sought too.
     """
 
     lake: str
@@ -76,11 +78,23 @@ class ExtractPlan(Plan):
     row_settings: str = ""
     most: int | None = None
     any_day: bool = False
+    before: tuple[RawFile, ...] = ()
+
+    @property
+    def all_files(self) -> tuple[RawFile, ...]:
+        """Every raw file that is read."""
+        return (*self.files, *self.catalogues, *self.before)
 
     @property
     def rows(self) -> int:
         """How many rows these files have."""
-        return sum(file.rows for file in (*self.files, *self.catalogues))
+        return sum(file.rows for file in self.all_files)
+
+    def searched(self, day: dt.date) -> list[RawFile]:
+        """The events files before a day among whose rows copies of the day's are sought."""
+        raw = self.config.raw
+        reach = dt.timedelta(days=raw.late_days if raw.event_key else 0)
+        return [file for file in (*self.before, *self.files) if day - reach <= file.day < day]
 
 
 @dataclass(frozen=True)

@@ -231,7 +231,7 @@ def _rows(spark: SparkSession, plan: ExtractPlan, part: _Part) -> RawRows:
 
 def file_at(path: str, plan: ExtractPlan) -> RawFile | None:
     """The file of a plan that has a path, in any spelling of Spark; None where the plan has no such file."""
-    files = {_plain(read.hadoop_path(_uri(plan, f))): f for f in (*plan.files, *plan.catalogues)}
+    files = {_plain(read.hadoop_path(_uri(plan, f))): f for f in plan.all_files}
     return files.get(_plain(path))
 
 

@@ -30,6 +30,8 @@ from validation.gate import CRITICAL, Severity
 LAG: Final = "days_late"
 OUTSIDE: Final = "event_ts_outside_day"
 DUPLICATE: Final = "exact_duplicate"
+KEY_REPEATED: Final = "event_key_repeated"
+CONFLICTING: Final = "event_key_conflicting"
 REPEATED: Final = "item_id_repeated"
 
 Kind = Literal["bad", "ignored", "return", "rounded"]

@@ -159,7 +159,7 @@ def _events(lake: Lake, day: dt.date, listed: List) -> _Set:
         format_of(raw),
         raw_targets(raw),
         lake.data.id_type,
-        optional=raw.columns.optional,
+        optional=raw.optional,
         stamps=raw.stamps,
     )
     specs = [replace(of_file, name=name, may_be_empty=closed or is_set) for name in names]

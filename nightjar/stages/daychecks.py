@@ -8,6 +8,7 @@ from lake.dataset import Dataset
 from lake.raw_sections import RulesSection
 from spark_jobs.plans import ExtractResult, RawFile
 from validation.gate import CRITICAL, WARNING, Check
+from validation.rules import CONFLICTING
 
 Counts = Mapping[str, int]
 
@@ -54,6 +55,7 @@ def check_counts(
         _check_bad(f"{day}", counts, _describe_bad(counts, samples) + why, rules.max_bad_share),
         _check_returns(day, counts, rules),
         *_check_rounded(day, counts, samples),
+        *_check_copies(day, counts, samples),
     ]
 
 
@@ -159,6 +161,28 @@ def _check_rounded(day: dt.date, counts: Counts, samples: Mapping[str, str]) -> 
             "numbers that the column holds exactly",
         )
         for column, n in rounded.items()
+    ]
+
+
+def _check_copies(day: dt.date, counts: Counts, samples: Mapping[str, str]) -> list[Check]:
+    """Warnings about a key of events: copies that disagree, and a key that no row has."""
+    if "conflicting" not in counts:
+        return []
+    conflicting, unnamed, rows = (
+        counts["conflicting"],
+        counts["unnamed"],
+        counts["clean"] + counts["duplicate"],
+    )
+    found = f"{conflicting} that say something else{_example(samples.get(CONFLICTING))}"
+    return [
+        Check(f"{day}.copies_agree", WARNING, not conflicting, found, "copies that say what the first says"),
+        Check(
+            f"{day}.event_key",
+            WARNING,
+            unnamed < max(rows, 1),
+            f"{unnamed} of {rows} rows that lack a part of it",
+            "rows that have all columns of raw.event_key; one that lacks any is known by its whole row",
+        ),
     ]
 
 

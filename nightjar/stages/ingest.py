@@ -13,12 +13,12 @@ from typing import ClassVar, Final
 
 import pyarrow as pa
 
-from lake import day_files, layout, tables
+from lake import day_files, layout, partitions, tables
 from lake.errors import FileFault, GateFailed, PermanentError
 from lake.lake import Lake
 from lake.ledger import Ledger
 from lake.names import StageName, TableName
-from lake.partitions import day_of, utc_now
+from lake.partitions import ONE_DAY, day_of, utc_now
 from lake.plan import Ending
 from lake.records import Draft, Input, Record, TableContent
 from lake.schemas import LANDED
@@ -29,7 +29,7 @@ from nightjar.stages import daychecks, overlap, rowsettings
 from nightjar.stages.attempt import list_faults
 from nightjar.stages.history import Past
 from nightjar.stages.stage import Checks, Stage
-from spark_jobs.plans import ExtractPlan, ExtractResult
+from spark_jobs.plans import ExtractPlan, ExtractResult, RawFile
 from validation import expectations
 from validation.gate import CRITICAL, Check, failed
 
@@ -78,6 +78,7 @@ class Ingest(Stage[ExtractPlan, ExtractResult]):
             catalogues=tuple(checked.catalogues),
             faults=faults,
             row_settings=rowsettings.digest_of(lake.data),
+            before=_before(days, pins["attempt"], lake, self.threads),
         )
 
     def run(self, lake: Lake, plan: ExtractPlan) -> ExtractResult:
@@ -137,9 +138,10 @@ class Ingest(Stage[ExtractPlan, ExtractResult]):
         """The draft of a day; a day without a file is closed."""
         files = [file for file in (*plan.files, *plan.catalogues) if file.day == day]
         missing = _missing_hours(day, plan)
+        read = [*files, *plan.searched(day)]
         return replace(
             plan.draft(day, Ending.COMMITTED if files else Ending.CLOSED),
-            inputs=tuple(Input(file.name, file.sha256, bytes=file.bytes) for file in files),
+            inputs=tuple(Input(file.name, file.sha256, bytes=file.bytes) for file in read),
             tables={name: contents[day] for name, contents in made.tables.items() if day in contents},
             counts=made.counts[day],
             details={rowsettings.DETAIL: plan.row_settings} | ({MISSING_HOURS: missing} if missing else {}),
@@ -182,6 +184,18 @@ def note_refused(storage: Storage, day: dt.date, attempt: str) -> None:
 def _files_check(day: dt.date) -> str:
     """The name of the check that a day with faulty raw files fails."""
     return f"{day}.files"
+
+
+def _before(days: Sequence[dt.date], attempt: str, lake: Lake, threads: int) -> tuple[RawFile, ...]:
+    """The events files of earlier days among which copies are sought; a day with a fault has none."""
+    raw = lake.data.raw
+    reach = raw.late_days * ONE_DAY if raw.event_key else dt.timedelta(0)
+    near = {then for day in days for then in partitions.days(day - reach, day - ONE_DAY)}
+    earlier = sorted(day for day in near.difference(days) if day >= lake.data.first_day)
+    checked = rawdays.check(earlier, attempt, lake, threads)
+    for day, fault in checked.faults.items():
+        log.warning("copies of events are not sought in %s: %s", day, fault)
+    return tuple(checked.files)
 
 
 def _check_staged(plan: ExtractPlan, made: ExtractResult, lake: Lake) -> list[Check]:

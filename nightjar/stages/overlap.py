@@ -1,4 +1,8 @@
-"""Late rows that landed before: only reported, since copies are removed within one landed day only."""
+"""Late rows that landed before.
+
+Where events have no key they are only reported, since copies are removed within one landed day. With a key
+they are removed, and later days that looked for copies in another file of a day are named.
+"""
 
 import datetime as dt
 from collections.abc import Iterable, Sequence
@@ -28,6 +32,8 @@ def check(day: dt.date, plan: ExtractPlan, made: ExtractResult, lake: Lake) -> l
     """
     if not plan.config.raw.late_days:
         return []
+    if plan.config.raw.event_key:
+        return _check_later(day, plan, made, lake)
     own, reach = _staged(day, plan, made, lake), plan.config.raw.late_days * ONE_DAY
     late = _late(day, own, plan)
     earlier = (_of(near_day, plan, made, lake) for near_day in days(day - reach, day - ONE_DAY))
@@ -38,6 +44,20 @@ def check(day: dt.date, plan: ExtractPlan, made: ExtractResult, lake: Lake) -> l
     expected = "no row that landed late on a later day, which may hold it for this one: run that day again"
     after = _warning(f"{day}.overlap_with_later", own, theirs, "rows", expected)
     return [before, after] if any(len(rows) for rows in theirs) else [before]
+
+
+def _check_later(day: dt.date, plan: ExtractPlan, made: ExtractResult, lake: Lake) -> list[Check]:
+    """Warn of later days whose records name other files of this day than those that are taken in now."""
+    own = {(file.name, file.sha256) for file in plan.files if file.day == day}
+    reach = plan.config.raw.late_days * ONE_DAY
+    later = [then for then in days(day + ONE_DAY, day + reach) if then not in made.counts]
+    records = [record for then in later if (record := lake.records.current(StageName.INGEST, then))]
+    others = [r.partition for r in records if not own <= {(raw.name, raw.digest) for raw in r.inputs}]
+    again = ", ".join(others)
+    expected = "later days that sought copies of their events in these files"
+    mend = f": `nightjar bootstrap --from {others[0]} --to {others[-1]}` does so now" if others else ""
+    found = f"{len(others)} that did not ({again})" if others else "no other"
+    return [Check(f"{day}.later_copies", WARNING, not others, found, f"{expected}{mend}")]
 
 
 def _warning(name: str, rows: pa.Table, others: Iterable[pa.Table], what: str, expected: str) -> Check:

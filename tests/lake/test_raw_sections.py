@@ -112,6 +112,22 @@ def test_a_catalogue_may_have_one_column_for_both_groups(data_set):
     assert told.catalogue.columns.subcategory == told.catalogue.columns.category == "category"
 
 
+def test_names_of_columns_have_to_hold_those_of_the_event_key(data_set):
+    text = OF_CSV.replace("[raw.columns]", 'event_key = ["basket_id", "line"]\n[raw.columns]')
+    names = NAMES.replace('"at"', '"transaction_timestamp"')
+    with pytest.raises(
+        ConfigError, match=r"raw\.csv: its columns lack line, which the table beside it names"
+    ):
+        data_set(f"{text}\n[raw.csv]\ncolumns = {names}\n")
+
+
+def test_the_event_key_is_in_no_digest_but_where_it_is_given(data_set):
+    plain = data_set(SHIPPED)
+    assert "event_key" not in plain.chosen(["raw"])["raw"]
+    keyed = data_set(SHIPPED.replace("[raw.columns]", 'event_key = ["basket_id"]\n[raw.columns]'))
+    assert _of_ingest(keyed) != _of_ingest(plain)
+
+
 @pytest.mark.parametrize(
     ("name", "python"),
     [

@@ -74,6 +74,18 @@ def test_rounded_numbers_are_a_warning_with_a_sample():
     assert check.found == '2 that were rounded (row 1 of f: "1.239")'
 
 
+def test_copies_that_disagree_and_a_key_that_no_row_has_are_warnings():
+    assert "copies_agree" not in _checks()
+    fine = {"conflicting": 0, "unnamed": 99, "clean": 98, "duplicate": 2}
+    assert all(check.passed for check in _checks(**fine).values())
+    samples = {"event_key_conflicting": "row 4 of f: {}; row 1 of f came first"}
+    checks = _checks(samples, **fine | {"conflicting": 1, "unnamed": 100})
+    assert [name for name, check in checks.items() if not check.passed] == ["copies_agree", "event_key"]
+    assert {checks[name].severity for name in ("copies_agree", "event_key")} == {"warning"}
+    assert checks["copies_agree"].found.endswith("(row 4 of f: {}; row 1 of f came first)")
+    assert checks["event_key"].found == "100 of 100 rows that lack a part of it"
+
+
 @pytest.mark.parametrize(
     ("hours", "told"),
     [

@@ -22,6 +22,7 @@ def changed(data, section, **values):
         ("raw", {"stamps": ("epoch_s",)}),
         ("raw", {"csv": CsvSection(nulls=("NULL",))}),
         ("raw", {"csv": CsvSection(decimal=",")}),
+        ("raw", {"event_key": ("basket",)}),
         ("rules", {"max_amount": 10.0}),
         ("rules", {"sentinels": ("nobody",)}),
         ("events", {"ignore": ("view",)}),

@@ -98,6 +98,11 @@ class Dataset(Configuration):
         formed = [name for name, form in forms.items() if form != AS_WRITTEN]
         if formed and self.id_type == "int64":
             raise ValueError(f"{formed[0]}: expected none, as id_type is int64: numbers have one form")
+        lacking = [name for name in self.rules.net_by if not getattr(self.raw.columns, name)]
+        if lacking:
+            raise ValueError(
+                f"rules.net_by: expected columns that raw.columns maps, found {', '.join(lacking)}"
+            )
         if self.catalogue and self.catalogue.files == self.raw.files:
             raise ValueError(f"catalogue.files: expected others than raw.files, found {self.raw.files!r}")
         return self

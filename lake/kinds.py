@@ -26,6 +26,7 @@ from pydantic import (
     WithJsonSchema,
 )
 
+from lake import patterns
 from lake.day_files import FIELDS, HOUR
 from lake.stamps import require_form
 from lake.toml import FOLDER, near
@@ -44,6 +45,8 @@ LEAST_MEMORY = 512
 SECOND = dt.timedelta(seconds=1)
 DATABASES = ("postgresql", "mysql", "mssql")
 """The databases that MLflow can keep its store in, beside SQLite."""
+MOST_LINES = 10_000
+"""The most ids of a list: each is part of the rules by which every row is judged."""
 UNIT_BYTES = {
     "utf-16": 2,
     "utf-16-le": 2,
@@ -179,6 +182,23 @@ def _holds_ascii(encoding: str) -> bool:
         return False
 
 
+def _lines(listed: Any, info: ValidationInfo) -> Any:
+    """The lines of a file that a TOML names; a plan holds the lines themselves."""
+    if not info.context or listed == ():
+        return listed
+    if not isinstance(listed, str) or not listed:
+        raise ValueError("expected the path of a file of ids, beside this one")
+    path = Path(info.context[FOLDER], listed)
+    try:
+        text = path.read_text(encoding="utf-8-sig")
+    except (OSError, ValueError) as error:
+        raise ValueError(f"expected a file of ids in UTF-8, found {path}: {error}") from error
+    lines = sorted({line.strip() for line in text.split("\n")} - {""})
+    if not 0 < len(lines) <= MOST_LINES:
+        raise ValueError(f"expected 1 to {MOST_LINES:,} ids, one a line, found {len(lines):,} in {path}")
+    return lines
+
+
 def _memory(text: str) -> str:
     size = MEMORY.fullmatch(text)
     if not size or int(size[1]) * MEBIBYTES[size[2].lower()] < LEAST_MEMORY:
@@ -302,6 +322,11 @@ Encoding = Annotated[
         "`gb18030`), or `utf-16` or `utf-32`, with a byte order mark or with `-le` or `-be` behind the name"
     ),
 ]
+Pattern = Annotated[
+    str,
+    AfterValidator(patterns.checked),
+    _form("a [pattern](data-sets.md#patterns) of the whole id"),
+]
 Folder = Annotated[Path, BeforeValidator(_folder)]
 Master = Annotated[
     str,
@@ -339,6 +364,17 @@ Duration = Annotated[dt.timedelta, _whole_seconds(at_least=0)]
 PositiveDuration = Annotated[dt.timedelta, _whole_seconds(at_least=1)]
 Sequence = Annotated[tuple[T, ...], Field(strict=False), AfterValidator(_no_repeats)]
 """A TOML array; its values are as strict as others."""
+ListFile = Annotated[
+    Sequence[Text],
+    BeforeValidator(_lines),
+    WithJsonSchema(
+        {
+            "type": "string",
+            "form": f"a path from the TOML's folder; the file has an id a line, at most {MOST_LINES:,}",
+        }
+    ),
+]
+"""The lines of a text file that lies beside the TOML; sorted, so that their order is no other setting."""
 
 SENTINELS = (
     "-1",

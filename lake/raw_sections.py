@@ -6,14 +6,16 @@ from typing import Annotated, Any, ClassVar, Final, Literal, get_args
 
 from pydantic import AfterValidator, ConfigDict, Field, ValidationInfo, field_validator, model_validator
 
-from lake import day_files, expressions, kinds
+from lake import day_files, expressions, kinds, patterns
 from lake.formats import FORMATS
 from lake.formats.dialect import FLAT, RFC_4180, CsvSection, NestedSection
 from lake.id_forms import AS_WRITTEN, IdForm
 from lake.kinds import (
     Calendar,
     Day,
+    ListFile,
     Mark,
+    Pattern,
     Section,
     Sequence,
     StampForm,
@@ -22,6 +24,7 @@ from lake.kinds import (
     Weight,
     Zone,
 )
+from lake.schemas import ITEM
 from lake.stamps import require_apart
 from lake.toml import UNPARSED, near
 
@@ -212,6 +215,11 @@ class RawSection(Section):
         weekday = WEEKDAYS[day.weekday()]
         return weekday in self.closed_weekdays or day in self.closed_days or day in self.closed_calendar
 
+    @property
+    def reach(self) -> dt.timedelta:
+        """How far back copies of an event are sought."""
+        return dt.timedelta(days=self.late_days if self.event_key else 0)
+
     def path(self, day: dt.date) -> str:
         """The file of a day, relative to `NIGHTJAR_RAW`; of a set the pattern."""
         return day_files.of_day(self.files, day)
@@ -275,6 +283,43 @@ class CatalogueSection(Section):
         return day_files.of_day(self.files, day)
 
 
+class ExcludeSection(Section):
+    """Rows to leave out that are no faults: what is sold and is no product, who buys and is no customer."""
+
+    items: Sequence[Text] = ()
+    """Ids of what is no product, such as postage; numbers in quotes too."""
+    items_file: ListFile = Field(default=(), exclude_if=_is_unset)
+    """A file beside the TOML with such an id in each line."""
+    item_patterns: Sequence[Pattern] = ()
+    """What such ids look like."""
+    users: Sequence[Text] = ()
+    """Ids of who is no customer, such as test accounts."""
+    users_file: ListFile = Field(default=(), exclude_if=_is_unset)
+    """A file beside the TOML with such an id in each line."""
+    user_patterns: Sequence[Pattern] = ()
+    """What such ids look like."""
+    bot_deviations: int | None = Field(default=None, ge=1, le=100)
+    """A user of so many median deviations of log rows a day above the median is a bot; unset, nobody is."""
+    bot_min_rows: int = Field(default=1000, ge=1, le=10**12)
+    """A user of so many rows a day, or fewer, is no bot."""
+
+    def of(self, column: str) -> tuple[tuple[str, ...], tuple[str, ...]]:
+        """The ids to leave out of a column, `item_id` or `user_id`, and the patterns of others."""
+        if column == ITEM:
+            return (*self.items, *self.items_file), self.item_patterns
+        return (*self.users, *self.users_file), self.user_patterns
+
+    def has_item(self, item: object) -> bool:
+        """Whether an item is left out."""
+        ids, looks = self.of(ITEM)
+        return str(item) in ids or any(patterns.matches(look, str(item)) for look in looks)
+
+
+NO_EXCLUSION: Final = ExcludeSection()
+NetColumn = Literal["user_id", "item_id", "context_id", "segment"]
+_NET_BY: Final[tuple[NetColumn, ...]] = ("user_id", "item_id")
+
+
 class RulesSection(Section):
     """Row rules and thresholds of the ingest checks."""
 
@@ -286,8 +331,10 @@ class RulesSection(Section):
     """The largest share of bad rows among those of a day that are not ignored."""
     max_bad_catalogue_share: float = Field(default=0.01, ge=0, le=1)
     """The largest share of bad rows among those of a catalogue."""
-    returns: Literal["quarantine", "fault"] = "quarantine"
-    """Whether negative rows are set aside as returns, or count as bad."""
+    returns: Literal["quarantine", "fault", "net"] = "quarantine"
+    """Whether negative rows are set aside as returns, are bad, or are settled with purchases of the day."""
+    net_by: Sequence[NetColumn] = Field(default=_NET_BY, exclude_if=lambda by: by == _NET_BY)
+    """In which columns of ours a return and its purchase are equal; `user_id` and `item_id` unless told."""
     max_return_share: float = Field(default=0.5, ge=0, le=1)
     """The largest share of returns among the rows of a day that are not ignored."""
     rounding: Literal["warn", "quarantine"] = "warn"
@@ -304,6 +351,14 @@ class RulesSection(Section):
     """The most letters of a text id."""
     user_ids: IdForm = Field(default=AS_WRITTEN, exclude_if=_is_as_written)
     item_ids: IdForm = Field(default=AS_WRITTEN, exclude_if=_is_as_written)
+    exclude: ExcludeSection = Field(default=NO_EXCLUSION, exclude_if=lambda exclude: exclude == NO_EXCLUSION)
+
+    @field_validator("net_by")
+    @classmethod
+    def _names_an_item_and_its_owner(cls, by: tuple[NetColumn, ...]) -> tuple[NetColumn, ...]:
+        if "item_id" not in by or not {"user_id", "context_id"} & set(by):
+            raise ValueError("expected item_id, and user_id or context_id")
+        return by
 
     @field_validator("max_rows")
     @classmethod

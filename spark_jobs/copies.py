@@ -5,7 +5,6 @@ among the rows of its day that no rule sets aside; with a key also among those o
 `raw.late_days` before, whatever became of these days: so it does not matter in which order days are run.
 """
 
-from dataclasses import dataclass
 from typing import Final
 
 from pyspark.sql import Column, DataFrame, Window
@@ -22,30 +21,17 @@ from lake.schemas import (
     ROW_NUMBER,
     SOURCE_FILE,
 )
+from spark_jobs.aside import FIRST, PLACE, WAS, Rows
 from spark_jobs.judge import Delivery
 from validation.rules import CONFLICTING, DUPLICATE, KEY_REPEATED, REPEATED
 
-FIRST: Final = "first"
-"""The first of the rows that a copy repeats, in words."""
-
-_PLACE: Final = (SOURCE_FILE, ROW_NUMBER)
 _OURS: Final = [name for name in INTERACTIONS if name != SOURCE_FILE]
-
-
-@dataclass(frozen=True)
-class Rows:
-    """Judged rows: whole ones, which are read from the files again, and what is cached of each."""
-
-    whole: DataFrame
-    cached: DataFrame
-
-    def where(self, condition: str) -> "Rows":
-        """The rows for which an SQL predicate holds."""
-        return Rows(self.whole.where(condition), self.cached.where(condition))
 
 
 def repeated(rows: Rows, delivery: Delivery, before: Rows | None = None) -> DataFrame | None:
     """The clean rows that repeat an earlier one, as they are set aside, cached; None where there are none.
+
+    So do returns among themselves where they are settled with purchases.
 
     Whole rows are compared only where two share a key: the item in a catalogue, else the row's hash.
 
@@ -54,15 +40,15 @@ def repeated(rows: Rows, delivery: Delivery, before: Rows | None = None) -> Data
     before
         The rows of earlier days among which copies are sought too.
     """
-    clean = rows.where(f"{KIND} IS NULL")
-    earlier = before.where(f"{KIND} IS NULL") if before else None
+    is_sought = f"{KIND} IS NULL" + (f" OR {KIND} = 'return'" if "netted" in delivery.later else "")
+    sought, earlier = rows.where(is_sought), before.where(is_sought) if before else None
     key = [*_day(delivery), ITEM if delivery.prefix else HASH]
-    hashed = _together(clean.cached, earlier.cached if earlier else None, key)
+    hashed = _together(sought.cached, earlier.cached if earlier else None, key)
     shared = hashed.groupBy(*key).count().where("count > 1").select(*key).persist()
     if not shared.count():
         return None
-    needed = [LANDED, *_PLACE, RAW_ROW, *([ITEM] if delivery.prefix else [delivery.event, *_OURS]), *key]
-    whole = _together(clean.whole, earlier.whole if earlier else None, list(dict.fromkeys(needed)))
+    needed = [LANDED, *PLACE, RAW_ROW, KIND, *([ITEM] if delivery.prefix else [delivery.event, *_OURS]), *key]
+    whole = _together(sought.whole, earlier.whole if earlier else None, list(dict.fromkeys(needed)))
     suspects = whole.join(shared, key, "left_semi")
     found = (_repeats if delivery.prefix else _copies)(suspects, delivery)
     days = sorted({file.day for file in delivery.files})
@@ -80,8 +66,8 @@ def _together(rows: DataFrame, earlier: DataFrame | None, columns: list[str]) ->
 
 def _copies(suspects: DataFrame, delivery: Delivery) -> DataFrame:
     """The rows about an event that an earlier row within reach is about, each beside the first of these."""
-    by_day = Window.partitionBy(*_day(delivery), delivery.event).orderBy(fn.unix_date(LANDED))
-    place, ours = [LANDED, *_PLACE], fn.struct(*_OURS).alias("_ours")
+    by_day = Window.partitionBy(*_day(delivery), delivery.event, KIND).orderBy(fn.unix_date(LANDED))
+    place, ours = [LANDED, *PLACE], fn.struct(*_OURS).alias("_ours")
     # What lies further back is not asked, as a night does not see it: a bootstrap of many days would.
     first = fn.min(fn.struct(*place, RAW_ROW, ours)).over(by_day.rangeBetween(-delivery.reach, 0))
     ranked = suspects.withColumn("_first", first)
@@ -96,11 +82,11 @@ def _copies(suspects: DataFrame, delivery: Delivery) -> DataFrame:
 
 def _repeats(suspects: DataFrame, delivery: Delivery) -> DataFrame:
     """The rows about an item that an earlier row of their day is about."""
-    in_file_order = Window.partitionBy(LANDED, ITEM).orderBy(*_PLACE)
+    in_file_order = Window.partitionBy(LANDED, ITEM).orderBy(*PLACE)
     ranked = suspects.withColumns(
         {
             "_rank": fn.row_number().over(in_file_order),
-            "_first": fn.first(fn.struct(RAW_ROW, *_PLACE)).over(in_file_order),
+            "_first": fn.first(fn.struct(RAW_ROW, *PLACE)).over(in_file_order),
         }
     )
     is_copy = fn.col(f"_first.{RAW_ROW}") == fn.col(RAW_ROW)
@@ -113,6 +99,5 @@ _OF_ITEMS: Final = (("duplicate", "bad"), (DUPLICATE, REPEATED))
 
 def _set_aside(rows: DataFrame, kind: Column, reason: Column) -> DataFrame:
     first = fn.format_string("row %d of %s", f"_first.{ROW_NUMBER}", f"_first.{SOURCE_FILE}")
-    return rows.select(
-        LANDED, *_PLACE, RAW_ROW, kind.alias(KIND), fn.array(reason).alias(REASONS), first.alias(FIRST)
-    )
+    marks = (kind.alias(KIND), fn.array(reason).alias(REASONS), fn.col(KIND).alias(WAS), first.alias(FIRST))
+    return rows.select(LANDED, *PLACE, RAW_ROW, *marks)

@@ -1,7 +1,7 @@
 """The ingest job: from checked raw files of one or many days to interactions, catalogue and quarantines.
 
-Every row of a raw file is either clean, or set aside with all its reasons, or set aside as an exact
-copy of a row that is kept. The counts of each day add up to the rows that its files hold.
+Every row of a raw file is either clean, or set aside with all its reasons, or set aside for what other
+rows say: as a copy, for instance. The counts of each day add up to the rows that its files hold.
 """
 
 import datetime as dt
@@ -10,7 +10,7 @@ from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
-from functools import partial
+from functools import partial, reduce
 
 from pyspark.errors import DateTimeException
 from pyspark.sql import Column, DataFrame
@@ -32,8 +32,8 @@ from lake.schemas import (
     TABLES,
 )
 from lake.storage import Storage, open_storage
-from spark_jobs import copies, day_profiles, judge, read
-from spark_jobs.copies import FIRST, Rows
+from spark_jobs import bots, copies, day_profiles, judge, read, returns
+from spark_jobs.aside import FIRST, WAS, Rows, alone
 from spark_jobs.digest import digests
 from spark_jobs.files import cut
 from spark_jobs.job import main, unread
@@ -42,18 +42,16 @@ from spark_jobs.plans import ExtractPlan, ExtractResult, RawFile
 from spark_jobs.raw import file_at
 from spark_jobs.session import session, session_for
 from validation.profile import Profile
-from validation.rules import CONFLICTING, REPEATED
+from validation.rules import BOT, CONFLICTING, REPEATED
 
 log = logging.getLogger(__name__)
 
 Counts = dict[dt.date, dict[str, int]]
 
-_UNWANTED_KINDS = ("ignored", "return")
 _AT_ONCE = 8  # asking for the version of a file waits for the storage, not for a core
 _SHOWN = 3  # names of files in a message
 _COUNTED_APART = {REPEATED: f"bad_{REPEATED}", CONFLICTING: "conflicting"}
 """Of repeated rows the reasons that have a count of their own."""
-_IS_CLEAN = f"size({REASONS}) = 0"
 _IS_SET_ASIDE = f"size({REASONS}) > 0"
 
 
@@ -64,6 +62,25 @@ class _Tally:
     counts: Counts
     hours: dict[dt.date, dict[int, int]] = field(default_factory=dict)
     samples: dict[dt.date, dict[str, str]] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class _Found:
+    """What other rows say of rows.
+
+    Attributes
+    ----------
+    aside
+        Rows that are set aside for it; None where there are none.
+    smaller
+        What is left of purchases that returns have made smaller; None where there are none.
+    bots
+        A sentence about the bots of each day.
+    """
+
+    aside: DataFrame | None
+    smaller: DataFrame | None = None
+    bots: dict[dt.date, str] = field(default_factory=dict)
 
 
 class _DayFault(FileFault):
@@ -171,21 +188,45 @@ def _stage(delivery: Delivery, plan: ExtractPlan, days: Iterable[dt.date]) -> _T
 
 def _stage_rows(delivery: Delivery, plan: ExtractPlan, tally: _Tally) -> None:
     judged = judge.judged(session("extract"), plan, delivery)
-    cached = _without_whole_rows(judged).persist()
-    repeats = copies.repeated(Rows(judged, cached), delivery, _before(plan, delivery))
-    _count(cached, repeats, delivery, tally)
-    clean, aside = cached.where(_IS_CLEAN), cached.where(_IS_SET_ASIDE).select(*QUARANTINE, LANDED)
-    if repeats:
-        place = [SOURCE_FILE, ROW_NUMBER]
-        clean = clean.join(repeats.select(*place), place, "left_anti")
-        aside = aside.unionByName(repeats.select(*QUARANTINE, LANDED))
-    if repeats or _has_sets(delivery):
+    rows = Rows(judged, _without_whole_rows(judged).persist())
+    found = _found_among_others(rows, delivery, plan)
+    _count(rows.cached, found, delivery, tally)
+    left = rows.without(found.aside)
+    clean, aside = left.clean, left.cached.where(_IS_SET_ASIDE).select(*QUARANTINE, LANDED)
+    if found.smaller:
+        clean = returns.smaller(clean, found.smaller)
+    if found.aside:
+        aside = aside.unionByName(found.aside.select(*QUARANTINE, LANDED))
+    if found.aside or _has_sets(delivery):
         clean, aside = _in_files(clean, delivery), _in_files(aside, delivery)
     _write(clean.select(*TABLES[delivery.table].columns, LANDED), plan, delivery.table)
     _write(aside, plan, delivery.aside)
-    _sample(cached, delivery, plan, tally)
-    if repeats and delivery.key:
-        _sample_conflicts(repeats, tally)
+    _sample(rows.cached, delivery, plan, tally)
+    _sample_others(found, delivery, tally)
+
+
+def _found_among_others(rows: Rows, delivery: Delivery, plan: ExtractPlan) -> _Found:
+    """Seek copies, then bots among the rows that are left, then returns among what is left of those."""
+    rules = plan.config.rules
+    aside = copies.repeated(rows, delivery, _before(plan, delivery))
+    if delivery.later and aside:
+        aside = alone(aside)
+    smaller: DataFrame | None = None
+    of_bots: dict[dt.date, str] = {}
+    if "bot" in delivery.later:
+        more, of_bots = bots.find(rows.without(aside), rules.exclude)
+        aside = _both(aside, more)
+    if "netted" in delivery.later:
+        more, smaller = returns.find(rows.without(aside), rules.net_by)
+        aside = _both(aside, more)
+    return _Found(aside, smaller, of_bots)
+
+
+def _both(one: DataFrame | None, other: DataFrame | None) -> DataFrame | None:
+    some = [frame for frame in (one, other) if frame]
+    return (
+        reduce(lambda left, right: left.unionByName(right, allowMissingColumns=True), some) if some else None
+    )
 
 
 def _before(plan: ExtractPlan, delivery: Delivery) -> Rows | None:
@@ -224,8 +265,9 @@ def _without_whole_rows(judged: DataFrame) -> DataFrame:
 
 def _count_names(delivery: Delivery) -> Iterator[str]:
     """The names of a delivery's counts."""
-    names = ["read", "clean", "bad", "duplicate", *(() if delivery.prefix else _UNWANTED_KINDS)]
+    names = ["read", "clean", *delivery.kinds]
     names += ["unnamed", "conflicting"] if delivery.key else []
+    names += ["smaller"] if "netted" in delivery.later else []
     names += [f"rounded_{rule.column}" for rule in delivery.rules if rule.kind == "rounded"]
     names += [f"bad_{name}" for name in _faults(delivery)]
     return (f"{delivery.prefix}{name}" for name in names)
@@ -236,7 +278,7 @@ def _faults(delivery: Delivery) -> list[str]:
     return delivery.named("bad") + delivery.named("return") + ([REPEATED] if delivery.prefix else [])
 
 
-def _count(cached: DataFrame, repeats: DataFrame | None, delivery: Delivery, tally: _Tally) -> None:
+def _count(cached: DataFrame, found: _Found, delivery: Delivery, tally: _Tally) -> None:
     """Fill in the counts of every day, and compare the rows read with those that the files hold."""
     hour = fn.lit(None).cast("int").alias(HOUR) if delivery.prefix else judge.hour(delivery.zone)
     for row in cached.groupBy(LANDED, hour).agg(*_aggregates(delivery)).collect():
@@ -245,9 +287,13 @@ def _count(cached: DataFrame, repeats: DataFrame | None, delivery: Delivery, tal
         _add(tally.counts[day], counts)
         if hour_of_day is not None:
             tally.hours.setdefault(day, {})[hour_of_day] = counts[f"{delivery.prefix}read"]
-    for row in repeats.groupBy(LANDED, KIND, REASONS).count().collect() if repeats else ():
+    for row in found.aside.groupBy(LANDED, KIND, REASONS, WAS).count().collect() if found.aside else ():
         names = [row[KIND], *(name for reason, name in _COUNTED_APART.items() if reason in row[REASONS])]
         _add(tally.counts[row[LANDED]], {f"{delivery.prefix}{name}": row["count"] for name in names})
+        if row[WAS]:
+            tally.counts[row[LANDED]][row[WAS]] -= row["count"]
+    for row in found.smaller.groupBy(LANDED).count().collect() if found.smaller else ():
+        tally.counts[row[LANDED]]["smaller"] += row["count"]
     for day, counts in tally.counts.items():
         aside = _aside(counts, delivery)
         counts[f"{delivery.prefix}clean"] = counts[f"{delivery.prefix}read"] - aside
@@ -256,7 +302,9 @@ def _count(cached: DataFrame, repeats: DataFrame | None, delivery: Delivery, tal
 
 
 def _aggregates(delivery: Delivery) -> list[Column]:
-    kinds = {kind: fn.col(KIND) == kind for kind in ("bad", *(() if delivery.prefix else _UNWANTED_KINDS))}
+    kinds = {
+        kind: fn.col(KIND) == kind for kind in delivery.kinds if kind not in ("duplicate", *delivery.later)
+    }
     faults = {
         f"bad_{name}": kinds["bad"] & fn.array_contains(REASONS, name)
         for name in _faults(delivery)
@@ -278,7 +326,7 @@ def _add(counts: dict[str, int], more: dict[str, int]) -> None:
 
 
 def _aside(counts: dict[str, int], delivery: Delivery) -> int:
-    return sum(counts.get(f"{delivery.prefix}{kind}", 0) for kind in ("bad", "duplicate", *_UNWANTED_KINDS))
+    return sum(counts[f"{delivery.prefix}{kind}"] for kind in delivery.kinds)
 
 
 def _require_all_read(day: dt.date, read_rows: int, files: Iterable[RawFile]) -> None:
@@ -330,9 +378,13 @@ def _sample(cached: DataFrame, delivery: Delivery, plan: ExtractPlan, tally: _Ta
             tally.samples[day] = tally.samples.get(day, {}) | samples
 
 
-def _sample_conflicts(repeats: DataFrame, tally: _Tally) -> None:
-    """Add to the sample of conflicting copies which row came first."""
-    conflicts = repeats.where(fn.array_contains(REASONS, CONFLICTING))
+def _sample_others(found: _Found, delivery: Delivery, tally: _Tally) -> None:
+    """Name the bots, and add to the sample of conflicting copies which row came first."""
+    for day, names in found.bots.items():
+        tally.samples[day][BOT] = names
+    if not found.aside or not delivery.key:
+        return
+    conflicts = found.aside.where(fn.array_contains(REASONS, CONFLICTING))
     top = fn.min(fn.struct(SOURCE_FILE, ROW_NUMBER, FIRST)).alias("row")
     for day, row in conflicts.groupBy(LANDED).agg(top).collect():
         tally.samples[day][CONFLICTING] += f"; {row[FIRST]} came first"

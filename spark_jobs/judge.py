@@ -1,7 +1,7 @@
 """Raw rows of events or of a catalogue, cast to our columns and judged by the row rules.
 
-A row without a reason is clean. Any other row is set aside with all its reasons and a kind: bad,
-ignored or return. `spark_jobs.extract` finds exact copies and repeated items afterwards.
+A row without a reason is clean. Any other row is set aside with all its reasons and a kind: bad, ignored,
+excluded or return. What other rows say of a row is asked afterwards (`spark_jobs.aside`).
 """
 
 import datetime as dt
@@ -77,6 +77,8 @@ class Delivery:
         The words that together name an event; without them its whole row does.
     reach
         How many days back copies are sought.
+    later
+        The kinds that other rows make of clean rows and returns, beside duplicates.
     """
 
     files: tuple[RawFile, ...]
@@ -93,11 +95,19 @@ class Delivery:
     prefix: str = ""
     key: tuple[str, ...] = ()
     reach: int = 0
+    later: tuple[str, ...] = ()
 
     @property
     def event(self) -> str:
         """The column that is the same for copies."""
         return EVENT if self.key else RAW_ROW
+
+    @property
+    def kinds(self) -> list[str]:
+        """What rows are set aside as."""
+        unwanted = () if self.prefix else ("ignored", "return")
+        excluded = ("excluded",) if self.named("excluded") else ()
+        return ["bad", "duplicate", *unwanted, *excluded, *self.later]
 
     def named(self, kind: str) -> list[str]:
         """The names of its rules of a kind."""
@@ -106,7 +116,8 @@ class Delivery:
 
 def events(plan: ExtractPlan) -> Delivery:
     """The events of a plan's days."""
-    raw = plan.config.raw
+    raw, rules = plan.config.raw, plan.config.rules
+    later = {"bot": rules.exclude.bot_deviations is not None, "netted": rules.returns == "net"}
     return Delivery(
         files=plan.files,
         csv=raw.csv,
@@ -120,7 +131,8 @@ def events(plan: ExtractPlan) -> Delivery:
         aside=TableName.QUARANTINE,
         stamps=raw.stamps,
         key=tuple(key_parts(raw)),
-        reach=raw.late_days if raw.event_key else 0,
+        reach=raw.reach.days,
+        later=tuple(kind for kind, is_set in later.items() if is_set),
     )
 
 
@@ -232,9 +244,11 @@ def _those(each: Iterable[tuple[Column, Column]], kind: str) -> Column:
 
 def _kind(delivery: Delivery) -> Column:
     """The kind of a row that is set aside; null for a clean row."""
-    ignored = fn.arrays_overlap(REASONS, _literals(delivery.named("ignored")))
     faults = fn.size(fn.array_except(REASONS, _literals(delivery.named("return"))))
-    kind = fn.when(ignored, "ignored").when(faults == 0, "return").otherwise("bad")
+    kind = fn.when(faults == 0, "return").otherwise("bad")
+    for wish in ("excluded", "ignored"):
+        if names := delivery.named(wish):
+            kind = fn.when(fn.arrays_overlap(REASONS, _literals(names)), wish).otherwise(kind)
     return fn.when(fn.size(REASONS) > 0, kind)
 
 

@@ -92,9 +92,8 @@ class ExtractPlan(Plan):
 
     def searched(self, day: dt.date) -> list[RawFile]:
         """The events files before a day among whose rows copies of the day's are sought."""
-        raw = self.config.raw
-        reach = dt.timedelta(days=raw.late_days if raw.event_key else 0)
-        return [file for file in (*self.before, *self.files) if day - reach <= file.day < day]
+        first = day - self.config.raw.reach
+        return [file for file in (*self.before, *self.files) if first <= file.day < day]
 
 
 @dataclass(frozen=True)

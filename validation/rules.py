@@ -10,9 +10,10 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any, Final, Literal
 
+from lake import patterns
 from lake.dataset import Dataset
 from lake.partitions import begin_sql
-from lake.raw_sections import EventsSection, RawSection, RulesSection
+from lake.raw_sections import EventsSection, ExcludeSection, RawSection, RulesSection
 from lake.schemas import (
     AMOUNT,
     EVENT_TS,
@@ -32,9 +33,12 @@ OUTSIDE: Final = "event_ts_outside_day"
 DUPLICATE: Final = "exact_duplicate"
 KEY_REPEATED: Final = "event_key_repeated"
 CONFLICTING: Final = "event_key_conflicting"
+BOT: Final = "user_id_busy"
+RETURNED: Final = "purchase_returned"
+RETURN_NETTED: Final = "return_netted"
 REPEATED: Final = "item_id_repeated"
 
-Kind = Literal["bad", "ignored", "return", "rounded"]
+Kind = Literal["bad", "ignored", "excluded", "return", "rounded"]
 
 
 @dataclass(frozen=True)
@@ -94,8 +98,8 @@ class Rule:
     expectation
         What then holds of every staged row; None where the staged columns cannot show it.
     kind
-        ``bad`` is a fault, and counts against the budget; ``ignored`` and ``return`` are set aside
-        and counted apart; ``rounded`` is counted and reported, and the row stays clean.
+        ``bad`` is a fault, and counts against the budget; ``ignored``, ``excluded`` and ``return`` are
+        set aside and counted apart; ``rounded`` is counted and reported, and the row stays clean.
     alone
         Whether no other rule judges such a row: its columns mean nothing, or it is to be ignored.
     """
@@ -175,7 +179,7 @@ def _number_rules(column: str, rules: RulesSection, labels: tuple[str, ...]) -> 
     highest = rules.max_quantity if column == QUANTITY else rules.max_amount
     inside = between(column, 0, highest)
     words, scale = _words(column), int(INTERACTIONS[column].rstrip(")").rpartition(",")[2])
-    returns: Kind = "return" if rules.returns == "quarantine" else "bad"
+    returns: Kind = "bad" if rules.returns == "fault" else "return"
     rounding: Kind = "rounded" if rules.rounding == "warn" else "bad"
     lost = f"{column} IS NOT NULL AND {words} RLIKE '[.][0-9]{{{scale}}}0*[1-9]'"
     return (
@@ -207,6 +211,16 @@ def _ignored(events: EventsSection) -> tuple[Rule, ...]:
     return (rule,) if events.ignore else ()
 
 
+def _excluded(column: str, exclude: ExcludeSection) -> tuple[Rule, ...]:
+    """An id that is left out, as it is written or as ours: of integers it may be neither the same nor one."""
+    ids, looks = exclude.of(column)
+    forms = (_words(column), f"CAST({column} AS STRING)")
+    tests = [f"{form} IN {_set(ids)}" for form in forms if ids]
+    tests += [f"{form} RLIKE {_literal(patterns.whole(looks))}" for form in forms if looks]
+    rule = Rule(f"{column}_excluded", column, " OR ".join(tests), kind="excluded", alone=True)
+    return (rule,) if tests else ()
+
+
 def _unknown(events: EventsSection) -> Rule:
     known = sorted(events.weights)
     arguments = {"column": EVENT_TYPE, "value_set": known}
@@ -233,6 +247,8 @@ def row_rules(data: Dataset) -> tuple[Rule, ...]:
     return (
         _malformed(),
         *_ignored(data.events),
+        *_excluded(USER, data.rules.exclude),
+        *_excluded(ITEM, data.rules.exclude),
         *_id_rules(USER, data.id_type, data.rules),
         *_id_rules(ITEM, data.id_type, data.rules),
         _missing(EVENT_TS),
@@ -245,7 +261,7 @@ def row_rules(data: Dataset) -> tuple[Rule, ...]:
 
 def item_rules(data: Dataset) -> tuple[Rule, ...]:
     """The rules of a catalogue's rows; whether items are repeated is judged over all rows."""
-    return (_malformed(), *_id_rules(ITEM, data.id_type, data.rules))
+    return (_malformed(), *_excluded(ITEM, data.rules.exclude), *_id_rules(ITEM, data.id_type, data.rules))
 
 
 def expectations_of(rules: Iterable[Rule]) -> list[Expectation]:

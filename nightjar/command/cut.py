@@ -163,7 +163,7 @@ def _days(sources: Sequence[Path], form: Format[Any], lake: Lake, settings: Sett
 
 def _checked(names: Sequence[str], form: Format[Any], lake: Lake, checker: Checker) -> list[RawFile]:
     raw, id_type = lake.data.raw, lake.data.id_type
-    spec = FileSpec("", lake.data.first_day, form, raw_targets(raw), id_type, optional=raw.columns.optional)
+    spec = FileSpec("", lake.data.first_day, form, raw_targets(raw), id_type, optional=raw.optional)
     looked = checker.look([replace(spec, name=name) for name in names])
     for one in looked:
         if isinstance(one, FileFault):

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 
 from lake import day_files, delivery
 from lake.lake import Lake
+from lake.partitions import days
 from lake.records import Input, Record
 
 
@@ -40,9 +41,10 @@ def since(record: Record, now: Iterable[Input]) -> Changes:
 
 
 def inputs(lake: Lake, day: dt.date, threads: int = 1) -> tuple[Input, ...]:
-    """The raw files of a day as they are now, with their digests: all of them are read."""
+    """The raw files that a day would be made from now, with their digests: all of them are read."""
     catalogue = lake.data.catalogue
-    names = delivery.files(lake.raw, lake.data, day)
+    searched = days(max(lake.data.first_day, day - lake.data.raw.reach), day)  # for copies of its events
+    names = tuple(name for then in searched for name in delivery.files(lake.raw, lake.data, then))
     names += day_files.find(lake.raw, catalogue.files, day) if catalogue else ()
 
     def read(name: str) -> Input | None:

@@ -8,13 +8,15 @@ from lake.dataset import Dataset
 from lake.raw_sections import RulesSection
 from spark_jobs.plans import ExtractResult, RawFile
 from validation.gate import CRITICAL, WARNING, Check
-from validation.rules import CONFLICTING
+from validation.rules import BOT, CONFLICTING
 
 Counts = Mapping[str, int]
 
 CATALOGUE: Final = "catalogue_"
 BAD_SHARE: Final = ".bad_share"
 """What the name of the check of bad rows ends with."""
+_LEFT_OUT: Final = ("ignored", "excluded", "bot")
+"""The kinds of rows that nobody wants, however many there are."""
 _MOST: Final = 0.98  # a few stamps of a shifted day may be wrong by themselves
 _DAY_HOURS: Final = 24
 
@@ -56,6 +58,7 @@ def check_counts(
         _check_returns(day, counts, rules),
         *_check_rounded(day, counts, samples),
         *_check_copies(day, counts, samples),
+        *_check_bots(day, counts, samples),
     ]
 
 
@@ -109,16 +112,17 @@ def _describe_bad(counts: Counts, samples: Mapping[str, str]) -> str:
 
 
 def _share(counts: Counts, kind: str) -> float:
-    """The share of one kind among the rows that are not ignored; of ignored rows any number is fine."""
+    """The share of one kind among the rows that are not left out; of the others any number is fine."""
     return counts[kind] / max(_judged(counts), 1)
 
 
 def _judged(counts: Counts) -> int:
-    return counts["read"] - counts.get("ignored", 0)
+    return counts["read"] - sum(counts.get(kind, 0) for kind in _LEFT_OUT)
 
 
 def _describe_share(counts: Counts, kind: str) -> str:
-    rest = " that are not ignored" if counts.get("ignored") else ""
+    left_out = [kind for kind in _LEFT_OUT if counts.get(kind)]
+    rest = f" that are not {' or '.join(left_out)}" if left_out else ""
     return f"{_share(counts, kind):.2%} ({counts[kind]} of {_judged(counts)}{rest})"
 
 
@@ -186,9 +190,17 @@ def _check_copies(day: dt.date, counts: Counts, samples: Mapping[str, str]) -> l
     ]
 
 
+def _check_bots(day: dt.date, counts: Counts, samples: Mapping[str, str]) -> list[Check]:
+    """A warning that names the users who are left out as bots."""
+    if "bot" not in counts:
+        return []
+    found = f"{counts['bot']} rows{_example(samples.get(BOT))}"
+    return [Check(f"{day}.bots", WARNING, not counts["bot"], found, "no user of far more rows than others")]
+
+
 def describe(counts: Counts) -> str:
     """Describe the counts of a day, or the sum of many days, in one line."""
-    names = ("clean", "bad", "duplicate", "ignored", "return")
+    names = ("clean", "bad", "duplicate", "ignored", "return", "excluded", "bot", "netted", "smaller")
     events = _line({name: n for name, n in counts.items() if not name.startswith(CATALOGUE)}, names)
     items = {name.removeprefix(CATALOGUE): n for name, n in counts.items() if name.startswith(CATALOGUE)}
     return events + (f"; catalogue: {_line(items, names)}" if items else "")

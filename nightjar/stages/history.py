@@ -19,6 +19,7 @@ from pydantic import ValidationError
 from lake import layout, messages, tables
 from lake.lake import Lake
 from lake.names import TableName
+from lake.raw_sections import NO_EXCLUSION, ExcludeSection
 from lake.records import Record, TableContent
 from lake.schemas import ITEM
 from spark_jobs.plans import ExtractPlan, ExtractResult
@@ -114,7 +115,8 @@ class Past:
         if new is None or old is None or not old.rows:
             return []
         ids = self._catalogue(plan.config.id_type, old), self._catalogue(plan.config.id_type, new)
-        return [compare_catalogue(day, old.rows - _shared(*ids), old.rows, new.rows, days, self._config)]
+        lost = old.rows - _shared(*ids) - _left_out(ids[0], plan.config.rules.exclude)
+        return [compare_catalogue(day, lost, old.rows, new.rows, days, self._config)]
 
     def _catalogue_before(self, day: dt.date) -> TableContent | None:
         before = [then for then in self._catalogues if then < day]
@@ -122,6 +124,11 @@ class Past:
 
     def _ids(self, table: str, id_type: str, content: TableContent) -> pa.ChunkedArray:
         return tables.read(self._storage, table, id_type, content.files, [ITEM])[ITEM]
+
+
+def _left_out(items: pa.ChunkedArray, exclude: ExcludeSection) -> int:
+    """How many items are left out by settings that an earlier catalogue did not know yet."""
+    return 0 if exclude == NO_EXCLUSION else sum(map(exclude.has_item, items.to_pylist()))
 
 
 def _shared(ids: pa.ChunkedArray, others: pa.ChunkedArray) -> int:

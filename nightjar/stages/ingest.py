@@ -188,9 +188,7 @@ def _files_check(day: dt.date) -> str:
 
 def _before(days: Sequence[dt.date], attempt: str, lake: Lake, threads: int) -> tuple[RawFile, ...]:
     """The events files of earlier days among which copies are sought; a day with a fault has none."""
-    raw = lake.data.raw
-    reach = raw.late_days * ONE_DAY if raw.event_key else dt.timedelta(0)
-    near = {then for day in days for then in partitions.days(day - reach, day - ONE_DAY)}
+    near = {then for day in days for then in partitions.days(day - lake.data.raw.reach, day - ONE_DAY)}
     earlier = sorted(day for day in near.difference(days) if day >= lake.data.first_day)
     checked = rawdays.check(earlier, attempt, lake, threads)
     for day, fault in checked.faults.items():

@@ -15,7 +15,7 @@ from lake import tables
 from lake.lake import Lake
 from lake.names import StageName, TableName
 from lake.partitions import ONE_DAY, begin_of, days
-from lake.records import TableFile
+from lake.records import Record, TableFile
 from lake.schemas import EVENT_TS, INTERACTIONS, SOURCE_FILE
 from spark_jobs.plans import ExtractPlan, ExtractResult
 from validation.gate import WARNING, Check
@@ -38,9 +38,7 @@ def check(day: dt.date, plan: ExtractPlan, made: ExtractResult, lake: Lake) -> l
     late = _late(day, own, plan)
     earlier = (_of(near_day, plan, made, lake) for near_day in days(day - reach, day - ONE_DAY))
     before = _warning(f"{day}.overlap", late, earlier, "late rows", "no late row that landed before")
-    # A later day of the same attempt compares itself with this one.
-    later = [then for then in days(day + ONE_DAY, day + reach) if then not in made.counts]
-    theirs = [_late(then, _of(then, plan, made, lake), plan) for then in later]
+    theirs = [_late(then, _of(then, plan, made, lake), plan) for then in _later(day, plan, made)]
     expected = "no row that landed late on a later day, which may hold it for this one: run that day again"
     after = _warning(f"{day}.overlap_with_later", own, theirs, "rows", expected)
     return [before, after] if any(len(rows) for rows in theirs) else [before]
@@ -49,15 +47,26 @@ def check(day: dt.date, plan: ExtractPlan, made: ExtractResult, lake: Lake) -> l
 def _check_later(day: dt.date, plan: ExtractPlan, made: ExtractResult, lake: Lake) -> list[Check]:
     """Warn of later days whose records name other files of this day than those that are taken in now."""
     own = {(file.name, file.sha256) for file in plan.files if file.day == day}
-    reach = plan.config.raw.late_days * ONE_DAY
-    later = [then for then in days(day + ONE_DAY, day + reach) if then not in made.counts]
-    records = [record for then in later if (record := lake.records.current(StageName.INGEST, then))]
-    others = [r.partition for r in records if not own <= {(raw.name, raw.digest) for raw in r.inputs}]
-    again = ", ".join(others)
+    searched = {(file.name, file.sha256) for file in plan.searched(day)}
+    before = lake.records.current(StageName.INGEST, day)
+    gone = _files(before) - own - searched if before else set()
+    later = (lake.records.current(StageName.INGEST, then) for then in _later(day, plan, made))
+    others = [one.partition for one in later if one and (own - _files(one) or gone & _files(one))]
     expected = "later days that sought copies of their events in these files"
     mend = f": `nightjar bootstrap --from {others[0]} --to {others[-1]}` does so now" if others else ""
-    found = f"{len(others)} that did not ({again})" if others else "no other"
+    found = f"{len(others)} that did not ({', '.join(others)})" if others else "no other"
     return [Check(f"{day}.later_copies", WARNING, not others, found, f"{expected}{mend}")]
+
+
+def _files(record: Record) -> set[tuple[str, str]]:
+    """The raw files that a record names, with their digests."""
+    return {(raw.name, raw.digest) for raw in record.inputs}
+
+
+def _later(day: dt.date, plan: ExtractPlan, made: ExtractResult) -> list[dt.date]:
+    """The days that may hold late rows of a day; those of the same attempt compare themselves with it."""
+    reach = plan.config.raw.late_days * ONE_DAY
+    return [then for then in days(day + ONE_DAY, day + reach) if then not in made.counts]
 
 
 def _warning(name: str, rows: pa.Table, others: Iterable[pa.Table], what: str, expected: str) -> Check:

@@ -18,6 +18,9 @@ def changed(key: str, value: str) -> str:
     """The shipped TOML with another value of a key; `value` is TOML."""
     *tables, name = key.split(".")
     table, found = "", [] if tables else [f"{name} = {value}"]
+    if tables == ["rules", "exclude"]:  # a table that the shipped TOML lacks
+        shipped = (CONFIG_DIR / "complete_journey.toml").read_text(encoding="utf-8")
+        return f"{shipped}\n[rules.exclude]\n{name} = {value}\n"
     for line in (CONFIG_DIR / "complete_journey.toml").read_text(encoding="utf-8").splitlines():
         table = line.strip("[]") if line.startswith("[") else table
         if table != ".".join(tables) or not re.match(rf"{name}\s*=", line):
@@ -155,6 +158,26 @@ WRONG = [
     ("rules.max_rows", "0"),
     ("rules.max_bad_share", "1.1"),
     ("rules.max_bad_share", "nan"),
+    ("rules.returns", '"netted"'),
+    ("rules.net_by", '["item_id"]'),
+    ("rules.net_by", '["user_id"]'),
+    ("rules.net_by", '["user_id", "item_id", "price"]'),
+    ("rules.net_by", '["user_id", "item_id", "item_id"]'),
+    ("rules.exclude.items", '"POST"'),
+    ("rules.exclude.items", "[85123]"),
+    ("rules.exclude.items", '["POST", "POST"]'),
+    ("rules.exclude.items_file", '"no_such_file.txt"'),
+    ("rules.exclude.items_file", '""'),
+    ("rules.exclude.items_file", '["POST"]'),
+    ("rules.exclude.item_patterns", "['\\d+']"),
+    ("rules.exclude.item_patterns", '["("]'),
+    ("rules.exclude.item_patterns", '""'),
+    ("rules.exclude.users", '[""]'),
+    ("rules.exclude.users_file", "7"),
+    ("rules.exclude.user_patterns", '["^qa"]'),
+    ("rules.exclude.bot_deviations", "0"),
+    ("rules.exclude.bot_deviations", "6.5"),
+    ("rules.exclude.bot_min_rows", "0"),
     ("rules.max_bad_share", "-0.1"),
     ("features.short_days", "0"),
     ("features.short_days", "7.0"),
@@ -284,6 +307,10 @@ def test_factors_by_spark_are_a_multiple_of_four(refusal):
             '{ case = "upper" }',
             "rules.item_ids: expected none, as id_type is int64: numbers have one form",
         ),
+        ("rules.net_by", '["item_id"]', r"net_by: expected item_id, and user_id or context_id, found"),
+        ("rules.exclude.item", "7", r"rules\.exclude\.item: there is no such key \(did you mean items\?\)"),
+        ("rules.exclude.items_file", '"x.txt"', r"expected a file of ids in UTF-8, found \S+/x\.txt: "),
+        ("rules.exclude.item_patterns", "['A', 'B\\d']", r"item_patterns\.1: .*, found '\\\\d' at place 2$"),
         ("rules.max_row", "7", r"there is no such key \(did you mean max_rows\?\)"),
         ("rules.limit", "7", r"rules\.limit: there is no such key$"),  # there is one elsewhere
         ("rawcolumns", "7", r"rawcolumns: there is no such key$"),

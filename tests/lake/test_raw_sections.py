@@ -128,6 +128,60 @@ def test_the_event_key_is_in_no_digest_but_where_it_is_given(data_set):
     assert _of_ingest(keyed) != _of_ingest(plain)
 
 
+def test_what_returns_are_settled_by_has_to_be_mapped(data_set):
+    text = SHIPPED.replace(
+        "[rules]", '[rules]\nreturns = "net"\nnet_by = ["item_id", "context_id", "segment"]'
+    )
+    data_set(text)
+    bare = re.sub(r"^(context_id|segment) = .*$", "", text, flags=re.MULTILINE)
+    told = r"rules\.net_by: expected columns that raw\.columns maps, found context_id, segment"
+    with pytest.raises(ConfigError, match=told):
+        data_set(bare)
+
+
+EXCLUDE = "\n[rules.exclude]\n"
+
+
+def test_what_is_left_out_is_in_no_digest_but_where_it_is_given(data_set):
+    plain = data_set(SHIPPED)
+    assert not {"exclude", "net_by"} & plain.chosen(["rules"])["rules"].keys()
+    assert _of_ingest(data_set(SHIPPED + EXCLUDE)) == _of_ingest(plain)
+    digests = [_of_ingest(data_set(f"{SHIPPED}{EXCLUDE}{line}")) for line in EXCLUDED]
+    assert len({*digests, _of_ingest(plain)}) == len(EXCLUDED) + 1
+
+
+EXCLUDED = [
+    'items = ["POST"]',
+    'item_patterns = ["POST"]',
+    'users = ["POST"]',
+    'user_patterns = ["POST"]',
+    "bot_deviations = 5",
+    "bot_min_rows = 5",
+]
+
+
+def test_the_ids_of_a_file_count_and_neither_its_name_nor_its_order(data_set, tmp_path):
+    """They travel by value: whoever works on a plan may not have the file."""
+    (tmp_path / "one.txt").write_text("POST\nBANK CHARGES\n", encoding="utf-8")
+    (tmp_path / "two.txt").write_bytes("\ufeff\r\n BANK CHARGES \r\nPOST\r\nPOST".encode())
+    one, two = (data_set(f'{SHIPPED}{EXCLUDE}items_file = "{name}.txt"') for name in ("one", "two"))
+    assert one.rules.exclude.items_file == ("BANK CHARGES", "POST")
+    assert _of_ingest(one) == _of_ingest(two)
+    assert of_sections(one.chosen(Ingest.SECTIONS)).rules == one.rules
+    (tmp_path / "one.txt").write_text("POST\n", encoding="utf-8")
+    assert _of_ingest(data_set(f'{SHIPPED}{EXCLUDE}items_file = "one.txt"')) != _of_ingest(one)
+
+
+@pytest.mark.parametrize("content", [b"", b"\n \n", b"caf\xe9", "\n".join(map(str, range(10_001))).encode()])
+def test_a_file_of_no_ids_or_too_many_or_other_bytes_is_refused(data_set, tmp_path, content):
+    (tmp_path / "ids.txt").write_bytes(content)
+    told = (
+        r"rules\.exclude\.users_file: expected (1 to 10,000 ids, one a line|a file of ids in UTF-8), found "
+    )
+    with pytest.raises(ConfigError, match=told):
+        data_set(f'{SHIPPED}{EXCLUDE}users_file = "ids.txt"')
+
+
 @pytest.mark.parametrize(
     ("name", "python"),
     [

@@ -152,6 +152,9 @@ def test_a_day_keeps_what_it_has_first_in_any_order_of_nights(keyed, event):
     assert nights[1].counts["duplicate"] == 3
     assert [raw.name for raw in nights[1].inputs] == [f"events/{day}.parquet" for day in (NEXT, DAY)]
     assert lakes[0].ingest(DAY) == nights[0]
+    assert all(Ingest().is_fresh(lakes[0].lake, day) for day in days(DAY, THEN))
+    lakes[0].put(DAY, delivered[DAY][1:], SCHEMA)
+    assert [Ingest().is_fresh(lakes[0].lake, day) for day in days(DAY, THEN)] == [False, False, True, True]
 
 
 @pytest.mark.parametrize("late_days", [1, 2])

@@ -1,6 +1,6 @@
 from types import SimpleNamespace
 
-from lake.raw_sections import EventsSection, RawSection, RulesSection
+from lake.raw_sections import EventsSection, ExcludeSection, RawSection, RulesSection
 from validation.rules import LAG, expectations_of, item_rules, row_rules
 
 EVENTS = EventsSection(default="buy", weights={"buy": 1.0, "it's": 0.5}, labels=("buy",))
@@ -67,6 +67,19 @@ def test_settings_say_what_counts_as_a_fault():
     assert (by_default["quantity_rounded"].kind, strict["quantity_rounded"].kind) == ("rounded", "bad")
     ignoring = _rules(events=EVENTS.model_copy(update={"ignore": ("remove",)}))
     assert (ignoring["event_type_ignored"].kind, ignoring["event_type_ignored"].alone) == ("ignored", True)
+
+
+def test_what_is_left_out_is_judged_by_nothing_else():
+    exclude = ExcludeSection(items=("POST", "it's"), items_file=("fee",), user_patterns=(r"qa\.[0-9]*", "x"))
+    rules = _rules(id_type="string", exclude=exclude)
+    names = list(rules)
+    assert names[:3] == ["malformed", "user_id_excluded", "item_id_excluded"]
+    item, user = rules["item_id_excluded"], rules["user_id_excluded"]
+    assert {(rule.kind, rule.alone, rule.expectation) for rule in (item, user)} == {("excluded", True, None)}
+    listed = "IN ('POST', 'it\\'s', 'fee')"
+    assert item.bad == f"words.item_id {listed} OR CAST(item_id AS STRING) {listed}"
+    assert r"words.user_id RLIKE '(?s)\\A(?:qa\\.[0-9]*|x)\\z'" in user.bad
+    assert [rule.name for rule in item_rules(_data(exclude=exclude))][:2] == ["malformed", "item_id_excluded"]
 
 
 def test_what_is_staged_is_asked_once_for_each_bound():

@@ -61,6 +61,16 @@ def test_ignored_rows_do_not_stretch_the_budgets():
     assert _checks(read=100, ignored=100, clean=0)["bad_share"].passed
 
 
+def test_what_nobody_wants_does_not_stretch_the_budgets_either():
+    counts = {"read": 10_000, "ignored": 100, "excluded": 9_000, "bot": 800, "netted": 0}
+    check = _checks(**counts, clean=10, bad=90, bad_user_id_missing=90)["bad_share"]
+    told = "90.00% (90 of 100 that are not ignored or excluded or bot): 90"
+    assert (check.passed, check.found[: len(told)]) == (False, told)
+    found = _checks({"user_id_busy": "1 users: ann"}, **counts)["bots"]
+    assert (found.severity, found.passed, found.found) == ("warning", False, "800 rows (1 users: ann)")
+    assert _checks(bot=0)["bots"].passed
+
+
 def test_returns_do_not_use_up_the_budget_for_faults():
     checks = _checks(clean=70, **{"return": 30})
     assert all(check.passed for check in checks.values())
@@ -111,6 +121,9 @@ def test_counts_are_one_line():
     assert daychecks.describe(counts) == (
         "1,200 rows read, 100 clean, 2 bad (2 user_id_missing), 0 duplicate, 0 ignored, 0 return, "
         "3 rounded amount; catalogue: 5 rows read, 5 clean, 0 bad"
+    )
+    assert daychecks.describe(COUNTS | {"excluded": 7, "netted": 2}).endswith(
+        "0 return, 7 excluded, 2 netted"
     )
 
 

@@ -2,6 +2,7 @@ import pytest
 
 from lake.dataset import read_dataset
 from lake.formats.dialect import CsvSection
+from lake.raw_sections import ExcludeSection
 from nightjar.stages.rowsettings import digest_of
 
 
@@ -23,6 +24,9 @@ def changed(data, section, **values):
         ("raw", {"csv": CsvSection(nulls=("NULL",))}),
         ("raw", {"csv": CsvSection(decimal=",")}),
         ("raw", {"event_key": ("basket",)}),
+        ("rules", {"returns": "net"}),
+        ("rules", {"net_by": ("item_id", "context_id")}),
+        ("rules", {"exclude": ExcludeSection(items=("POST",))}),
         ("rules", {"max_amount": 10.0}),
         ("rules", {"sentinels": ("nobody",)}),
         ("events", {"ignore": ("view",)}),

@@ -172,7 +172,7 @@ def test_the_ids_of_a_file_count_and_neither_its_name_nor_its_order(data_set, tm
     assert _of_ingest(data_set(f'{SHIPPED}{EXCLUDE}items_file = "one.txt"')) != _of_ingest(one)
 
 
-@pytest.mark.parametrize("content", [b"", b"\n \n", b"caf\xe9", "\n".join(map(str, range(10_001))).encode()])
+@pytest.mark.parametrize("content", [b"", b"\n \n", b"th\xe9", "\n".join(map(str, range(10_001))).encode()])
 def test_a_file_of_no_ids_or_too_many_or_other_bytes_is_refused(data_set, tmp_path, content):
     (tmp_path / "ids.txt").write_bytes(content)
     told = (

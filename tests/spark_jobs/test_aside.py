@@ -59,9 +59,14 @@ def _made(tiny, rules=RULES, key="", ignored=""):
 
 @pytest.fixture
 def strict(tiny_with, tmp_path):
-    """A data set of text ids with all of this."""
-    tiny = tiny_with(tmp_path, id_type="string", late_days=1)
-    return _made(tiny, key='event_key = ["invoice"]', ignored='ignore = ["remove"]')
+    """A function: a data set of text ids with all of this."""
+
+    def make(name="strict"):
+        (tmp_path / name).mkdir()
+        tiny = tiny_with(tmp_path / name, id_type="string", late_days=1)
+        return _made(tiny, key='event_key = ["invoice"]', ignored='ignore = ["remove"]')
+
+    return make
 
 
 def _rows_of(draw, day, numbers):
@@ -185,23 +190,37 @@ def _read(tiny, record, table="interactions"):
 
 @pytest.mark.parametrize("seed", range(3))
 def test_all_of_it_at_once_leaves_the_clean_subset(strict, seed):
-    first, second = _delivered(random.Random(seed))
+    tiny, (first, second) = strict(), _delivered(random.Random(seed))
     for day, rows in ((DAY, first), (NEXT, second)):
-        strict.put(day, rows, SCHEMA)
+        tiny.put(day, rows, SCHEMA)
     kinds, clean, smaller = _expected(first, second)
     assert len(set(kinds)) == len(KINDS), sorted(set(kinds))
-    record = strict.ingest_unjudged(NEXT)
-    aside = {row["row_number"]: row["kind"] for row in _read(strict, record, "quarantine")}
+    record = tiny.ingest_unjudged(NEXT)
+    aside = {row["row_number"]: row["kind"] for row in _read(tiny, record, "quarantine")}
     assert aside == {number: kind for number, kind in enumerate(kinds, 1) if kind != "clean"}
     found = [
         (row["user_id"], row["item_id"], row["event_ts"], row["quantity"], row["amount"])
-        for row in _read(strict, record)
+        for row in _read(tiny, record)
     ]
     assert sorted(found) == clean
     counts = record.counts
     assert {kind: counts[kind] for kind in KINDS} == Counter(kinds)
     assert sum(counts[kind] for kind in KINDS) == counts["read"] == len(second)
     assert counts["smaller"] == smaller
+
+
+def test_a_bootstrap_makes_of_days_what_their_nights_make(strict):
+    nights, at_once = strict("nights"), strict("at-once")
+    for tiny in (nights, at_once):
+        for day, rows in zip((DAY, NEXT), _delivered(random.Random(7)), strict=True):
+            tiny.put(day, rows, SCHEMA)
+    one_by_one = [nights.ingest_unjudged(day) for day in (DAY, NEXT)]
+    attempt = attempts.begin(at_once.lake, Ingest(), [DAY, NEXT])
+    at_once.extract(attempt)
+    plan, made = (read(at_once.lake, Ingest(), attempt) for read in (attempts.read_plan, attempts.read_made))
+    together = [Ingest().draft(plan, made, day) for day in (DAY, NEXT)]
+    assert [(r.fingerprint, r.content) for r in one_by_one] == [(r.fingerprint, r.content) for r in together]
+    assert all(together[1].counts[kind] for kind in KINDS)
 
 
 def test_what_is_left_out_is_no_fault_and_is_shown_by_reason(tiny_with, tmp_path, tiny_row):

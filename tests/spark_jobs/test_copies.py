@@ -1,10 +1,13 @@
 """Copies of an event by its key, in a day and from day to day."""
 
 import datetime as dt
+import io
 import json
 from pathlib import Path
 
+import fastavro
 import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 
 from lake import tables
@@ -244,3 +247,54 @@ def test_columns_that_nothing_else_maps_are_read_from_text(keyed, event, kind):
     record = [tiny.ingest(day) for day in (DAY, NEXT)][1]
     reasons = [reason for _, reason in _aside(tiny, record).values()]
     assert (record.counts["clean"], reasons) == (1, ["event_key_repeated", "event_key_conflicting"])
+
+
+IN_OBJECT = ("invoice", "line", "offset")
+AVRO = {"user": "long", "item": "long", "pieces": "long", "basket": "long", "offset": "long"}
+AVRO |= {"type": "string", "store": "string", "invoice": "string", "paid": "double", "line": "double"}
+AVRO |= {"at": {"type": "long", "logicalType": "local-timestamp-micros"}}
+
+
+def _nested(kind, rows):
+    """A file whose rows hold key and offset in an object."""
+    rows = [
+        {name: value for name, value in row.items() if name not in IN_OBJECT}
+        | {"head": {name: row[name] for name in IN_OBJECT}}
+        for row in rows
+    ]
+    flat = [name for name in SCHEMA.names if name not in IN_OBJECT]
+    made = io.BytesIO()
+    if kind == "avro":
+        head = {"name": "head", "type": "record", "fields": [{"name": n, "type": AVRO[n]} for n in IN_OBJECT]}
+        fields = [*({"name": n, "type": AVRO[n]} for n in flat), {"name": "head", "type": head}]
+        fastavro.writer(made, {"type": "record", "name": "row", "fields": fields}, rows)
+    elif kind == "parquet":
+        head = pa.field("head", pa.struct([SCHEMA.field(name) for name in IN_OBJECT]))
+        schema = pa.schema([*(SCHEMA.field(name) for name in flat), head])
+        pq.write_table(pa.Table.from_pylist(rows, schema), made)
+    else:
+        texts = [json.dumps(row, default=str) for row in rows]
+        made.write(("[" + ",".join(texts) + "]" if kind == "json" else "\n".join(texts)).encode())
+    return made.getvalue()
+
+
+@pytest.mark.parametrize("kind", ["jsonl", "json", "avro", "parquet"])
+def test_parts_of_a_key_lie_within_objects(keyed, event, kind):
+    """Of nested rows only what the data set names is read."""
+    tiny = keyed(key='["head.invoice", "head.line"]', format=kind)
+    delivered = {
+        DAY: [event(DAY), event(DAY, line=2.0), event(DAY, line=2.0)],
+        NEXT: [event(DAY), event(NEXT, invoice="B"), event(NEXT, invoice="B", paid=7.0)],
+    }
+    for day, rows in delivered.items():
+        tiny.raw(f"events/{day}.{kind}").write_bytes(_nested(kind, rows))
+    records = [tiny.ingest(day) for day in delivered]
+    assert [_reasons(tiny, record) for record in records] == [
+        {3: "event_key_repeated"},
+        {1: "event_key_repeated", 3: "event_key_conflicting"},
+    ]
+    assert [record.counts["unnamed"] for record in records] == [0, 0]
+
+
+def _reasons(tiny, record):
+    return {number: reason for (_, number), (_, reason) in _aside(tiny, record).items()}

@@ -9,7 +9,7 @@ from sqlglot.dialects.spark import Spark
 from sqlglot.errors import SqlglotError
 from sqlglot.parsers.spark import SparkParser
 
-from lake.expressions import LANGUAGE, NAMED, Call, Name, Node, Value
+from lake.expression_tree import LANGUAGE, NAMED, Call, Name, Node, Value
 
 _BINARY: Final = {
     "mul": "*",

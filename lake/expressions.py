@@ -10,107 +10,17 @@ column, and `spark_jobs/computed.py` makes SQL of it.
 
 import re
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 from functools import cache
-from typing import Final, Literal, TypeAlias
+from typing import Final
 
-Kind: TypeAlias = Literal["number", "text", "condition", "count"]
-"""What a part of an expression is read as; a count is a whole number that is written out."""
-_Parameter: TypeAlias = Kind | Literal["alike"]
+from lake.expression_tree import FUNCTIONS, NAMED, Call, Kind, Name, Node, Parameter, Value
 
 LONGEST: Final = 1000
 """Letters of an expression."""
 _MOST_COUNTED: Final = 1000
 _TICKED: Final = re.compile("`((?:[^`]|``)+)`")
 _OPERATOR: Final = re.compile(r"\s([*/+-]|\|\|)\s")
-
-
-@dataclass(frozen=True)
-class Name:
-    """A raw column, or a path that leads to one."""
-
-    column: str
-
-
-@dataclass(frozen=True)
-class Value:
-    """A number, by its plain digits, or a text."""
-
-    text: str
-    kind: Kind
-
-
-@dataclass(frozen=True)
-class Call:
-    """A function or an operator of `FUNCTIONS`, with its arguments."""
-
-    function: str
-    arguments: "tuple[Node, ...]"
-
-
-Node: TypeAlias = Name | Value | Call
-
-
-@dataclass(frozen=True)
-class Function:
-    """What a function makes of what.
-
-    Attributes
-    ----------
-    result
-        What it gives; None where that is what its `alike` arguments are.
-    takes
-        Of each argument what it has to be; ``alike`` arguments are all of one kind.
-    least
-        How many arguments it needs.
-    endless
-        Whether the last may repeat.
-    """
-
-    result: Kind | None
-    takes: tuple[_Parameter, ...]
-    least: int
-    endless: bool = False
-
-
-def _function(result: Kind | None, *takes: _Parameter, least: int = 0, endless: bool = False) -> Function:
-    return Function(result, takes, least or len(takes), endless)
-
-
-_NUMBERS: Final = _function("number", "number", "number")
-_COMPARED: Final = _function("condition", "alike", "alike")
-_ORDERED: Final = _function("condition", "number", "number")
-_JOINED: Final = _function("condition", "condition", "condition")
-OPERATORS: Final = {
-    **dict.fromkeys("*/+-", _NUMBERS),
-    **dict.fromkeys(("=", "<>"), _COMPARED),
-    **dict.fromkeys(("<", "<=", ">", ">="), _ORDERED),
-    **dict.fromkeys(("and", "or"), _JOINED),
-    "not": _function("condition", "condition"),
-    "is null": _function("condition", "text"),
-}
-"""What stands between operands, or before or behind one."""
-NAMED: Final = {
-    **dict.fromkeys(("upper", "lower", "trim"), _function("text", "text")),
-    **dict.fromkeys(("left", "right"), _function("text", "text", "count")),
-    "substring": _function("text", "text", "count", "count", least=2),
-    "split_part": _function("text", "text", "text", "count"),
-    "lpad": _function("text", "text", "count", "text"),
-    "replace": _function("text", "text", "text", "text"),
-    "concat": _function("text", "text", least=2, endless=True),
-    **dict.fromkeys(("abs", "floor", "ceil"), _function("number", "number")),
-    "round": _function("number", "number", "count", least=1),
-    "coalesce": _function(None, "alike", least=2, endless=True),
-    "if": _function(None, "condition", "alike", "alike"),
-}
-"""What is called by its name."""
-FUNCTIONS: Final = {**OPERATORS, **NAMED}
 _CALL: Final = re.compile(rf"(?i)({'|'.join(NAMED)})\(.*\)", re.DOTALL)
-LANGUAGE: Final = (
-    "columns, numbers, texts in quotes, the operators * / + - || = <> < <= > >= and or not is in, and the "
-    f"functions {', '.join(NAMED)}"
-)
-"""What expressions are made of."""
 
 
 def is_expression(text: str) -> bool:
@@ -166,7 +76,7 @@ def _alike(call: Call) -> list[Node]:
     return [node for node, takes in zip(call.arguments, _takes(call), strict=True) if takes == "alike"]
 
 
-def _takes(call: Call) -> tuple[_Parameter, ...]:
+def _takes(call: Call) -> tuple[Parameter, ...]:
     function, given = FUNCTIONS[call.function], len(call.arguments)
     more = (function.takes[-1],) * (given - len(function.takes)) if function.endless else ()
     takes = function.takes + more

@@ -10,7 +10,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Final
 
-from lake.expressions import FUNCTIONS, Kind, Name, Node, Value, arguments, columns
+from lake.expression_tree import FUNCTIONS, Kind, Name, Node, Value
+from lake.expressions import arguments, columns
 from lake.formats.dialect import RFC_4180, CsvSection
 from lake.formats.families import NOTHING, TEXT
 from spark_jobs.casts import BLANKS, expression, literal, normalized, quoted, rule

@@ -18,7 +18,8 @@ from pyspark.sql import functions as fn
 from pyspark.sql.types import ArrayType, BinaryType, DataType, MapType, StructField, StructType
 
 from lake.errors import PermanentError
-from lake.expressions import Name, columns_of, parse, read_as
+from lake.expression_tree import Name
+from lake.expressions import columns_of, parse, read_as
 from lake.formats.content import RawColumn, Targets
 from lake.formats.dialect import CsvSection
 from lake.formats.families import TEXT

@@ -18,7 +18,8 @@ from typing import Any
 from lake import layout
 from lake.disk import room_for, sha256_of
 from lake.errors import FileFault
-from lake.expressions import Name, columns_of, hint, parse, read_as, uses
+from lake.expression_tree import Name
+from lake.expressions import columns_of, hint, parse, read_as, uses
 from lake.formats.content import ColumnSpec, Content, Targets, Unfit
 from lake.formats.format import Format
 from lake.stamps import EPOCHS

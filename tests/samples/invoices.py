@@ -79,7 +79,7 @@ def _extras(invoice: str, day: dt.date, visit: Visit) -> Iterator[tuple[str, Row
     goods = code(item), _name(item)
     if visit.person % 7 == 0:
         name = SERVICES[visit.person // 7 % len(SERVICES)]
-        yield "ignored", _row(invoice, day, visit, *name, 1, 18.0)
+        yield "excluded", _row(invoice, day, visit, *name, 1, 18.0)
     if visit.person % 9 == 0:
         yield "return", _row(f"C{invoice}", day, visit, *goods, -1, 2.55)
     if visit.person % 5 == 0:

@@ -29,6 +29,7 @@ def test_every_row_is_counted_as_what_it_is(shop):
     assert {kind for kinds in planted.values() for kind in kinds} == {
         "clean",
         "ignored",
+        "excluded",
         "return",
         "duplicate",
     }

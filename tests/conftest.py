@@ -285,7 +285,7 @@ def spark(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
     # spark-submit (tests/services) compile; test_judge.py compares the two.
     few = "--conf spark.sql.shuffle.partitions=4"
     interpreted = "--conf spark.sql.codegen.wholeStage=false --conf spark.sql.codegen.factoryMode=NO_CODEGEN"
-    options = f"--master local[2] --driver-memory 1g --conf spark.local.dir={home} {few} {interpreted}"
+    options = f"--master local[2] --driver-memory 3g --conf spark.local.dir={home} {few} {interpreted}"
     os.environ["PYSPARK_SUBMIT_ARGS"] = f"{options} pyspark-shell"
     # its connections say that they close when Python ends, to a stream of pytest's that is closed by then
     logging.getLogger("py4j").setLevel(logging.WARNING)

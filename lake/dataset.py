@@ -1,4 +1,4 @@
-"""A data set: what its TOML in `config/` says, by the classes of `lake.raw_sections` and `lake.sections`."""
+"""A data set: what its TOML in `config/` says, by the classes of its sections."""
 
 import datetime as dt
 import hashlib
@@ -15,7 +15,8 @@ from lake.errors import ConfigError, PermanentError
 from lake.id_forms import AS_WRITTEN
 from lake.kinds import Day, Name, Section, Zone
 from lake.partitions import UTC
-from lake.raw_sections import CatalogueSection, CompareSection, EventsSection, RawSection, RulesSection
+from lake.raw_sections import CatalogueSection, EventsSection, RawSection
+from lake.rule_sections import CompareSection, RulesSection
 from lake.sections import (
     CandidatesSection,
     EvaluationSection,

@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 
 from pyspark.sql import DataFrame
 
-from lake.raw_sections import RulesSection
+from lake.rule_sections import RulesSection
 from spark_jobs import bots, copies, returns
 from spark_jobs.aside import Rows, alone
 from spark_jobs.judge import Delivery

@@ -13,7 +13,7 @@ from typing import Final
 from pyspark.sql import DataFrame, Window
 from pyspark.sql import functions as fn
 
-from lake.raw_sections import ExcludeSection
+from lake.rule_sections import ExcludeSection
 from lake.schemas import LANDED, USER
 from spark_jobs.aside import Rows
 from validation.rules import BOT

@@ -13,7 +13,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Final
 
-from lake.raw_sections import ByShare, CompareSection, Comparison
+from lake.rule_sections import ByShare, CompareSection, Comparison
 from validation.gate import CRITICAL, WARNING, Check, Severity
 from validation.profile import Profile
 from validation.series import FEWEST_DAYS, HIGH, LOW, History, Series, all_series

@@ -13,7 +13,8 @@ from typing import Any, Final, Literal
 from lake import patterns
 from lake.dataset import Dataset
 from lake.partitions import begin_sql
-from lake.raw_sections import EventsSection, ExcludeSection, RawSection, RulesSection
+from lake.raw_sections import EventsSection, RawSection
+from lake.rule_sections import ExcludeSection, RulesSection
 from lake.schemas import (
     AMOUNT,
     EVENT_TS,

@@ -24,8 +24,8 @@ GROUPS: tuple[Kind, ...] = (Places, Secrets, Waits, Tasks, Spark, Resources)
 HEAD = """\
 # Settings
 
-`make docs` makes this page from `lake/dataset.py`, `lake/raw_sections.py`, `lake/sections.py` and
-`lake/settings.py`: change a setting there.
+`make docs` makes this page from `lake/dataset.py`, `lake/raw_sections.py`, `lake/rule_sections.py`,
+`lake/sections.py` and `lake/settings.py`: change a setting there.
 
 ## The data set
 

@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 from typing import Final
 
 from lake.dataset import Dataset
-from lake.raw_sections import RulesSection
+from lake.rule_sections import RulesSection
 from spark_jobs.plans import ExtractResult, RawFile
 from validation.gate import CRITICAL, WARNING, Check
 from validation.rules import BOT, CONFLICTING

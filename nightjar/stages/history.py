@@ -19,8 +19,8 @@ from pydantic import ValidationError
 from lake import layout, messages, tables
 from lake.lake import Lake
 from lake.names import TableName
-from lake.raw_sections import NO_EXCLUSION, ExcludeSection
 from lake.records import Record, TableContent
+from lake.rule_sections import NO_EXCLUSION, ExcludeSection
 from lake.schemas import ITEM
 from spark_jobs.plans import ExtractPlan, ExtractResult
 from validation.compare import compare, compare_catalogue, no_catalogue

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from lake.raw_sections import CompareSection
+from lake.rule_sections import CompareSection
 from validation.compare import compare, compare_catalogue
 from validation.gate import CRITICAL, WARNING
 from validation.profile import QUANTILES, Profile, Values

@@ -6,7 +6,8 @@ import pyarrow as pa
 import pytest
 
 from lake.feature_spec import FEATURES
-from lake.raw_sections import CatalogueColumns, EventsSection, RawSection, RulesSection
+from lake.raw_sections import CatalogueColumns, EventsSection, RawSection
+from lake.rule_sections import RulesSection
 from lake.schemas import arrow_schema
 from validation import expectations
 from validation.counts import Tally, in_batches

@@ -1,6 +1,7 @@
 from types import SimpleNamespace
 
-from lake.raw_sections import EventsSection, ExcludeSection, RawSection, RulesSection
+from lake.raw_sections import EventsSection, RawSection
+from lake.rule_sections import ExcludeSection, RulesSection
 from validation.rules import LAG, expectations_of, item_rules, row_rules
 
 EVENTS = EventsSection(default="buy", weights={"buy": 1.0, "it's": 0.5}, labels=("buy",))

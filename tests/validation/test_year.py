@@ -5,7 +5,7 @@ import datetime as dt
 import pandas as pd
 import pytest
 
-from lake.raw_sections import CompareSection
+from lake.rule_sections import CompareSection
 from nightjar.command import land
 from validation.compare import compare
 from validation.profile import QUANTILES, Profile, Values

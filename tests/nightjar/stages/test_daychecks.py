@@ -3,7 +3,7 @@ from types import SimpleNamespace
 
 import pytest
 
-from lake.raw_sections import RulesSection
+from lake.rule_sections import RulesSection
 from nightjar.stages import daychecks
 from spark_jobs.plans import ExtractResult, RawFile
 

@@ -2,7 +2,7 @@ import pytest
 
 from lake.dataset import read_dataset
 from lake.formats.dialect import CsvSection
-from lake.raw_sections import ExcludeSection
+from lake.rule_sections import ExcludeSection
 from nightjar.stages.rowsettings import digest_of
 
 

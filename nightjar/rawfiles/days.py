@@ -13,6 +13,7 @@ from lake.day_files import List
 from lake.errors import FileFault
 from lake.formats import format_of
 from lake.lake import Lake
+from lake.raw_sections import CatalogueSection
 from lake.storage import Storage
 from nightjar.rawfiles.check import Checker, FileSpec
 from spark_jobs.casts import catalogue_targets, raw_targets
@@ -77,7 +78,9 @@ class _Set:
 _Found = dict[dt.date, tuple[_Set, _Set]]
 
 
-def check(days: Iterable[dt.date], attempt: str, lake: Lake, threads: int = 1) -> Checked:
+def check(
+    days: Iterable[dt.date], attempt: str, lake: Lake, threads: int = 1, only_events: bool = False
+) -> Checked:
     """Find the raw files of days, and check each.
 
     Parameters
@@ -86,8 +89,10 @@ def check(days: Iterable[dt.date], attempt: str, lake: Lake, threads: int = 1) -
         The attempt that copies for Spark belong to.
     threads
         How many files are checked at once.
+    only_events
+        Whether catalogues are left alone, so that none of them can be a fault.
     """
-    found, faults = _found(days, lake)
+    found, faults = _found(days, lake, only_events)
     specs = [spec for sets in found.values() for one in sets for spec in one.specs]
     checker, checked = Checker(lake.raw, lake.storage, attempt), Checked(faults=faults)
     with ThreadPoolExecutor(threads) as pool:
@@ -106,13 +111,14 @@ def check(days: Iterable[dt.date], attempt: str, lake: Lake, threads: int = 1) -
     return checked
 
 
-def _found(days: Iterable[dt.date], lake: Lake) -> tuple[_Found, dict[dt.date, str]]:
+def _found(days: Iterable[dt.date], lake: Lake, only_events: bool) -> tuple[_Found, dict[dt.date, str]]:
     """Events and catalogue of each day, and the faults of the days that lack files."""
+    catalogue = None if only_events else lake.data.catalogue
     found: _Found = {}
     faults, listed = {}, cache(lake.raw.list)
     for day in days:
         try:
-            events, items = _events(lake, day, listed), _catalogue(lake, day, listed)
+            events, items = _events(lake, day, listed), _items(lake, catalogue, day, listed)
             _require_apart(events, items)
             _require_ready(lake, events)
         except FileFault as fault:
@@ -166,9 +172,8 @@ def _events(lake: Lake, day: dt.date, listed: List) -> _Set:
     return _Set(day, place, specs, needs_rows=not closed)
 
 
-def _catalogue(lake: Lake, day: dt.date, listed: List) -> _Set:
+def _items(lake: Lake, catalogue: CatalogueSection | None, day: dt.date, listed: List) -> _Set:
     """The catalogue that came on that day, if one did."""
-    catalogue = lake.data.catalogue
     if catalogue is None:
         return _Set(day, "", [], needs_rows=False)
     is_set, targets = day_files.is_set(catalogue.files), catalogue_targets(catalogue)

@@ -190,7 +190,7 @@ def _before(days: Sequence[dt.date], attempt: str, lake: Lake, threads: int) -> 
     """The events files of earlier days among which copies are sought; a day with a fault has none."""
     near = {then for day in days for then in partitions.days(day - lake.data.raw.reach, day - ONE_DAY)}
     earlier = sorted(day for day in near.difference(days) if day >= lake.data.first_day)
-    checked = rawdays.check(earlier, attempt, lake, threads)
+    checked = rawdays.check(earlier, attempt, lake, threads, only_events=True)
     for day, fault in checked.faults.items():
         log.warning("copies of events are not sought in %s: %s", day, fault)
     return tuple(checked.files)

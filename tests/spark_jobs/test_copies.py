@@ -202,6 +202,18 @@ def test_a_faulty_file_of_a_day_before_does_not_hold_the_night(keyed, event, cap
     assert any("copies of events are not sought in 2024-01-01" in message for message in caplog.messages)
 
 
+def test_copies_are_sought_in_a_day_before_whose_catalogue_is_faulty(keyed, event, caplog):
+    """The fault of a catalogue that nobody asks for made copies clean."""
+    tiny = keyed()
+    tiny.put(DAY, [event(DAY)], SCHEMA)
+    tiny.put_items(DAY, [{"item": 10}]).write_bytes(b"PAR1")
+    tiny.put(NEXT, [event(DAY), event(NEXT, "B")], SCHEMA)
+    with caplog.at_level("WARNING", "nightjar"):
+        record = tiny.ingest(NEXT)
+    assert (record.counts["clean"], record.counts["duplicate"]) == (1, 1)
+    assert not any("not sought" in message for message in caplog.messages)
+
+
 def test_a_file_before_that_changes_meanwhile_is_left_out_with_its_day_alone(keyed, event):
     tiny = keyed()
     tiny.put(DAY, [event(DAY)], SCHEMA)

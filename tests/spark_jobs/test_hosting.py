@@ -82,8 +82,8 @@ def test_what_is_missing_is_told_by_the_first_job(days):
         submit("extract", "0123456789abcdef", settings, host.start)
 
 
-def test_a_host_ends_with_the_process_that_started_it(days, programs):
-    """As a night that is killed cannot end it."""
+def test_a_host_ends_with_its_connection(days, programs):
+    """A night that is killed cannot end it."""
     with Host(days.settings) as host:
         connection = host._connected()
         assert connection

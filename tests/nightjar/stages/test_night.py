@@ -200,6 +200,20 @@ def test_lists_that_lose_the_storage_are_made_again(clean, tmp_path, monkeypatch
     assert len(set(tries)) == 2
 
 
+@pytest.mark.parametrize(("master", "is_hosted"), [("local[2]", True), ("spark://127.0.0.1:7077", False)])
+def test_jobs_of_a_night_share_a_spark_on_one_machine_alone(tmp_path, monkeypatch, master, is_hosted):
+    hosts = []
+
+    def host(settings):
+        hosts.append(SimpleNamespace(start=len))
+        return nullcontext(hosts[0])
+
+    monkeypatch.setattr(night, "Host", host)
+    with night._spark(Settings(home=tmp_path, spark_master=master)) as start:
+        assert start is (len if is_hosted else night.start_here)
+    assert len(hosts) == is_hosted
+
+
 def test_the_night_again_makes_no_record_and_the_same_release(clean):
     before, current = _sequences(clean, DAY), Reader(clean.releases).entry
     night.run(DAY, clean)

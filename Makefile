@@ -1,8 +1,9 @@
 # Nightjar's commands; `make help` lists them.
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-airflow test-code test-examples test-services test-long test-nights test-servers versitygw lint format docs up down env lock
+.PHONY: help demo test test-airflow test-spark test-code test-examples test-services test-long test-nights test-servers versitygw lint format docs up down env lock
 BIN := .venv/bin
 AIRFLOW := tests/services/test_nights.py
+SPARK := tests/spark_jobs
 # Those that compare with nights on disk; first what waits more than it works, beside the others' longest work.
 NIGHTS := $(patsubst %,tests/services/test_%.py,kills backfills postgres_night mlflow_down)
 
@@ -16,13 +17,16 @@ demo: .venv/.ready ## Land the demo data, load its history, run one night throug
 	@$(BIN)/nightjar demo
 
 test: ## Run all tests, real nights through Airflow among them.
-	@$(MAKE) --no-print-directory --jobs 2 --keep-going test-airflow test-code
+	@$(MAKE) --no-print-directory --jobs 3 --keep-going test-airflow test-spark test-code
 
 test-airflow: .venv/.ready # those through Airflow, which wait more than they work
 	@$(BIN)/pytest $(AIRFLOW)
 
+test-spark: .venv/.ready # those of the jobs, in one Spark; as long as all others
+	@$(BIN)/pytest $(SPARK)
+
 test-code: .venv/.ready # all others
-	@$(BIN)/pytest $(addprefix --ignore=,$(AIRFLOW))
+	@$(BIN)/pytest $(addprefix --ignore=,$(AIRFLOW) $(SPARK))
 
 test-examples: .venv/.ready ## Run the examples of config on samples of their layouts, from files to lists.
 	@$(BIN)/pytest -m example tests/samples

@@ -16,12 +16,12 @@ def test_partitions_follow_from_rows_and_cores(rows, cores, partitions):
 
 @pytest.mark.spark
 def test_a_job_says_what_it_may_take_and_keeps_to_the_partitions_that_are_set(spark, caplog):
-    """The session of all tests was started with four."""
+    """The session of all tests was started with four, and 3g."""
     with caplog.at_level("INFO", "spark_jobs.session"):
         session_for("tests", 100_000_000)
     assert spark.conf.get(PARTITIONS) == "4"
     (line,) = caplog.messages
-    assert line.startswith("Spark: local[2], 1g of memory, 4 partitions for 100000000 rows (NIGHTJAR_SPARK_")
+    assert line.startswith("Spark: local[2], 3g of memory, 4 partitions for 100000000 rows (NIGHTJAR_SPARK_")
 
 
 def test_a_program_logs_in_to_a_cluster_by_the_secret_of_the_environment(monkeypatch):

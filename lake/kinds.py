@@ -1,16 +1,11 @@
-"""Kinds of values that settings have.
+"""Kinds of values that settings have; those of places and of raw files have modules of their own.
 
 The bounds are wider than any use. A value beyond them cannot work, or overflows something later.
 """
 
-import codecs
 import datetime as dt
-import os
-import re
 import zoneinfo
 from collections.abc import Hashable
-from encodings.aliases import aliases
-from pathlib import Path
 from typing import Annotated, Any, TypeVar
 
 from annotated_types import Ge, Gt, Le
@@ -22,43 +17,13 @@ from pydantic import (
     Field,
     GetPydanticSchema,
     PlainSerializer,
-    ValidationInfo,
-    WithJsonSchema,
 )
 
-from lake import patterns
-from lake.day_files import FIELDS, HOUR
-from lake.stamps import require_form
-from lake.toml import FOLDER, near
-from nightjar_reader import address
-from nightjar_reader.errors import ReaderError
-from nightjar_reader.fields import is_day
+from lake.toml import near
 
 T = TypeVar("T", bound=Hashable)
 
-_FIELD = re.compile(r"\{([^{}]*)\}")
-MASTER = r"^(local(\[(\*|[1-9]\d*)(,[1-9]\d*)?\])?|spark://[^/\s]+:\d+|yarn|k8s://\S+)$"
-MEMORY = re.compile(r"([1-9]\d*)([mgt])b?", re.IGNORECASE)
-MEBIBYTES = {"m": 1, "g": 1 << 10, "t": 1 << 20}
-LEAST_MEMORY = 512
-"""MiB; Spark refuses a driver of less than 450 MiB (UnifiedMemoryManager)."""
 SECOND = dt.timedelta(seconds=1)
-DATABASES = ("postgresql", "mysql", "mssql")
-"""The databases that MLflow can keep its store in, beside SQLite."""
-MOST_LINES = 10_000
-"""The most ids of a list: each is part of the rules by which every row is judged."""
-UNIT_BYTES = {
-    "utf-16": 2,
-    "utf-16-le": 2,
-    "utf-16-be": 2,
-    "utf-32": 4,
-    "utf-32-le": 4,
-    "utf-32-be": 4,
-}
-"""The encodings in which no letter is of one byte, and the bytes of their units."""
-# All of ASCII, and what encodings with escapes of their own read as other text: those of Python, of domain
-# names and of ISO 2022, whose escapes hold beyond the line.
-_ASCII = bytes(range(128)).replace(b"\\", b"") + rb"\u000a.xn--mnchen-3ya" + b'\x1b$B$"\x1b(B'
 
 
 class Section(BaseModel):
@@ -80,60 +45,6 @@ def _no_repeats(values: tuple[T, ...]) -> tuple[T, ...]:
     return values
 
 
-def _template(files: str) -> str:
-    parts = _of_a_day(files)
-    if "**" in files:
-        raise ValueError("expected each * within one name: write the folders one by one, as in */*")
-    if hidden := [part for part in parts if part[0] in "._"]:
-        raise ValueError(f"expected names that Spark does not hide, unlike {hidden[0]!r}")
-    return files
-
-
-def _mark(path: str) -> str:
-    if {".", ".."} & set(_of_a_day(path)) or "*" in path:
-        raise ValueError("expected the path of one file below NIGHTJAR_RAW, without * and ..")
-    return path
-
-
-def _of_a_day(path: str) -> list[str]:
-    """The names in a path; refuse one that does not name the day, or is none below a folder."""
-    fields = set(_FIELD.findall(path))
-    unknown = fields - FIELDS.keys() - {HOUR} or set("{}") & set(_FIELD.sub("", path))
-    if unknown or not ("partition" in fields or FIELDS.keys() - {"partition"} <= fields):
-        raise ValueError(
-            "must contain {partition}, or {year}, {month} and {day}, and no other field than {hour}"
-        )
-    if not path.isprintable() or set("\\?[]") & set(path):
-        raise ValueError("expected a path without backslashes, control characters and wildcards but *")
-    parts = path.split("/")
-    if "" in parts:
-        raise ValueError("expected a path below NIGHTJAR_RAW, without a slash at an end or two in a row")
-    if spaced := [part for part in parts if part != part.strip()]:
-        raise ValueError(f"expected no blanks at the ends of a name, as in {spaced[0]!r}")
-    return parts
-
-
-def _calendar(value: Any, info: ValidationInfo) -> Any:
-    """The days of the file that a TOML names; a plan has them as texts."""
-    if not info.context or value == ():  # the default
-        return [_date(day, "a plan") for day in value]
-    if not isinstance(value, str) or not value:
-        raise ValueError("expected the path of a file of dates, beside this one")
-    path = Path(info.context[FOLDER], value)
-    try:
-        lines = path.read_text(encoding="utf-8-sig").splitlines()
-    except (OSError, ValueError) as error:
-        raise ValueError(f"expected a file of dates in UTF-8, found {path}: {error}") from error
-    dates = ((number, line.partition("#")[0].strip()) for number, line in enumerate(lines, 1))
-    return sorted({_date(text, f"line {number} of {path}") for number, text in dates if text})
-
-
-def _date(text: str, place: str) -> dt.date:
-    if not is_day(text):
-        raise ValueError(f"expected a date such as 2024-12-25, found {text!r} in {place}")
-    return dt.date.fromisoformat(text)
-
-
 def _zone(name: str) -> str:
     """Accept a name that Python, Java and Spark all read, and in the same way."""
     known = {zone for zone in zoneinfo.available_timezones() if "/" in zone} | {"UTC"}
@@ -145,116 +56,11 @@ def _zone(name: str) -> str:
     return name
 
 
-def _letter(text: str) -> str:
-    if len(text) != 1 or text in "\r\n\0":
-        raise ValueError("expected one letter, which is no line end")
-    return text
-
-
-def _letter_or_none(text: str) -> str:
-    return text and _letter(text)
-
-
-def _letters(text: str) -> str:
-    if not text or set(text) & set("\r\n\0"):
-        raise ValueError("expected a letter or several, none of which is a line end")
-    return text
-
-
-def _encoding(name: str) -> str:
-    """Python's own name of an encoding, so that all names of one are the same setting."""
-    try:
-        known = codecs.lookup(name).name.removesuffix("-sig")
-    except (LookupError, ValueError) as error:
-        raise ValueError(
-            f"expected an encoding that Python knows, such as latin-1, cp1252 or utf-16{near(name, aliases)}"
-        ) from error
-    if known not in UNIT_BYTES and not _holds_ascii(known):
-        raise ValueError("expected an encoding of text whose lines can be read one by one, such as utf-8")
-    return known
-
-
-def _holds_ascii(encoding: str) -> bool:
-    """Whether each byte of ASCII stands for itself, line ends among them."""
-    try:
-        return _ASCII.decode(encoding) == _ASCII.decode("ascii")
-    except (LookupError, ValueError):
-        return False
-
-
-def _lines(listed: Any, info: ValidationInfo) -> Any:
-    """The lines of a file that a TOML names; a plan holds the lines themselves."""
-    if not info.context or listed == ():
-        return listed
-    if not isinstance(listed, str) or not listed:
-        raise ValueError("expected the path of a file of ids, beside this one")
-    path = Path(info.context[FOLDER], listed)
-    try:
-        text = path.read_text(encoding="utf-8-sig")
-    except (OSError, ValueError) as error:
-        raise ValueError(f"expected a file of ids in UTF-8, found {path}: {error}") from error
-    lines = sorted({line.strip() for line in text.split("\n")} - {""})
-    if not 0 < len(lines) <= MOST_LINES:
-        raise ValueError(f"expected 1 to {MOST_LINES:,} ids, one a line, found {len(lines):,} in {path}")
-    return lines
-
-
-def _memory(text: str) -> str:
-    size = MEMORY.fullmatch(text)
-    if not size or int(size[1]) * MEBIBYTES[size[2].lower()] < LEAST_MEMORY:
-        raise ValueError(f"expected a size such as 2g or 2048m, at least {LEAST_MEMORY}m")
-    return text
-
-
-def folder(path: str | Path) -> Path:
-    """A folder as an absolute path without ``..``."""
-    return Path(os.path.normpath(Path(path).expanduser().absolute()))
-
-
-def _folder(path: Any) -> Path:
-    if not str(path).strip() or not str(path).isprintable():
-        raise ValueError("expected a folder")
-    return folder(path)
-
-
-def place_or(text: str | None, default: Path) -> str:
-    """`place`, or the default where the text is missing or wrong; it is for others to refuse a wrong one."""
-    try:
-        return place(text or "")
-    except ValueError:
-        return default.as_uri()
-
-
-def place(text: str) -> str:
-    """The canonical address of a place of files: ``file:///folder`` or ``s3://bucket/prefix``."""
-    try:
-        return address.parse(text).uri
-    except ReaderError as error:
-        raise ValueError(str(error)) from error
-
-
-def tracking(uri: str) -> str:
-    """Accept an address that MLflow takes for its store."""
-    scheme, slashes, rest = uri.partition("://")
-    if scheme == "sqlite":
-        good = rest.startswith("//") and len(rest) > len("//") and ".." not in rest.split("/")
-    elif scheme in ("http", "https"):
-        good = bool(re.fullmatch(r"[^/?#\s]+(/[^?#\s]*)?", rest))
-    else:
-        good = scheme.partition("+")[0] in DATABASES and bool(re.match(r"[^/?#\s]", rest))
-    if not slashes or not good:
-        raise ValueError(
-            "expected http://host:port, https://host, sqlite:////absolute/file.db or "
-            f"a database of {', '.join(DATABASES)}, found {address.redacted(uri)!r}"
-        )
-    return uri
-
-
 def _count_seconds(value: Any) -> Any:
     return value / SECOND if isinstance(value, dt.timedelta) else value
 
 
-def _form(text: str) -> Any:
+def form(text: str) -> Any:
     """What a value looks like, for its line in docs/settings.md."""
     return Field(json_schema_extra={"form": text})
 
@@ -272,152 +78,29 @@ def _whole_seconds(at_least: int) -> GetPydanticSchema:
     return GetPydanticSchema(lambda _, make_schema: make_schema(seconds))
 
 
-Text = Annotated[str, Field(min_length=1, pattern=r"^\S(.*\S)?$"), _form("no blank at its ends")]
+Text = Annotated[str, Field(min_length=1, pattern=r"^\S(.*\S)?$"), form("no blank at its ends")]
 Name = Annotated[
     str,
     Field(pattern=r"^[a-z0-9][a-z0-9_-]*$", max_length=64),
-    _form("small letters, digits, `-` and `_`, at most 64"),
-]
-Template = Annotated[
-    str,
-    AfterValidator(_template),
-    _form(
-        "a relative path with `{partition}`, or `{year}`, `{month}` and `{day}`; `{hour}` and `*` where a "
-        "day has several files; no `..`, backslash, empty part, or name that begins with `_` or `.`"
-    ),
-]
-Mark = Annotated[
-    str,
-    AfterValidator(_mark),
-    _form("a relative path with fields as in `files`, without `*`; names may begin with `_` or `.`"),
+    form("small letters, digits, `-` and `_`, at most 64"),
 ]
 Zone = Annotated[
     str,
     AfterValidator(_zone),
-    _form(
+    form(
         "`UTC`, or a name of the tz database with a slash (`Europe/Berlin`), which Python and Java both "
         "know; a fixed offset of +2 hours is `Etc/GMT-2`"
     ),
 ]
-StampForm = Annotated[
-    str,
-    AfterValidator(require_form),
-    _form(
-        "`iso`, `epoch_s`, `epoch_ms`, `epoch_us`, `epoch_ns`, or a pattern of Python's `strptime` with "
-        "`%Y %y %m %b %B %d %a %A %H %I %p %M %S %f %z`"
-    ),
-]
-Letter = Annotated[str, AfterValidator(_letter), _form("one letter, no line end")]
-LetterOrNone = Annotated[str, AfterValidator(_letter_or_none), _form("one letter, no line end, or none")]
-Delimiter = Annotated[
-    str,
-    AfterValidator(_letters),
-    _form("one letter, or several (`::`) where `quote` and `escape` are none; no line end"),
-]
-Encoding = Annotated[
-    str,
-    AfterValidator(_encoding),
-    _form(
-        "a text encoding of Python in which the bytes of ASCII stand for themselves (`latin-1`, `cp1252`, "
-        "`gb18030`), or `utf-16` or `utf-32`, with a byte order mark or with `-le` or `-be` behind the name"
-    ),
-]
-Pattern = Annotated[
-    str,
-    AfterValidator(patterns.checked),
-    _form("a [pattern](data-sets.md#patterns) of the whole id"),
-]
-Folder = Annotated[Path, BeforeValidator(_folder)]
-Master = Annotated[
-    str,
-    Field(pattern=MASTER),
-    _form("`local[N]`, `spark://host:port`, `yarn` or `k8s://...`"),
-]
-Memory = Annotated[
-    str, AfterValidator(_memory), _form(f"such as `2g` or `2048m`, at least `{LEAST_MEMORY}m`")
-]
-FileName = Annotated[str, Field(pattern="^[^#]+$"), _form("a path or an address, without `#`")]
 Seed = Annotated[int, Ge(0), Le(2**31 - 1)]
 """What numpy, implicit, XGBoost and Annoy (whose binding has a signed C int) all take."""
-LARGEST_WEIGHT_BITS = 16
-LARGEST_WEIGHT = 2.0**LARGEST_WEIGHT_BITS
-"""The largest weight of an event, so that sums of decayed weights fit longs (`spark_jobs.weights`)."""
-Weight = Annotated[float, Ge(0), Le(LARGEST_WEIGHT)]
 Share = Annotated[float, Gt(0), Le(1)]
 FIRST_DAY, LAST_DAY = dt.date(1970, 1, 1), dt.date(2199, 12, 31)
-Day = Annotated[dt.date, Ge(FIRST_DAY), Le(LAST_DAY), _form(f"{FIRST_DAY} to {LAST_DAY}")]
+Day = Annotated[dt.date, Ge(FIRST_DAY), Le(LAST_DAY), form(f"{FIRST_DAY} to {LAST_DAY}")]
 """Days whose neighbours and microseconds every engine can hold."""
-Calendar = Annotated[
-    tuple[Day, ...],
-    Field(strict=False),
-    BeforeValidator(_calendar),
-    WithJsonSchema(
-        {
-            "type": "string",
-            "form": "a path from the TOML's folder; the file has a date a line, `#` before remarks",
-        }
-    ),
-]
 Trees = Annotated[int, Ge(1), Le(10_000)]
 Count = Annotated[int, Ge(1), Le(100_000)]
 Duration = Annotated[dt.timedelta, _whole_seconds(at_least=0)]
 PositiveDuration = Annotated[dt.timedelta, _whole_seconds(at_least=1)]
 Sequence = Annotated[tuple[T, ...], Field(strict=False), AfterValidator(_no_repeats)]
 """A TOML array; its values are as strict as others."""
-ListFile = Annotated[
-    Sequence[Text],
-    BeforeValidator(_lines),
-    WithJsonSchema(
-        {
-            "type": "string",
-            "form": f"a path from the TOML's folder; the file has an id a line, at most {MOST_LINES:,}",
-        }
-    ),
-]
-"""The lines of a text file that lies beside the TOML; sorted, so that their order is no other setting."""
-
-SENTINELS = (
-    "-1",
-    "null",
-    "(null)",
-    "<null>",
-    "[null]",
-    "{null}",
-    "\\n",
-    "nil",
-    "(nil)",
-    "<nil>",
-    "none",
-    "(none)",
-    "<none>",
-    "nan",
-    "-nan",
-    "+nan",
-    "nat",
-    "1.#ind",
-    "-1.#ind",
-    "1.#qnan",
-    "-1.#qnan",
-    "n/a",
-    "<na>",
-    "#n/a",
-    "#n/a n/a",
-    "#na",
-    "#value!",
-    "#ref!",
-    "#name?",
-    "#div/0!",
-    "#num!",
-    "#null!",
-    "#error!",
-    "(not set)",
-    "undefined",
-    "[object object]",
-    "-2147483648",
-    "-9223372036854775808",
-    "00000000-0000-0000-0000-000000000000",
-)
-"""What stands for nobody in the exports that we know of. Not 0, `na` and `unknown`: they may be real ids."""
-
-LARGEST_NUMBER = 10**12
-"""The highest bound of a quantity or an amount: each sum of the features can hold 10**13 rows of it."""

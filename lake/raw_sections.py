@@ -10,18 +10,8 @@ from pydantic import AfterValidator, Field, ValidationInfo, field_validator, mod
 from lake import day_files, expressions
 from lake.formats import FORMATS
 from lake.formats.dialect import FLAT, RFC_4180, CsvSection, NestedSection
-from lake.kinds import (
-    Calendar,
-    Day,
-    Mark,
-    Section,
-    Sequence,
-    StampForm,
-    Template,
-    Text,
-    Weight,
-    Zone,
-)
+from lake.kinds import Day, Section, Sequence, Text, Zone
+from lake.raw_kinds import Calendar, Mark, StampForm, Template, Weight
 from lake.stamps import require_apart
 from lake.toml import UNPARSED, near
 

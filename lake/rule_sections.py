@@ -5,9 +5,10 @@ from typing import Any, Final, Literal
 
 from pydantic import ConfigDict, Field, ValidationInfo, field_validator, model_validator
 
-from lake import kinds, patterns
+from lake import patterns
 from lake.id_forms import AS_WRITTEN, IdForm
-from lake.kinds import ListFile, Pattern, Section, Sequence, Text
+from lake.kinds import Section, Sequence, Text
+from lake.raw_kinds import LARGEST_NUMBER, SENTINELS, ListFile, Pattern
 from lake.schemas import ITEM
 
 Action = Literal["off", "warn", "stop"]
@@ -74,11 +75,11 @@ class RulesSection(Section):
     """The largest share of returns among the rows of a day that are not ignored."""
     rounding: Literal["warn", "quarantine"] = "warn"
     """Whether numbers of too many decimals are rounded half up, with a warning, or set aside."""
-    max_quantity: float = Field(default=1e6, gt=0, le=kinds.LARGEST_NUMBER)
+    max_quantity: float = Field(default=1e6, gt=0, le=LARGEST_NUMBER)
     """The largest quantity, in either direction."""
-    max_amount: float = Field(default=1e8, gt=0, le=kinds.LARGEST_NUMBER)
+    max_amount: float = Field(default=1e8, gt=0, le=LARGEST_NUMBER)
     """The largest amount, in either direction."""
-    sentinels: Sequence[Text] = kinds.SENTINELS
+    sentinels: Sequence[Text] = SENTINELS
     """Texts that are nobody's id, in upper or lower case; a list replaces the default."""
     float_ids: Literal["quarantine", "keep"] = "quarantine"
     """Whether text ids such as `123.0` are bad, or taken as they are."""

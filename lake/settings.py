@@ -8,7 +8,7 @@ from typing import Any
 from pydantic import Field, SecretStr, field_validator, model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
-from lake import cores, kinds, memory, toml
+from lake import cores, memory, place_kinds, toml
 from lake.kinds import Duration, PositiveDuration
 from lake.plan import BLOCK_MIB
 from nightjar_reader.address import redacted
@@ -38,7 +38,7 @@ def _measured(text: str, measure: Callable[[], Any]) -> Any:
 class Places(_Variables):
     """Where things lie: paths, `file:///folder` or `s3://bucket/prefix`, without `?`, `#`, `~` and `..`."""
 
-    home: kinds.Folder = _follows("`.nightjar` in the checkout", CHECKOUT / ".nightjar")
+    home: place_kinds.Folder = _follows("`.nightjar` in the checkout", CHECKOUT / ".nightjar")
     """Airflow's home, the MLflow database, logs and caches."""
     dataset: str = Field(default="complete_journey", min_length=1)
     """A name in `config/`, or the path of a data set's TOML."""
@@ -51,15 +51,15 @@ class Places(_Variables):
     mlflow_uri: str = _follows("`sqlite:///<home>/mlflow.db`")
     """The model registry; an MLflow server (`http://...`) needs the lake on S3."""
 
-    _check_places = field_validator("lake", "raw", "releases")(kinds.place)
-    _check_tracking = field_validator("mlflow_uri")(kinds.tracking)
+    _check_places = field_validator("lake", "raw", "releases")(place_kinds.place)
+    _check_tracking = field_validator("mlflow_uri")(place_kinds.tracking)
 
     @model_validator(mode="before")
     @classmethod
     def _fill_locations(cls, values: dict[str, Any]) -> dict[str, Any]:
         """Fill what is not set from home and lake; what is set, even if to nothing, is validated as it is."""
-        home = kinds.folder(values.get("home", CHECKOUT / ".nightjar"))
-        lake = kinds.place_or(values.get("lake"), home / "lake")
+        home = place_kinds.folder(values.get("home", CHECKOUT / ".nightjar"))
+        lake = place_kinds.place_or(values.get("lake"), home / "lake")
         data = values.get("dataset", "complete_journey")
         follow = {
             "lake": lake,
@@ -100,26 +100,26 @@ class Tasks(_Variables):
 class Spark(_Variables):
     """Where Spark runs, and what it may take. Each job's log begins with what it got."""
 
-    spark_master: kinds.Master = _measured(
+    spark_master: place_kinds.Master = _measured(
         "`local[N]`, for the N cores that this process may use", lambda: f"local[{cores.count()}]"
     )
     """Where it runs."""
-    spark_memory: kinds.Memory = _measured(
+    spark_memory: place_kinds.Memory = _measured(
         f"a third of the memory that this process may use, {memory.LEAST_MIB}m to {memory.MOST_MIB}m",
         lambda: memory.of_spark(memory.limit()),
     )
     """How much memory its JVM may take."""
-    spark_executor_memory: kinds.Memory = "2g"
+    spark_executor_memory: place_kinds.Memory = "2g"
     """How much memory the JVM of an executor may take, on a cluster; its Python comes on top."""
     spark_executor_cores: int = Field(default=0, ge=0, le=1024)
     """Cores of an executor, on a cluster; 0 are what its master gives: all of a worker of Spark's own."""
-    spark_archive: kinds.FileName | None = None
+    spark_archive: place_kinds.FileName | None = None
     """An archive of Python with our requirements, by path or address; each executor unpacks it."""
-    spark_python: kinds.FileName | None = _follows(
+    spark_python: place_kinds.FileName | None = _follows(
         "`./environment/bin/python` with an archive, else as on this machine", None
     )
     """The path of Python on the workers of a cluster."""
-    spark_properties: kinds.FileName | None = None
+    spark_properties: place_kinds.FileName | None = None
     """A file of Spark's other options, in the form of `spark-defaults.conf`; those that we set come first."""
     spark_wait: PositiveDuration = dt.timedelta(minutes=10)
     """How many seconds a job waits for an executor of a cluster; then it fails."""

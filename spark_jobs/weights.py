@@ -24,7 +24,7 @@ from pyspark.sql import Column
 from pyspark.sql import functions as fn
 
 from lake.errors import ConfigError
-from lake.kinds import LARGEST_WEIGHT, LARGEST_WEIGHT_BITS
+from lake.raw_kinds import LARGEST_WEIGHT, LARGEST_WEIGHT_BITS
 from lake.schemas import EVENT_TYPE
 
 SUM_BITS: Final = 59

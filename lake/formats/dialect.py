@@ -4,7 +4,8 @@ from typing import Final
 
 from pydantic import Field, ValidationInfo, field_validator
 
-from lake.kinds import Delimiter, Encoding, Letter, LetterOrNone, Section, Sequence, Text
+from lake.kinds import Section, Sequence, Text
+from lake.raw_kinds import Delimiter, Encoding, Letter, LetterOrNone
 
 
 class CsvSection(Section):

@@ -19,7 +19,7 @@ from lake.formats.dialect import FLAT, CsvSection
 from lake.formats.families import TEXT, family
 from lake.formats.jsonrows import JsonFormat
 from lake.formats.packed import unpacked
-from lake.kinds import UNIT_BYTES
+from lake.raw_kinds import UNIT_BYTES
 from lake.schemas import MALFORMED, copied_field
 from lake.storage import open_storage
 

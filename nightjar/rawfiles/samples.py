@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from lake import day_files, delivery, kinds
+from lake import day_files, delivery, place_kinds
 from lake.dataset import Dataset
 from lake.errors import ConfigError, PermanentError
 from lake.storage import open_storage
@@ -76,7 +76,7 @@ def of_place(place: str, data: Dataset, day: dt.date | None) -> Sample:
         return _piece(root, names, data, day)
     before, of = max(days, key=lambda where: where[1])
     own = sorted(name for name, where in found.items() if where == (before, of))
-    above = kinds.place(before)
+    above = place_kinds.place(before)
     whole = delivery.files(open_storage(above), data, of)
     if {f"{before}{name}" for name in whole} <= {f"{root}/{name}" for name in own}:
         return Sample(above, of, data)
@@ -124,7 +124,7 @@ def _piece(root: str, names: Sequence[str], data: Dataset, day: dt.date | None) 
         "catalogue": None,
     }
     of_piece = data.model_copy(update=changed)
-    return Sample(kinds.place(root), day or data.first_day, of_piece, is_day=False, any_day=day is None)
+    return Sample(place_kinds.place(root), day or data.first_day, of_piece, is_day=False, any_day=day is None)
 
 
 ANY_ROWS = {"min_rows": 0, "max_rows": 10**12}

@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from pyspark.sql import functions as fn
 
 from lake.errors import ConfigError
-from lake.kinds import LARGEST_WEIGHT
+from lake.raw_kinds import LARGEST_WEIGHT
 from spark_jobs.weights import SUM_BITS, decayed, scale, unit, weights
 
 AS_OF = dt.date(2024, 3, 9)
